@@ -1,0 +1,32 @@
+# Everything runs in a virtual environment of its own: `make demo` and `make test` need only Python 3.10 or later.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.setup  ## train routers on real digits, print a table, draw their routing maps
+	$(BIN)/mtl-gym compare MTLRouting-Digits-v0 --agents wpl,task-specific-all,random-fixed \
+		--seeds 2 --steps 150000 --num-envs 64 --out runs/demo
+
+test: $(VENV)/.setup  ## run every test
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/.setup  ## lint, format and type checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) runs
+
+# torch comes first: beside the version that the constraints name, nothing else pulls in another build of it.
+$(VENV)/.setup: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,303 @@
+"""What all bundled agents share: Stable-Baselines3's face, the loop that acts, and files without code in them."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections import deque
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.utils import configure_logger, safe_mean
+from stable_baselines3.common.vec_env import VecEnv
+from typing_extensions import Self
+
+from mtl_gym import checkpoint
+from mtl_gym.errors import CheckpointError
+from mtl_gym.integrations.sb3 import as_vec_env
+
+Callback: TypeAlias = BaseCallback | list[BaseCallback] | Any | None
+Masks: TypeAlias = NDArray[np.bool_]
+
+
+class Agent(ABC):
+    """An algorithm with Stable-Baselines3's face.
+
+    A subclass gives `predict` and, if it learns, `_record`.
+
+    Args:
+        env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv`; its observation is a `Dict` with
+            `task` and `depth`.
+        seed: Seeds the agent and, with its next reset, the environment.
+        verbose: 1 prints SB3's log tables.
+        tensorboard_log: Folder for TensorBoard events, or None.
+
+    Raises:
+        ValueError: If the environment's spaces are not those of a routing environment.
+    """
+
+    _STATE: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, env: Any, *, seed: int | None = None, verbose: int = 0, tensorboard_log: str | None = None
+    ) -> None:
+        self.seed, self.verbose, self.tensorboard_log = seed, verbose, tensorboard_log
+        self.np_random = np.random.default_rng(seed)
+        self.num_timesteps = self._total_timesteps = self._num_timesteps_at_start = 0
+        self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=100)
+        self._last_obs: Any = None
+        self._logger: Logger | None = None
+        self.set_env(env)
+        if seed is not None:
+            self.env.seed(seed)
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Act in another environment of the same spaces from the next `learn` on."""
+        vec_env = as_vec_env(env)
+        if hasattr(self, "env"):
+            check_same_spaces(vec_env, self.observation_space, self.action_space)
+        self.env, self.n_envs = vec_env, vec_env.num_envs
+        self.observation_space, self.action_space = vec_env.observation_space, vec_env.action_space
+        self.num_tasks, self.depth, self.num_actions = routing_sizes(self.observation_space, self.action_space)
+        if force_reset:
+            self._last_obs = None
+
+    def get_env(self) -> VecEnv:
+        """The environment, as SB3's callbacks ask for it."""
+        return self.env
+
+    @property
+    def logger(self) -> Logger:
+        """SB3's logger."""
+        if self._logger is None:
+            self._logger = configure_logger(self.verbose, self.tensorboard_log, type(self).__name__)
+        return self._logger
+
+    def set_logger(self, logger: Logger) -> None:
+        """Log there from now on."""
+        self._logger = logger
+
+    @abstractmethod
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+        action_masks: Masks | None = None,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """Choose actions.
+
+        Args:
+            observation: One observation or a batch of them.
+            state: Handed back as it is; the agents have no recurrent state.
+            episode_start: Unused.
+            deterministic: Take the likeliest choice instead of sampling.
+            action_masks: Valid choices; bool [rows, actions]. Without them, those seen while learning.
+
+        Returns:
+            int64 [rows] (or a scalar for one observation), and `state`.
+        """
+
+    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
+        """Learn from one step of all rows; agents that do not learn leave it."""
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        """The constructor's other arguments, JSON-able."""
+        return {}
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: Callback = None,
+        log_interval: int = 100,
+        tb_log_name: str = "run",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Act for `total_timesteps` decisions, counted over all rows, learning meanwhile.
+
+        Args:
+            total_timesteps: Decisions to make, rounded up to whole steps of the batch.
+            callback: SB3 callbacks.
+            log_interval: Steps of the batch between two log tables.
+            tb_log_name: Unused; there for SB3's signature.
+            reset_num_timesteps: False goes on counting, and in the episodes under way.
+            progress_bar: Show SB3's progress bar.
+        """
+        calls = self._begin(total_timesteps, callback, reset_num_timesteps, progress_bar)
+        steps = 0
+        while self.num_timesteps < self._total_timesteps:
+            obs = self._last_obs
+            actions, _ = self.predict(obs, action_masks=self._masks())
+            new_obs, rewards, dones, infos = self.env.step(actions)
+            self.num_timesteps += self.n_envs
+            self._last_obs = new_obs
+            self._record(obs, actions, rewards, dones)
+            if dones.any():
+                self.ep_info_buffer.extend(
+                    infos[row]["episode"] for row in np.flatnonzero(dones) if "episode" in infos[row]
+                )
+            calls.update_locals(locals())
+            if not calls.on_step():
+                break
+            steps += 1
+            if steps % log_interval == 0:
+                self._log()
+        calls.on_training_end()
+        return self
+
+    def _begin(self, total_timesteps: int, callback: Callback, anew: bool, progress_bar: bool) -> BaseCallback:
+        if anew:
+            self.num_timesteps = 0
+        self._num_timesteps_at_start = self.num_timesteps
+        self._total_timesteps = total_timesteps = total_timesteps + self.num_timesteps
+        if anew or self._last_obs is None:
+            self._last_obs = self.env.reset()
+        calls = collect_callbacks(callback, progress_bar)
+        calls.init_callback(self)  # type: ignore[arg-type]
+        calls.on_training_start({**locals(), "total_timesteps": total_timesteps}, globals())
+        calls.on_rollout_start()
+        return calls
+
+    def _log(self) -> None:
+        if self.ep_info_buffer:
+            self.logger.record("rollout/ep_rew_mean", safe_mean([ep["r"] for ep in self.ep_info_buffer]))
+            self.logger.record("rollout/ep_len_mean", safe_mean([ep["l"] for ep in self.ep_info_buffer]))
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(self.num_timesteps)
+
+    def _masks(self) -> Masks:
+        whole = getattr(self.env, "action_masks", None)
+        return whole() if whole is not None else np.stack(self.env.env_method("action_masks"))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the future of this agent depends on: tensors and plain values."""
+        tables = {name: torch.from_numpy(np.array(getattr(self, name))) for name in self._STATE}
+        last = None if self._last_obs is None else {k: torch.from_numpy(v.copy()) for k, v in self._last_obs.items()}
+        random = self.np_random.bit_generator.state
+        return {"tables": tables, "last_obs": last, "np_random": random, "num_timesteps": self.num_timesteps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`.
+
+        Raises:
+            CheckpointError: If it was taken from an agent of other sizes. Nothing is changed then.
+        """
+        tables = {name: table.numpy().copy() for name, table in state["tables"].items()}
+        for name in self._STATE:
+            here = np.shape(getattr(self, name))
+            if name not in tables or tables[name].shape != here:
+                there = tables[name].shape if name in tables else None
+                raise CheckpointError(f"The saved table {name!r} has shape {there}, this environment needs {here}.")
+        for name in self._STATE:
+            setattr(self, name, tables[name])
+        last = state["last_obs"]
+        self._last_obs = None if last is None else {key: value.numpy().copy() for key, value in last.items()}
+        self.np_random.bit_generator.state = state["np_random"]
+        self.num_timesteps = int(state["num_timesteps"])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the agent to `path`: plain values and tensors, no code."""
+        arguments = {"seed": self.seed, "verbose": self.verbose, "tensorboard_log": self.tensorboard_log}
+        arguments = json.loads(json.dumps(arguments | self._hyperparameters()))
+        sizes = [self.n_envs, self.num_tasks, self.depth, self.num_actions]
+        state = {"agent": type(self).__name__, "arguments": arguments, "sizes": sizes, "state": self.state_dict()}
+        return checkpoint.save(state, path)
+
+    @classmethod
+    def load(cls, path: str | Path, env: Any = None) -> Self:
+        """Read an agent that `save` wrote.
+
+        Args:
+            path: The file.
+            env: The environment to act in; it may be as wide as the saved one or not, in which case the episodes that
+                were under way are forgotten. None gives an agent that can `predict`.
+
+        Raises:
+            CheckpointError: If the file is damaged, or holds another agent, or one for an environment of other sizes.
+        """
+        saved = checkpoint.load(path)
+        if saved.get("agent") != cls.__name__:
+            raise CheckpointError(f"{path} holds {saved.get('agent', 'no agent')}, not {cls.__name__}.")
+        width, *sizes = saved["sizes"]
+        agent = cls.__new__(cls)
+        return agent._restore(saved, as_vec_env(env) if env is not None else Blank(width, *sizes), width)
+
+    def _restore(self, saved: dict[str, Any], env: VecEnv, width: int) -> Self:
+        arguments = saved["arguments"]
+        seed = arguments.pop("seed")
+        self.__init__(env, seed=None, **arguments)  # type: ignore[misc]
+        self.seed = seed
+        sizes = [self.num_tasks, self.depth, self.num_actions]
+        if sizes != saved["sizes"][1:]:
+            raise CheckpointError(
+                f"The saved agent knows {saved['sizes'][1:]} tasks, depths and actions; this environment has {sizes}."
+            )
+        state = saved["state"]
+        if env.num_envs != width:
+            fresh = self.state_dict()
+            rows = {name: table for name, table in fresh["tables"].items() if name in self._PER_ROW}
+            state = state | {"tables": state["tables"] | rows, "last_obs": None}
+        self.load_state_dict(state)
+        return self
+
+    _PER_ROW: ClassVar[tuple[str, ...]] = ()
+
+    def __repr__(self) -> str:
+        """The agent and its hyperparameters."""
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self._hyperparameters().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class Blank(VecEnv):
+    """Stands for the environment of an agent that was loaded to predict: it has spaces and cannot be acted in."""
+
+    def __init__(self, num_envs: int, tasks: int, depth: int, actions: int) -> None:
+        space = spaces.Dict(task=spaces.Discrete(tasks), depth=spaces.Discrete(depth))
+        self.num_envs, self.observation_space, self.action_space = num_envs, space, spaces.Discrete(actions)
+        self.render_mode = None
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise ValueError("This agent was loaded without an environment: give it one with set_env(env).")
+
+    reset = step_async = step_wait = close = get_attr = set_attr = env_method = env_is_wrapped = _refuse
+
+
+def routing_sizes(observation: spaces.Space[Any], action: spaces.Space[Any]) -> tuple[int, int, int]:
+    """Numbers of tasks, depths and actions, from a routing environment's spaces.
+
+    Raises:
+        ValueError: If the spaces are of another kind.
+    """
+    known = isinstance(observation, spaces.Dict) and {"task", "depth"} <= set(observation.spaces)
+    if not known or not isinstance(action, spaces.Discrete):
+        raise ValueError(
+            "A bundled router needs a Dict observation with 'task' and 'depth' and a Discrete action, as the "
+            f"MTLRouting environments have unwrapped; this environment has {observation} and {action}."
+        )
+    return int(observation["task"].n), int(observation["depth"].n), int(action.n)  # type: ignore[index, attr-defined]
+
+
+def check_same_spaces(env: VecEnv, observation: spaces.Space[Any], action: spaces.Space[Any]) -> None:
+    """Refuse an environment in which an agent's tables mean nothing.
+
+    Raises:
+        ValueError: If the sizes differ.
+    """
+    here, there = routing_sizes(observation, action), routing_sizes(env.observation_space, env.action_space)
+    if here != there:
+        raise ValueError(f"The agent knows {here} tasks, depths and actions; this environment has {there}.")
+
+
+def collect_callbacks(callback: Callback, progress_bar: bool) -> BaseCallback:
+    """One SB3 callback out of what `learn` was given."""
+    calls = callback if isinstance(callback, list) else [callback] if callback is not None else []
+    calls = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in calls]
+    return CallbackList([*calls, ProgressBarCallback()] if progress_bar else calls)

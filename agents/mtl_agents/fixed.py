@@ -1,0 +1,98 @@
+"""Routes that do not learn: the static baselines as policies in the same environment, and the random controls.
+
+A baseline network is a fixed route: what a task-specific layer is elsewhere, is here a block that one task alone takes.
+
+Source: Rosenbaum et al. 2018, section 4 ("task specific-all-fc", "task specific-1-fc").
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_agents.base import Agent, Masks
+
+
+class FixedRouting(Agent):
+    """One route per task, given once.
+
+    Attributes:
+        routes: Block that a task takes at a depth; int64 [tasks, depth].
+
+    Example:
+        >>> agent = TaskSpecificLast("MTLRouting-Digits-v0", seed=0).learn(30)
+        >>> agent.routes[7]
+        array([0, 0, 7])
+    """
+
+    _STATE = ("routes",)
+
+    def __init__(self, env: Any, **arguments: Any) -> None:
+        super().__init__(env, **arguments)
+        self.routes = self._draw(self.num_actions - 1)
+
+    @abstractmethod
+    def _draw(self, blocks: int) -> NDArray[np.int64]:
+        """The routes; int64 [tasks, depth]."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+        action_masks: Masks | None = None,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """The next block of each row's route."""
+        return self.routes[observation["task"], observation["depth"]], state
+
+
+class TaskSpecificAll(FixedRouting):
+    """Every task has all routed layers for itself ("task specific-all-fc")."""
+
+    def _draw(self, blocks: int) -> NDArray[np.int64]:
+        return np.repeat(np.arange(self.num_tasks)[:, None] % blocks, self.depth, axis=1)
+
+
+class TaskSpecificLast(FixedRouting):
+    """All tasks share the routed layers but the last, which each has for itself ("task specific-1-fc")."""
+
+    def _draw(self, blocks: int) -> NDArray[np.int64]:
+        routes = np.zeros((self.num_tasks, self.depth), np.int64)
+        routes[:, -1] = np.arange(self.num_tasks) % blocks
+        return routes
+
+
+class Shared(FixedRouting):
+    """All tasks share one block at every depth."""
+
+    def _draw(self, blocks: int) -> NDArray[np.int64]:
+        return np.zeros((self.num_tasks, self.depth), np.int64)
+
+
+class RandomFixed(FixedRouting):
+    """One random block per task and depth, drawn once from the seed and kept: the control for every learned router."""
+
+    def _draw(self, blocks: int) -> NDArray[np.int64]:
+        return self.np_random.integers(blocks, size=(self.num_tasks, self.depth))
+
+
+class Random(Agent):
+    """A new random valid choice at every decision."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+        action_masks: Masks | None = None,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """A block, or PASS where it is valid; without masks never PASS, which may not be valid."""
+        shape = np.shape(observation["task"])
+        if action_masks is None:
+            return self.np_random.integers(self.num_actions - 1, size=shape), state
+        return np.where(action_masks, self.np_random.random(action_masks.shape), -1.0).argmax(-1), state

@@ -1,0 +1,72 @@
+"""Save and restore states of environments and agents: atomically, and without running code from the file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from mtl_gym.errors import CheckpointError
+
+
+def save(state: dict[str, Any], path: str | Path) -> Path:
+    """Write nested dictionaries of tensors and plain values, such as an environment's `state_dict()`.
+
+    Raises:
+        OSError: If the file cannot be written; one that was there before is left as it was.
+    """
+    return write_atomically(path, lambda file: torch.save(state, file))
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read what `save` wrote; tensors come to the CPU.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file is damaged, or holds anything but tensors and plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint at {path}.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"The checkpoint {path} is damaged: the checksum of {damaged} is wrong.")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile and torch raise a dozen kinds for a broken file
+        raise CheckpointError(f"The checkpoint {path} is damaged and cannot be read ({error}).") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is no checkpoint of this package: it holds a {type(state).__name__}.")
+    return state
+
+
+def write_atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then rename it, so that a kill leaves the old or the new file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(scratch, 0o666 & ~_umask())
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,210 @@
+"""The command line: `mtl-gym list | data | train | evaluate | compare`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import gymnasium as gym
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import mtl_gym  # noqa: F401 (registers the ids)
+from mtl_gym.registration import ENVIRONMENTS
+
+if TYPE_CHECKING:
+    from mtl_gym.experiments.compare import Row
+    from mtl_gym.experiments.run import RunSettings
+
+app = typer.Typer(
+    help="Environments whose actions are decisions inside multi-task learning, and fair comparisons of agents on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="The data sets: which there are, and getting them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+console = Console()
+
+Env = Annotated[str, typer.Argument(metavar="ENV", help="An environment id; `mtl-gym list` shows them.")]
+Steps = Annotated[int, typer.Option(min=1, help="Decisions, counted over all rows; a routed input takes three.")]
+NumEnvs = Annotated[int, typer.Option(min=1, help="Episodes side by side; also the least episodes per update.")]
+EnvKwargs = Annotated[str, typer.Option(help="Keyword arguments of the environment, as JSON.")]
+Root = Annotated[Path | None, typer.Option(help="Data root; by default MTL_GYM_DATA or the user's cache folder.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Errors that a user can cause end the program with their message, not with a traceback."""
+    try:
+        yield
+    except (ValueError, OSError, ArithmeticError, gym.error.Error) as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+@app.command("list")
+def list_environments() -> None:
+    """Show the environments, whether their data is there, and the agents."""
+    from mtl_gym.data import catalogue, data_root
+    from mtl_gym.experiments.agents import agent_names
+
+    sources = {source.name: source for source in catalogue()}
+    table = Table("environment", "data", "tasks", "is the data there?")
+    for env_id, (_, kwargs) in ENVIRONMENTS.items():
+        source = sources[kwargs["data"]]
+        there = "yes" if source.is_present(data_root()) else f"no: mtl-gym data get {source.name}"
+        table.add_row(env_id, source.name, str(source.tasks), there)
+    console.print(table)
+    console.print("agents: " + ", ".join(agent_names()), highlight=False)
+
+
+@data_app.command("list")
+def list_data(root: Root = None) -> None:
+    """Show the data sets, where they come from, and whether they are there."""
+    from mtl_gym.data import catalogue, data_root
+
+    folder = data_root(root)
+    table = Table("data set", "what it is", "tasks", "size", "licence", "there?")
+    for source in catalogue():
+        there = "yes" if source.is_present(folder) else "no"
+        table.add_row(source.name, source.description, str(source.tasks), source.size, source.licence, there)
+    console.print(table)
+    console.print(f"data root: {folder}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("get")
+def get_data(name: Annotated[str, typer.Argument(metavar="NAME")], root: Root = None) -> None:
+    """Download a data set into the data root."""
+    from mtl_gym.data import download, load
+
+    with sentences():
+        download(name, root)
+        console.print(load(name, root), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def train(
+    env: Env,
+    agent: Annotated[str, typer.Option(help="An agent's name; `mtl-gym list` shows them.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    steps: Steps = 100_000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    num_envs: NumEnvs = 64,
+    env_kwargs: EnvKwargs = "{}",
+    agent_kwargs: Annotated[str, typer.Option(help="Keyword arguments of the agent, as JSON.")] = "{}",
+    quiet: Quiet = False,
+) -> None:
+    """Train one agent with one seed and evaluate it on the test split."""
+    from mtl_gym.experiments.compare import summarise
+    from mtl_gym.experiments.run import RunSettings
+    from mtl_gym.experiments.run import train as carry_out
+
+    with sentences():
+        kwargs = read_json("--env-kwargs", env_kwargs), read_json("--agent-kwargs", agent_kwargs)
+        settings = RunSettings(env, agent, steps, seed, num_envs, *kwargs)
+        with progress_of([settings], quiet) as bar:
+            result = carry_out(settings, out, lambda done: bar(settings, done))
+    console.print(table_of(summarise([result]), env))
+    console.print(f"wrote {out}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+) -> None:
+    """Evaluate a trained run: accuracy and loss of every task."""
+    from mtl_gym.evaluation import evaluate as evaluate_policy
+    from mtl_gym.experiments.run import restore
+
+    with sentences():
+        settings, vec_env, agent = restore(run)
+        result = evaluate_policy(agent, vec_env.batched, split)
+    table = Table("task", "episodes", "accuracy %", "loss", title=f"{settings.agent} on {settings.env_id}, {split}")
+    for name, *figures in zip(result.task_names, result.episodes, result.accuracy, result.loss, strict=True):
+        table.add_row(name, str(figures[0]), f"{100 * figures[1]:.1f}", f"{figures[2]:.3f}")
+    table.add_section()
+    table.add_row("mean", "", f"{100 * result.mean_accuracy:.2f}", f"{result.mean_loss:.3f}")
+    console.print(table)
+
+
+@app.command()
+def compare(
+    env: Env,
+    agents: Annotated[str, typer.Option(help="Names of agents, parted by commas.")],
+    out: Annotated[Path, typer.Option(help="Folder of the comparison; finished runs in it are not run again.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of each agent.")] = 3,
+    steps: Steps = 100_000,
+    num_envs: NumEnvs = 64,
+    env_kwargs: EnvKwargs = "{}",
+    quiet: Quiet = False,
+) -> None:
+    """Train several agents with several seeds each, and set them side by side."""
+    from mtl_gym.experiments.compare import carry_out, plan, summarise, write_results
+    from mtl_gym.experiments.run import RunSettings
+
+    with sentences():
+        base = RunSettings(env, "", steps, 0, num_envs, read_json("--env-kwargs", env_kwargs))
+        runs = plan(base, [name.strip() for name in agents.split(",") if name.strip()], seeds)
+        with progress_of(runs, quiet) as bar:
+            results = list(carry_out(runs, out, bar))
+        write_results(results, out / "results.csv")
+    console.print(table_of(summarise(results), env))
+    console.print(f"wrote {out}: results.csv, and per run its routing map, curve and checkpoints", soft_wrap=True)
+
+
+def read_json(option: str, text: str) -> dict[str, Any]:
+    """A JSON object from the command line.
+
+    Raises:
+        ValueError: If `text` is none.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{option} {text!r} is not JSON ({error}).") from error
+    if not isinstance(value, dict):
+        raise ValueError(f'{option} {text!r} must be a JSON object, such as {{"rho": 0.0}}.')
+    return value
+
+
+@contextmanager
+def progress_of(runs: Sequence[RunSettings], quiet: bool) -> Iterator[Any]:
+    """A bar over all decisions of all runs; gives the function that moves it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
+        bar = progress.add_task("", total=sum(run.steps for run in runs))
+
+        def move(run: RunSettings, done: int) -> None:
+            number = list(runs).index(run)
+            label = f"run {number + 1}/{len(runs)}: {run.agent}, seed {run.seed}"
+            before = sum(earlier.steps for earlier in runs[:number])
+            progress.update(bar, completed=before + min(done, run.steps), description=label)
+
+        yield move
+
+
+def table_of(rows: Sequence[Row], env: str) -> Table:
+    """The comparison as a table."""
+    title = f"{env}: accuracy on the test split, in %"
+    table = Table(title=title)
+    for name in ("agent", "accuracy", "± seeds", "worst task", "best task", "blocks used", "epochs", "samples/s"):
+        table.add_column(name, justify="left" if name in ("agent", "worst task", "best task") else "right")
+    for row in rows:
+        spread = f"{row.spread:.2f} ({row.seeds})" if row.seeds > 1 else "- (1)"
+        tasks = [f"{accuracy:.1f} {name}" for name, accuracy in (row.worst, row.best)]
+        figures = [f"{row.blocks:.0f}", f"{row.epochs:.1f}", f"{row.speed:,.0f}"]
+        table.add_row(row.agent, f"{row.accuracy:.2f}", spread, *tasks, *figures)
+    return table
+
+
+logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")

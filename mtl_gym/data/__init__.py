@@ -1,0 +1,27 @@
+"""Real data sets as multi-task data sets: tensors ``x``, ``task`` and ``y`` per split.
+
+``load(name)`` gives the bundled ones, ``MultiTaskDataset.from_tasks`` makes one of your own arrays.
+"""
+
+from mtl_gym.data.dataset import SPLITS, MultiTaskDataset, Split
+from mtl_gym.data.errors import DamagedDataError, DownloadError, MissingDataError, UnknownDatasetError
+from mtl_gym.data.fetching import download
+from mtl_gym.data.loading import load
+from mtl_gym.data.registry import DataSource, catalogue, names
+from mtl_gym.data.roots import data_root
+
+__all__ = [
+    "SPLITS",
+    "DamagedDataError",
+    "DataSource",
+    "DownloadError",
+    "MissingDataError",
+    "MultiTaskDataset",
+    "Split",
+    "UnknownDatasetError",
+    "catalogue",
+    "data_root",
+    "download",
+    "load",
+    "names",
+]

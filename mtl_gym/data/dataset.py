@@ -1,0 +1,219 @@
+"""The one form in which every environment takes its data, bundled or the user's own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor
+
+from mtl_gym.data.checks import check_names, check_splits, check_statistics
+from mtl_gym.data.normalisation import statistics
+from mtl_gym.data.split import SPLITS, Split
+from mtl_gym.data.tables import Values, name_classes, read_tables, split_tables
+
+__all__ = ["SPLITS", "MultiTaskDataset", "Split"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MultiTaskDataset:
+    """Several classification tasks over inputs of one shape, in three splits.
+
+    It is checked when it is made and never changes afterwards. Environments share it, so ``copy.deepcopy`` (which
+    Gymnasium applies to every environment specification) gives back the same object.
+
+    Attributes:
+        name: What messages and results call it.
+        splits: ``"train"``, ``"validation"`` and ``"test"``, each a ``Split``.
+        task_names: One distinct name per task.
+        class_names: The names of each task's classes; tasks may have different numbers of them.
+        mean: Subtracted by ``inputs``; float32, broadcastable to ``input_shape`` (``[channels, 1, 1]`` for images).
+        std: Divided by in ``inputs``; as ``mean``, and above 0.
+
+    Raises:
+        ValueError: The parts do not fit together; the message names the split, the offending value and what to do.
+
+    Example:
+        >>> import numpy as np
+        >>> x, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+        >>> parity = MultiTaskDataset.from_tasks("parity", {"is odd": (x, y), "is even": (x, 1 - y)})
+        >>> parity
+        MultiTaskDataset('parity', 2 tasks, classes (2, 2), input [2] float32, train 28, validation 4, test 8)
+        >>> parity.inputs("train", torch.tensor([0, 5])).shape
+        torch.Size([2, 2])
+    """
+
+    name: str
+    splits: Mapping[str, Split]
+    task_names: tuple[str, ...]
+    class_names: tuple[tuple[str, ...], ...]
+    mean: Tensor | None = None
+    std: Tensor | None = None
+    # Copies on other devices, shared by all environments there and freed with the last of them.
+    _copies: "WeakValueDictionary[torch.device, MultiTaskDataset]" = field(
+        init=False, default_factory=WeakValueDictionary
+    )
+
+    def __post_init__(self) -> None:
+        """Freezes the containers and checks that all parts fit together."""
+        object.__setattr__(self, "task_names", tuple(self.task_names))
+        object.__setattr__(self, "class_names", tuple(tuple(classes) for classes in self.class_names))
+        check_names(self.name, self.task_names, self.class_names)
+        check_splits(self.name, self.splits, self.task_names, self.num_classes)
+        object.__setattr__(self, "splits", MappingProxyType({split: self.splits[split] for split in SPLITS}))
+        check_statistics(self.name, self.mean, self.std, self.input_shape)
+
+    @classmethod
+    def from_tasks(
+        cls,
+        name: str,
+        tasks: Mapping[str, tuple[Values, Values]],
+        *,
+        class_names: Mapping[str, Sequence[str]] | None = None,
+        validation: float = 0.1,
+        test: float = 0.2,
+        seed: int = 0,
+        normalise: bool = True,
+    ) -> "MultiTaskDataset":
+        """Makes a data set of your own arrays, one pair per task.
+
+        The rows of each class of each task are dealt to the splits by ``seed``, at least one to each. If the same row
+        stands in several tasks, it may train one and test another; make the ``Split`` objects yourself to prevent it.
+
+        Args:
+            name: What messages and results call it.
+            tasks: For each task its inputs ``[rows, *input_shape]`` and its labels ``[rows]``, whole numbers
+                0 .. classes - 1. NumPy arrays, tensors and lists will do. Feature vectors (``[rows, features]``) of
+                different widths are padded with zeros to the widest. uint8 inputs stay uint8, others become float32.
+            class_names: Names of each task's classes, by task name; the numbers themselves where there are none.
+            validation: Share of each class that is kept for validation.
+            test: Share of each class that is kept for test.
+            seed: Decides which row goes to which split, and nothing else.
+            normalise: Whether ``inputs`` is to have mean 0 and std 1 over the training rows: per feature of a vector,
+                per channel of an image ``[channels, height, width]``, and in all for other inputs. Features that never
+                vary become 0.
+
+        Returns:
+            The data set.
+
+        Raises:
+            ValueError: An array or a label is not as above, or a class has fewer than 3 rows; the message names the
+                task, the offending value and what to do.
+
+        Example:
+            >>> import numpy as np
+            >>> rng = np.random.default_rng(0)
+            >>> iris, wine = rng.normal(size=(30, 4)), rng.normal(size=(60, 13))
+            >>> data = MultiTaskDataset.from_tasks(
+            ...     "plants",
+            ...     {"iris": (iris, np.arange(30) % 3), "wine": (wine, np.arange(60) % 2)},
+            ...     class_names={"wine": ("red", "white")},
+            ... )
+            >>> data.input_shape, data.num_classes, data.class_names
+            ((13,), (3, 2), (('0', '1', '2'), ('red', 'white')))
+            >>> {split: len(rows) for split, rows in data.splits.items()}
+            {'train': 63, 'validation': 9, 'test': 18}
+        """
+        tables = read_tables(name, tasks)
+        named = name_classes(name, tables, class_names)
+        splits = split_tables(list(tables.values()), validation, test, seed)
+        x = splits["train"].x
+        mean, std = statistics(x, per_channel=x.ndim in (2, 4)) if normalise else (None, None)
+        return cls(name, splits, tuple(tables), named, mean, std)
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of tasks."""
+        return len(self.task_names)
+
+    @property
+    def num_classes(self) -> tuple[int, ...]:
+        """Number of classes of each task."""
+        return tuple(len(classes) for classes in self.class_names)
+
+    @property
+    def max_classes(self) -> int:
+        """Number of classes of the task that has most."""
+        return max(self.num_classes)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the rows."""
+        return tuple(self.splits["train"].x.shape[1:])
+
+    def split(self, name: str) -> Split:
+        """Returns one split.
+
+        Args:
+            name: ``"train"``, ``"validation"`` or ``"test"``.
+
+        Raises:
+            ValueError: There is no such split.
+        """
+        if name not in self.splits:
+            raise ValueError(f"data set {self.name!r} has no split {name!r}; choose one of {', '.join(SPLITS)}")
+        return self.splits[name]
+
+    def inputs(self, split: str, indices: Tensor) -> Tensor:
+        """Rows of a split as a network takes them.
+
+        Args:
+            split: Name of the split.
+            indices: Row numbers, int64, any shape, on the data's device.
+
+        Returns:
+            ``(x - mean) / std``, or ``x`` where there is no mean, as float32 ``[*indices.shape, *input_shape]``. It is
+            always a copy.
+
+        Raises:
+            ValueError: There is no such split.
+        """
+        rows = self.split(split).x[indices]
+        if self.mean is None or self.std is None:
+            return rows.to(torch.float32, copy=True)
+        return (rows.float() - self.mean).div_(self.std)
+
+    def to(self, device: str | torch.device) -> "MultiTaskDataset":
+        """Returns the data set with its tensors on ``device``.
+
+        It is the data set itself where they are there already, and the same copy each time while one is in use.
+        """
+        # An empty tensor knows the whole name of its device: "cuda" alone would not equal "cuda:0".
+        target = torch.empty(0, device=device).device
+        if target == self.splits["train"].x.device:
+            return self
+        copy = self._copies.get(target)
+        if copy is None:
+            copy = self._copies[target] = self._moved(target)
+        return copy
+
+    def _moved(self, device: torch.device) -> "MultiTaskDataset":
+        # Made without __init__: the values have been checked, and on a GPU each check would wait for the device.
+        moved = object.__new__(type(self))
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        values["splits"] = MappingProxyType({name: split.to(device) for name, split in self.splits.items()})
+        values["mean"] = None if self.mean is None else self.mean.to(device)
+        values["std"] = None if self.std is None else self.std.to(device)
+        values["_copies"] = WeakValueDictionary()
+        for name, value in values.items():
+            object.__setattr__(moved, name, value)
+        return moved
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "MultiTaskDataset":
+        """Returns the data set itself: it never changes."""
+        return self
+
+    def __reduce__(self) -> tuple[type["MultiTaskDataset"], tuple[object, ...]]:
+        """Pickles the fields as they were given, because a mapping proxy cannot be pickled."""
+        return type(self), (self.name, dict(self.splits), self.task_names, self.class_names, self.mean, self.std)
+
+    def __repr__(self) -> str:
+        """Sizes instead of tensors."""
+        classes = self.num_classes if len(set(self.num_classes)) > 1 or self.num_tasks < 4 else self.max_classes
+        dtype = str(self.splits["train"].x.dtype).removeprefix("torch.")
+        rows = ", ".join(f"{name} {len(split)}" for name, split in self.splits.items())
+        return (
+            f"MultiTaskDataset({self.name!r}, {self.num_tasks} tasks, classes {classes}, "
+            f"input {list(self.input_shape)} {dtype}, {rows})"
+        )

@@ -1,0 +1,58 @@
+"""From a data set's name to its tensors."""
+
+import functools
+import os
+from pathlib import Path
+
+from mtl_gym.data import fetching
+from mtl_gym.data.dataset import MultiTaskDataset
+from mtl_gym.data.errors import MissingDataError
+from mtl_gym.data.registry import DataSource, find
+from mtl_gym.data.roots import ROOT_VARIABLE, data_root
+
+
+def load(name: str, root: str | os.PathLike[str] | None = None, download: bool = False) -> MultiTaskDataset:
+    """Loads a data set by name; the same object for the same name and root, as long as the process lives.
+
+    Args:
+        name: One of ``names()``.
+        root: The folder that holds the data; see ``data_root`` for the default.
+        download: Whether to fetch what is not there. Without it the network is never touched.
+
+    Returns:
+        The data set, on the CPU.
+
+    Raises:
+        UnknownDatasetError: There is no data set of that name.
+        MissingDataError: Its files are not in the root.
+        DamagedDataError: A file cannot be what it should be.
+        DownloadError: It could not be fetched.
+
+    Example:
+        >>> load("digits")
+        MultiTaskDataset('digits', 10 tasks, classes 2, input [64] float32, train 10790, validation 3590, test 3590)
+    """
+    source, folder = find(name), data_root(root)
+    if download:
+        fetching.download(name, folder)
+    if not source.is_present(folder):
+        raise MissingDataError(_missing(source, folder))
+    # What needs no files is the same in every root.
+    return _build(name, folder if source.files else Path())
+
+
+@functools.lru_cache(maxsize=16)
+def _build(name: str, root: Path) -> MultiTaskDataset:
+    return find(name).build(root)
+
+
+def _missing(source: DataSource, root: Path) -> str:
+    layouts = " or ".join(f"({', '.join(layout)})" for layout in source.layouts)
+    command = f"mtl-gym data get {source.name}"
+    if root != data_root():
+        command = f"{ROOT_VARIABLE}={root} {command}"
+    get = f"Get it with `{command}`" if source.downloadable else f"`{command}` cannot get it: {source.by_hand}"
+    return (
+        f"data set {source.name!r} is not in {root}; looked for {layouts}. {get}. "
+        f"If it is in another folder, set {ROOT_VARIABLE} to that folder."
+    )

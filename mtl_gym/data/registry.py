@@ -1,0 +1,134 @@
+"""The table of data sets: adding one is a builder in ``mtl_gym.data.sources`` and a row here."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtl_gym.data.dataset import MultiTaskDataset
+from mtl_gym.data.errors import UnknownDatasetError
+from mtl_gym.data.sources import cifar, digits, mini_imagenet, mnist
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One data set that ``load`` knows.
+
+    Attributes:
+        name: What ``load`` calls it.
+        description: One line.
+        tasks: Number of tasks.
+        origin: Who made it.
+        licence: Under which terms, as far as they are stated.
+        size: Of the files, in words.
+        layouts: Sets of files and folders, relative to the data root, any of which is enough; the first is preferred.
+        build: Makes the data set from a data root in which one of the layouts is complete.
+        torchvision: The class in ``torchvision.datasets`` that downloads it, if there is one.
+        by_hand: What to do where it cannot be downloaded.
+    """
+
+    name: str
+    description: str
+    tasks: int
+    origin: str
+    licence: str
+    size: str
+    layouts: tuple[tuple[str, ...], ...]
+    build: Callable[[Path], MultiTaskDataset]
+    torchvision: str | None = None
+    by_hand: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files and folders that are looked for, relative to the data root."""
+        return tuple(name for layout in self.layouts for name in layout)
+
+    @property
+    def downloadable(self) -> bool:
+        """Whether ``download`` can fetch it (what needs no files counts as fetched)."""
+        return self.torchvision is not None or () in self.layouts
+
+    def is_present(self, root: Path) -> bool:
+        """Whether all files of one layout are in ``root``; their contents are not looked at."""
+        return any(all((root / name).exists() for name in layout) for layout in self.layouts)
+
+
+_SOURCES = (
+    DataSource(
+        name="digits",
+        description="is it this digit? on scikit-learn's 1,797 digits of 8x8 pixels",
+        tasks=10,
+        origin="Alpaydin, Kaynak 1998 (UCI), inside scikit-learn",
+        licence="CC BY 4.0",
+        size="none: it is part of scikit-learn",
+        layouts=((),),
+        build=digits.build,
+    ),
+    DataSource(
+        name="mnist",
+        description="is it this digit? on MNIST, 10,000 training images per task (MNIST-MTL)",
+        tasks=10,
+        origin="LeCun, Cortes, Burges",
+        licence="CC BY-SA 3.0, as commonly stated",
+        size="11 MiB packed, 53 MiB unpacked",
+        layouts=(mnist.UNPACKED, mnist.PACKED),
+        build=mnist.build,
+        torchvision="MNIST",
+    ),
+    DataSource(
+        name="cifar",
+        description="CIFAR-100, each coarse label a task of five classes (CIFAR-MTL)",
+        tasks=20,
+        origin="Krizhevsky 2009",
+        licence="none stated; research use with citation",
+        size="161 MiB packed, 177 MiB unpacked",
+        layouts=(cifar.PICKLES, cifar.ARRAYS),
+        build=cifar.build,
+        torchvision="CIFAR100",
+    ),
+    DataSource(
+        name="mini-imagenet",
+        description="50 classes of mini-ImageNet, 84x84 pixels, in random tasks of five (MIN-MTL)",
+        tasks=10,
+        origin="Vinyals et al. 2016, from ILSVRC-2012",
+        licence="ImageNet terms: non-commercial research",
+        size="about 120 MiB, and 606 MiB for the decoded images that are kept beside it",
+        layouts=(mini_imagenet.PARTS,),
+        build=mini_imagenet.build,
+        by_hand=(
+            "its licence does not let us fetch it. Get 50 classes of mini-ImageNet yourself and lay them out as "
+            "mini-imagenet/train/WNID/*.jpg and mini-imagenet/test/WNID/*.jpg, one folder per class named by its "
+            "WordNet id (such as n01532829), images of 84x84 pixels, more than 50 training images per class; "
+            "mini-imagenet/classes.txt with lines 'WNID name' is optional"
+        ),
+    ),
+)
+
+
+def catalogue() -> list[DataSource]:
+    """All data sets that ``load`` knows.
+
+    Example:
+        >>> [(source.name, source.tasks) for source in catalogue()]
+        [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10)]
+    """
+    return list(_SOURCES)
+
+
+def names() -> list[str]:
+    """The names that ``load`` takes."""
+    return [source.name for source in _SOURCES]
+
+
+def find(name: str) -> DataSource:
+    """Looks a data set up.
+
+    Raises:
+        UnknownDatasetError: There is none of that name.
+    """
+    for source in _SOURCES:
+        if source.name == name:
+            return source
+    nearest = difflib.get_close_matches(str(name).lower(), names(), n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+    raise UnknownDatasetError(f"there is no data set {name!r}{hint} Known: {', '.join(names())}")

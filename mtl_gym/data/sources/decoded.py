@@ -1,0 +1,105 @@
+"""Decoding tens of thousands of JPEGs once, and keeping the pixels for the next time."""
+
+import logging
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mtl_gym.data.copies import fingerprints
+from mtl_gym.data.errors import damaged
+
+SIDE = 84
+CACHE_NAME = "decoded-v1.npz"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Pixels, and what recognises copies.
+
+    Attributes:
+        images: uint8 ``[rows, 3, 84, 84]``.
+        fingerprints: uint64 ``[rows]``.
+    """
+
+    images: npt.NDArray[np.uint8]
+    fingerprints: npt.NDArray[np.uint64]
+
+
+def decode(paths: Sequence[Path]) -> Decoded:
+    """Decodes image files, in the order given.
+
+    Raises:
+        DamagedDataError: A file is no image, is cut off, or is not 84 by 84 pixels.
+    """
+    images = np.empty((len(paths), 3, SIDE, SIDE), np.uint8)
+    for row, path in enumerate(paths):
+        images[row] = _pixels(path)
+    return Decoded(images, fingerprints(images))
+
+
+def read_cache(folder: Path, digest: str, rows: int) -> Decoded | None:
+    """Reads the pixels kept by ``write_cache``.
+
+    Args:
+        folder: Where the cache file is.
+        digest: What the image files' names and sizes come to now.
+        rows: Number of image files.
+
+    Returns:
+        The pixels, or None where there is no cache or, with a warning in the log, where it is damaged or belongs
+        to other files.
+    """
+    path = folder / CACHE_NAME
+    if not path.is_file():
+        return None
+    try:
+        # Opened here, because NumPy leaves a file that it cannot read open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            found = str(archive["digest"])
+            decoded = Decoded(archive["images"], archive["fingerprints"])
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        _LOG.warning("%s is damaged (%s); decoding the images again", path, error)
+        return None
+    if found != digest or not _fits(decoded, rows):
+        _LOG.warning("%s does not belong to the images beside it; decoding them again", path)
+        return None
+    return decoded
+
+
+def write_cache(folder: Path, digest: str, decoded: Decoded) -> None:
+    """Keeps the pixels in ``folder``; where that is impossible, says so in the log and goes without."""
+    try:
+        # Renamed when complete, so that another process never reads half a file.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".decoding-") as scratch:
+            path = Path(scratch) / CACHE_NAME
+            np.savez(path, digest=np.array(digest), images=decoded.images, fingerprints=decoded.fingerprints)
+            os.replace(path, folder / CACHE_NAME)
+    except OSError as error:
+        _LOG.warning("cannot keep the decoded images in %s (%s); they will be decoded again next time", folder, error)
+
+
+def _fits(decoded: Decoded, rows: int) -> bool:
+    images, keys = decoded.images, decoded.fingerprints
+    right_images = images.dtype == np.uint8 and images.shape == (rows, 3, SIDE, SIDE)
+    return right_images and keys.dtype == np.uint64 and keys.shape == (rows,)
+
+
+def _pixels(path: Path) -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise damaged(path, f"it cannot be decoded ({error})") from error
+    if pixels.shape != (SIDE, SIDE, 3):
+        raise damaged(path, f"it is {pixels.shape[1]} by {pixels.shape[0]} pixels, not {SIDE} by {SIDE}")
+    return np.moveaxis(pixels, -1, 0)

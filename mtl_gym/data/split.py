@@ -1,0 +1,38 @@
+"""One part of a data set: rows of inputs, each with its task and its label."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows of one split; all three tensors are as long as each other.
+
+    ``MultiTaskDataset`` checks the contents, because only it knows the tasks and their classes.
+
+    Attributes:
+        x: Inputs, ``[rows, *input_shape]``, any real dtype (images stay uint8, a quarter of float32).
+        task: Index of each row's task, int64 ``[rows]``.
+        y: Label of each row among its own task's classes, int64 ``[rows]``.
+
+    Example:
+        >>> import torch
+        >>> len(Split(x=torch.zeros(3, 2), task=torch.tensor([0, 0, 1]), y=torch.tensor([1, 0, 0])))
+        3
+    """
+
+    x: Tensor
+    task: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.x)
+
+    def to(self, device: str | torch.device) -> "Split":
+        """Returns the same rows with all three tensors on ``device``."""
+        return Split(self.x.to(device), self.task.to(device), self.y.to(device))

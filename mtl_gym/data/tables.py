@@ -1,0 +1,168 @@
+"""From a user's arrays, one table per task, to the splits of a multi-task data set."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mtl_gym.data.split import SPLITS, Split
+from mtl_gym.data.stratified import stratified_rows
+
+Values = Tensor | npt.ArrayLike
+_SMALLEST_CLASS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The rows of one task: ``x`` uint8 or float32 ``[rows, *input_shape]``, ``y`` int64 ``[rows]``."""
+
+    x: Tensor
+    y: npt.NDArray[np.int64]
+
+
+def read_tables(name: str, tasks: Mapping[str, tuple[Values, Values]]) -> dict[str, Table]:
+    """Turns the arrays of each task into tables whose inputs have one shape and one dtype.
+
+    Feature vectors of different widths are padded with zeros on the right, to the widest. Images that are all uint8
+    stay so; all else becomes float32.
+
+    Raises:
+        ValueError: Naming the data set, the task, the offending value and what to do.
+    """
+    if not tasks:
+        raise ValueError(f"data set {name!r} has no tasks; give at least one, as {{task_name: (x, y)}}")
+    read = {task: _read(f"data set {name!r}, task {task!r}", *arrays) for task, arrays in tasks.items()}
+    _check_shapes(name, read)
+    width = max(table.x.shape[1] for table in read.values())
+    dtype = torch.uint8 if all(table.x.dtype == torch.uint8 for table in read.values()) else torch.float32
+    return {task: Table(_padded(table.x.to(dtype), width), table.y) for task, table in read.items()}
+
+
+def name_classes(
+    name: str, tables: Mapping[str, Table], class_names: Mapping[str, Sequence[str]] | None
+) -> tuple[tuple[str, ...], ...]:
+    """Names the classes of each task, by their number where no name is given, and checks the labels against them.
+
+    Raises:
+        ValueError: Naming the data set, the task, and the label that is out of range, unused, or too rare to split.
+    """
+    given = dict(class_names or {})
+    unknown = sorted(set(given) - set(tables))
+    if unknown:
+        raise ValueError(f"data set {name!r}: class names for {unknown}, but the tasks are {sorted(tables)}")
+    named = []
+    for task, table in tables.items():
+        classes = given.get(task)
+        _check_labels(f"data set {name!r}, task {task!r}", table.y, None if classes is None else len(classes))
+        named.append(tuple(classes or (str(label) for label in range(int(table.y.max()) + 1))))
+    return tuple(named)
+
+
+def split_tables(tables: Sequence[Table], validation: float, test: float, seed: int) -> dict[str, Split]:
+    """Splits each task's rows by class and joins the tasks, task after task, within each split.
+
+    Raises:
+        ValueError: A share is not above 0, or they leave nothing to train on.
+    """
+    if not (validation > 0 and test > 0 and validation + test < 1):
+        raise ValueError(
+            f"validation={validation} and test={test} must each be above 0 and together below 1, "
+            "because every task needs rows in every split"
+        )
+    # A generator per task: adding a task at the end leaves the splits of the others as they were.
+    rows = [
+        stratified_rows(table.y, validation, test, np.random.default_rng((seed, task)))
+        for task, table in enumerate(tables)
+    ]
+    return {split: _joined(tables, [chosen[split] for chosen in rows]) for split in SPLITS}
+
+
+def _joined(tables: Sequence[Table], rows: Sequence[npt.NDArray[np.int64]]) -> Split:
+    return Split(
+        x=torch.cat([table.x[torch.from_numpy(chosen)] for table, chosen in zip(tables, rows, strict=True)]),
+        task=torch.cat([torch.full((len(chosen),), task) for task, chosen in enumerate(rows)]),
+        y=torch.cat([torch.from_numpy(table.y[chosen]) for table, chosen in zip(tables, rows, strict=True)]),
+    )
+
+
+def _read(where: str, x: Values, y: Values) -> Table:
+    inputs = _numbers(f"{where}: x", x)
+    labels = _numbers(f"{where}: y", y)
+    if inputs.ndim < 2 or 0 in inputs.shape:
+        raise ValueError(
+            f"{where}: x has shape {list(inputs.shape)}, but must be [rows, *input_shape] with no axis of 0"
+        )
+    if labels.shape != inputs.shape[:1]:
+        raise ValueError(
+            f"{where}: y has shape {list(labels.shape)}, but x has {len(inputs)} rows; give one label per row"
+        )
+    return Table(_inputs(where, inputs), _labels(where, labels))
+
+
+def _numbers(where: str, values: Values) -> npt.NDArray[np.generic]:
+    if isinstance(values, Tensor):
+        # NumPy has no bfloat16.
+        values = values.detach().cpu().to(torch.float32 if values.dtype == torch.bfloat16 else values.dtype)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{where} is ragged ({error}); all its rows need the same shape") from error
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{where} has dtype {array.dtype}, but must hold real numbers; encode the values as numbers")
+    return array
+
+
+def _inputs(where: str, array: npt.NDArray[np.generic]) -> Tensor:
+    if array.dtype == np.uint8:
+        return torch.from_numpy(array.astype(np.uint8))
+    # Infinity from a number beyond float32 is reported below, with its row.
+    with np.errstate(over="ignore"):
+        x = torch.from_numpy(array.astype(np.float32))
+    finite = torch.isfinite(x).reshape(len(x), -1).all(dim=1)
+    if not finite.all():
+        row = int((~finite).nonzero()[0])
+        raise ValueError(f"{where}: row {row} of x holds NaN, infinity or a number beyond float32; drop or fill it")
+    return x
+
+
+def _labels(where: str, array: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+    whole = array.dtype.kind != "f" or bool((array == np.round(array.astype(np.float64))).all())
+    if not whole:
+        raise ValueError(f"{where}: y has dtype {array.dtype} and values that are not whole; labels are 0, 1, 2, ...")
+    return array.astype(np.int64)
+
+
+def _check_labels(where: str, y: npt.NDArray[np.int64], classes: int | None) -> None:
+    advice = "relabel with numpy.unique(y, return_inverse=True)[1]"
+    labels, counts = np.unique(y, return_counts=True)
+    highest = int(labels[-1]) if classes is None else classes - 1
+    if labels[0] < 0 or labels[-1] > highest:
+        wrong = int(labels[0] if labels[0] < 0 else labels[-1])
+        row = int(np.flatnonzero(y == wrong)[0])
+        raise ValueError(f"{where}: row {row} has label {wrong}, but labels must be 0 to {highest}; {advice}")
+    if len(labels) <= highest:
+        unused = next((label for label, found in enumerate(labels) if label != found), len(labels))
+        raise ValueError(f"{where}: no row has label {unused}, but labels must use all of 0 to {highest}; {advice}")
+    rarest = int(counts.argmin())
+    if counts[rarest] < _SMALLEST_CLASS:
+        raise ValueError(
+            f"{where}: class {rarest} has {counts[rarest]} row(s), but needs {_SMALLEST_CLASS}, one for each of train, "
+            "validation and test; add rows or merge the class with another"
+        )
+
+
+def _check_shapes(name: str, tables: Mapping[str, Table]) -> None:
+    shapes = {task: list(table.x.shape[1:]) for task, table in tables.items()}
+    alike = {tuple(shape) if len(shape) > 1 else "features" for shape in shapes.values()}
+    if len(alike) > 1:
+        raise ValueError(
+            f"data set {name!r}: inputs have different shapes ({shapes}); only feature vectors are padded, "
+            "so resize or crop the others to one shape"
+        )
+
+
+def _padded(x: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(x, (0, width - x.shape[1])) if x.ndim == 2 else x

@@ -1,0 +1,1 @@
+"""Seeded training runs, and comparisons of agents over many of them."""

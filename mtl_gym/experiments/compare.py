@@ -1,0 +1,107 @@
+"""Several agents on one environment, several seeds each, and the table that sets them side by side."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mtl_gym.checkpoint import write_atomically
+from mtl_gym.experiments.agents import find_agent
+from mtl_gym.experiments.run import RunResult, RunSettings, train
+
+
+@dataclass(frozen=True)
+class Row:
+    """An agent's line in the table; accuracies in percent, on the test split.
+
+    Attributes:
+        agent: Its name.
+        seeds: Finished runs.
+        accuracy: Mean over seeds of the mean over tasks.
+        spread: Standard deviation over seeds (n - 1); NaN for one seed.
+        worst: Name and accuracy of the task with the lowest mean over seeds.
+        best: The same for the highest.
+        blocks: Mean number of blocks used.
+        epochs: Passes over the training data.
+        speed: Mean training samples per second.
+    """
+
+    agent: str
+    seeds: int
+    accuracy: float
+    spread: float
+    worst: tuple[str, float]
+    best: tuple[str, float]
+    blocks: float
+    epochs: float
+    speed: float
+
+
+def plan(base: RunSettings, agents: Sequence[str], seeds: int) -> list[RunSettings]:
+    """All runs of a comparison, every agent's first seed before any second.
+
+    Raises:
+        UnknownAgentError: If an agent is not known; nothing has run then.
+        ValueError: If there is no seed, or an agent is named twice.
+    """
+    if seeds < 1 or len(set(agents)) != len(agents):
+        raise ValueError(f"A comparison takes one seed or more (not {seeds}) and each agent once ({list(agents)}).")
+    for name in agents:
+        find_agent(name)
+    return [replace(base, agent=name, seed=seed) for seed in range(seeds) for name in agents]
+
+
+def folder(out: Path, settings: RunSettings) -> Path:
+    """Where a run of a comparison lives."""
+    return out / settings.agent / f"seed-{settings.seed}"
+
+
+def carry_out(runs: Sequence[RunSettings], out: Path, tell: Callable[[RunSettings, int], None]) -> Iterator[RunResult]:
+    """Carry out the runs one after the other; those that are finished in `out` are read."""
+    for settings in runs:
+        yield train(settings, folder(out, settings), lambda steps, run=settings: tell(run, steps))  # type: ignore[misc]
+
+
+def summarise(results: Sequence[RunResult]) -> list[Row]:
+    """One row per agent, best mean accuracy first."""
+    names = dict.fromkeys(result.settings.agent for result in results)
+    rows = [_row([result for result in results if result.settings.agent == name]) for name in names]
+    return sorted(rows, key=lambda row: -row.accuracy)
+
+
+def _row(results: list[RunResult]) -> Row:
+    accuracy = np.array([result.accuracy for result in results]) * 100
+    tasks = {name: float(np.mean([r.per_task[name] for r in results])) * 100 for name in results[0].per_task}
+    blocks = [result.blocks_used for result in results if result.blocks_used is not None]
+    return Row(
+        agent=results[0].settings.agent,
+        seeds=len(results),
+        accuracy=float(accuracy.mean()),
+        spread=float(accuracy.std(ddof=1)) if len(results) > 1 else float("nan"),
+        worst=min(tasks.items(), key=lambda item: item[1]),
+        best=max(tasks.items(), key=lambda item: item[1]),
+        blocks=float(np.mean(blocks)) if blocks else float("nan"),
+        epochs=float(np.mean([result.epochs for result in results])),
+        speed=float(np.mean([result.samples_per_second for result in results])),
+    )
+
+
+def write_results(results: Sequence[RunResult], path: Path) -> None:
+    """One CSV line per run, with the accuracy of every task."""
+    text = io.StringIO()
+    lines = [_line(result) for result in results]
+    table = csv.DictWriter(text, list(lines[0]))
+    table.writeheader()
+    table.writerows(lines)
+    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def _line(result: RunResult) -> dict[str, object]:
+    settings = {key: value for key, value in asdict(result.settings).items() if not key.endswith("kwargs")}
+    figures = {key: getattr(result, key) for key in ("accuracy", "loss", "blocks_used", "epochs", "samples_per_second")}
+    return settings | figures | {f"accuracy/{name}": value for name, value in result.per_task.items()}

@@ -1,0 +1,209 @@
+"""One seeded training run, from its settings to a folder with everything that came of it.
+
+A run's folder holds `config.json` (settings and versions), `progress.csv` (validation figures during training),
+`environment.pt` and the agent (tensors and plain values only), `result.json` (test figures) and the run's picture.
+`result.json` is written last: a run that has one is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtl_gym import checkpoint
+from mtl_gym.errors import CheckpointError
+from mtl_gym.evaluation import Evaluation, evaluate
+from mtl_gym.experiments.agents import SB3, find_agent
+from mtl_gym.experiments.callbacks import HeldOutCurve, Progress
+from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
+
+EVALUATIONS = 10
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What decides a run, up to versions and hardware.
+
+    Attributes:
+        env_id: A registered id.
+        agent: A name that `find_agent` knows.
+        steps: Decisions over all rows.
+        seed: Of environment and agent.
+        num_envs: Episodes side by side.
+        env_kwargs: Keyword arguments of the environment, JSON-able.
+        agent_kwargs: Keyword arguments of the agent, JSON-able.
+    """
+
+    env_id: str
+    agent: str
+    steps: int
+    seed: int = 0
+    num_envs: int = 64
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    agent_kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run reached; accuracies are on the test split.
+
+    Attributes:
+        settings: The run.
+        accuracy: Mean over tasks.
+        per_task: By task name.
+        loss: Mean cross-entropy over tasks; None where no episode ended with an answer.
+        blocks_used: Blocks that the policy takes on the test split, all depths together.
+        epochs: Passes over the training data.
+        samples_per_second: Training episodes per second, evaluations left out.
+    """
+
+    settings: RunSettings
+    accuracy: float
+    per_task: dict[str, float]
+    loss: float | None
+    blocks_used: int | None
+    epochs: float
+    samples_per_second: float
+
+
+def train(settings: RunSettings, out: Path, tell: Callable[[int], None] = lambda steps: None) -> RunResult:
+    """Carry out a run, or read its result if `out` has the finished run of these settings already.
+
+    Args:
+        settings: The run.
+        out: Its folder.
+        tell: Called with the decisions made so far.
+
+    Raises:
+        FileExistsError: If `out` holds a run with other settings.
+    """
+    finished = _finished(settings, out)
+    if finished is not None:
+        return finished
+    factory = find_agent(settings.agent)
+    env = make_vec_env(settings.env_id, settings.num_envs, settings.seed, **settings.env_kwargs)
+    _write_json(out / "config.json", {"settings": asdict(settings), "versions": versions()})
+    agent = factory(env, seed=settings.seed, **settings.agent_kwargs)
+    curve = HeldOutCurve(env.batched, max(1, settings.steps // EVALUATIONS), out / "progress.csv")
+    start = time.perf_counter()
+    agent.learn(settings.steps, callback=[Progress(tell), curve])
+    seconds = time.perf_counter() - start - curve.seconds
+    checkpoint.save(env.batched.state_dict(), out / "environment.pt")
+    save_agent(agent, out / "agent.pt")
+    result = _result(settings, evaluate(agent, env.batched), env.batched, seconds)
+    draw(evaluate(agent, env.batched, "validation"), out / "routing_map.png", settings)
+    _write_json(out / "result.json", asdict(result))
+    return result
+
+
+def _result(settings: RunSettings, test: Evaluation, env: Any, seconds: float) -> RunResult:
+    per_task = dict(zip(test.task_names, map(float, test.accuracy), strict=True))
+    loss = test.mean_loss if np.isfinite(test.mean_loss) else None
+    speed = env.episodes / seconds
+    return RunResult(
+        settings, test.mean_accuracy, per_task, loss, test.figures.get("blocks_used"), float(env.epoch), speed
+    )
+
+
+def draw(evaluation: Evaluation, path: Path, settings: RunSettings) -> None:
+    """Write the picture of a routing run: its routing map."""
+    if "usage" not in evaluation.figures:
+        return
+    from mtl_gym.routing.render import routing_map
+
+    title = f"{settings.agent} on {settings.env_id}, seed {settings.seed}, {settings.steps:,} decisions"
+    figure = routing_map(evaluation.figures["usage"], evaluation.task_names, title)
+    checkpoint.write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=100))
+
+
+def restore(out: Path) -> tuple[RunSettings, BatchedVecEnv, Any]:
+    """The settings, the environment and the agent of a finished or interrupted run.
+
+    Raises:
+        FileNotFoundError: If a file of the run is missing.
+        CheckpointError: If one is damaged.
+    """
+    settings = read_settings(out)
+    env = make_vec_env(settings.env_id, settings.num_envs, settings.seed, **settings.env_kwargs)
+    env.reset()
+    env.batched.load_state_dict(checkpoint.load(out / "environment.pt"))
+    return settings, env, load_agent(settings, out / "agent.pt", env)
+
+
+def save_agent(agent: Any, path: Path) -> None:
+    """Save a bundled agent its own way, and an SB3 algorithm as its parameters, without pickled code."""
+    if hasattr(agent, "get_parameters"):
+        checkpoint.save({"parameters": agent.get_parameters()}, path)
+    else:
+        agent.save(path)
+
+
+def load_agent(settings: RunSettings, path: Path, env: BatchedVecEnv) -> Any:
+    """Undo `save_agent`."""
+    factory = find_agent(settings.agent)
+    if settings.agent not in SB3:
+        return factory.load(path, env)  # type: ignore[attr-defined]
+    agent = factory(env, seed=settings.seed, **settings.agent_kwargs)
+    saved = checkpoint.load(path)
+    if "parameters" not in saved:
+        raise CheckpointError(f"{path} does not hold the parameters of {settings.agent}.")
+    agent.set_parameters(saved["parameters"], device="cpu")
+    return agent
+
+
+def read_settings(out: Path) -> RunSettings:
+    """The settings of the run in `out`.
+
+    Raises:
+        FileNotFoundError: If there is no run.
+        CheckpointError: If its settings cannot be read.
+    """
+    path = out / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no run in {out}: it has no config.json.")
+    try:
+        return RunSettings(**json.loads(path.read_text())["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"The settings in {path} cannot be read ({error}).") from error
+
+
+def _finished(settings: RunSettings, out: Path) -> RunResult | None:
+    if not (out / "config.json").exists():
+        return None
+    there = read_settings(out)
+    if there != settings:
+        raise FileExistsError(f"{out} holds another run ({there}); choose another folder or remove that one.")
+    return read_result(out) if (out / "result.json").exists() else None
+
+
+def read_result(out: Path) -> RunResult:
+    """The result of the finished run in `out`.
+
+    Raises:
+        CheckpointError: If the file cannot be read.
+    """
+    path = out / "result.json"
+    try:
+        fields = json.loads(path.read_text())
+        return RunResult(**fields | {"settings": RunSettings(**fields["settings"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"The result in {path} cannot be read ({error}); remove it to run again.") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions that a run depends on."""
+    packages = ("mtl-gym", "gymnasium", "torch", "stable-baselines3", "sb3-contrib", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=2) + "\n"
+    checkpoint.write_atomically(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,162 @@
+"""The batched environment as a Stable-Baselines3 `VecEnv`, without a loop over environments in the step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from mtl_gym.vector import MultiTaskVectorEnv, row_of
+
+
+class BatchedVecEnv(VecEnv):
+    """A batched environment behind SB3's interface.
+
+    Infos are empty until an episode ends; then they hold `terminal_observation`, `TimeLimit.truncated`, the episode's
+    return, length and time under `episode` (what SB3's `Monitor` gives), and the environment's own figures.
+
+    Args:
+        batched: The environment; it must give NumPy arrays.
+
+    Raises:
+        ValueError: If it was made with `tensors=True`.
+
+    Example:
+        >>> import gymnasium as gym, mtl_gym
+        >>> vec_env = BatchedVecEnv(gym.make_vec("MTLRouting-Digits-v0", num_envs=8))
+        >>> vec_env.seed(0)[:2]
+        [0, None]
+        >>> vec_env.reset()["value"].shape
+        (8, 64)
+    """
+
+    def __init__(self, batched: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+        base = batched.unwrapped
+        if not isinstance(base, MultiTaskVectorEnv):
+            raise TypeError(f"{batched} is not a batched environment of mtl_gym; make it with gym.make_vec(id).")
+        if base.options.tensors:
+            raise ValueError("Stable-Baselines3 works on NumPy arrays: make the environment without tensors=True.")
+        self.batched = base
+        self.render_mode = base.render_mode
+        super().__init__(base.num_envs, base.single_observation_space, base.single_action_space)
+        self.metadata = base.metadata
+        self._begin_statistics()
+
+    def _begin_statistics(self) -> None:
+        self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
+        self._start = time.perf_counter()
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed the next reset: one seed for the whole batch, since the batch shares one network."""
+        self._seeds = [seed, *[None] * (self.num_envs - 1)]
+        return self._seeds
+
+    def reset(self) -> VecEnvObs:
+        """Begin an episode in every row."""
+        obs, _ = self.batched.reset(seed=self._seeds[0])
+        self._reset_seeds()
+        self._reset_options()
+        self._begin_statistics()
+        return obs  # type: ignore[no-any-return]
+
+    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+        """Keep the actions for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Carry out one decision in every row."""
+        obs, transition, final_obs = self.batched.advance(self._actions)
+        self._returns += transition.reward
+        self._lengths += 1
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for row in np.flatnonzero(transition.done):
+            infos[row] = self._ending(row, transition, final_obs)
+        self._returns[transition.done], self._lengths[transition.done] = 0, 0
+        return obs, transition.reward, transition.done, infos
+
+    def _ending(self, row: int, transition: Any, final_obs: Any) -> dict[str, Any]:
+        final = transition.final_info
+        info = {key: value[row] for key, value in final.items() if key[0] != "_" and final[f"_{key}"][row]}
+        seconds = round(time.perf_counter() - self._start, 6)
+        info["episode"] = {"r": float(self._returns[row]), "l": int(self._lengths[row]), "t": seconds}
+        info["terminal_observation"] = row_of(final_obs, row)
+        info["TimeLimit.truncated"] = bool(transition.truncated[row] and not transition.terminated[row])
+        return info
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.batched.close()
+
+    def action_masks(self) -> np.ndarray[Any, Any]:
+        """Valid choices of all rows at once; bool [num_envs, actions]."""
+        return self.batched.action_masks()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The shared environment's attribute, once per row."""
+        value = getattr(self.batched, attr_name)
+        return [value for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of the shared environment."""
+        setattr(self.batched, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method of the shared environment once; `action_masks` gives one row each, others the same result."""
+        result = getattr(self.batched, method_name)(*method_args, **method_kwargs)
+        rows = self._get_indices(indices)
+        return [result[row] for row in rows] if method_name == "action_masks" else [result for _ in rows]
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """Rows are not wrapped one by one."""
+        return [False for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
+        """One picture for the whole batch."""
+        return [self.batched.render()]
+
+
+def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwargs: Any) -> BatchedVecEnv:
+    """A batched environment of this package, ready for any Stable-Baselines3 algorithm.
+
+    Args:
+        env_id: A registered id.
+        num_envs: Episodes side by side.
+        seed: Seeds the first reset.
+        **kwargs: Keyword arguments of the environment.
+
+    Example:
+        >>> from stable_baselines3 import PPO
+        >>> env = make_vec_env("MTLRouting-Digits-v0", num_envs=16, seed=0)
+        >>> model = PPO("MultiInputPolicy", env, n_steps=6, batch_size=96, seed=0).learn(96)
+    """
+    import mtl_gym  # noqa: F401 (registers the ids)
+
+    vec_env = BatchedVecEnv(gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **kwargs))
+    vec_env.seed(seed)
+    return vec_env
+
+
+def as_vec_env(env: Any, num_envs: int = 1) -> VecEnv:
+    """An SB3 `VecEnv` from an id, an environment, a batched environment, or a `VecEnv`.
+
+    Raises:
+        TypeError: If `env` is none of these.
+    """
+    if isinstance(env, VecEnv):
+        return env
+    if isinstance(env, str):
+        return make_vec_env(env, num_envs)
+    if isinstance(env, gym.vector.VectorEnv):
+        return BatchedVecEnv(env)
+    if isinstance(env, gym.Env):
+        return DummyVecEnv([lambda: env])
+    raise TypeError(f"{env!r} is no environment: give an id, a Gymnasium environment or an SB3 VecEnv.")

@@ -1,0 +1,23 @@
+"""The catalogue: every environment id, what it presets, and the class behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+ROUTING = ("mtl_gym.routing.env:RoutingEnv", "mtl_gym.routing.env:RoutingVectorEnv")
+
+ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
+    "MTLRouting-Digits-v0": (ROUTING, {"data": "digits", "hidden": 64}),
+    "MTLRouting-MNIST-v0": (ROUTING, {"data": "mnist"}),
+    "MTLRouting-CIFAR-v0": (ROUTING, {"data": "cifar"}),
+    "MTLRouting-MiniImageNet-v0": (ROUTING, {"data": "mini-imagenet"}),
+}
+
+
+def register_all() -> None:
+    """Make every id known to Gymnasium; a second call changes nothing."""
+    for env_id, ((single, batched), kwargs) in ENVIRONMENTS.items():
+        if env_id not in gym.registry:
+            gym.register(env_id, entry_point=single, vector_entry_point=batched, kwargs=kwargs)

@@ -1,0 +1,396 @@
+"""Routing networks as an environment: which block should process this input next?
+
+Source: Rosenbaum et al. 2018, "Routing Networks: Adaptive Selection of Non-linear Functions for Multi-Task Learning".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtl_gym.data import MultiTaskDataset, load
+from mtl_gym.errors import TrainingDiverged
+from mtl_gym.routing import render
+from mtl_gym.routing.blocks import simple_routed_network
+from mtl_gym.routing.graph import RouteGraph
+from mtl_gym.routing.network import RoutedNetwork
+from mtl_gym.routing.rewards import CollaborationReward, FinalReward, final_reward
+from mtl_gym.routing.stream import SampleStream
+from mtl_gym.vector import BatchOfOne, EnvOptions, Flags, MultiTaskVectorEnv, Rows, Transition
+
+MEMORY_OF_THE_MAP = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingOptions(EnvOptions):
+    """Keyword arguments of the routing environments, besides those of `EnvOptions`; defaults are the paper's.
+
+    Attributes:
+        data: Name of a data set, or a `MultiTaskDataset`.
+        data_root: Where its files are; None takes the environment variable MTL_GYM_DATA or the user's cache folder.
+        network: A `RoutedNetwork` as a template, whose weights are drawn anew from every seed, or a function that
+            makes one. None builds the paper's network from the four fields below.
+        depth: Routed layers.
+        blocks: Blocks per routed layer; None is one per task.
+        hidden: Width of the routed layers.
+        reward: Final reward: "correct" (+1, -1), "loss" (minus the cross-entropy), or a callable of
+            (logits [rows, classes], label [rows], task [rows]) that gives [rows].
+        rho: Weight of the collaboration reward; 0 turns it off.
+        invalid_reward: What a masked choice earns; it also ends the episode.
+        learning_rate: Adam's.
+        decay_epochs: The learning rate is divided by 10 every so many epochs.
+        train_batch: Episodes per update; `num_envs` if that is more.
+    """
+
+    data: str | MultiTaskDataset = "digits"
+    data_root: str | None = None
+    network: RoutedNetwork | Callable[[], RoutedNetwork] | None = None
+    depth: int = 3
+    blocks: int | None = None
+    hidden: int = 128
+    reward: str | FinalReward = "correct"
+    rho: float = 0.3
+    invalid_reward: float = -1.0
+    learning_rate: float = 1e-3
+    decay_epochs: int = 10
+    train_batch: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        for name in ("depth", "hidden", "decay_epochs", "train_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is not possible; it takes 1 or more.")
+        if self.blocks is not None and self.blocks < 1:
+            raise ValueError(f"blocks={self.blocks} is not possible; it takes 1 or more, or None for one per task.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate={self.learning_rate} is not possible; it takes more than 0.")
+
+
+class RoutingVectorEnv(MultiTaskVectorEnv):
+    """`num_envs` labelled inputs on their way through a routed network, which acting trains.
+
+    Every episode sends one input through the network: at each depth the action picks the block that processes it next,
+    or PASS. After the last depth the loss is taken; when `train_batch` episodes have ended, the blocks that were used
+    get their gradient step, and only those.
+
+    * Observation: `value` float32 [num_envs, F], the output of the block chosen last, zero-padded (at depth 0 the
+      trunk's features); `task` int64 [num_envs]; `depth` int64 [num_envs].
+    * Action: int64 [num_envs] in [0, M]; M is PASS. `info["action_mask"]` is bool [num_envs, M + 1].
+    * Reward: float32 [num_envs]: the collaboration reward of each action, and the final reward with the last.
+    * `final_info`: `loss`, `correct`, `is_success`, `prediction`, `label`, `task`, `route`, `sample`,
+      `invalid_action`.
+
+    Source: Rosenbaum et al. 2018, algorithms 1 and 2.
+
+    Deviation: an update may hold more than the paper's 10 episodes, where `num_envs` is larger.
+
+    Example:
+        >>> env = RoutingVectorEnv(num_envs=4, data="digits", hidden=64)
+        >>> obs, info = env.reset(seed=0)
+        >>> obs["value"].shape, int(info["action_mask"][0].sum())
+        ((4, 64), 11)
+        >>> obs, reward, terminated, truncated, info = env.step(np.array([0, 1, 2, 10]))
+        >>> obs["depth"]
+        array([1, 1, 1, 1])
+    """
+
+    Options: ClassVar[type[EnvOptions]] = RoutingOptions
+    network: RoutedNetwork
+
+    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+        super().__init__(num_envs, **options)
+        data = self.options.data
+        self.data = (load(data, self.options.data_root) if isinstance(data, str) else data).to(self.device)
+        self._split = self.data.split(self.options.split)
+        self._task, self._label = self._split.task.cpu().numpy(), self._split.y.cpu().numpy()
+        self._final_reward = final_reward(self.options.reward)
+        # Training takes whole rounds of episodes, so that rows in step use up a batch of inputs exactly.
+        self.batch_size = num_envs * -(-self.options.train_batch // num_envs) if self.options.train else num_envs
+        self._class_mask = self._classes()
+        with torch.random.fork_rng(devices=[]):
+            self._template = self._make_template()
+        self._describe(self._template)
+        self._count_anew()
+
+    def _make_template(self) -> RoutedNetwork:
+        if self.options.network is None:
+            blocks = self.options.blocks or self.data.num_tasks
+            shape, classes = self.data.input_shape, self.data.max_classes
+            return simple_routed_network(shape, blocks, classes, self.options.depth, self.options.hidden)
+        network = self.options.network if isinstance(self.options.network, RoutedNetwork) else self.options.network()
+        if network.input_shape != self.data.input_shape or network.classes < self.data.max_classes:
+            raise ValueError(
+                f"The network takes inputs of shape {network.input_shape} and gives {network.classes} classes, but "
+                f"data set {self.data.name!r} has inputs of shape {self.data.input_shape} and up to "
+                f"{self.data.max_classes} classes."
+            )
+        return network
+
+    def _classes(self) -> Tensor | None:
+        if len(set(self.data.num_classes)) == 1:
+            return None
+        sizes = torch.tensor(self.data.num_classes, device=self.device)
+        return torch.arange(self.data.max_classes, device=self.device) < sizes[:, None]
+
+    def _describe(self, network: RoutedNetwork) -> None:
+        self.masks = network.masks()
+        self.routed_depth, self.num_blocks, self.width = network.depth, network.num_blocks, network.width
+        observation = spaces.Dict(
+            value=spaces.Box(-np.inf, np.inf, (network.width,), np.float32),
+            task=spaces.Discrete(self.data.num_tasks),
+            depth=spaces.Discrete(network.depth),
+        )
+        self._set_spaces(observation, spaces.Discrete(network.num_blocks + 1))
+
+    def _build(self) -> None:
+        given = self.options.network
+        make = self._template.renewed if given is None or isinstance(given, RoutedNetwork) else given
+        self.network = make().to(self.device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), self.options.learning_rate, fused=True)
+        self._set_up(SampleStream(len(self._split), self.np_random))
+
+    def _set_up(self, stream: SampleStream) -> None:
+        self._stream = stream
+        self._graph = RouteGraph(self.network, self._inputs, self.num_envs, self.options.train)
+        self._batch, self._used = np.empty(0, np.int64), 0
+        self._sample = np.full(self.num_envs, -1)
+        self._depth = np.zeros(self.num_envs, np.int64)
+        self._route = np.full((self.num_envs, self.routed_depth), -1)
+        self._ended, self.episodes = 0, 0
+        self._count_anew()
+
+    def _count_anew(self) -> None:
+        shape = (self.data.num_tasks, self.routed_depth, self.num_blocks + 1)
+        self._collaboration = CollaborationReward(self.options.rho, *shape)
+        self.usage = np.zeros(shape)
+
+    def _inputs(self, samples: Rows) -> Tensor:
+        return self.data.inputs(self.options.split, torch.from_numpy(samples).clamp(min=0).to(self.device))
+
+    def _begin(self, rows: Rows) -> None:
+        left = self._batch[self._used :]
+        if len(left) < len(rows):
+            self._batch = np.concatenate([left, self._stream.take(self.batch_size)])
+            self._used = 0
+            self._graph.embed(self._batch)
+        positions = np.arange(self._used, self._used + len(rows))
+        self._graph.begin(rows, positions)
+        self._used += len(rows)
+        self._sample[rows] = self._batch[positions]
+        self._depth[rows], self._route[rows] = 0, -1
+
+    def _tasks(self) -> Rows:
+        return self._task[self._sample]
+
+    def _observe(self) -> dict[str, Any]:
+        depth = np.minimum(self._depth, self.routed_depth - 1)
+        return {"value": self._graph.values.detach().clone(), "task": self._tasks(), "depth": depth}
+
+    def action_masks(self) -> Flags:
+        """The choices that are valid now; bool [num_envs, M + 1]."""
+        return self.masks[np.minimum(self._depth, self.routed_depth - 1)]
+
+    def _valid(self, actions: Rows) -> Flags:
+        return self.masks[self._depth, actions]
+
+    def _advance(self, actions: Rows, valid: Flags) -> Transition:
+        reward = np.full(self.num_envs, self.options.invalid_reward, np.float32)
+        for depth in np.unique(self._depth[valid]):
+            rows = np.flatnonzero(valid & (self._depth == depth))
+            self._graph.apply(rows, int(depth), actions[rows])
+            reward[rows] = self._collaborate(rows, int(depth), actions[rows])
+        routed = np.flatnonzero(valid)
+        self._route[routed, self._depth[routed]] = actions[routed]
+        self._depth[routed] += 1
+        finished = valid & (self._depth == self.routed_depth)
+        info = self._ending(~valid | finished)
+        if finished.any():
+            self._finish(np.flatnonzero(finished), reward, info)
+        return Transition(reward, ~valid | finished, np.zeros(self.num_envs, bool), info)
+
+    def _collaborate(self, rows: Rows, depth: int, choices: Rows) -> NDArray[np.float32]:
+        reward = self._collaboration(depth, choices)
+        if self.options.train:
+            self._collaboration.add(self._tasks()[rows], depth, choices)
+        return reward
+
+    def _ending(self, done: Flags) -> dict[str, Any]:
+        n = self.num_envs
+        figures = {
+            "is_success": np.zeros(n, bool),
+            "correct": np.zeros(n, bool),
+            "invalid_action": done & (self._depth < self.routed_depth),
+            "prediction": np.full(n, -1),
+            "label": self._label[self._sample],
+            "task": self._tasks(),
+            "route": self._route.copy(),
+            "sample": self._sample.copy(),
+            "loss": np.zeros(n, np.float32),
+        }
+        return figures | {f"_{key}": done for key in figures} | {"_loss": np.zeros(n, bool)}
+
+    def _finish(self, rows: Rows, reward: NDArray[np.float32], info: dict[str, Any]) -> None:
+        label, task = self._label[self._sample[rows]], self._tasks()[rows]
+        logits, losses = self._graph.finish(rows, np.stack([label, task], 1), self._loss)
+        on_device = torch.from_numpy(np.stack([label, task])).to(self.device, non_blocking=True)
+        earned = self._final_reward(self._restrict(logits, on_device[1]), *on_device)
+        prediction = self._restrict(logits, on_device[1]).argmax(1)
+        figures = torch.stack([earned.float(), losses.float(), prediction.float()]).cpu().numpy()
+        self._check_finite(figures[:2], task)
+        reward[rows] += figures[0]
+        info["loss"][rows], info["prediction"][rows] = figures[1], figures[2]
+        info["correct"][rows] = info["is_success"][rows] = figures[2] == label
+        info["_loss"][rows] = True
+        self._remember(task, rows)
+
+    def _restrict(self, logits: Tensor, task: Tensor) -> Tensor:
+        if self._class_mask is None:
+            return logits
+        return logits[:, : self.data.max_classes].masked_fill(~self._class_mask[task], -torch.inf)
+
+    def _loss(self, logits: Tensor, label_and_task: Tensor) -> Tensor:
+        label, task = label_and_task.unbind(1)
+        return torch.nn.functional.cross_entropy(self._restrict(logits, task), label, reduction="none")
+
+    def _check_finite(self, figures: NDArray[np.float32], task: Rows) -> None:
+        finite = np.isfinite(figures).all(0)
+        if not finite.all():
+            raise TrainingDiverged(self.updates, self.data.task_names[task[~finite][0]])
+
+    def _task_name(self, row: int) -> str:
+        return self.data.task_names[self._tasks()[row]]
+
+    def _remember(self, task: Rows, rows: Rows) -> None:
+        real = self._sample[rows] >= 0
+        task, routes = task[real], self._route[rows[real]]
+        if self.options.train:
+            seen = np.bincount(task, minlength=self.data.num_tasks)
+            self.usage *= (1 - 1 / MEMORY_OF_THE_MAP) ** seen[:, None, None]
+        for depth in range(self.routed_depth):
+            np.add.at(self.usage[:, depth], (task, routes[:, depth]), 1)
+
+    def _learn(self, done: Flags) -> None:
+        if not self.options.train:
+            return
+        self._ended += int(done.sum())
+        self.episodes += int(done.sum())
+        if self._ended >= self.batch_size:
+            self._update()
+            self._ended = 0
+            self._resume(np.flatnonzero(~done))
+
+    def _update(self) -> None:
+        if self._graph.losses:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.options.learning_rate * 0.1 ** int(self.epoch // self.options.decay_epochs)
+            torch.cat(self._graph.losses).mean().backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.updates += 1
+        self._graph.clear()
+
+    def _resume(self, rows: Rows) -> None:
+        """Bring routes under way, and inputs not handed out yet, up to the weights after an update."""
+        waiting = self._batch[self._used :]
+        self._batch, self._used = np.concatenate([self._sample[rows], waiting]), len(rows)
+        if len(self._batch) == 0:
+            return
+        self._graph.embed(self._batch)
+        self._graph.begin(rows, np.arange(len(rows)))
+        for depth in range(self.routed_depth):
+            deeper = rows[self._depth[rows] > depth]
+            if len(deeper):
+                self._graph.apply(deeper, depth, self._route[deeper, depth])
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the tasks, in the order of their numbers."""
+        return self.data.task_names
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training data so far."""
+        return self.episodes / len(self._split)
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """What a checkpoint must agree on to be loaded here."""
+        network = {"tasks": self.data.num_tasks, "masks": self.masks.astype(int).tolist(), "width": self.width}
+        return super().signature | {"data": self.data.name, "split": self.options.split, **network}
+
+    def _state(self) -> dict[str, Any]:
+        arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in self._ARRAYS}
+        log = [(what, [_plain(a) for a in arguments]) for what, arguments in self._graph.log]
+        buffers = {key: value.clone() for key, value in self.network.named_buffers()}
+        counts = {"used": self._used, "ended": self._ended, "episodes": self.episodes}
+        more = {"collaboration": torch.from_numpy(self._collaboration.counts.copy()), "buffers": buffers}
+        return {"arrays": arrays, "log": log, "stream": self._stream.state(), **counts, **more}
+
+    _ARRAYS: ClassVar[tuple[str, ...]] = ("_batch", "_sample", "_depth", "_route", "usage")
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        self._stream.load(state["stream"])
+        for name in self._ARRAYS:
+            setattr(self, name, state["arrays"][name].numpy().copy())
+        self._used, self._ended, self.episodes = (int(state[key]) for key in ("used", "ended", "episodes"))
+        self._collaboration.counts = state["collaboration"].numpy().copy()
+        log = [(what, tuple(_array(a) for a in arguments)) for what, arguments in state["log"]]
+        self._graph.replay(log, self._loss)
+        # Replaying sends inputs through batch norm a second time, which moves its running statistics. `data`, because
+        # autograd would take the graph for outdated.
+        for key, value in self.network.named_buffers():
+            value.data.copy_(state["buffers"][key])
+
+    def _adopt(self, source: RoutingVectorEnv) -> None:
+        self._np_random, self.seed, self.updates = source.np_random, source.seed, source.updates
+        self.network, self.optimizer = source.network, source.optimizer
+        self._set_up(SampleStream(len(self._split), None))
+
+    @property
+    def pass_over(self) -> bool:
+        """Whether every sample of the split has been used up; always False outside an evaluation view."""
+        return bool((self._sample < 0).all())
+
+    def evaluation_figures(self) -> dict[str, Any]:
+        """`usage`, how often a task took a block at a depth [tasks, depth, blocks + 1], and `blocks_used`."""
+        return {"usage": self.usage.copy(), "blocks_used": int((self.usage[..., :-1].sum(0) > 0).sum())}
+
+    def render(self) -> Any:
+        """The routing map of the last 200 or so episodes of each task."""
+        return render.show(self.render_mode, self.usage, self.data.task_names)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the window of `render_mode="human"`."""
+        if self.render_mode == "human":
+            render.close_window()
+
+
+class RoutingEnv(BatchOfOne):
+    """One labelled input at a time on its way through a routed network: what `gym.make("MTLRouting-...")` returns.
+
+    Args:
+        **options: The fields of `RoutingOptions`.
+
+    Example:
+        >>> import gymnasium as gym, mtl_gym
+        >>> env = gym.make("MTLRouting-Digits-v0")
+        >>> obs, info = env.reset(seed=0)
+        >>> obs, reward, terminated, truncated, info = env.step(3)
+    """
+
+    vector_class = RoutingVectorEnv
+
+
+def _plain(value: Any) -> Any:
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
+def _array(value: Any) -> Any:
+    return value.numpy() if isinstance(value, Tensor) else value

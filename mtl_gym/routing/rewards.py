@@ -1,0 +1,85 @@
+"""What a route earns: the final reward, and the collaboration reward of each action.
+
+Source: Rosenbaum et al. 2018, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+FinalReward: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def correct(logits: Tensor, label: Tensor, task: Tensor) -> Tensor:
+    """+1 where the prediction is right, -1 where it is wrong; float32 [rows]."""
+    return (logits.argmax(1) == label).to(logits.dtype) * 2 - 1
+
+
+def loss(logits: Tensor, label: Tensor, task: Tensor) -> Tensor:
+    """Minus the cross-entropy; float32 [rows]."""
+    return -torch.nn.functional.cross_entropy(logits, label, reduction="none")
+
+
+FINAL_REWARDS: dict[str, FinalReward] = {"correct": correct, "loss": loss}
+
+
+def final_reward(reward: str | FinalReward) -> FinalReward:
+    """The reward of that name, or the callable itself.
+
+    Raises:
+        ValueError: If no reward has that name.
+    """
+    if callable(reward):
+        return reward
+    if reward not in FINAL_REWARDS:
+        raise ValueError(f"reward={reward!r} is unknown; use one of {sorted(FINAL_REWARDS)} or a callable.")
+    return FINAL_REWARDS[reward]
+
+
+class CollaborationReward:
+    """Pays an action in proportion to how often the agents that have taken it do take it, so that blocks get shared.
+
+    An agent is a task. Its share of an action is how often it took it among its own decisions at that depth; the
+    reward is rho times the mean share over the agents that took the action before, 0 if none has. It is never above
+    rho times the size of the final reward, which is 1.
+
+    Source: Rosenbaum et al. 2018, section 3.1, the count-based version.
+
+    Args:
+        rho: Weight in [0, 10]; 0 turns the reward off.
+        tasks: Number of agents.
+        depth: Decisions in a route.
+        actions: Choices at each decision.
+
+    Raises:
+        ValueError: If rho is outside [0, 10].
+
+    Example:
+        >>> reward = CollaborationReward(0.3, tasks=2, depth=1, actions=3)
+        >>> reward.add(np.array([0, 0]), 0, np.array([1, 2]))
+        >>> reward(0, np.array([1]))
+        array([0.15], dtype=float32)
+    """
+
+    def __init__(self, rho: float, tasks: int, depth: int, actions: int) -> None:
+        if not 0 <= rho <= 10:
+            raise ValueError(f"rho={rho} is not possible; the collaboration reward takes 0 (off) to 10.")
+        self.rho = rho
+        self.counts = np.zeros((depth, tasks, actions), np.int64)
+
+    def __call__(self, depth: int, action: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Rewards of `action` at `depth`, int64 [rows]; float32 [rows]."""
+        counts = self.counts[depth]
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        mean = shares.sum(0) / np.maximum((counts > 0).sum(0), 1)
+        return (self.rho * mean[action]).astype(np.float32)
+
+    def add(self, task: NDArray[np.int64], depth: int, action: NDArray[np.int64]) -> None:
+        """Count decisions; int64 [rows] each."""
+        np.add.at(self.counts[depth], (task, action), 1)

@@ -1,0 +1,463 @@
+"""The batched environment that every family builds on, and its batch-of-one view.
+
+A family implements five hooks (`_build`, `_begin`, `_advance`, `_learn`, `_observe`); this module turns them into
+Gymnasium's vector API: seeding, action checks, masks, autoreset, checkpoints, forks and evaluation views.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mtl_gym.errors import CheckpointError, TrainingDiverged
+
+logger = logging.getLogger(__name__)
+
+Rows: TypeAlias = NDArray[np.int64]
+Flags: TypeAlias = NDArray[np.bool_]
+Observation: TypeAlias = Any
+Info: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvOptions:
+    """Keyword arguments that all environments share.
+
+    Attributes:
+        split: The part of the data that episodes are drawn from: "train", "validation" or "test".
+        train: Whether acting trains the network. False freezes it.
+        device: Where the network lives: "auto" (CUDA if there), "cpu", "cuda", "cuda:1", ...
+        tensors: Hand back torch tensors on `device` instead of NumPy arrays (batched environments only).
+        render_mode: None, "rgb_array", "human" or "ansi".
+    """
+
+    split: str = "train"
+    train: bool = True
+    device: str = "auto"
+    tensors: bool = False
+    render_mode: str | None = None
+
+
+@dataclass
+class Transition:
+    """What one decision of every row led to, before finished rows begin their next episode.
+
+    Attributes:
+        reward: [num_envs] float32.
+        terminated: [num_envs] bool.
+        truncated: [num_envs] bool.
+        final_info: Figures of the episodes that ended: per key an array [num_envs, ...] and, under `_key`, the rows
+            (bool [num_envs]) in which it counts.
+    """
+
+    reward: NDArray[np.float32]
+    terminated: Flags
+    truncated: Flags
+    final_info: Info
+
+    @property
+    def done(self) -> Flags:
+        """Rows whose episode ended; bool [num_envs]."""
+        return self.terminated | self.truncated
+
+
+class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
+    """`num_envs` episodes side by side over one network that acting trains.
+
+    Autoreset is `SAME_STEP`: a finished row begins its next episode in the step that finished it, and what it ended
+    with is in `info["final_obs"]` and `info["final_info"]`.
+
+    Args:
+        num_envs: Episodes side by side.
+        **options: The fields of the family's `Options`.
+
+    Raises:
+        ValueError: If an option has a value that is not allowed.
+    """
+
+    Options: ClassVar[type[EnvOptions]] = EnvOptions
+    metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it as an instance attribute)
+        "render_modes": ["rgb_array", "human", "ansi"],
+        "render_fps": 4,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+    options: Any
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs={num_envs} is not possible: an environment has at least one row.")
+        self.options = self.Options(**options)
+        self.num_envs = num_envs
+        self.render_mode = self.options.render_mode
+        self._check_render_mode()
+        self.device = choose_device(self.options.device)
+        self.seed: int | None = None
+        self.updates = 0
+        self._warned_restart = False
+        self._source: MultiTaskVectorEnv | None = None
+
+    def _set_spaces(self, observation: gym.Space[Any], action: gym.Space[Any]) -> None:
+        self.single_observation_space, self.single_action_space = observation, action
+        self.observation_space = batch_space(observation, self.num_envs)
+        self.action_space = batch_space(action, self.num_envs)
+
+    def _check_render_mode(self) -> None:
+        allowed = [None, *self.metadata["render_modes"]]
+        if self.render_mode not in allowed:
+            raise ValueError(f"render_mode={self.render_mode!r} is unknown; choose one of {allowed}.")
+
+    @abstractmethod
+    def _build(self) -> None:
+        """Make network, optimiser, data order and counters anew; torch's CPU generator is seeded meanwhile."""
+
+    @abstractmethod
+    def _begin(self, rows: Rows) -> None:
+        """Begin an episode in each of `rows`; int64 [n]."""
+
+    @abstractmethod
+    def _advance(self, actions: Any, valid: Flags) -> Transition:
+        """Carry out `actions`; rows that are not `valid` chose something masked."""
+
+    @abstractmethod
+    def _learn(self, done: Flags) -> None:
+        """Train on finished episodes, if enough have come together."""
+
+    @abstractmethod
+    def _observe(self) -> dict[str, Any] | Any:
+        """The current observation of all rows: tensors or NumPy arrays, fresh ones."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """What the family needs to continue exactly: tensors and plain values only."""
+
+    @abstractmethod
+    def _load_state(self, state: dict[str, Any]) -> None:
+        """Undo `_state`."""
+
+    def action_masks(self) -> Flags:
+        """The choices that are valid now; bool [num_envs, actions], or [num_envs, sum of actions] if there are several."""
+        flat = gym.spaces.utils.flatdim(self.single_action_space)
+        return np.ones((self.num_envs, flat), bool)
+
+    def _valid(self, actions: Any) -> Flags:
+        return np.ones(self.num_envs, bool)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """Begin a new episode in every row.
+
+        Args:
+            seed: If given, the whole environment starts anew: weights, optimiser, data order, counters and generators.
+                Without it, the network that is there goes on learning.
+            options: Unused.
+
+        Returns:
+            The observation, and an info with the seed in force and the action mask.
+        """
+        if self._source is not None:
+            self._adopt(self._source)
+        elif seed is not None or self.seed is None:
+            self._warn_of_loss()
+            self._restart(seed)
+        self._begin(np.arange(self.num_envs))
+        seeds = np.full(self.num_envs, self.seed)
+        everyone = np.ones(self.num_envs, bool)
+        return self._export(self._observe()), {"seed": seeds, "_seed": everyone, **self._mask_info()}
+
+    def _warn_of_loss(self) -> None:
+        if self.updates and not self._warned_restart:
+            logger.warning("reset(seed=...) throws away a network trained for %d updates.", self.updates)
+            self._warned_restart = True
+
+    def _restart(self, seed: int | None) -> None:
+        if seed is not None and not (isinstance(seed, (int, np.integer)) and seed >= 0):
+            raise ValueError(f"seed={seed!r} is not possible: one seed >= 0 starts the whole batch of episodes.")
+        self._np_random, used = gym.utils.seeding.np_random(seed)
+        self.seed = self._np_random_seed = int(used)
+        self.generator = torch.Generator(self.device).manual_seed(self.seed % 2**63)
+        self.updates = 0
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed % 2**63)
+            self._build()
+
+    def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
+        """Carry out one decision in every row; shapes as in `action_space`.
+
+        Raises:
+            ValueError: If an action lies outside the action space.
+            TrainingDiverged: If a loss or an observation is not finite.
+        """
+        obs, transition, final_obs = self.advance(actions)
+        info = self._mask_info()
+        if final_obs is not None:
+            info |= self._final_info(final_obs, transition)
+        figures = (transition.reward, transition.terminated, transition.truncated)
+        if self.options.tensors:
+            figures = tuple(torch.from_numpy(f).to(self.device) for f in figures)
+        return obs, *figures, info
+
+    def advance(self, actions: Any) -> tuple[Observation, Transition, Observation | None]:
+        """`step` without Gymnasium's packing: the observation, the transition and the final observations as one batch.
+
+        Adapters to other libraries build on it. The final observations are None where no row ended.
+        """
+        if self.seed is None:
+            raise gym.error.ResetNeeded("Call reset() before the first step().")
+        actions = self._check_actions(actions)
+        transition = self._advance(actions, self._valid(actions))
+        done = transition.done
+        final_obs = None
+        if done.any():
+            final_obs = self._export(self._observe())
+            self._learn(done)
+            self._begin(np.flatnonzero(done))
+        return self._export(self._observe()), transition, final_obs
+
+    def _check_actions(self, actions: Any) -> Any:
+        array = actions.detach().cpu().numpy() if isinstance(actions, Tensor) else np.asarray(actions)
+        space = self.action_space
+        kinds = "biu" if np.issubdtype(space.dtype, np.integer) else "biuf"
+        if array.shape != space.shape or array.dtype.kind not in kinds:
+            raise ValueError(
+                f"actions of shape {array.shape} and dtype {array.dtype} do not fit {space}: "
+                f"give one action per row, {space.shape} of {space.dtype}."
+            )
+        array = array.astype(space.dtype, copy=False)
+        if not space.contains(array):
+            row = next(i for i, a in enumerate(array) if not self.single_action_space.contains(a))
+            raise ValueError(f"action {array[row]} in row {row} lies outside {self.single_action_space}.")
+        return array
+
+    def _mask_info(self) -> Info:
+        return {"action_mask": self.action_masks(), "_action_mask": np.ones(self.num_envs, bool)}
+
+    def _final_info(self, final_obs: Observation, transition: Transition) -> Info:
+        done = transition.done
+        info = {"final_info": transition.final_info, "_final_info": done, "_final_obs": done}
+        if self.options.tensors:
+            return {"final_obs": final_obs, **info}
+        objects = np.full(self.num_envs, None, dtype=object)
+        for row in np.flatnonzero(done):
+            objects[row] = row_of(final_obs, row)
+        return {"final_obs": objects, **info}
+
+    def _export(self, obs: Any) -> Observation:
+        if isinstance(obs, dict):
+            return {key: self._export(part) for key, part in obs.items()}
+        if self.options.tensors:
+            return torch.as_tensor(obs, device=self.device)
+        array = obs.cpu().numpy() if isinstance(obs, Tensor) else obs
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            row = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise TrainingDiverged(self.updates, self._task_name(row), "an observation")
+        return array
+
+    def _task_name(self, row: int) -> str:
+        return "?"
+
+    def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
+        """An environment over this one's network that never trains it and passes once over `split`, in order.
+
+        `final_info["sample"]` is the index of the sample in the split, -1 once the pass is over. `reset()` begins the
+        pass anew, with the weights of that moment; a seed changes nothing.
+        """
+        if self.seed is None:
+            self.reset()
+        options = dataclasses.replace(self.options, split=split, train=False, tensors=False, render_mode=None)
+        view = type(self)(num_envs or self.num_envs, **shallow_dict(options))
+        view._source = self
+        return view
+
+    @abstractmethod
+    def _adopt(self, source: Any) -> None:
+        """Become a view: share `source`'s network and counters, and set up one ordered pass over the split."""
+
+    @property
+    @abstractmethod
+    def pass_over(self) -> bool:
+        """Whether every sample of the split has been used up; always False outside an evaluation view."""
+
+    @property
+    @abstractmethod
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the tasks, in the order of their numbers."""
+
+    def evaluation_figures(self) -> dict[str, Any]:
+        """Figures of the family over the episodes so far, beside accuracy and loss."""
+        return {}
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """What a checkpoint must agree on to be loaded here; plain values."""
+        return {"environment": type(self).__name__, "num_envs": self.num_envs}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the future of this environment depends on: tensors and plain values."""
+        if self.seed is None:
+            self.reset()
+        return {
+            "signature": self.signature,
+            "seed": self.seed,
+            "updates": self.updates,
+            "np_random": self.np_random.bit_generator.state,
+            "generator": self.generator.get_state(),
+            "network": {key: value.clone() for key, value in self.network.state_dict().items()},
+            "optimizer": clone(self.optimizer.state_dict()),
+            "family": self._state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict()` was taken, exactly.
+
+        Raises:
+            CheckpointError: If the state was taken from a different environment. Nothing is changed then.
+        """
+        theirs = state.get("signature") if isinstance(state, dict) else None
+        if theirs != self.signature:
+            raise CheckpointError(
+                f"This checkpoint is from another environment: it holds {theirs}, here is {self.signature}. "
+                "Make the environment with the arguments it was saved under."
+            )
+        self._restart(int(state["seed"]))
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(clone(state["optimizer"]))
+        self._load_state(state["family"])
+        self.updates = int(state["updates"])
+        self.np_random.bit_generator.state = state["np_random"]
+        self.generator.set_state(state["generator"].cpu())
+
+    def fork(self) -> MultiTaskVectorEnv:
+        """An independent copy of this running environment, so that two futures can be tried from one moment."""
+        twin = type(self)(self.num_envs, **shallow_dict(self.options))
+        twin.load_state_dict(self.state_dict())
+        return twin
+
+
+class BatchOfOne(gym.Env[Any, Any]):
+    """The one-wide batched environment with the leading axis taken off: what `gym.make` returns.
+
+    Args:
+        **options: As for the batched class, except `tensors`.
+    """
+
+    vector_class: ClassVar[type[MultiTaskVectorEnv]]
+
+    def __init__(self, **options: Any) -> None:
+        if options.get("tensors"):
+            raise ValueError("tensors=True is for batched environments: use gym.make_vec(..., tensors=True).")
+        self._wrap(self.vector_class(1, **options))
+
+    def _wrap(self, batched: MultiTaskVectorEnv) -> None:
+        self.batched = batched
+        self.render_mode = batched.render_mode
+        self.observation_space = batched.single_observation_space
+        self.action_space = batched.single_action_space
+        self.metadata = {key: batched.metadata[key] for key in ("render_modes", "render_fps")}
+        self._next: tuple[Observation, Info] | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """Begin an episode; with a seed, start the whole environment anew."""
+        if seed is None and self._next is not None:
+            obs, info = self._next
+        else:
+            batch, infos = self.batched.reset(seed=seed)
+            obs, info = row_of(batch, 0), self._info(infos)
+        self._next = None
+        self._np_random, self._np_random_seed = self.batched.np_random, self.batched.seed
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
+        """Carry out one decision."""
+        batch, transition, final = self.batched.advance(np.asarray(action)[None])
+        info = self._info(self.batched._mask_info())
+        obs = row_of(batch, 0)
+        if final is not None:
+            self._next = (obs, info | {"seed": self.batched.seed})
+            obs, info = row_of(final, 0), info | self._info(transition.final_info)
+        reward, terminated, truncated = transition.reward[0], transition.terminated[0], transition.truncated[0]
+        return obs, float(reward), bool(terminated), bool(truncated), info
+
+    @staticmethod
+    def _info(infos: Info) -> Info:
+        row = {key: value[0] for key, value in infos.items() if f"_{key}" in infos and infos[f"_{key}"][0]}
+        return {key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()}
+
+    def action_masks(self) -> Flags:
+        """The choices that are valid now; bool [actions]."""
+        return self.batched.action_masks()[0]
+
+    def render(self) -> Any:
+        """As the batched environment renders."""
+        return self.batched.render()
+
+    def close(self) -> None:
+        """Let go of windows that `render_mode="human"` opened."""
+        self.batched.close()
+
+    def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
+        """As `MultiTaskVectorEnv.evaluation_view`."""
+        return self.batched.evaluation_view(split, num_envs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `MultiTaskVectorEnv.state_dict`."""
+        return self.batched.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As `MultiTaskVectorEnv.load_state_dict`."""
+        self.batched.load_state_dict(state)
+
+    def fork(self) -> BatchOfOne:
+        """As `MultiTaskVectorEnv.fork`."""
+        twin = object.__new__(type(self))
+        twin._wrap(self.batched.fork())
+        twin.spec = self.spec
+        return twin
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device for `name`, where "auto" is CUDA if there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f'device={name!r} is unknown; use "auto", "cpu" or "cuda".') from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f'device={name!r} is not there: torch sees no GPU; use device="cpu" or "auto".')
+    return device
+
+
+def row_of(batch: Any, row: int) -> Any:
+    """One row of a batched observation, copied."""
+    if isinstance(batch, dict):
+        return {key: row_of(part, row) for key, part in batch.items()}
+    value = batch[row]
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def clone(state: Any) -> Any:
+    """A deep copy of nested containers, with tensors cloned."""
+    if isinstance(state, Tensor):
+        return state.clone()
+    if isinstance(state, dict):
+        return {key: clone(value) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return type(state)(clone(value) for value in state)
+    return state
+
+
+def shallow_dict(options: EnvOptions) -> dict[str, Any]:
+    """The fields of `options` as keyword arguments, without copying what they hold."""
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
