@@ -48,8 +48,8 @@ def load(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def write_atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then rename it, so that a kill leaves the old or the new file."""
+def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then rename it: a kill leaves the old file or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

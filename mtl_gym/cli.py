@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="The data sets: which there are, and getting them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-console = Console()
+# A table that goes to a file or a pipe need not fit a screen.
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 Env = Annotated[str, typer.Argument(metavar="ENV", help="An environment id; `mtl-gym list` shows them.")]
 Steps = Annotated[int, typer.Option(min=1, help="Decisions, counted over all rows; a routed input takes three.")]
@@ -195,15 +197,16 @@ def progress_of(runs: Sequence[RunSettings], quiet: bool) -> Iterator[Any]:
 
 def table_of(rows: Sequence[Row], env: str) -> Table:
     """The comparison as a table."""
-    title = f"{env}: accuracy on the test split, in %"
-    table = Table(title=title)
-    for name in ("agent", "accuracy", "± seeds", "worst task", "best task", "blocks used", "epochs", "samples/s"):
-        table.add_column(name, justify="left" if name in ("agent", "worst task", "best task") else "right")
+    seeds = max(row.seeds for row in rows)
+    spread = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
+    table = Table(title=f"{env}: accuracy on the test split in %{spread}")
+    for name in ("agent", "accuracy", "worst task", "best task", "blocks", "epochs", "samples/s"):
+        left = name in ("agent", "worst task", "best task")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name in ("agent", "accuracy"))
     for row in rows:
-        spread = f"{row.spread:.2f} ({row.seeds})" if row.seeds > 1 else "- (1)"
-        tasks = [f"{accuracy:.1f} {name}" for name, accuracy in (row.worst, row.best)]
-        figures = [f"{row.blocks:.0f}", f"{row.epochs:.1f}", f"{row.speed:,.0f}"]
-        table.add_row(row.agent, f"{row.accuracy:.2f}", spread, *tasks, *figures)
+        accuracy = f"{row.accuracy:.2f} ± {row.spread:.2f}" if row.seeds > 1 else f"{row.accuracy:.2f}"
+        tasks = [f"{percent:.1f} {name}" for name, percent in (row.worst, row.best)]
+        table.add_row(row.agent, accuracy, *tasks, f"{row.blocks:.0f}", f"{row.epochs:.1f}", f"{row.speed:,.0f}")
     return table
 
 

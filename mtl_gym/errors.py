@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class TrainingDiverged(ArithmeticError):
+class TrainingDiverged(ArithmeticError):  # noqa: N818 (an event, as StopIteration is)
     """The trained network produced a number that is not finite; the environment stops before it reaches an agent.
 
     Attributes:

@@ -7,6 +7,7 @@ Gymnasium's vector API: seeding, action checks, masks, autoreset, checkpoints, f
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs={num_envs} is not possible: an environment has at least one row.")
-        self.options = self.Options(**options)
+        self.options = self._make_options(options)
         self.num_envs = num_envs
         self.render_mode = self.options.render_mode
         self._check_render_mode()
@@ -108,6 +109,15 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         self.updates = 0
         self._warned_restart = False
         self._source: MultiTaskVectorEnv | None = None
+
+    def _make_options(self, options: dict[str, Any]) -> EnvOptions:
+        known = [field.name for field in dataclasses.fields(self.Options)]
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"{type(self).__name__} has no option {name!r}.{hint} It takes {', '.join(known)}.")
+        return self.Options(**options)
 
     def _set_spaces(self, observation: gym.Space[Any], action: gym.Space[Any]) -> None:
         self.single_observation_space, self.single_action_space = observation, action
@@ -148,7 +158,7 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         """Undo `_state`."""
 
     def action_masks(self) -> Flags:
-        """The choices that are valid now; bool [num_envs, actions], or [num_envs, sum of actions] if there are several."""
+        """The choices that are valid now; bool [num_envs, actions], the last axis flat if an action has parts."""
         flat = gym.spaces.utils.flatdim(self.single_action_space)
         return np.ones((self.num_envs, flat), bool)
 
@@ -205,7 +215,7 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
             info |= self._final_info(final_obs, transition)
         figures = (transition.reward, transition.terminated, transition.truncated)
         if self.options.tensors:
-            figures = tuple(torch.from_numpy(f).to(self.device) for f in figures)
+            return obs, *(torch.from_numpy(figure).to(self.device) for figure in figures), info
         return obs, *figures, info
 
     def advance(self, actions: Any) -> tuple[Observation, Transition, Observation | None]:
@@ -353,6 +363,7 @@ class BatchOfOne(gym.Env[Any, Any]):
     """
 
     vector_class: ClassVar[type[MultiTaskVectorEnv]]
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human", "ansi"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, **options: Any) -> None:
         if options.get("tensors"):
@@ -364,7 +375,6 @@ class BatchOfOne(gym.Env[Any, Any]):
         self.render_mode = batched.render_mode
         self.observation_space = batched.single_observation_space
         self.action_space = batched.single_action_space
-        self.metadata = {key: batched.metadata[key] for key in ("render_modes", "render_fps")}
         self._next: tuple[Observation, Info] | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
@@ -439,7 +449,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def row_of(batch: Any, row: int) -> Any:
+def row_of(batch: Any, row: int | np.integer[Any]) -> Any:
     """One row of a batched observation, copied."""
     if isinstance(batch, dict):
         return {key: row_of(part, row) for key, part in batch.items()}

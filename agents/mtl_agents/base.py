@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import configure_logger, safe_mean
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 from typing_extensions import Self
 
 from mtl_gym import checkpoint
@@ -43,6 +43,11 @@ class Agent(ABC):
     """
 
     _STATE: ClassVar[tuple[str, ...]] = ()
+    _PER_ROW: ClassVar[tuple[str, ...]] = ()
+    env: VecEnv
+    num_tasks: int
+    depth: int
+    num_actions: int
 
     def __init__(
         self, env: Any, *, seed: int | None = None, verbose: int = 0, tensorboard_log: str | None = None
@@ -60,17 +65,23 @@ class Agent(ABC):
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Act in another environment of the same spaces from the next `learn` on."""
         vec_env = as_vec_env(env)
-        if hasattr(self, "env"):
-            check_same_spaces(vec_env, self.observation_space, self.action_space)
+        sizes = routing_sizes(vec_env.observation_space, vec_env.action_space)
+        if hasattr(self, "env") and sizes != (self.num_tasks, self.depth, self.num_actions):
+            here = (self.num_tasks, self.depth, self.num_actions)
+            raise ValueError(f"The agent knows {here} tasks, depths and actions; this environment has {sizes}.")
         self.env, self.n_envs = vec_env, vec_env.num_envs
         self.observation_space, self.action_space = vec_env.observation_space, vec_env.action_space
-        self.num_tasks, self.depth, self.num_actions = routing_sizes(self.observation_space, self.action_space)
+        self.num_tasks, self.depth, self.num_actions = sizes
         if force_reset:
             self._last_obs = None
 
     def get_env(self) -> VecEnv:
         """The environment, as SB3's callbacks ask for it."""
         return self.env
+
+    def get_vec_normalize_env(self) -> VecNormalize | None:
+        """The `VecNormalize` around the environment, if there is one, as SB3's callbacks ask for it."""
+        return unwrap_vec_normalize(self.env)
 
     @property
     def logger(self) -> Logger:
@@ -105,7 +116,7 @@ class Agent(ABC):
             int64 [rows] (or a scalar for one observation), and `state`.
         """
 
-    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
+    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:  # noqa: B027 (not learning is allowed)
         """Learn from one step of all rows; agents that do not learn leave it."""
 
     def _hyperparameters(self) -> dict[str, Any]:
@@ -248,8 +259,6 @@ class Agent(ABC):
         self.load_state_dict(state)
         return self
 
-    _PER_ROW: ClassVar[tuple[str, ...]] = ()
-
     def __repr__(self) -> str:
         """The agent and its hyperparameters."""
         arguments = ", ".join(f"{key}={value!r}" for key, value in self._hyperparameters().items())
@@ -282,18 +291,7 @@ def routing_sizes(observation: spaces.Space[Any], action: spaces.Space[Any]) -> 
             "A bundled router needs a Dict observation with 'task' and 'depth' and a Discrete action, as the "
             f"MTLRouting environments have unwrapped; this environment has {observation} and {action}."
         )
-    return int(observation["task"].n), int(observation["depth"].n), int(action.n)  # type: ignore[index, attr-defined]
-
-
-def check_same_spaces(env: VecEnv, observation: spaces.Space[Any], action: spaces.Space[Any]) -> None:
-    """Refuse an environment in which an agent's tables mean nothing.
-
-    Raises:
-        ValueError: If the sizes differ.
-    """
-    here, there = routing_sizes(observation, action), routing_sizes(env.observation_space, env.action_space)
-    if here != there:
-        raise ValueError(f"The agent knows {here} tasks, depths and actions; this environment has {there}.")
+    return int(observation["task"].n), int(observation["depth"].n), int(action.n)  # type: ignore[index]
 
 
 def collect_callbacks(callback: Callback, progress_bar: bool) -> BaseCallback:

@@ -8,7 +8,7 @@ Source: Rosenbaum et al. 2018, section 4 ("task specific-all-fc", "task specific
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ class FixedRouting(Agent):
         array([0, 0, 7])
     """
 
-    _STATE = ("routes",)
+    _STATE: ClassVar[tuple[str, ...]] = ("routes",)
 
     def __init__(self, env: Any, **arguments: Any) -> None:
         super().__init__(env, **arguments)

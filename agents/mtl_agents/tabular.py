@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,8 @@ class TabularRouter(Agent):
         valid: Choices that no mask has ruled out so far; bool [depth, actions].
     """
 
-    _STATE = ("valid", "_choices", "_rewards", "_length")
-    _PER_ROW = ("_choices", "_rewards", "_length")
+    _STATE: ClassVar[tuple[str, ...]] = ("valid", "_choices", "_rewards", "_length")
+    _PER_ROW: ClassVar[tuple[str, ...]] = ("_choices", "_rewards", "_length")
 
     def __init__(self, env: Any, *, gamma: float = 1.0, **arguments: Any) -> None:
         super().__init__(env, **arguments)

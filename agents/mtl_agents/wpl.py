@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class WPL(TabularRouter):
         ((10, 3, 11), True)
     """
 
-    _STATE = (*TabularRouter._STATE, "policy", "estimate")
+    _STATE: ClassVar[tuple[str, ...]] = (*TabularRouter._STATE, "policy", "estimate")
 
     def __init__(
         self,

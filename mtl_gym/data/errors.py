@@ -15,7 +15,7 @@ class DamagedDataError(ValueError):
     """A file is there but cannot be what it should be; the message names the file and what is wrong with it."""
 
 
-class DownloadError(RuntimeError):
+class DownloadError(OSError):
     """A data set could not be fetched; the message says why and what to do instead."""
 
 

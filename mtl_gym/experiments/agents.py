@@ -53,7 +53,7 @@ def find_agent(name: str) -> AgentFactory:
     """
     announced = {point.name: point for point in entry_points(group=GROUP)}
     if name in announced:
-        return announced[name].load()  # type: ignore[no-any-return]
+        return announced[name].load()
     if name in SB3:
         return partial(make_sb3, name)
     known = agent_names()

@@ -43,14 +43,14 @@ class HeldOutCurve(BaseCallback):
 
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._next:
-            self._next += self.every
+            self._next = (self.num_timesteps // self.every + 1) * self.every
             self._evaluate()
         return True
 
     def _evaluate(self) -> None:
         start = time.perf_counter()
         result = evaluate(self.model, self.env, self.split)
-        row = {"steps": self.num_timesteps, "accuracy": result.mean_accuracy, "loss": result.mean_loss}
+        row: dict[str, Any] = {"steps": self.num_timesteps, "accuracy": result.mean_accuracy, "loss": result.mean_loss}
         row["blocks_used"] = result.figures.get("blocks_used")
         row |= {f"accuracy/{name}": value for name, value in zip(result.task_names, result.accuracy, strict=True)}
         self.rows.append(row)

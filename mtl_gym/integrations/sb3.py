@@ -62,7 +62,7 @@ class BatchedVecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         self._begin_statistics()
-        return obs  # type: ignore[no-any-return]
+        return obs
 
     def step_async(self, actions: np.ndarray[Any, Any]) -> None:
         """Keep the actions for `step_wait`."""
@@ -79,7 +79,7 @@ class BatchedVecEnv(VecEnv):
         self._returns[transition.done], self._lengths[transition.done] = 0, 0
         return obs, transition.reward, transition.done, infos
 
-    def _ending(self, row: int, transition: Any, final_obs: Any) -> dict[str, Any]:
+    def _ending(self, row: Any, transition: Any, final_obs: Any) -> dict[str, Any]:
         final = transition.final_info
         info = {key: value[row] for key, value in final.items() if key[0] != "_" and final[f"_{key}"][row]}
         seconds = round(time.perf_counter() - self._start, 6)
@@ -121,7 +121,8 @@ class BatchedVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
         """One picture for the whole batch."""
-        return [self.batched.render()]
+        picture: Any = self.batched.render()
+        return [picture]
 
 
 def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwargs: Any) -> BatchedVecEnv:

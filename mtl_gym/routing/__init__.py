@@ -1,0 +1,1 @@
+"""Routing networks: which block should process this input next?"""

@@ -175,4 +175,5 @@ def apply_blocks(blocks: Sequence[nn.Module], x: Tensor, dispatch: Dispatch, lin
 
 
 def _parameters(used: Sequence[nn.Module]) -> list[Tensor]:
-    return [block.weight for block in used] + [block.bias for block in used]  # type: ignore[misc]
+    linear = [block for block in used if isinstance(block, nn.Linear)]
+    return [block.weight for block in linear] + [block.bias for block in linear]

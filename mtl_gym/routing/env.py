@@ -5,8 +5,6 @@ Source: Rosenbaum et al. 2018, "Routing Networks: Adaptive Selection of Non-line
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,62 +13,18 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.data import MultiTaskDataset, load
+from mtl_gym.data import load
 from mtl_gym.errors import TrainingDiverged
 from mtl_gym.routing import render
 from mtl_gym.routing.blocks import simple_routed_network
 from mtl_gym.routing.graph import RouteGraph
 from mtl_gym.routing.network import RoutedNetwork
-from mtl_gym.routing.rewards import CollaborationReward, FinalReward, final_reward
+from mtl_gym.routing.options import RoutingOptions
+from mtl_gym.routing.rewards import CollaborationReward, final_reward
 from mtl_gym.routing.stream import SampleStream
 from mtl_gym.vector import BatchOfOne, EnvOptions, Flags, MultiTaskVectorEnv, Rows, Transition
 
 MEMORY_OF_THE_MAP = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoutingOptions(EnvOptions):
-    """Keyword arguments of the routing environments, besides those of `EnvOptions`; defaults are the paper's.
-
-    Attributes:
-        data: Name of a data set, or a `MultiTaskDataset`.
-        data_root: Where its files are; None takes the environment variable MTL_GYM_DATA or the user's cache folder.
-        network: A `RoutedNetwork` as a template, whose weights are drawn anew from every seed, or a function that
-            makes one. None builds the paper's network from the four fields below.
-        depth: Routed layers.
-        blocks: Blocks per routed layer; None is one per task.
-        hidden: Width of the routed layers.
-        reward: Final reward: "correct" (+1, -1), "loss" (minus the cross-entropy), or a callable of
-            (logits [rows, classes], label [rows], task [rows]) that gives [rows].
-        rho: Weight of the collaboration reward; 0 turns it off.
-        invalid_reward: What a masked choice earns; it also ends the episode.
-        learning_rate: Adam's.
-        decay_epochs: The learning rate is divided by 10 every so many epochs.
-        train_batch: Episodes per update; `num_envs` if that is more.
-    """
-
-    data: str | MultiTaskDataset = "digits"
-    data_root: str | None = None
-    network: RoutedNetwork | Callable[[], RoutedNetwork] | None = None
-    depth: int = 3
-    blocks: int | None = None
-    hidden: int = 128
-    reward: str | FinalReward = "correct"
-    rho: float = 0.3
-    invalid_reward: float = -1.0
-    learning_rate: float = 1e-3
-    decay_epochs: int = 10
-    train_batch: int = 10
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        for name in ("depth", "hidden", "decay_epochs", "train_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is not possible; it takes 1 or more.")
-        if self.blocks is not None and self.blocks < 1:
-            raise ValueError(f"blocks={self.blocks} is not possible; it takes 1 or more, or None for one per task.")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate={self.learning_rate} is not possible; it takes more than 0.")
 
 
 class RoutingVectorEnv(MultiTaskVectorEnv):
@@ -290,7 +244,7 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         if self._graph.losses:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.options.learning_rate * 0.1 ** int(self.epoch // self.options.decay_epochs)
-            torch.cat(self._graph.losses).mean().backward()  # type: ignore[no-untyped-call]
+            torch.cat(self._graph.losses).mean().backward()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.updates += 1

@@ -78,8 +78,8 @@ def rgb_array(usage: Usage, task_names: Sequence[str]) -> NDArray[np.uint8]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(routing_map(usage, task_names))
-    canvas.draw()  # type: ignore[no-untyped-call]
-    return np.array(np.asarray(canvas.buffer_rgba())[..., :3], np.uint8)  # type: ignore[no-untyped-call]
+    canvas.draw()
+    return np.array(np.asarray(canvas.buffer_rgba())[..., :3], np.uint8)
 
 
 def routing_map(usage: Usage, task_names: Sequence[str], title: str | None = None) -> Figure:

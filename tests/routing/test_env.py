@@ -265,7 +265,7 @@ def test_rows_out_of_step_train_the_same_blocks_as_their_routes_say():
     env.reset(seed=0)
     rng = np.random.default_rng(3)
     for _ in range(60):
-        _, _, done, _, _ = env.step(rng.integers(4, size=6))
+        env.step(rng.integers(4, size=6))
         depth, values = env._depth, env._graph.values.detach()
         x = env.data.inputs("train", torch.from_numpy(env._sample))
         with torch.no_grad():

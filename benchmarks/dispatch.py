@@ -1,0 +1,162 @@
+"""One routed layer, forward and backward: seven ways to send every row through its own block.
+
+The layer has linear blocks 128 x 128. Each way takes the rows, float32 [rows, 128], and the block of each row, int64
+[rows] in NumPy as an environment's actions come, and gives float32 [rows, 128] with gradients for the rows and for
+the blocks that were used. The last columns show whether the package's rule, `Dispatch.padding_pays`, picks well.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from itertools import product
+
+import numpy as np
+import torch
+from measuring import SKEWS, alternate, begin, parser, percent, routes, table
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mtl_gym.routing.dispatch import Dispatch, apply_blocks
+from mtl_gym.routing.network import RoutedLayer
+
+Choices = NDArray[np.int64]
+Way = Callable[[RoutedLayer, Tensor, Choices], Tensor]
+WIDTH = 128
+CLOSE = 1.25
+
+
+class Segmented(Dispatch):
+    """A dispatch that never pads."""
+
+    padding_pays = False
+
+
+class Padded(Dispatch):
+    """A dispatch that always pads."""
+
+    padding_pays = True
+    is_sorted = False
+
+
+def loop_over_samples(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
+    """What a network does that routes one input at a time."""
+    return torch.stack([layer.blocks[block](row) for block, row in zip(choices, x, strict=True)])
+
+
+def loop_over_blocks(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
+    """A boolean mask per block."""
+    on_device, y = torch.from_numpy(choices), x.new_empty(len(x), WIDTH)
+    for number, block in enumerate(layer.blocks):
+        mask = on_device == number
+        if mask.any():
+            y[mask] = block(x[mask])
+    return y
+
+
+def all_and_pick(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
+    """Every block on every row, of which one result is kept."""
+    return torch.stack([block(x) for block in layer.blocks])[torch.from_numpy(choices), torch.arange(len(x))]
+
+
+def sort_and_split(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
+    """Rows in the order of their blocks, one call per used block, plain autograd."""
+    order = torch.from_numpy(np.argsort(choices, kind="stable"))
+    counts = np.bincount(choices, minlength=len(layer.blocks))
+    parts = x[order].split(counts[counts > 0].tolist())
+    used = [layer.blocks[block] for block in np.flatnonzero(counts)]
+    y = torch.cat([block(part) for block, part in zip(used, parts, strict=True)])
+    return y[torch.argsort(order)]
+
+
+def segmented(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
+    """The package's way for lopsided routes, whatever the routes are."""
+    return apply_blocks(layer.blocks, x, Segmented.of(choices), linear=True)
+
+
+def padded(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
+    """The package's way for even routes, whatever the routes are."""
+    return apply_blocks(layer.blocks, x, Padded.of(choices), linear=True)
+
+
+def package(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
+    """What the package picks."""
+    return layer(x, choices)
+
+
+WAYS: dict[str, Way] = {
+    "loop over samples": loop_over_samples,
+    "loop over blocks": loop_over_blocks,
+    "all, pick": all_and_pick,
+    "sort, split": sort_and_split,
+    "segmented": segmented,
+    "padded": padded,
+    "package": package,
+}
+
+
+def trained(way: Way, layer: RoutedLayer, batch: int, choices: Choices) -> Callable[[], None]:
+    """One forward and backward pass of `way`, as a call without arguments."""
+    x, towards = torch.randn(batch, WIDTH, requires_grad=True), torch.randn(batch, WIDTH)
+    parameters = [x, *layer.parameters()]
+
+    def run() -> None:
+        way(layer, x, choices).backward(towards)
+        for parameter in parameters:
+            parameter.grad = None
+
+    return run
+
+
+def agree(layer: RoutedLayer, choices: Choices) -> None:
+    """Raise an AssertionError unless all ways give the same values."""
+    x = torch.randn(len(choices), WIDTH)
+    with torch.no_grad():
+        wanted = loop_over_samples(layer, x, choices)
+        for way in WAYS.values():
+            torch.testing.assert_close(way(layer, x, choices), wanted, rtol=1e-4, atol=1e-5)
+
+
+def measure(batch: int, blocks: int, skew: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Milliseconds of every way, and under "rule" which way the package picked."""
+    layer = RoutedLayer([nn.Linear(WIDTH, WIDTH) for _ in range(blocks)])
+    choices = routes(skew, blocks, (batch,), np.random.default_rng(0))
+    agree(layer, choices)
+    ways = {name: trained(way, layer, batch, choices) for name, way in WAYS.items()}
+    timings = alternate(ways, arguments.rounds, arguments.seconds)
+    return {name: timing.median * 1e3 for name, timing in timings.items()}
+
+
+def picked(batch: int, blocks: int, skew: str) -> str:
+    """The name of the way that the package picks."""
+    dispatch = Dispatch.of(routes(skew, blocks, (batch,), np.random.default_rng(0)))
+    return "padded" if dispatch.padding_pays and not dispatch.is_sorted else "segmented"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print one row per batch size, number of blocks and skew, and how good the package's picks are."""
+    begin("Dispatch: forward + backward of one routed layer, ms", arguments)
+    rows, against_all, against_two = [], [], []
+    for batch, blocks, skew in product(arguments.batch, arguments.blocks, arguments.routes):
+        ms, pick = measure(batch, blocks, skew, arguments), picked(batch, blocks, skew)
+        against_all.append(ms["package"] / min(ms[name] for name in WAYS if name != "package"))
+        against_two.append(ms[pick] / min(ms["padded"], ms["segmented"]))
+        rows.append([batch, blocks, skew, *ms.values(), pick, against_two[-1], against_all[-1]])
+    header = ["rows", "blocks", "routes", *WAYS, "pick", "pick / better of two", "package / best of all"]
+    print(table(header, rows), end="\n\n")
+    print(f"The rule's pick takes at most {CLOSE} times the better of padded and segmented in {count(against_two)}.")
+    print(f"The package takes at most {CLOSE} times the best of all ways in {count(against_all)}.")
+
+
+def count(ratios: Sequence[float]) -> str:
+    """How many ratios are close to the best."""
+    close = sum(ratio <= CLOSE for ratio in ratios)
+    return f"{close} of {len(ratios)} cases ({percent(close / len(ratios))}), at worst {max(ratios):.2f} times"
+
+
+if __name__ == "__main__":
+    made = parser(__doc__, rounds=9, seconds=0.02)
+    made.add_argument("--batch", type=int, nargs="+", default=[10, 128, 1024], help="rows")
+    made.add_argument("--blocks", type=int, nargs="+", default=[3, 20, 40], help="blocks of the layer")
+    made.add_argument("--routes", nargs="+", choices=SKEWS, default=list(SKEWS), help="how rows spread over blocks")
+    main(made.parse_args())

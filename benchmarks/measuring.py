@@ -1,0 +1,159 @@
+"""What the benchmarks share: timings that alternate, synthetic data, and Markdown tables."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtl_gym.data import MultiTaskDataset, Split
+
+SKEWS = ("even", "zipf", "90% on one", "all on one")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one call took, once per round.
+
+    Attributes:
+        seconds: float64 [rounds].
+    """
+
+    seconds: NDArray[np.float64]
+
+    @property
+    def median(self) -> float:
+        """Seconds."""
+        return float(np.median(self.seconds))
+
+    @property
+    def spread(self) -> float:
+        """Distance between the quartiles, as a share of the median."""
+        low, high = np.quantile(self.seconds, [0.25, 0.75])
+        return float(high - low) / self.median
+
+    def speed_against(self, other: Timing) -> float:
+        """How many times as fast as `other`: the median over rounds, in each of which both were measured."""
+        return float(np.median(other.seconds / self.seconds))
+
+    def share_beyond(self, *parts: Timing) -> float:
+        """The share of this time that `parts` do not explain: the median over rounds."""
+        return float(np.median(1 - sum(part.seconds for part in parts) / self.seconds))
+
+
+def alternate(ways: dict[str, Callable[[], object]], rounds: int, seconds: float) -> dict[str, Timing]:
+    """Time several ways in turn, so that what disturbs the machine disturbs all of them.
+
+    Args:
+        ways: What to call, by name.
+        rounds: How often every way has its turn; the order is another one in each round.
+        seconds: About how long one turn takes: a way that is faster is called more often.
+    """
+    calls = {name: _calls_within(seconds, way) for name, way in ways.items()}
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    random = np.random.default_rng(0)
+    for _ in range(rounds):
+        for name in random.permutation(list(ways)):
+            taken[name].append(_time(ways[name], calls[name]))
+    return {name: Timing(np.array(times)) for name, times in taken.items()}
+
+
+def _calls_within(seconds: float, way: Callable[[], object]) -> int:
+    way()
+    return max(1, round(seconds / _time(way, 1)))
+
+
+def _time(way: Callable[[], object], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        way()
+    return (time.perf_counter() - start) / calls
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; numbers are given three digits that count."""
+    cells = [list(header), *[[_cell(value) for value in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """`share` as whole per cent."""
+    return f"{share:.0%}"
+
+
+def parser(description: str | None, rounds: int, seconds: float) -> argparse.ArgumentParser:
+    """The arguments that every benchmark takes."""
+    made = argparse.ArgumentParser(
+        description=(description or "").splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    made.add_argument("--rounds", type=int, default=rounds, help="how often every way has its turn")
+    made.add_argument("--seconds", type=float, default=seconds, help="about how long one turn takes")
+    made.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    return made
+
+
+def begin(title: str, arguments: argparse.Namespace) -> None:
+    """Set the threads, and print what the figures depend on."""
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    print(f"## {title}\n")
+    print(
+        f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, "
+        f"{arguments.threads} threads, medians of {arguments.rounds} rounds.\n",
+        flush=True,
+    )
+
+
+def routes(skew: str, blocks: int, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.int64]:
+    """Choices of one of `blocks` that are as lopsided as `skew` says; int64 [*shape]."""
+    weights = {
+        "even": np.ones(blocks),
+        "zipf": 1 / np.arange(1, blocks + 1),
+        "90% on one": np.array([9.0 * max(blocks - 1, 1), *np.ones(blocks - 1)]),
+        "all on one": np.eye(blocks)[0],
+    }[skew]
+    return random.choice(blocks, shape, p=weights / weights.sum())
+
+
+def random_images(rows: int = 10_000, tasks: int = 20, classes: int = 5, size: int = 32) -> MultiTaskDataset:
+    """Noise in the shape of CIFAR-100's twenty tasks: uint8 [rows, 3, size, size]."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (rows, 3, size, size), dtype=torch.uint8, generator=generator)
+    mean, std = torch.full((3, 1, 1), 127.5), torch.full((3, 1, 1), 73.9)
+    return _random_labels("random images", images, tasks, classes, mean, std)
+
+
+def random_features(rows: int = 10_000, tasks: int = 20, classes: int = 5, size: int = 128) -> MultiTaskDataset:
+    """Noise in the shape of what a trunk gives: float32 [rows, size]."""
+    features = torch.randn(rows, size, generator=torch.Generator().manual_seed(0))
+    return _random_labels("random features", features, tasks, classes, torch.zeros(size), torch.ones(size))
+
+
+def _random_labels(
+    name: str, x: torch.Tensor, tasks: int, classes: int, mean: torch.Tensor, std: torch.Tensor
+) -> MultiTaskDataset:
+    row = torch.arange(len(x))
+    everything = Split(x=x, task=row % tasks, y=row // tasks % classes)
+    part = slice(0, tasks * classes)
+    little = Split(x=x[part], task=everything.task[part], y=everything.y[part])
+    task_names = tuple(f"task {task}" for task in range(tasks))
+    class_names = (tuple(str(label) for label in range(classes)),) * tasks
+    splits = {"train": everything, "validation": little, "test": little}
+    return MultiTaskDataset(name, splits, task_names, class_names, mean, std)

@@ -1,0 +1,56 @@
+"""The keyword arguments of the routing environments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mtl_gym.data import MultiTaskDataset
+from mtl_gym.routing.network import RoutedNetwork
+from mtl_gym.routing.rewards import FinalReward
+from mtl_gym.vector import EnvOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingOptions(EnvOptions):
+    """Keyword arguments of the routing environments, besides those of `EnvOptions`; defaults are the paper's.
+
+    Attributes:
+        data: Name of a data set, or a `MultiTaskDataset`.
+        data_root: Where its files are; None takes the environment variable MTL_GYM_DATA or the user's cache folder.
+        network: A `RoutedNetwork` as a template, whose weights are drawn anew from every seed, or a function that
+            makes one. None builds the paper's network from the four fields below.
+        depth: Routed layers.
+        blocks: Blocks per routed layer; None is one per task.
+        hidden: Width of the routed layers.
+        reward: Final reward: "correct" (+1, -1), "loss" (minus the cross-entropy), or a callable of
+            (logits [rows, classes], label [rows], task [rows]) that gives [rows].
+        rho: Weight of the collaboration reward; 0 turns it off.
+        invalid_reward: What a masked choice earns; it also ends the episode.
+        learning_rate: Adam's.
+        decay_epochs: The learning rate is divided by 10 every so many epochs.
+        train_batch: Episodes per update; `num_envs` if that is more.
+    """
+
+    data: str | MultiTaskDataset = "digits"
+    data_root: str | None = None
+    network: RoutedNetwork | Callable[[], RoutedNetwork] | None = None
+    depth: int = 3
+    blocks: int | None = None
+    hidden: int = 128
+    reward: str | FinalReward = "correct"
+    rho: float = 0.3
+    invalid_reward: float = -1.0
+    learning_rate: float = 1e-3
+    decay_epochs: int = 10
+    train_batch: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        for name in ("depth", "hidden", "decay_epochs", "train_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is not possible; it takes 1 or more.")
+        if self.blocks is not None and self.blocks < 1:
+            raise ValueError(f"blocks={self.blocks} is not possible; it takes 1 or more, or None for one per task.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate={self.learning_rate} is not possible; it takes more than 0.")

@@ -1,0 +1,164 @@
+"""What all bundled agents share, and what the fixed ones do."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from mtl_agents import WPL, Random, RandomFixed, Shared, TaskSpecificAll, TaskSpecificLast
+from mtl_agents.base import Blank
+from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback, StopTrainingOnMaxEpisodes
+
+import mtl_gym
+from mtl_gym.errors import CheckpointError
+from mtl_gym.integrations.sb3 import make_vec_env
+
+DIGITS = "MTLRouting-Digits-v0"
+AGENTS = [WPL, Random, RandomFixed, Shared, TaskSpecificAll, TaskSpecificLast]
+
+
+@pytest.fixture(params=AGENTS, ids=lambda agent: agent.__name__)
+def agent_class(request):
+    return request.param
+
+
+def figures(agent):
+    return {name: np.array(getattr(agent, name)) for name in agent._STATE}
+
+
+def assert_equal(first, second):
+    for name, table in figures(first).items():
+        np.testing.assert_array_equal(table, getattr(second, name))
+
+
+def test_an_agent_learns_on_every_kind_of_environment(agent_class):
+    for env in (DIGITS, gym.make(DIGITS), gym.make_vec(DIGITS, num_envs=4), make_vec_env(DIGITS, 4)):
+        agent = agent_class(env, seed=0).learn(24)
+        assert agent.num_timesteps == 24
+
+
+def test_learning_trains_the_network(agent_class):
+    env = make_vec_env(DIGITS, 16)
+    agent_class(env, seed=0).learn(96)
+    assert env.batched.updates == 2
+
+
+def test_one_seed_is_one_agent(agent_class):
+    first, second = (agent_class(make_vec_env(DIGITS, 8), seed=3).learn(240) for _ in range(2))
+    assert_equal(first, second)
+    weights = [agent.env.batched.network.state_dict()["layers.0.blocks.0.weight"] for agent in (first, second)]
+    assert (weights[0] == weights[1]).all()
+
+
+def test_a_saved_agent_goes_on_identically(agent_class, tmp_path):
+    env = make_vec_env(DIGITS, 8)
+    agent = agent_class(env, seed=0).learn(200)
+    agent.save(tmp_path / "agent.pt")
+    other = make_vec_env(DIGITS, 8)
+    other.batched.load_state_dict(env.batched.state_dict())
+    loaded = agent_class.load(tmp_path / "agent.pt", other)
+    assert_equal(agent, loaded)
+    assert loaded.num_timesteps == 200
+    agent.learn(200, reset_num_timesteps=False)
+    loaded.learn(200, reset_num_timesteps=False)
+    assert_equal(agent, loaded)
+    for mine, theirs in zip(env.batched.network.parameters(), other.batched.network.parameters(), strict=True):
+        assert (mine == theirs).all()
+
+
+def test_a_loaded_agent_predicts_without_an_environment_and_acts_in_one_of_another_width(agent_class, tmp_path):
+    agent = agent_class(make_vec_env(DIGITS, 8), seed=0).learn(96)
+    agent.save(tmp_path / "agent.pt")
+    loaded = agent_class.load(tmp_path / "agent.pt")
+    obs = {"task": np.arange(10), "depth": np.zeros(10, int)}
+    if agent_class is not Random:
+        choices = [a.predict(obs, deterministic=True)[0] for a in (agent, loaded)]
+        np.testing.assert_array_equal(*choices)
+    with pytest.raises(ValueError, match="give it one with set_env"):
+        loaded.learn(10)
+    wider = agent_class.load(tmp_path / "agent.pt", make_vec_env(DIGITS, 3))
+    wider.learn(30)
+
+
+def test_predict_takes_one_observation_or_many(agent_class):
+    agent = agent_class(DIGITS, seed=0)
+    one, _ = agent.predict({"task": np.int64(3), "depth": np.int64(1)})
+    assert np.shape(one) == ()
+    many, state = agent.predict({"task": np.arange(5), "depth": np.ones(5, int)}, state="kept")
+    assert many.shape == (5,) and state == "kept"
+
+
+def test_sb3s_callbacks_and_progress_bar_work(agent_class, tmp_path):
+    env = make_vec_env(DIGITS, 4)
+    callbacks = [
+        CheckpointCallback(24, str(tmp_path)),
+        EvalCallback(make_vec_env(DIGITS, 4), eval_freq=24, n_eval_episodes=4, verbose=0, warn=False),
+    ]
+    agent_class(env, seed=0).learn(120, callback=callbacks)
+    assert any(tmp_path.iterdir())
+    agent = agent_class(env, seed=0).learn(1200, callback=StopTrainingOnMaxEpisodes(2))
+    assert agent.num_timesteps == 24  # two episodes in each of the four rows
+
+
+def test_a_file_with_another_agent_is_refused(tmp_path):
+    RandomFixed(DIGITS, seed=0).save(tmp_path / "agent.pt")
+    with pytest.raises(CheckpointError, match="holds RandomFixed, not WPL"):
+        WPL.load(tmp_path / "agent.pt")
+
+
+def test_an_agent_for_other_sizes_is_refused(tmp_path):
+    agent = WPL(DIGITS, seed=0)
+    agent.save(tmp_path / "agent.pt")
+    with pytest.raises(CheckpointError, match=r"knows \[10, 3, 11\] tasks, depths and actions"):
+        WPL.load(tmp_path / "agent.pt", gym.make(DIGITS, blocks=3))
+    with pytest.raises(ValueError, match=r"knows \(10, 3, 11\) tasks, depths and actions"):
+        agent.set_env(gym.make(DIGITS, blocks=3))
+
+
+def test_an_environment_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match="needs a Dict observation with 'task' and 'depth'"):
+        WPL(gym.make("CartPole-v1"))
+    with pytest.raises(ValueError, match="needs a Dict observation"):
+        WPL(gym.wrappers.FlattenObservation(gym.make(DIGITS)))
+
+
+def test_the_static_baselines_take_the_routes_they_are_named_after():
+    env = Blank(1, 4, 3, 5)
+    assert TaskSpecificAll(env).routes.tolist() == [[t, t, t] for t in range(4)]
+    assert TaskSpecificLast(env).routes.tolist() == [[0, 0, t] for t in range(4)]
+    assert Shared(env).routes.tolist() == [[0, 0, 0]] * 4
+
+
+def test_random_fixed_draws_its_routes_from_its_seed_and_keeps_them():
+    env = make_vec_env(DIGITS, 8)
+    agent = RandomFixed(env, seed=0)
+    before = agent.routes.copy()
+    agent.learn(240)
+    np.testing.assert_array_equal(agent.routes, before)
+    assert not np.array_equal(RandomFixed(env, seed=1).routes, before)
+    assert before.max() < 10  # never PASS
+
+
+def test_random_uses_every_valid_choice_and_no_other():
+    agent = Random(Blank(1, 2, 3, 4), seed=0)
+    obs = {"task": np.zeros(500, int), "depth": np.zeros(500, int)}
+    masks = np.tile([True, False, True, True], (500, 1))
+    assert set(agent.predict(obs, action_masks=masks)[0]) == {0, 2, 3}
+    assert set(agent.predict(obs)[0]) == {0, 1, 2}
+
+
+def test_returns_add_up_collaboration_and_final_reward_from_each_decision_on():
+    agent = WPL(Blank(2, 1, 3, 2), gamma=0.5)
+    agent._rewards = np.array([[1.0, 2.0, 4.0], [3.0, 9.0, 9.0]])
+    agent._length = np.array([3, 1])
+    assert agent._returns(np.array([0, 1])).tolist() == [[3.0, 4.0, 4.0], [3.0, 0.0, 0.0]]
+
+
+def test_wpl_routes_digits_better_than_chance():
+    """One-vs-rest on ten digits: saying no every time is right in 90%."""
+    agent = WPL(make_vec_env(DIGITS, 64), seed=0).learn(120_000)
+    result = mtl_gym.evaluate(agent, agent.env.batched)
+    assert result.mean_accuracy > 0.95
+    assert agent.policy.max(-1).mean() > 0.9
+
+
+def test_an_agent_tells_what_it_is():
+    assert repr(WPL(DIGITS)).startswith("WPL(policy_learning_rate=0.03, ")

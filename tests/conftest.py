@@ -1,0 +1,29 @@
+"""What all tests share: one thread each, so that parallel workers do not fight, and ids whose data is there."""
+
+import gymnasium as gym
+import pytest
+import torch
+
+import mtl_gym  # noqa: F401
+from mtl_gym.data import catalogue, data_root
+from mtl_gym.registration import ENVIRONMENTS
+
+torch.set_num_threads(1)
+
+
+def has_data(env_id):
+    sources = {source.name: source for source in catalogue()}
+    return sources[gym.spec(env_id).kwargs["data"]].is_present(data_root())
+
+
+def ids():
+    reason = "its data is not here: set MTL_GYM_DATA"
+    return [
+        pytest.param(env_id, marks=pytest.mark.skipif(not has_data(env_id), reason=f"{env_id}: {reason}"))
+        for env_id in ENVIRONMENTS
+    ]
+
+
+def pytest_generate_tests(metafunc):
+    if "env_id" in metafunc.fixturenames:
+        metafunc.parametrize("env_id", ids())
