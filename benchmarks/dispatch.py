@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 import torch
-from measuring import SKEWS, alternate, begin, parser, percent, routes, table
+from measuring import SKEWS, Timing, alternate, begin, parser, percent, routes, table
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -117,14 +117,19 @@ def agree(layer: RoutedLayer, choices: Choices) -> None:
             torch.testing.assert_close(way(layer, x, choices), wanted, rtol=1e-4, atol=1e-5)
 
 
-def measure(batch: int, blocks: int, skew: str, arguments: argparse.Namespace) -> dict[str, float]:
-    """Milliseconds of every way, and under "rule" which way the package picked."""
+def measure(batch: int, blocks: int, skew: str, arguments: argparse.Namespace) -> dict[str, Timing]:
+    """Forward and backward of every way."""
     layer = RoutedLayer([nn.Linear(WIDTH, WIDTH) for _ in range(blocks)])
     choices = routes(skew, blocks, (batch,), np.random.default_rng(0))
     agree(layer, choices)
     ways = {name: trained(way, layer, batch, choices) for name, way in WAYS.items()}
-    timings = alternate(ways, arguments.rounds, arguments.seconds)
-    return {name: timing.median * 1e3 for name, timing in timings.items()}
+    return alternate(ways, arguments.rounds, arguments.seconds)
+
+
+def times_the_best(timings: dict[str, Timing], name: str, others: Sequence[str]) -> float:
+    """How many times as long `name` takes as the fastest of `others`."""
+    best = min(others, key=lambda other: timings[other].median)
+    return 1 / timings[name].speed_against(timings[best])
 
 
 def picked(batch: int, blocks: int, skew: str) -> str:
@@ -138,10 +143,11 @@ def main(arguments: argparse.Namespace) -> None:
     begin("Dispatch: forward + backward of one routed layer, ms", arguments)
     rows, against_all, against_two = [], [], []
     for batch, blocks, skew in product(arguments.batch, arguments.blocks, arguments.routes):
-        ms, pick = measure(batch, blocks, skew, arguments), picked(batch, blocks, skew)
-        against_all.append(ms["package"] / min(ms[name] for name in WAYS if name != "package"))
-        against_two.append(ms[pick] / min(ms["padded"], ms["segmented"]))
-        rows.append([batch, blocks, skew, *ms.values(), pick, against_two[-1], against_all[-1]])
+        timings, pick = measure(batch, blocks, skew, arguments), picked(batch, blocks, skew)
+        against_all.append(times_the_best(timings, "package", [name for name in WAYS if name != "package"]))
+        against_two.append(times_the_best(timings, pick, ["padded", "segmented"]))
+        ms = [timing.median * 1e3 for timing in timings.values()]
+        rows.append([batch, blocks, skew, *ms, pick, against_two[-1], against_all[-1]])
     header = ["rows", "blocks", "routes", *WAYS, "pick", "pick / better of two", "package / best of all"]
     print(table(header, rows), end="\n\n")
     print(f"The rule's pick takes at most {CLOSE} times the better of padded and segmented in {count(against_two)}.")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mtl_gym.data import MultiTaskDataset, Split
+
+Name = TypeVar("Name", bound=Hashable)
 
 SKEWS = ("even", "zipf", "90% on one", "all on one")
 
@@ -47,7 +50,7 @@ class Timing:
         return float(np.median(1 - sum(part.seconds for part in parts) / self.seconds))
 
 
-def alternate(ways: dict[str, Callable[[], object]], rounds: int, seconds: float) -> dict[str, Timing]:
+def alternate(ways: Mapping[Name, Callable[[], object]], rounds: int, seconds: float) -> dict[Name, Timing]:
     """Time several ways in turn, so that what disturbs the machine disturbs all of them.
 
     Args:
@@ -56,10 +59,10 @@ def alternate(ways: dict[str, Callable[[], object]], rounds: int, seconds: float
         seconds: About how long one turn takes: a way that is faster is called more often.
     """
     calls = {name: _calls_within(seconds, way) for name, way in ways.items()}
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    random = np.random.default_rng(0)
+    taken: dict[Name, list[float]] = {name: [] for name in ways}
+    names, random = list(ways), np.random.default_rng(0)
     for _ in range(rounds):
-        for name in random.permutation(list(ways)):
+        for name in (names[place] for place in random.permutation(len(names))):
             taken[name].append(_time(ways[name], calls[name]))
     return {name: Timing(np.array(times)) for name, times in taken.items()}
 

@@ -32,6 +32,7 @@ class Arguments:
 
     epochs: Annotated[int, "Passes over the training rows of all tasks together."] = 40
     hidden: Annotated[int, "Width of the values that travel between the layers."] = 32
+    rho: Annotated[float, "Weight of the collaboration reward, which draws tasks onto the same blocks."] = 0.0
     num_envs: Annotated[int, "Episodes side by side; also the least episodes per update of the network."] = 16
     seed: Annotated[int, "Seeds the network, the order of the data and the router."] = 0
     picture: Annotated[Path, "Where the routing map goes."] = Path("routing_map.png")
@@ -118,6 +119,7 @@ env = RoutingVectorEnv(
     data=data,
     network=network(data.input_shape[0], args.hidden, data.max_classes),
     reward=probability_of_the_label,
+    rho=args.rho,
     decay_epochs=args.epochs,  # The paper's 10 epochs are for data sets a hundred times as large.
 )
 router = WPL(env, seed=args.seed)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from mtl_gym.experiments.run import RunSettings
 
 app = typer.Typer(
-    help="Environments whose actions are decisions inside multi-task learning, and fair comparisons of agents on them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,6 +49,12 @@ def sentences() -> Iterator[None]:
     except (ValueError, OSError, ArithmeticError, gym.error.Error) as error:
         Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+
+
+@app.callback()
+def main() -> None:
+    """Environments whose actions are decisions inside multi-task learning, and fair comparisons of agents on them."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
 
 
 @app.command("list")
@@ -208,6 +213,3 @@ def table_of(rows: Sequence[Row], env: str) -> Table:
         tasks = [f"{percent:.1f} {name}" for name, percent in (row.worst, row.best)]
         table.add_row(row.agent, accuracy, *tasks, f"{row.blocks:.0f}", f"{row.epochs:.1f}", f"{row.speed:,.0f}")
     return table
-
-
-logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_gym.vector import BatchOfOne, MultiTaskVectorEnv
+from mtl_gym.vector import MultiTaskVectorEnv
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
 
 
 @runtime_checkable
@@ -70,7 +73,7 @@ class Evaluation:
 
 def evaluate(
     policy: Policy | Callable[[Any], Any],
-    env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any],
+    env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any] | VecEnv,
     split: str = "test",
     *,
     deterministic: bool = True,
@@ -83,7 +86,7 @@ def evaluate(
     Args:
         policy: An object with Stable-Baselines3's `predict`, or a function of the batched observation that gives
             actions. Action masks are handed to a `predict` that takes `action_masks`.
-        env: Any environment of this package, wrapped or not.
+        env: Any environment of this package, wrapped or not, or an SB3 `VecEnv` around it.
         split: "test", "validation" or "train".
         deterministic: Handed to `predict`.
         num_envs: Episodes side by side.
@@ -99,10 +102,7 @@ def evaluate(
         >>> result.episodes.sum()
         np.int64(3590)
     """
-    base = env.unwrapped
-    if not isinstance(base, (BatchOfOne, MultiTaskVectorEnv)):
-        raise TypeError(f"{env} is not an environment of mtl_gym; its figures are not known here.")
-    view = base.evaluation_view(split, num_envs)
+    view = _batched(env).evaluation_view(split, num_envs)
     act = _acting(policy, view, deterministic)
     tally = _Tally(view.task_names)
     obs, info = view.reset()
@@ -113,6 +113,16 @@ def evaluate(
         if start.any():
             tally.add(info["final_info"])
     return Evaluation(split, view.task_names, *tally.means(), view.evaluation_figures())
+
+
+def _batched(env: Any) -> MultiTaskVectorEnv:
+    base = env.unwrapped
+    if len(getattr(base, "envs", ())) == 1:  # SB3's DummyVecEnv around a single environment
+        base = base.envs[0].unwrapped
+    base = getattr(base, "batched", base)
+    if not isinstance(base, MultiTaskVectorEnv):
+        raise TypeError(f"{env} is not an environment of mtl_gym; its figures are not known here.")
+    return base
 
 
 def _acting(policy: Any, view: MultiTaskVectorEnv, deterministic: bool) -> Callable[[Any, Any, Any], Any]:

@@ -259,8 +259,8 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         if self.options.tensors:
             return {"final_obs": final_obs, **info}
         objects = np.full(self.num_envs, None, dtype=object)
-        for row in np.flatnonzero(done):
-            objects[row] = row_of(final_obs, row)
+        rows = np.flatnonzero(done)
+        objects[rows] = rows_of(final_obs, rows)
         return {"final_obs": objects, **info}
 
     def _export(self, obs: Any) -> Observation:
@@ -455,6 +455,14 @@ def row_of(batch: Any, row: int | np.integer[Any]) -> Any:
         return {key: row_of(part, row) for key, part in batch.items()}
     value = batch[row]
     return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def rows_of(batch: Any, rows: Rows) -> list[Any]:
+    """Rows of a batch that nobody writes to any more, as views; int64 [n] -> one value or dictionary each."""
+    if not isinstance(batch, dict):
+        return list(batch[rows])
+    columns = [rows_of(part, rows) for part in batch.values()]
+    return [dict(zip(batch, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def clone(state: Any) -> Any:

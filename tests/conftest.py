@@ -1,5 +1,7 @@
 """What all tests share: one thread each, so that parallel workers do not fight, and ids whose data is there."""
 
+import os
+
 import gymnasium as gym
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mtl_gym.data import catalogue, data_root
 from mtl_gym.registration import ENVIRONMENTS
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # for the programs that tests start
 
 
 def has_data(env_id):

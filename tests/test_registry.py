@@ -77,7 +77,7 @@ def test_one_seed_is_one_trajectory_for_both_classes(env_id):
     rng = np.random.default_rng(0)
     for _ in range(33):
         action = int(valid_actions(single, rng))
-        obs, reward, terminated, _, info = single.step(action)
+        obs, reward, terminated, *_ = single.step(action)
         other, other_reward, *_ = again.step(action)
         _, wide_reward, *_, wide_info = wide.step(np.array([action]))
         assert same(obs, other) and reward == other_reward == wide_reward[0]

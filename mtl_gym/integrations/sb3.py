@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +11,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from mtl_gym.vector import MultiTaskVectorEnv, row_of
+from mtl_gym.vector import MultiTaskVectorEnv, Transition, rows_of
 
 
 class BatchedVecEnv(VecEnv):
@@ -74,19 +74,29 @@ class BatchedVecEnv(VecEnv):
         self._returns += transition.reward
         self._lengths += 1
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for row in np.flatnonzero(transition.done):
-            infos[row] = self._ending(row, transition, final_obs)
+        if final_obs is not None:
+            for row, info in self._endings(transition, final_obs):
+                infos[row] = info
         self._returns[transition.done], self._lengths[transition.done] = 0, 0
         return obs, transition.reward, transition.done, infos
 
-    def _ending(self, row: Any, transition: Any, final_obs: Any) -> dict[str, Any]:
-        final = transition.final_info
-        info = {key: value[row] for key, value in final.items() if key[0] != "_" and final[f"_{key}"][row]}
+    def _endings(self, transition: Transition, final_obs: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+        rows = np.flatnonzero(transition.done)
         seconds = round(time.perf_counter() - self._start, 6)
-        info["episode"] = {"r": float(self._returns[row]), "l": int(self._lengths[row]), "t": seconds}
-        info["terminal_observation"] = row_of(final_obs, row)
-        info["TimeLimit.truncated"] = bool(transition.truncated[row] and not transition.terminated[row])
-        return info
+        statistics = zip(self._returns[rows].tolist(), self._lengths[rows].tolist(), strict=True)
+        truncated = (transition.truncated & ~transition.terminated)[rows].tolist()
+        parts = (
+            rows.tolist(),
+            known_rows(transition.final_info, rows),
+            statistics,
+            rows_of(final_obs, rows),
+            truncated,
+        )
+        for row, info, (total, length), terminal, cut in zip(*parts, strict=True):
+            info["episode"] = {"r": total, "l": length, "t": seconds}
+            info["terminal_observation"] = terminal
+            info["TimeLimit.truncated"] = cut
+            yield row, info
 
     def close(self) -> None:
         """Close the environment."""
@@ -161,3 +171,13 @@ def as_vec_env(env: Any, num_envs: int = 1) -> VecEnv:
     if isinstance(env, gym.Env):
         return DummyVecEnv([lambda: env])
     raise TypeError(f"{env!r} is no environment: give an id, a Gymnasium environment or an SB3 VecEnv.")
+
+
+def known_rows(final_info: dict[str, Any], rows: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
+    """Per row a dictionary of the figures that count in it."""
+    keys = [key for key in final_info if key[0] != "_"]
+    infos = rows_of({key: final_info[key] for key in keys}, rows)
+    for key in keys:
+        for position in np.flatnonzero(~final_info[f"_{key}"][rows]):
+            del infos[position][key]
+    return infos

@@ -40,9 +40,11 @@ class Dispatch:
     @classmethod
     def of(cls, choices: NDArray[np.int64], device: torch.device | str = "cpu") -> Dispatch:
         """Sort `choices`, the block of each row; int64 [rows]."""
-        blocks, counts = np.unique(choices, return_counts=True)
+        rows = np.bincount(choices)
+        blocks = np.flatnonzero(rows)
+        # Stable sorting of 16 bits is a radix sort, several times as fast as of 64.
         order = np.argsort(choices.astype(np.int16), kind="stable")
-        return cls(blocks, counts, order, torch.device(device))
+        return cls(blocks, rows[blocks], order, torch.device(device))
 
     @property
     def is_sorted(self) -> bool:

@@ -5,7 +5,7 @@ from sb3_contrib import QRDQN, MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.callbacks import EvalCallback
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 import mtl_gym
 from mtl_gym.integrations.sb3 import BatchedVecEnv, as_vec_env, make_vec_env
@@ -134,6 +134,12 @@ def test_every_kind_of_environment_becomes_a_vec_env():
         as_vec_env(gym.make_vec("CartPole-v1", num_envs=2))
     with pytest.raises(ValueError, match="without tensors=True"):
         BatchedVecEnv(gym.make_vec(DIGITS, num_envs=2, tensors=True))
+
+
+def test_evaluate_finds_the_environment_behind_sb3s_vec_envs():
+    policy, episodes = (lambda obs: np.zeros(len(obs["task"]), int)), 10 * 359
+    for env in (make_vec_env(DIGITS, 2), VecMonitor(make_vec_env(DIGITS, 2)), as_vec_env(gym.make(DIGITS))):
+        assert mtl_gym.evaluate(policy, env, "validation").episodes.sum() == episodes
 
 
 def test_evaluating_a_foreign_environment_is_refused():

@@ -1,0 +1,200 @@
+"""Environment steps per second, and what of a step's time the environment itself takes.
+
+All on `MTLRouting-Digits-v0` (64 features, three routed layers of ten blocks, no trunk), training, with random routes.
+"Replay" is the torch work of a step and nothing else: the same `RoutedNetwork` applied to batches of the same size along
+the same routes, cross-entropy, backward, the same Adam. What a step takes beyond that and beyond reading its inputs is
+the environment's own: sampling, bookkeeping, rewards, observations, checks, infos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch
+from measuring import Timing, alternate, begin, parser, percent, table
+from numpy.typing import NDArray
+
+import mtl_gym  # noqa: F401 (registers the ids)
+from mtl_gym.integrations.sb3 import BatchedVecEnv
+from mtl_gym.routing.env import RoutingVectorEnv
+
+ENV_ID = "MTLRouting-Digits-v0"
+DRAWN = 48
+MEMORY_WIDTH, MEMORY_MARKS = 256, 5
+AIM_OWN, AIM_ADAPTER, AIM_WIDE = 0.15, 0.10, 50
+
+Call = Callable[[], object]
+
+
+def batched(width: int) -> RoutingVectorEnv:
+    """The batched environment, begun."""
+    env = gym.make_vec(ENV_ID, num_envs=width, device="cpu").unwrapped
+    env.reset(seed=0)
+    return env
+
+
+def drawn_actions(env: RoutingVectorEnv) -> NDArray[np.int64]:
+    """Random blocks for the steps to come; int64 [DRAWN, num_envs]. `DRAWN` is a multiple of the depth."""
+    return np.random.default_rng(0).integers(env.num_blocks, size=(DRAWN, env.num_envs))
+
+
+def calls_per_update(env: RoutingVectorEnv) -> int:
+    """Batched steps from one update to the next, where no choice is invalid."""
+    return env.routed_depth * env.batch_size // env.num_envs
+
+
+def one_update(env: RoutingVectorEnv, act: Callable[[NDArray[np.int64]], object]) -> Call:
+    """All steps from one update to the next, as a call without arguments."""
+    actions, position, steps = drawn_actions(env), [0], calls_per_update(env)
+
+    def run() -> None:
+        for _ in range(steps):
+            act(actions[position[0] % DRAWN])
+            position[0] += 1
+
+    return run
+
+
+def single(env: gym.Env) -> Callable[[NDArray[np.int64]], object]:
+    """`gym.make`'s step, and its reset where an episode ends."""
+    env.reset(seed=0)
+
+    def act(action: NDArray[np.int64]) -> None:
+        _, _, terminated, truncated, _ = env.step(action[0])
+        if terminated or truncated:
+            env.reset()
+
+    return act
+
+
+def replay(width: int) -> Call:
+    """The torch work between two updates of `batched(width)`, on inputs that are there already."""
+    env = batched(width)
+    network, optimizer, depth = env.network.train(), env.optimizer, env.routed_depth
+    actions, split = drawn_actions(env), env.data.split("train")
+    inputs, label = env.data.inputs("train", torch.arange(env.batch_size)), split.y[: env.batch_size]
+    starts = range(0, env.batch_size, width)
+
+    def run() -> None:
+        losses, features = [], network.embed(inputs)
+        for turn, start in enumerate(starts):
+            values = features[start : start + width]
+            for level in range(depth):
+                values = network.apply(values, level, actions[(turn * depth + level) % DRAWN])
+            logits = values[:, : network.classes]
+            losses.append(torch.nn.functional.cross_entropy(logits, label[start : start + width], reduction="none"))
+        torch.cat(losses).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return run
+
+
+def reading(width: int) -> Call:
+    """Reading the inputs of one update at random places."""
+    env = batched(width)
+    rows = torch.from_numpy(np.random.default_rng(0).integers(len(env.data.split("train")), size=env.batch_size))
+    return lambda: env.data.inputs("train", rows)
+
+
+def speed(arguments: argparse.Namespace) -> None:
+    """Table 1: steps per second over widths."""
+    envs = {f"make_vec, {width} wide": batched(width) for width in arguments.widths}
+    ways = {name: one_update(env, env.step) for name, env in envs.items()}
+    made = gym.make(ENV_ID, device="cpu")
+    ways |= {"make": one_update(made.unwrapped.batched, single(made))}
+    steps = {name: calls_per_update(env) * env.num_envs for name, env in envs.items()}
+    steps |= {"make": calls_per_update(made.unwrapped.batched)}
+    timings = alternate(ways, arguments.rounds, arguments.seconds)
+    each = {name: Timing(timing.seconds / steps[name]) for name, timing in timings.items()}
+    narrow = each[f"make_vec, {arguments.widths[0]} wide"]
+    rows = [
+        [name, 1 / timing.median, timing.median * 1e6, percent(timing.spread), timing.speed_against(narrow)]
+        for name, timing in each.items()
+    ]
+    print("### Environment steps\n")
+    print(table(["environment", "env steps/s", "us per env step", "spread", "times as fast"], rows))
+    print(f"\nAim: {AIM_WIDE} times as fast per environment step at 1024 wide as at 1 wide.\n", flush=True)
+
+
+def own_share(arguments: argparse.Namespace) -> None:
+    """Table 2: what is not forward, backward and optimiser."""
+    rows = []
+    for width in arguments.widths:
+        env, bare = batched(width), batched(width)
+        ways = {"step": one_update(env, env.step), "advance": one_update(bare, bare.advance)}
+        ways |= {"replay": replay(width), "reading": reading(width)}
+        timings = alternate(ways, arguments.rounds, arguments.seconds)
+        torch_work = (timings["replay"], timings["reading"])
+        ms = [timing.median * 1e3 / calls_per_update(env) for timing in timings.values()]
+        shares = [timings[name].share_beyond(*torch_work) for name in ("advance", "step")]
+        rows.append([width, *ms, *map(percent, shares), percent(timings["step"].share_beyond(timings["replay"]))])
+    print("### The environment's own time, ms per batched step\n")
+    own = ["own share of advance()", "own share of step()", "the same with reading"]
+    print(table(["wide", "step()", "advance()", "replay", "reading", *own], rows))
+    print(f"\nAim: an own share under {percent(AIM_OWN)} at 256 wide.\n", flush=True)
+
+
+def adapter(arguments: argparse.Namespace) -> None:
+    """Table 3: Stable-Baselines3's interface on top."""
+    rows = []
+    for width in arguments.widths:
+        env, inner = batched(width), batched(width)
+        vec_env = BatchedVecEnv(inner)
+        vec_env.reset()
+        ways = {"step": one_update(env, env.step), "adapter": one_update(inner, vec_env.step)}
+        timings = alternate(ways, arguments.rounds, arguments.seconds)
+        ms = [timing.median * 1e3 / calls_per_update(env) for timing in timings.values()]
+        ratio = 1 / timings["adapter"].speed_against(timings["step"])
+        rows.append([width, *ms, percent(timings["adapter"].spread), f"{ratio - 1:+.0%}"])
+    print("### Stable-Baselines3 adapter, ms per batched step\n")
+    print(table(["wide", "env.step()", "BatchedVecEnv.step()", "spread", "on top"], rows))
+    print(f"\nAim: under {percent(AIM_ADAPTER)} on top at 256 wide.\n", flush=True)
+
+
+def memory(arguments: argparse.Namespace) -> None:
+    """Table 4: resident memory over many steps."""
+    env = batched(MEMORY_WIDTH)
+    run = one_update(env, env.step)
+    updates = max(1, arguments.memory_steps // calls_per_update(env) // MEMORY_MARKS)
+    rows = []
+    for mark in range(MEMORY_MARKS + 1):
+        if mark:
+            for _ in range(updates):
+                run()
+        gc.collect()
+        rows.append([f"{mark * updates * calls_per_update(env):,}", resident_mebibytes()])
+    print(f"### Memory, {MEMORY_WIDTH} wide\n")
+    print(table(["batched steps", "resident MiB"], [[steps, f"{size:.1f}"] for steps, size in rows]))
+    growth = rows[-1][1] - rows[1][1]
+    print(f"\n{growth:+.1f} MiB since the second line (aim: flat; the first steps fill the allocator's pools).")
+
+
+def resident_mebibytes() -> float:
+    """Memory of this process; where the system does not tell, the largest it has had."""
+    table_of_pages = Path("/proc/self/statm")
+    if table_of_pages.exists():
+        return int(table_of_pages.read_text().split()[1]) * resource.getpagesize() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print the four tables."""
+    begin(f"Steps of {ENV_ID}", arguments)
+    speed(arguments)
+    own_share(arguments)
+    adapter(arguments)
+    memory(arguments)
+
+
+if __name__ == "__main__":
+    made = parser(__doc__, rounds=15, seconds=0.1)
+    made.add_argument("--widths", type=int, nargs="+", default=[1, 16, 256, 1024], help="episodes side by side")
+    made.add_argument("--memory-steps", type=int, default=20_000, help="batched steps of the memory check")
+    main(made.parse_args())

@@ -1,0 +1,88 @@
+"""The examples run as their readers would run them, and the pages of the documentation say what their code prints."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PYTHON_AND_OUTPUT = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def run(example: str, folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / example), *arguments]
+    result = subprocess.run(
+        command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.slow
+def test_the_quickstart_compares_two_agents_and_draws_a_map(tmp_path: Path) -> None:
+    printed = run("quickstart.py", tmp_path, "--steps", "1000", "--num-envs", "32")
+    assert re.search(r"^task +WPL +RandomFixed$", printed, re.MULTILINE)
+    assert re.search(r"^digit 9( +\d+\.\d){2}$", printed, re.MULTILINE)
+    assert re.search(r"^mean( +\d+\.\d\d){2}$", printed, re.MULTILINE)
+    assert matplotlib.image.imread(tmp_path / "routing_map.png").ndim == 3
+
+
+@pytest.mark.slow
+def test_three_sb3_algorithms_route_and_are_evaluated(tmp_path: Path) -> None:
+    sizes = ("--rollout", "12", "--batch-size", "96", "--steps", "192", "--dqn-steps", "60", "--num-envs", "8")
+    printed = run("sb3_router.py", tmp_path, *sizes)
+    for algorithm, decisions in (("PPO", 192), ("MaskablePPO", 192), ("DQN", 60)):
+        assert re.search(rf"^{algorithm} +{decisions} +\d+ +\d+\.\d\d +(\d+\.\d|nan)", printed, re.MULTILINE), printed
+
+
+@pytest.mark.slow
+def test_own_tables_blocks_and_reward_make_an_environment(tmp_path: Path) -> None:
+    printed = run("own_data_and_blocks.py", tmp_path, "--epochs", "1")
+    assert "'three-tables', 3 tasks, classes (3, 3, 2), input [30] float32" in printed
+    assert re.search(r"^breast cancer +113 +\d+\.\d +\d+\.\d+ +\[\d, \d, \d\]$", printed, re.MULTILINE)
+    assert (tmp_path / "routing_map.png").is_file()
+
+
+def blocks(page: Path) -> Iterator[tuple[str, str | None]]:
+    """The Python blocks of a page, each with the text block below it; on the lines that they have in the page."""
+    text = page.read_text(encoding="utf-8")
+    for match in PYTHON_AND_OUTPUT.finditer(text):
+        yield "\n" * text.count("\n", 0, match.start(1)) + match[1], match[2]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": page.stem}
+    for code, expected in blocks(page):
+        exec(compile(code, str(page), "exec"), namespace)
+        printed = capsys.readouterr().out
+        if expected is None:
+            assert printed == "", f"{page.name} does not show what this prints:\n{code.strip()}\n---\n{printed}"
+        else:
+            same = doctest.OutputChecker().check_output(expected, printed, FLAGS)
+            assert same, f"{page.name} shows\n{expected}\nbut this prints\n{printed}\n{code.strip()}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for target, section in LINK.findall(page.read_text(encoding="utf-8")):
+        there = (page.parent / target).resolve() if target else page
+        assert there.exists(), f"{page.name} links to {target}, which is not there"
+        if section:
+            headings = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+            assert section in anchors, f"{page.name} links to #{section}, which {there.name} does not have"
