@@ -1,9 +1,10 @@
 """Routed training through the environment against the same network trained statically in a plain loop.
 
-Routed: `RoutingVectorEnv` of one batch width, one update per batch of episodes, driven by a cheap policy that was drawn
-at random once: forward, decisions, backward, Adam. Static: random rows, `dataset.inputs`, an `nn.Sequential` of the same
-trunk and three linear layers, cross-entropy, backward, the same Adam. A second static loop, "heads", gives every task
-three layers of its own and loops over the tasks, as multi-task code commonly does.
+Routed: `RoutingVectorEnv`, one update per batch of episodes, driven by a cheap policy that was drawn at random once:
+forward, decisions, backward, Adam. Routes are "per task" (one block for each task and depth) or spread over the blocks
+as their name says. Static: random rows, `dataset.inputs`, an `nn.Sequential` of the same trunk and three linear layers,
+cross-entropy, backward, the same Adam. A second static loop, "heads", gives every task three layers of its own and
+loops over the tasks, as multi-task code commonly does.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def static(data: MultiTaskDataset, batch: int, trunk: nn.Module, heads: bool) ->
 
 
 def routed(data: MultiTaskDataset, batch: int, blocks: int, kind: str, packed: bool) -> Callable[[], None]:
-    """One update through the environment; `packed` takes `step`, which packs Gymnasium's infos, instead of `advance`."""
+    """One update through the environment; by `step` if `packed`, which packs Gymnasium's infos, else by `advance`."""
     env = RoutingVectorEnv(batch, data=data, blocks=blocks, hidden=WIDTH, depth=DEPTH, train_batch=batch, device="cpu")
     observations = [env.reset(seed=0)[0]]
     random = np.random.default_rng(0)

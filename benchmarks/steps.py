@@ -1,9 +1,9 @@
 """Environment steps per second, and what of a step's time the environment itself takes.
 
 All on `MTLRouting-Digits-v0` (64 features, three routed layers of ten blocks, no trunk), training, with random routes.
-"Replay" is the torch work of a step and nothing else: the same `RoutedNetwork` applied to batches of the same size along
-the same routes, cross-entropy, backward, the same Adam. What a step takes beyond that and beyond reading its inputs is
-the environment's own: sampling, bookkeeping, rewards, observations, checks, infos.
+"Replay" is the torch work of a step and nothing else: the same `RoutedNetwork` applied to batches of the same size
+along random routes, cross-entropy, backward, the same Adam. What a step takes beyond that and beyond reading its inputs
+is the environment's own: sampling, bookkeeping, rewards, observations, checks, infos.
 """
 
 from __future__ import annotations
@@ -108,9 +108,9 @@ def speed(arguments: argparse.Namespace) -> None:
     envs = {f"make_vec, {width} wide": batched(width) for width in arguments.widths}
     ways = {name: one_update(env, env.step) for name, env in envs.items()}
     made = gym.make(ENV_ID, device="cpu")
-    ways |= {"make": one_update(made.unwrapped.batched, single(made))}
+    envs["make"] = made.unwrapped.batched
+    ways["make"] = one_update(envs["make"], single(made))
     steps = {name: calls_per_update(env) * env.num_envs for name, env in envs.items()}
-    steps |= {"make": calls_per_update(made.unwrapped.batched)}
     timings = alternate(ways, arguments.rounds, arguments.seconds)
     each = {name: Timing(timing.seconds / steps[name]) for name, timing in timings.items()}
     narrow = each[f"make_vec, {arguments.widths[0]} wide"]
@@ -136,7 +136,7 @@ def own_share(arguments: argparse.Namespace) -> None:
         shares = [timings[name].share_beyond(*torch_work) for name in ("advance", "step")]
         rows.append([width, *ms, *map(percent, shares), percent(timings["step"].share_beyond(timings["replay"]))])
     print("### The environment's own time, ms per batched step\n")
-    own = ["own share of advance()", "own share of step()", "the same with reading"]
+    own = ["own share of advance()", "own share of step()", "step() beyond replay"]
     print(table(["wide", "step()", "advance()", "replay", "reading", *own], rows))
     print(f"\nAim: an own share under {percent(AIM_OWN)} at 256 wide.\n", flush=True)
 

@@ -155,7 +155,7 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Train several agents with several seeds each, and set them side by side."""
-    from mtl_gym.experiments.compare import carry_out, plan, summarise, write_results
+    from mtl_gym.experiments.compare import carry_out, plan, summarise, write_results, write_table
     from mtl_gym.experiments.run import RunSettings
 
     with sentences():
@@ -163,9 +163,12 @@ def compare(
         runs = plan(base, [name.strip() for name in agents.split(",") if name.strip()], seeds)
         with progress_of(runs, quiet) as bar:
             results = list(carry_out(runs, out, bar))
+        rows = summarise(results)
         write_results(results, out / "results.csv")
-    console.print(table_of(summarise(results), env))
-    console.print(f"wrote {out}: results.csv, and per run its routing map, curve and checkpoints", soft_wrap=True)
+        write_table(rows, out / "table.md")
+    console.print(table_of(rows, env))
+    for row in rows:
+        console.print(f"{row.agent}: {out / row.agent / 'seed-0' / 'routing_map.png'}", highlight=False, soft_wrap=True)
 
 
 def read_json(option: str, text: str) -> dict[str, Any]:
@@ -202,14 +205,14 @@ def progress_of(runs: Sequence[RunSettings], quiet: bool) -> Iterator[Any]:
 
 def table_of(rows: Sequence[Row], env: str) -> Table:
     """The comparison as a table."""
+    from mtl_gym.experiments.compare import COLUMNS, cells
+
     seeds = max(row.seeds for row in rows)
     spread = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
     table = Table(title=f"{env}: accuracy on the test split in %{spread}")
-    for name in ("agent", "accuracy", "worst task", "best task", "blocks", "epochs", "samples/s"):
+    for name in COLUMNS:
         left = name in ("agent", "worst task", "best task")
         table.add_column(name, justify="left" if left else "right", no_wrap=name in ("agent", "accuracy"))
     for row in rows:
-        accuracy = f"{row.accuracy:.2f} ± {row.spread:.2f}" if row.seeds > 1 else f"{row.accuracy:.2f}"
-        tasks = [f"{percent:.1f} {name}" for name, percent in (row.worst, row.best)]
-        table.add_row(row.agent, accuracy, *tasks, f"{row.blocks:.0f}", f"{row.epochs:.1f}", f"{row.speed:,.0f}")
+        table.add_row(*cells(row))
     return table

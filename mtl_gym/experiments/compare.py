@@ -91,6 +91,23 @@ def _row(results: list[RunResult]) -> Row:
     )
 
 
+COLUMNS = ("agent", "accuracy", "worst task", "best task", "blocks", "epochs", "samples/s")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """The row as text, in the order of `COLUMNS`."""
+    accuracy = f"{row.accuracy:.2f} ± {row.spread:.2f}" if row.seeds > 1 else f"{row.accuracy:.2f}"
+    tasks = [f"{percent:.1f} {name}" for name, percent in (row.worst, row.best)]
+    return row.agent, accuracy, *tasks, f"{row.blocks:.0f}", f"{row.epochs:.1f}", f"{row.speed:,.0f}"
+
+
+def write_table(rows: Sequence[Row], path: Path) -> None:
+    """The table in Markdown."""
+    lines = [COLUMNS, tuple("---" for _ in COLUMNS), *map(cells, rows)]
+    text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
 def write_results(results: Sequence[RunResult], path: Path) -> None:
     """One CSV line per run, with the accuracy of every task."""
     text = io.StringIO()

@@ -158,6 +158,8 @@ def test_compare_prints_a_table_and_writes_the_figures_behind_it(tmp_path):
     assert [(line["agent"], line["seed"]) for line in lines] == [
         ("wpl", "0"), ("random-fixed", "0"), ("wpl", "1"), ("random-fixed", "1"),
     ]  # fmt: skip
+    table = (tmp_path / "table.md").read_text().splitlines()
+    assert len(table) == 4 and table[0].startswith("| agent | accuracy |")
     assert call("compare", DIGITS, *arguments).output == outcome.output  # read, not run again
 
 

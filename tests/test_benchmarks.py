@@ -1,0 +1,56 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SHORT = ["--rounds", "1", "--seconds", "0", "--threads", "1"]
+
+
+def printed(name, *arguments):
+    """What a benchmark prints with arguments that make it short."""
+    command = [sys.executable, BENCHMARKS / f"{name}.py", *SHORT, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def rows(text):
+    """The cells of all Markdown tables in `text`, without headers."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rules = [place for place, line in enumerate(lines) if line.startswith("|-")]
+    headers = {place - 1 for place in rules} | set(rules)
+    kept = [line for place, line in enumerate(lines) if place not in headers]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in kept]
+
+
+def test_routed_training_compares_every_way_on_both_networks():
+    found = rows(printed("routed_training", "--batch", "10", "--blocks", "3", "--rows", "200"))
+    static = [["10", "static, one path", "-", "-"], ["10", "static, heads", "-", "-"]]
+    by_step = [["10", "step()", "3", "per task"]]
+    skewed = [["10", "advance()", "3", skew] for skew in ("even", "zipf", "90% on one", "all on one")]
+    with_trunk = [*static, ["10", "advance()", "3", "per task"], *by_step]
+    assert [row[:4] for row in found] == [*with_trunk, *static, *skewed, *by_step]
+    assert all(float(row[4].replace(",", "")) > 0 for row in found)
+
+
+def test_dispatch_measures_every_case_and_judges_the_rule():
+    text = printed("dispatch", "--batch", "6", "--blocks", "2", "3", "--routes", "even", "all on one")
+    found = rows(text)
+    assert [row[:3] for row in found] == [["6", blocks, skew] for blocks in "23" for skew in ("even", "all on one")]
+    assert [row[10] for row in found if row[2] == "all on one"] == ["segmented"] * 2
+    assert text.count("of 4 cases") == 2
+
+
+def test_steps_prints_four_tables():
+    text = printed("steps", "--widths", "1", "8", "--memory-steps", "30")
+    headings = ["Environment steps", "The environment's own time", "Stable-Baselines3 adapter", "Memory, 256 wide"]
+    assert [line[4:].split(", ms")[0] for line in text.splitlines() if line.startswith("### ")] == headings
+    names = [row[0] for row in rows(text)]
+    assert names == ["make_vec, 1 wide", "make_vec, 8 wide", "make", "1", "8", "1", "8", *"0 6 12 18 24 30".split()]
+
+
+@pytest.mark.parametrize("name", ["routed_training", "dispatch", "steps"])
+def test_the_readme_gives_the_command(name):
+    assert f"python benchmarks/{name}.py" in (BENCHMARKS / "README.md").read_text()
