@@ -11,7 +11,7 @@ class TrainingDiverged(ArithmeticError):  # noqa: N818 (an event, as StopIterati
         task: The task in which it showed.
     """
 
-    def __init__(self, update: int, task: str, what: str = "the loss") -> None:
+    def __init__(self, update: int, task: str, what: str = "the loss or reward") -> None:
         self.update, self.task = update, task
         super().__init__(
             f"Training diverged: {what} of task {task!r} is not finite after {update} updates. "

@@ -1,4 +1,4 @@
-"""The batched environment that every family builds on, and its batch-of-one view.
+"""The batched environment that every family builds on.
 
 A family implements five hooks (`_build`, `_begin`, `_advance`, `_learn`, `_observe`); this module turns them into
 Gymnasium's vector API: seeding, action checks, masks, autoreset, checkpoints, forks and evaluation views.
@@ -21,14 +21,12 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mtl_gym.batches import Info, Observation, Rows, clone, rows_of
 from mtl_gym.errors import CheckpointError, TrainingDiverged
 
 logger = logging.getLogger(__name__)
 
-Rows: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
-Observation: TypeAlias = Any
-Info: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +107,7 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         self.updates = 0
         self._warned_restart = False
         self._source: MultiTaskVectorEnv | None = None
+        self._diverged: TrainingDiverged | None = None
 
     def _make_options(self, options: dict[str, Any]) -> EnvOptions:
         known = [field.name for field in dataclasses.fields(self.Options)]
@@ -181,10 +180,11 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         elif seed is not None or self.seed is None:
             self._warn_of_loss()
             self._restart(seed)
+        self._refuse_if_diverged()
         self._begin(np.arange(self.num_envs))
         seeds = np.full(self.num_envs, self.seed)
         everyone = np.ones(self.num_envs, bool)
-        return self._export(self._observe()), {"seed": seeds, "_seed": everyone, **self._mask_info()}
+        return self._export(self._observe()), {"seed": seeds, "_seed": everyone, **self.mask_info()}
 
     def _warn_of_loss(self) -> None:
         if self.updates and not self._warned_restart:
@@ -192,12 +192,14 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
             self._warned_restart = True
 
     def _restart(self, seed: int | None) -> None:
-        if seed is not None and not (isinstance(seed, (int, np.integer)) and seed >= 0):
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        if not (isinstance(seed, (int, np.integer)) and seed >= 0):
             raise ValueError(f"seed={seed!r} is not possible: one seed >= 0 starts the whole batch of episodes.")
         self._np_random, used = gym.utils.seeding.np_random(seed)
         self.seed = self._np_random_seed = int(used)
         self.generator = torch.Generator(self.device).manual_seed(self.seed % 2**63)
-        self.updates = 0
+        self.updates, self._diverged = 0, None
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed % 2**63)
             self._build()
@@ -207,10 +209,10 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
 
         Raises:
             ValueError: If an action lies outside the action space.
-            TrainingDiverged: If a loss or an observation is not finite.
+            TrainingDiverged: If a loss, reward or observation is not finite, and at every step and plain reset after.
         """
         obs, transition, final_obs = self.advance(actions)
-        info = self._mask_info()
+        info = self.mask_info()
         if final_obs is not None:
             info |= self._final_info(final_obs, transition)
         figures = (transition.reward, transition.terminated, transition.truncated)
@@ -225,7 +227,19 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         """
         if self.seed is None:
             raise gym.error.ResetNeeded("Call reset() before the first step().")
+        self._refuse_if_diverged()
         actions = self._check_actions(actions)
+        try:
+            return self._carry_out(actions)
+        except TrainingDiverged as error:
+            self._diverged = error
+            raise
+
+    def _refuse_if_diverged(self) -> None:
+        if self._diverged is not None:
+            raise self._diverged
+
+    def _carry_out(self, actions: Any) -> tuple[Observation, Transition, Observation | None]:
         transition = self._advance(actions, self._valid(actions))
         done = transition.done
         final_obs = None
@@ -250,7 +264,8 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
             raise ValueError(f"action {array[row]} in row {row} lies outside {self.single_action_space}.")
         return array
 
-    def _mask_info(self) -> Info:
+    def mask_info(self) -> Info:
+        """The info of a step in which no episode ends."""
         return {"action_mask": self.action_masks(), "_action_mask": np.ones(self.num_envs, bool)}
 
     def _final_info(self, final_obs: Observation, transition: Transition) -> Info:
@@ -355,87 +370,6 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         return twin
 
 
-class BatchOfOne(gym.Env[Any, Any]):
-    """The one-wide batched environment with the leading axis taken off: what `gym.make` returns.
-
-    Args:
-        **options: As for the batched class, except `tensors`.
-    """
-
-    vector_class: ClassVar[type[MultiTaskVectorEnv]]
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human", "ansi"], "render_fps": 4}  # noqa: RUF012
-
-    def __init__(self, **options: Any) -> None:
-        if options.get("tensors"):
-            raise ValueError("tensors=True is for batched environments: use gym.make_vec(..., tensors=True).")
-        self._wrap(self.vector_class(1, **options))
-
-    def _wrap(self, batched: MultiTaskVectorEnv) -> None:
-        self.batched = batched
-        self.render_mode = batched.render_mode
-        self.observation_space = batched.single_observation_space
-        self.action_space = batched.single_action_space
-        self._next: tuple[Observation, Info] | None = None
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
-        """Begin an episode; with a seed, start the whole environment anew."""
-        if seed is None and self._next is not None:
-            obs, info = self._next
-        else:
-            batch, infos = self.batched.reset(seed=seed)
-            obs, info = row_of(batch, 0), self._info(infos)
-        self._next = None
-        self._np_random, self._np_random_seed = self.batched.np_random, self.batched.seed
-        return obs, info
-
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
-        """Carry out one decision."""
-        batch, transition, final = self.batched.advance(np.asarray(action)[None])
-        info = self._info(self.batched._mask_info())
-        obs = row_of(batch, 0)
-        if final is not None:
-            self._next = (obs, info | {"seed": self.batched.seed})
-            obs, info = row_of(final, 0), info | self._info(transition.final_info)
-        reward, terminated, truncated = transition.reward[0], transition.terminated[0], transition.truncated[0]
-        return obs, float(reward), bool(terminated), bool(truncated), info
-
-    @staticmethod
-    def _info(infos: Info) -> Info:
-        row = {key: value[0] for key, value in infos.items() if f"_{key}" in infos and infos[f"_{key}"][0]}
-        return {key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()}
-
-    def action_masks(self) -> Flags:
-        """The choices that are valid now; bool [actions]."""
-        return self.batched.action_masks()[0]
-
-    def render(self) -> Any:
-        """As the batched environment renders."""
-        return self.batched.render()
-
-    def close(self) -> None:
-        """Let go of windows that `render_mode="human"` opened."""
-        self.batched.close()
-
-    def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
-        """As `MultiTaskVectorEnv.evaluation_view`."""
-        return self.batched.evaluation_view(split, num_envs)
-
-    def state_dict(self) -> dict[str, Any]:
-        """As `MultiTaskVectorEnv.state_dict`."""
-        return self.batched.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """As `MultiTaskVectorEnv.load_state_dict`."""
-        self.batched.load_state_dict(state)
-
-    def fork(self) -> BatchOfOne:
-        """As `MultiTaskVectorEnv.fork`."""
-        twin = object.__new__(type(self))
-        twin._wrap(self.batched.fork())
-        twin.spec = self.spec
-        return twin
-
-
 def choose_device(name: str) -> torch.device:
     """The torch device for `name`, where "auto" is CUDA if there is one."""
     if name == "auto":
@@ -447,33 +381,6 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f'device={name!r} is not there: torch sees no GPU; use device="cpu" or "auto".')
     return device
-
-
-def row_of(batch: Any, row: int | np.integer[Any]) -> Any:
-    """One row of a batched observation, copied."""
-    if isinstance(batch, dict):
-        return {key: row_of(part, row) for key, part in batch.items()}
-    value = batch[row]
-    return value.copy() if isinstance(value, np.ndarray) else value
-
-
-def rows_of(batch: Any, rows: Rows) -> list[Any]:
-    """Rows of a batch that nobody writes to any more, as views; int64 [n] -> one value or dictionary each."""
-    if not isinstance(batch, dict):
-        return list(batch[rows])
-    columns = [rows_of(part, rows) for part in batch.values()]
-    return [dict(zip(batch, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-def clone(state: Any) -> Any:
-    """A deep copy of nested containers, with tensors cloned."""
-    if isinstance(state, Tensor):
-        return state.clone()
-    if isinstance(state, dict):
-        return {key: clone(value) for key, value in state.items()}
-    if isinstance(state, (list, tuple)):
-        return type(state)(clone(value) for value in state)
-    return state
 
 
 def shallow_dict(options: EnvOptions) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def test_three_sb3_algorithms_route_and_are_evaluated(tmp_path: Path) -> None:
     sizes = ("--rollout", "12", "--batch-size", "96", "--steps", "192", "--dqn-steps", "60", "--num-envs", "8")
     printed = run("sb3_router.py", tmp_path, *sizes)
     for algorithm, decisions in (("PPO", 192), ("MaskablePPO", 192), ("DQN", 60)):
-        assert re.search(rf"^{algorithm} +{decisions} +\d+ +\d+\.\d\d +(\d+\.\d|nan)", printed, re.MULTILINE), printed
+        line = rf"^{algorithm} +{decisions} +\d+ +\d+\.\d\d +(\d+\.\d+|nan) +\d+$"
+        assert re.search(line, printed, re.MULTILINE), printed
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from mtl_gym.vector import MultiTaskVectorEnv, Transition, rows_of
+from mtl_gym.batches import rows_of
+from mtl_gym.vector import MultiTaskVectorEnv, Transition
 
 
 class BatchedVecEnv(VecEnv):

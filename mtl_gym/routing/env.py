@@ -13,6 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.batches import Rows
 from mtl_gym.data import load
 from mtl_gym.errors import TrainingDiverged
 from mtl_gym.routing import render
@@ -22,7 +23,8 @@ from mtl_gym.routing.network import RoutedNetwork
 from mtl_gym.routing.options import RoutingOptions
 from mtl_gym.routing.rewards import CollaborationReward, final_reward
 from mtl_gym.routing.stream import SampleStream
-from mtl_gym.vector import BatchOfOne, EnvOptions, Flags, MultiTaskVectorEnv, Rows, Transition
+from mtl_gym.single import BatchOfOne
+from mtl_gym.vector import EnvOptions, Flags, MultiTaskVectorEnv, Transition
 
 MEMORY_OF_THE_MAP = 200
 

@@ -392,6 +392,21 @@ def test_a_diverging_network_stops_the_environment_and_never_reaches_an_observat
         for seen in roll(env, 200):
             assert np.isfinite(seen[0]).all()
     assert caught.value.update == env.updates
+    with pytest.raises(TrainingDiverged):
+        env.step(np.zeros(4, int))
+    with pytest.raises(TrainingDiverged):
+        env.reset()
+    env.reset(seed=0)
+    env.step(np.zeros(4, int))
+
+
+def test_without_a_seed_one_is_drawn_that_repeats_the_trajectory():
+    env, twin = make(), make()
+    obs, info = env.reset()
+    assert info["seed"].dtype == np.int64
+    again, _ = twin.reset(seed=int(info["seed"][0]))
+    np.testing.assert_array_equal(obs["value"], again["value"])
+    assert make().reset()[1]["seed"][0] != info["seed"][0]
 
 
 def test_a_users_reward_is_paid():
