@@ -51,7 +51,7 @@ class BatchOfOne(gym.Env[Any, Any]):
         obs = row_of(batch, 0)
         if final is not None:
             self._next = (obs, info | {"seed": self.batched.seed})
-            obs, info = row_of(final, 0), info | self._info(transition.final_info)
+            obs, info = row_of(final, 0), self._info(transition.final_info)
         reward, terminated, truncated = transition.reward[0], transition.terminated[0], transition.truncated[0]
         return obs, float(reward), bool(terminated), bool(truncated), info
 
@@ -72,17 +72,11 @@ class BatchOfOne(gym.Env[Any, Any]):
         """Let go of windows that `render_mode="human"` opened."""
         self.batched.close()
 
-    def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
-        """As `MultiTaskVectorEnv.evaluation_view`."""
-        return self.batched.evaluation_view(split, num_envs)
-
-    def state_dict(self) -> dict[str, Any]:
-        """As `MultiTaskVectorEnv.state_dict`."""
-        return self.batched.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """As `MultiTaskVectorEnv.load_state_dict`."""
-        self.batched.load_state_dict(state)
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the batched environment's: `network`, `updates`, `evaluation_view`, `state_dict`, ..."""
+        if name.startswith("_") or name == "batched":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.batched, name)
 
     def fork(self) -> BatchOfOne:
         """As `MultiTaskVectorEnv.fork`."""

@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 Flags: TypeAlias = NDArray[np.bool_]
 
+PLAIN = (bool, int, float, str)
+# Options in which a checkpoint and the environment that loads it may differ.
+FREE = ("device", "tensors", "render_mode", "data", "data_root")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnvOptions:
@@ -326,7 +330,9 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     @property
     def signature(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be loaded here; plain values."""
-        return {"environment": type(self).__name__, "num_envs": self.num_envs}
+        fields = shallow_dict(self.options).items()
+        plain = {name: value for name, value in fields if name not in FREE and isinstance(value, PLAIN)}
+        return {"environment": type(self).__name__, "num_envs": self.num_envs, **plain}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the future of this environment depends on: tensors and plain values."""

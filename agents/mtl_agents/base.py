@@ -29,7 +29,8 @@ Masks: TypeAlias = NDArray[np.bool_]
 class Agent(ABC):
     """An algorithm with Stable-Baselines3's face.
 
-    A subclass gives `predict` and, if it learns, `_record`.
+    A subclass gives `predict` and, if it learns, `_record`; it names what files must keep in `_STATE` (arrays) and
+    `_hyperparameters` (arguments).
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv`; its observation is a `Dict` with
@@ -184,6 +185,14 @@ class Agent(ABC):
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
 
+    def _layers(self) -> list[NDArray[np.int64]]:
+        """The blocks that exist at each depth, without PASS; an environment that does not tell is taken to have all."""
+        try:
+            masks = self.env.get_attr("masks")[0]
+        except AttributeError:
+            masks = np.ones((self.depth, self.num_actions), bool)
+        return [np.flatnonzero(mask[:-1]) for mask in masks]
+
     def _masks(self) -> Masks:
         whole = getattr(self.env, "action_masks", None)
         return whole() if whole is not None else np.stack(self.env.env_method("action_masks"))
@@ -276,7 +285,11 @@ class Blank(VecEnv):
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise ValueError("This agent was loaded without an environment: give it one with set_env(env).")
 
-    reset = step_async = step_wait = close = get_attr = set_attr = env_method = env_is_wrapped = _refuse
+    reset = step_async = step_wait = close = set_attr = env_method = env_is_wrapped = _refuse
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> Any:
+        """There is no environment whose attribute it could be."""
+        raise AttributeError(attr_name)
 
 
 def routing_sizes(observation: spaces.Space[Any], action: spaces.Space[Any]) -> tuple[int, int, int]:

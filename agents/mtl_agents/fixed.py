@@ -32,11 +32,13 @@ class FixedRouting(Agent):
 
     def __init__(self, env: Any, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        self.routes = self._draw(self.num_actions - 1)
+        layers = self._layers()
+        positions = self._draw(np.array([len(blocks) for blocks in layers]))
+        self.routes = np.stack([blocks[positions[:, depth]] for depth, blocks in enumerate(layers)], axis=1)
 
     @abstractmethod
-    def _draw(self, blocks: int) -> NDArray[np.int64]:
-        """The routes; int64 [tasks, depth]."""
+    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The block of each task among the `sizes` of each depth; int64 [depth] -> [tasks, depth]."""
 
     def predict(
         self,
@@ -51,33 +53,31 @@ class FixedRouting(Agent):
 
 
 class TaskSpecificAll(FixedRouting):
-    """Every task has all routed layers for itself ("task specific-all-fc")."""
+    """Every task has all routed layers for itself ("task specific-all-fc"), as far as there are blocks enough."""
 
-    def _draw(self, blocks: int) -> NDArray[np.int64]:
-        return np.repeat(np.arange(self.num_tasks)[:, None] % blocks, self.depth, axis=1)
+    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.arange(self.num_tasks)[:, None] % sizes
 
 
-class TaskSpecificLast(FixedRouting):
+class TaskSpecificLast(TaskSpecificAll):
     """All tasks share the routed layers but the last, which each has for itself ("task specific-1-fc")."""
 
-    def _draw(self, blocks: int) -> NDArray[np.int64]:
-        routes = np.zeros((self.num_tasks, self.depth), np.int64)
-        routes[:, -1] = np.arange(self.num_tasks) % blocks
-        return routes
+    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        return super()._draw(sizes) * (np.arange(self.depth) == self.depth - 1)
 
 
 class Shared(FixedRouting):
     """All tasks share one block at every depth."""
 
-    def _draw(self, blocks: int) -> NDArray[np.int64]:
+    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.zeros((self.num_tasks, self.depth), np.int64)
 
 
 class RandomFixed(FixedRouting):
     """One random block per task and depth, drawn once from the seed and kept: the control for every learned router."""
 
-    def _draw(self, blocks: int) -> NDArray[np.int64]:
-        return self.np_random.integers(blocks, size=(self.num_tasks, self.depth))
+    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.np_random.integers(sizes, size=(self.num_tasks, self.depth))
 
 
 class Random(Agent):

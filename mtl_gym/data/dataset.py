@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from weakref import WeakValueDictionary
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mtl_gym.data.checks import check_names, check_splits, check_statistics
-from mtl_gym.data.normalisation import statistics
+from mtl_gym.data.normalisation import standardised, statistics
 from mtl_gym.data.split import SPLITS, Split
 from mtl_gym.data.tables import Values, name_classes, read_tables, split_tables
 
@@ -92,7 +93,7 @@ class MultiTaskDataset:
             seed: Decides which row goes to which split, and nothing else.
             normalise: Whether ``inputs`` is to have mean 0 and std 1 over the training rows: per feature of a vector,
                 per channel of an image ``[channels, height, width]``, and in all for other inputs. Features that never
-                vary become 0.
+                vary become 0. Tables of different widths are unrelated: each is normalised over its own rows.
 
         Returns:
             The data set.
@@ -119,6 +120,8 @@ class MultiTaskDataset:
         named = name_classes(name, tables, class_names)
         splits = split_tables(list(tables.values()), validation, test, seed)
         x = splits["train"].x
+        if normalise and len({np.shape(inputs)[1:] for inputs, _ in tasks.values()}) > 1:
+            return cls(name, standardised(splits, len(tables)), tuple(tables), named)
         mean, std = statistics(x, per_channel=x.ndim in (2, 4)) if normalise else (None, None)
         return cls(name, splits, tuple(tables), named, mean, std)
 

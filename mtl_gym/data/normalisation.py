@@ -1,7 +1,12 @@
 """Mean and standard deviation of training inputs."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import torch
 from torch import Tensor
+
+from mtl_gym.data.split import Split
 
 
 def statistics(x: Tensor, per_channel: bool = True) -> tuple[Tensor, Tensor]:
@@ -20,6 +25,17 @@ def statistics(x: Tensor, per_channel: bool = True) -> tuple[Tensor, Tensor]:
     mean, std = _histogram_moments(rows) if x.dtype == torch.uint8 else _moments(rows)
     shape = (rows.shape[1], *(1 for _ in x.shape[2:]))
     return mean.float().reshape(shape), torch.where(std == 0, 1.0, std).float().reshape(shape)
+
+
+def standardised(splits: Mapping[str, Split], tasks: int) -> dict[str, Split]:
+    """Feature vectors, each with the mean and standard deviation of its own task's training rows taken out.
+
+    For tables that have nothing to do with each other: one feature's column is another's of other units there.
+    """
+    train = splits["train"]
+    moments = [statistics(train.x[train.task == task]) for task in range(tasks)]
+    mean, std = (torch.stack(parts) for parts in zip(*moments, strict=True))
+    return {name: replace(part, x=(part.x - mean[part.task]) / std[part.task]) for name, part in splits.items()}
 
 
 def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:

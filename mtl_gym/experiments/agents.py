@@ -1,7 +1,9 @@
 """Agents by name: those that packages announce, and every algorithm of Stable-Baselines3 and sb3-contrib.
 
 A package announces an agent through the entry-point group `mtl_gym.agents`; it needs no more than a constructor that
-takes the environment and `seed`, `learn(total_timesteps, callback)`, and `predict(observation, deterministic=...)`.
+takes the environment (an SB3 `VecEnv`) and `seed`, `learn(total_timesteps, callback)`, and `predict(observation, state,
+episode_start, deterministic)`. With `save(path)` and `load(path, env)` its runs can be evaluated again later, and if
+`learn` calls its SB3 callbacks they show progress and validation curves.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ SB3: dict[str, tuple[str, str]] = {
     "trpo": ("sb3_contrib", "TRPO"),
 }
 ROLLOUT = 2048
+
+
+CONTINUOUS = ("crossq", "ddpg", "sac", "td3", "tqc")
+DISCRETE = ("dqn", "qr-dqn")
 
 
 class UnknownAgentError(ValueError):
@@ -69,6 +75,7 @@ def make_sb3(name: str, env: Any, *, seed: int | None = None, **arguments: Any) 
     as many times less often, so on-policy algorithms collect 2,048 decisions in all, as PPO does on one environment
     (A2C keeps its 5 steps). Algorithms on the CPU: their networks are small.
     """
+    _check_spaces(name, env)
     algorithm = getattr(import_module(SB3[name][0]), SB3[name][1])
     recurrent = name == "recurrent-ppo"
     policy = "MultiInput" if isinstance(env.observation_space, spaces.Dict) else "Mlp"
@@ -76,6 +83,19 @@ def make_sb3(name: str, env: Any, *, seed: int | None = None, **arguments: Any) 
         steps = max(1, ROLLOUT // env.num_envs)
         arguments = {"n_steps": steps, "batch_size": _largest_divisor(steps * env.num_envs, 256)} | arguments
     return algorithm(f"{policy}{'Lstm' * recurrent}Policy", env, seed=seed, device="cpu", **arguments)
+
+
+def _check_spaces(name: str, env: Any) -> None:
+    """Refuse what SB3 would refuse with an assertion."""
+    action, observation = env.action_space, env.observation_space
+    needs = {**dict.fromkeys(CONTINUOUS, spaces.Box), **dict.fromkeys(DISCRETE, spaces.Discrete)}.get(name)
+    if needs is not None and not isinstance(action, needs):
+        raise ValueError(f"{name!r} chooses actions in a {needs.__name__} space only; this environment has {action}.")
+    if name in ("ars", "crossq") and isinstance(observation, spaces.Dict):
+        raise ValueError(
+            f"{name!r} takes flat observations only; this environment has {observation}: behind Gymnasium's "
+            "FlattenObservation it can be used from Python."
+        )
 
 
 def _largest_divisor(number: int, limit: int) -> int:

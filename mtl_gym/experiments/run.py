@@ -8,6 +8,7 @@ A run's folder holds `config.json` (settings and versions), `progress.csv` (vali
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from mtl_gym.evaluation import Evaluation, evaluate
 from mtl_gym.experiments.agents import SB3, find_agent
 from mtl_gym.experiments.callbacks import HeldOutCurve, Progress
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
+
+logger = logging.getLogger(__name__)
 
 EVALUATIONS = 10
 
@@ -90,8 +93,8 @@ def train(settings: RunSettings, out: Path, tell: Callable[[int], None] = lambda
         return finished
     factory = find_agent(settings.agent)
     env = make_vec_env(settings.env_id, settings.num_envs, settings.seed, **settings.env_kwargs)
-    _write_json(out / "config.json", {"settings": asdict(settings), "versions": versions()})
     agent = factory(env, seed=settings.seed, **settings.agent_kwargs)
+    _write_json(out / "config.json", {"settings": asdict(settings), "versions": versions()})
     curve = HeldOutCurve(env.batched, max(1, settings.steps // EVALUATIONS), out / "progress.csv")
     start = time.perf_counter()
     agent.learn(settings.steps, callback=[Progress(tell), curve])
@@ -125,7 +128,7 @@ def draw(evaluation: Evaluation, path: Path, settings: RunSettings) -> None:
 
 
 def restore(out: Path) -> tuple[RunSettings, BatchedVecEnv, Any]:
-    """The settings, the environment and the agent of a finished or interrupted run.
+    """The settings, the environment and the agent of a finished run.
 
     Raises:
         FileNotFoundError: If a file of the run is missing.
@@ -142,8 +145,10 @@ def save_agent(agent: Any, path: Path) -> None:
     """Save a bundled agent its own way, and an SB3 algorithm as its parameters, without pickled code."""
     if hasattr(agent, "get_parameters"):
         checkpoint.save({"parameters": agent.get_parameters()}, path)
-    else:
+    elif hasattr(agent, "save"):
         agent.save(path)
+    else:
+        logger.warning("%s has no save(path): this run cannot be evaluated again later.", type(agent).__name__)
 
 
 def load_agent(settings: RunSettings, path: Path, env: BatchedVecEnv) -> Any:

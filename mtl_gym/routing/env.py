@@ -279,7 +279,7 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
     def signature(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be loaded here."""
         network = {"tasks": self.data.num_tasks, "masks": self.masks.astype(int).tolist(), "width": self.width}
-        return super().signature | {"data": self.data.name, "split": self.options.split, **network}
+        return super().signature | {"data": self.data.name, **network}
 
     def _state(self) -> dict[str, Any]:
         arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in self._ARRAYS}

@@ -47,6 +47,7 @@ class RoutedLayer(nn.Module):
         self.activation = activation
         self.in_shape = tuple(in_shape) if in_shape is not None else _linear_input(blocks[0])
         self.out_shape = _common_output(blocks, self.in_shape)
+        _check_single_rows(blocks, self.in_shape)
         self._linear = linear_stack(blocks) and len(self.in_shape) == 1
 
     @property
@@ -168,6 +169,19 @@ def _linear_input(block: nn.Module) -> tuple[int, ...]:
     if isinstance(block, nn.Linear):
         return (block.in_features,)
     raise ValueError(f"in_shape is needed for blocks that are not nn.Linear, such as {block}.")
+
+
+def _check_single_rows(blocks: Sequence[nn.Module], in_shape: tuple[int, ...]) -> None:
+    """Refuse blocks that fail in training when a single row is routed to them, as batch norm of flat values does."""
+    for i, block in enumerate(blocks):
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in block.modules()):
+            try:
+                copy.deepcopy(block).train()(torch.zeros(1, *in_shape))
+            except ValueError as error:
+                raise ValueError(
+                    f"Block {i} cannot process a single row in training ({error}), and a route may send it just one: "
+                    "normalise each row by itself, with nn.LayerNorm or nn.GroupNorm."
+                ) from error
 
 
 def _common_output(blocks: Sequence[nn.Module], in_shape: tuple[int, ...]) -> tuple[int, ...]:

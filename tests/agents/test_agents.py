@@ -6,10 +6,12 @@ import pytest
 from mtl_agents import WPL, Random, RandomFixed, Shared, TaskSpecificAll, TaskSpecificLast
 from mtl_agents.base import Blank
 from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback, StopTrainingOnMaxEpisodes
+from torch import nn
 
 import mtl_gym
 from mtl_gym.errors import CheckpointError
 from mtl_gym.integrations.sb3 import make_vec_env
+from mtl_gym.routing.network import RoutedLayer, RoutedNetwork
 
 DIGITS = "MTLRouting-Digits-v0"
 AGENTS = [WPL, Random, RandomFixed, Shared, TaskSpecificAll, TaskSpecificLast]
@@ -125,6 +127,14 @@ def test_the_static_baselines_take_the_routes_they_are_named_after():
     assert TaskSpecificAll(env).routes.tolist() == [[t, t, t] for t in range(4)]
     assert TaskSpecificLast(env).routes.tolist() == [[0, 0, t] for t in range(4)]
     assert Shared(env).routes.tolist() == [[0, 0, 0]] * 4
+
+
+def test_fixed_routes_take_only_blocks_that_a_layer_has():
+    layers = [RoutedLayer([nn.Linear(64, 8) for _ in range(2)]), RoutedLayer([nn.Linear(8, 2) for _ in range(10)])]
+    network = RoutedNetwork(None, layers, (64,))
+    for env in (gym.make(DIGITS, network=network), gym.make_vec(DIGITS, num_envs=2, network=network)):
+        assert TaskSpecificAll(env).routes.tolist() == [[t % 2, t] for t in range(10)]
+        assert RandomFixed(env, seed=0).routes.max(0).tolist()[0] == 1
 
 
 def test_random_fixed_draws_its_routes_from_its_seed_and_keeps_them():

@@ -57,10 +57,13 @@ def test_every_class_is_in_every_split(tasks, seed):
 @given(tables())
 def test_training_inputs_come_out_with_mean_0_and_std_1_or_constant_0(tasks):
     data = MultiTaskDataset.from_tasks("t", tasks)
-    x = data.inputs("train", torch.arange(len(data.split("train")))).double()
-    std = x.std(dim=0, correction=0)
-    assert torch.allclose(x.mean(dim=0), torch.zeros(len(std)).double(), atol=1e-5)
-    assert all(abs(value - 1) < 1e-4 or value == 0 for value in std.tolist())
+    train = data.split("train")
+    x = data.inputs("train", torch.arange(len(train))).double()
+    related = len({inputs.shape[1] for inputs, _ in tasks.values()}) == 1
+    for rows in [x] if related else [x[train.task == task] for task in range(len(tasks))]:
+        std = rows.std(dim=0, correction=0)
+        assert torch.allclose(rows.mean(dim=0), torch.zeros(len(std)).double(), atol=1e-5)
+        assert all(abs(value - 1) < 1e-4 or value == 0 for value in std.tolist())
 
 
 @pytest.mark.parametrize(
@@ -115,6 +118,18 @@ def test_the_statistics_are_of_the_training_rows_only():
     train = data.split("train").x
     assert torch.allclose(data.mean, train.mean(dim=0))
     assert torch.allclose(data.std, train.std(dim=0, correction=0))
+
+
+def test_tables_of_different_widths_are_normalised_each_by_itself():
+    rng = np.random.default_rng(0)
+    small, large = rng.normal(size=(40, 2)), 1000 + 500 * rng.normal(size=(60, 3))
+    data = MultiTaskDataset.from_tasks("t", {"small": (small, np.arange(40) % 2), "large": (large, np.arange(60) % 2)})
+    train = data.split("train")
+    for task, width in ((0, 2), (1, 3)):
+        x = data.inputs("train", torch.arange(len(train)))[train.task == task]
+        assert torch.allclose(x.mean(dim=0), torch.zeros(3), atol=1e-5)
+        assert torch.allclose(x.std(dim=0, correction=0)[:width], torch.ones(width), atol=1e-4)
+        assert (x[:, width:] == 0).all()
 
 
 def test_a_feature_that_never_varies_becomes_0():

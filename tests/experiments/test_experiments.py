@@ -108,9 +108,6 @@ def test_a_package_of_ones_own_announces_its_agent(tmp_path, monkeypatch):
 
                 def predict(self, observation, state=None, episode_start=None, deterministic=False):
                     return np.zeros(len(observation["task"]), int), None
-
-                def save(self, path):
-                    path.write_text("nothing to keep")
             """
         )
     )
@@ -122,6 +119,7 @@ def test_a_package_of_ones_own_announces_its_agent(tmp_path, monkeypatch):
     assert "first" in agents.agent_names()
     result = train(settings("first"), tmp_path / "run")
     assert result.blocks_used == 3
+    assert not (tmp_path / "run" / "agent.pt").exists()
     sys.modules.pop("my_agents")
 
 
@@ -199,6 +197,8 @@ def test_digits_need_no_download():
         (("train", DIGITS, "--agent", "wpl", "--env-kwargs", '{"roh": 1}'), "roh"),
         (("train", DIGITS, "--agent", "wpl", "--env-kwargs", '{"learning_rate": 1e38}'), "Training diverged"),
         (("compare", DIGITS, "--agents", "wpl,wpl"), "each agent once"),
+        (("train", DIGITS, "--agent", "sac"), "'sac' chooses actions in a Box space only"),
+        (("train", DIGITS, "--agent", "ars"), "'ars' takes flat observations only"),
         (("compare", DIGITS, "--agents", "wpl,nobody"), "no agent 'nobody'"),
         (("evaluate",), "no run in"),
     ],

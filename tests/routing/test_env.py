@@ -473,10 +473,11 @@ def test_a_checkpoint_from_another_environment_is_refused_and_changes_nothing():
     env = make()
     env.reset(seed=0)
     before = weights(env)
-    other = make(blocks=2)
-    other.reset(seed=0)
-    with pytest.raises(CheckpointError, match="from another environment"):
-        env.load_state_dict(other.state_dict())
+    for different in ({"blocks": 2}, {"train_batch": 30}, {"rho": 0.0}, {"reward": "loss"}, {"num_envs": 5}):
+        other = make(**different)
+        other.reset(seed=0)
+        with pytest.raises(CheckpointError, match="from another environment"):
+            env.load_state_dict(other.state_dict())
     with pytest.raises(CheckpointError, match="from another environment"):
         env.load_state_dict({"something": 1})
     assert all(torch.equal(before[key], value) for key, value in env.network.state_dict().items())

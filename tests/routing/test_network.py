@@ -66,6 +66,10 @@ def test_a_renewed_network_has_other_weights_and_leaves_its_template_alone():
         (lambda: RoutedLayer([nn.Linear(4, 4), nn.Linear(4, 3)]), r"block 1 gives \(3,\) and block 0 gives \(4,\)"),
         (lambda: RoutedLayer([nn.Linear(4, 4), nn.Linear(5, 4)]), r"block 1 .* does not take inputs of shape \(4,\)"),
         (lambda: RoutedLayer([nn.Sequential(nn.Linear(4, 4))]), "in_shape is needed"),
+        (
+            lambda: RoutedLayer([nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))], in_shape=(4,)),
+            r"Block 0 cannot process a single row in training .* nn.LayerNorm",
+        ),
         (lambda: RoutedNetwork(None, [], (4,)), "at least one routed layer"),
         (lambda: RoutedNetwork(None, [RoutedLayer([nn.Linear(4, 4)])], (5,)), r"Layer 0 takes \(4,\), but the trunk"),
         (

@@ -1,6 +1,6 @@
 """CIFAR-100 as twenty tasks of five classes (CIFAR-MTL): the coarse label is the task.
 
-Source: Rosenbaum et al. 2018, section 5: 2,500 training and 500 test images per task.
+Source: Rosenbaum et al. 2018, section 4: 2,500 training and 500 test images per task.
 Deviation: of the 2,500, 250 are for validation, and the 10 that are copies of test images are left out.
 """
 

@@ -1,6 +1,7 @@
 """Fifty classes of mini-ImageNet as ten random tasks of five (MIN-MTL).
 
-Source: Rosenbaum et al. 2018, section 5: 50 labels, 10 random subsets of 5.
+Source: Rosenbaum et al. 2018, section 4: 50 labels, 10 random subsets of 5. Deviation: the subsets
+are drawn without putting back, so that every label belongs to one task.
 Deviation: as many images per class as the folders have (the paper: 800 and 50), 50 of them for validation.
 """
 

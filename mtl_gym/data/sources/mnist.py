@@ -1,6 +1,6 @@
 """MNIST as ten one-vs-rest tasks (MNIST-MTL).
 
-Source: Rosenbaum et al. 2018, section 5: 1,000 images of each digit per task for training and 200 in all for test.
+Source: Rosenbaum et al. 2018, section 4: 1,000 images of each digit per task for training and 200 in all for test.
 """
 
 import gzip
