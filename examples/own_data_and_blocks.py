@@ -20,7 +20,7 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from torch import Tensor, nn
 
 import mtl_gym
-from mtl_gym.data import MultiTaskDataset, Split
+from mtl_gym.data import MultiTaskDataset
 from mtl_gym.routing.env import RoutingVectorEnv
 from mtl_gym.routing.network import RoutedLayer, RoutedNetwork
 from mtl_gym.routing.render import routing_map
@@ -72,24 +72,6 @@ class Gated(nn.Module):
         return nn.functional.glu(self.values_and_gates(x))
 
 
-def standardised(raw: MultiTaskDataset) -> MultiTaskDataset:
-    """The same rows, each table with mean 0 and std 1 per feature over its own training rows.
-
-    `from_tasks` normalises a feature over all tasks together, which is right where a feature means the same in each.
-    Here the fourth feature is a petal's width in centimetres, an alkalinity, and the area of a cell's nucleus.
-    """
-    train = raw.split("train")
-    tables = [train.x[train.task == task] for task in range(raw.num_tasks)]
-    mean = torch.stack([table.mean(0) for table in tables])
-    std = torch.stack([table.std(0) for table in tables])
-    std[std == 0] = 1  # Narrow tables are padded with zeros.
-    splits = {
-        name: Split(x=(split.x - mean[split.task]) / std[split.task], task=split.task, y=split.y)
-        for name, split in raw.splits.items()
-    }
-    return MultiTaskDataset(raw.name, splits, raw.task_names, raw.class_names)
-
-
 def network(features: int, hidden: int, classes: int) -> RoutedNetwork:
     """Linear blocks, then a choice of kinds (or PASS, since none of them changes the width), then linear blocks."""
     first = RoutedLayer([nn.Linear(features, hidden) for _ in range(3)], activation=nn.ReLU())
@@ -105,13 +87,11 @@ def probability_of_the_label(logits: Tensor, label: Tensor, task: Tensor) -> Ten
 
 args = from_command_line()
 tables = {"iris": load_iris(), "wine": load_wine(), "breast cancer": load_breast_cancer()}
-raw = MultiTaskDataset.from_tasks(
+data = MultiTaskDataset.from_tasks(
     "three-tables",
     {name: (table.data, table.target) for name, table in tables.items()},
     class_names={name: [str(label) for label in table.target_names] for name, table in tables.items()},
-    normalise=False,
 )
-data = standardised(raw)
 print(data)
 
 env = RoutingVectorEnv(
