@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -11,6 +12,29 @@ from numpy.typing import NDArray
 from mtl_agents.base import Agent, Masks
 
 Index: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The decisions of all routes that ended in one step, one entry each.
+
+    Attributes:
+        task: int64 [decisions].
+        depth: int64 [decisions].
+        choice: What was chosen; int64 [decisions].
+        reward: What it earned at once; float64 [decisions].
+        returns: The discounted sum of rewards from it on (algorithm 2, line 6); float64 [decisions].
+        last: Whether the route ended with it; bool [decisions].
+        earlier: The choices made before it, -1 where none was yet; int64 [decisions, depth].
+    """
+
+    task: Index
+    depth: Index
+    choice: Index
+    reward: NDArray[np.float64]
+    returns: NDArray[np.float64]
+    last: NDArray[np.bool_]
+    earlier: Index
 
 
 class TabularRouter(Agent):
@@ -52,8 +76,8 @@ class TabularRouter(Agent):
         """Probabilities of all choices, need not add up to 1 over the valid ones; float64 [rows, actions]."""
 
     @abstractmethod
-    def _update(self, task: Index, depth: Index, choice: Index, returns: NDArray[np.float64]) -> None:
-        """Learn from decisions and what came of them; each [decisions]."""
+    def _update(self, decisions: Decisions) -> None:
+        """Learn from decisions and what came of them."""
 
     def predict(
         self,
@@ -92,11 +116,21 @@ class TabularRouter(Agent):
             self._length[ended] = 0
 
     def _learn_from(self, task: Index, rows: Index) -> None:
-        returns = self._returns(rows)
-        made = np.arange(self.depth) < self._length[rows, None]
-        depth = np.broadcast_to(np.arange(self.depth), made.shape)[made]
-        tasks = np.broadcast_to(task[:, None], made.shape)[made]
-        self._update(tasks, depth, self._choices[rows][made], returns[made])
+        steps = np.arange(self.depth)
+        made = steps < self._length[rows, None]
+        row, depth = np.nonzero(made)
+        choices = self._choices[rows]
+        self._update(
+            Decisions(
+                task=task[row],
+                depth=depth,
+                choice=choices[row, depth],
+                reward=self._rewards[rows][row, depth],
+                returns=self._returns(rows)[row, depth],
+                last=depth == self._length[rows][row] - 1,
+                earlier=np.where(steps < depth[:, None], choices[row], -1),
+            )
+        )
 
     def _returns(self, rows: Index) -> NDArray[np.float64]:
         """Discounted sum of the rewards from each decision on; float64 [rows, depth]. Source: algorithm 2, line 6."""
