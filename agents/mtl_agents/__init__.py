@@ -4,6 +4,23 @@ from __future__ import annotations
 
 from mtl_agents.base import Agent
 from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, TaskSpecificAll, TaskSpecificLast
+from mtl_agents.reinforce import QNetwork, Reinforce, ReinforceSingle
+from mtl_agents.tabular import TabularPolicyGradient, TabularQ, TabularQHistory
 from mtl_agents.wpl import WPL
 
-__all__ = ["WPL", "Agent", "FixedRouting", "Random", "RandomFixed", "Shared", "TaskSpecificAll", "TaskSpecificLast"]
+__all__ = [
+    "WPL",
+    "Agent",
+    "FixedRouting",
+    "QNetwork",
+    "Random",
+    "RandomFixed",
+    "Reinforce",
+    "ReinforceSingle",
+    "Shared",
+    "TabularPolicyGradient",
+    "TabularQ",
+    "TabularQHistory",
+    "TaskSpecificAll",
+    "TaskSpecificLast",
+]

@@ -117,6 +117,10 @@ class Agent(ABC):
             int64 [rows] (or a scalar for one observation), and `state`.
         """
 
+    def _act(self, obs: Any) -> NDArray[np.int64]:
+        """The choices of all rows while learning."""
+        return self.predict(obs, action_masks=self._masks())[0]
+
     def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:  # noqa: B027 (not learning is allowed)
         """Learn from one step of all rows; agents that do not learn leave it."""
 
@@ -147,7 +151,7 @@ class Agent(ABC):
         steps = 0
         while self.num_timesteps < self._total_timesteps:
             obs = self._last_obs
-            actions, _ = self.predict(obs, action_masks=self._masks())
+            actions = self._act(obs)
             new_obs, rewards, dones, infos = self.env.step(actions)
             self.num_timesteps += self.n_envs
             self._last_obs = new_obs

@@ -1,143 +1,221 @@
-"""The core of routers that keep tables: they see task and depth only, and learn when routes end."""
+"""Routers that keep tables: they see task and depth, or the history of choices, and never the input itself."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_agents.base import Agent, Masks
-
-Index: TypeAlias = NDArray[np.int64]
+from mtl_agents.routes import Decisions, Floats, Index, LearningRouter, Situations
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """The decisions of all routes that ended in one step, one entry each.
+class TabularPolicyGradient(LearningRouter):
+    """A router with one tabular agent per task, trained by plain policy gradient.
 
-    Attributes:
-        task: int64 [decisions].
-        depth: int64 [decisions].
-        choice: What was chosen; int64 [decisions].
-        reward: What it earned at once; float64 [decisions].
-        returns: The discounted sum of rewards from it on (algorithm 2, line 6); float64 [decisions].
-        last: Whether the route ended with it; bool [decisions].
-        earlier: The choices made before it, -1 where none was yet; int64 [decisions, depth].
-    """
+    The agent of a task keeps, for each depth, a probability per choice and a running estimate of the return. A return
+    above the estimate raises the probability of what was done by the same step by which one below it lowers it.
 
-    task: Index
-    depth: Index
-    choice: Index
-    reward: NDArray[np.float64]
-    returns: NDArray[np.float64]
-    last: NDArray[np.bool_]
-    earlier: Index
+    Source: Rosenbaum et al. 2018, section 3.1.1 ("vanilla PG with the tabular representation"), with algorithm 4's
+    estimate as baseline and algorithm 3's projection.
 
-
-class TabularRouter(Agent):
-    """Collects the decisions of each row until its route ends, then learns from all finished routes at once.
-
-    A subclass gives `_probabilities` and `_update`.
+    Deviation: episodes that end in the same step are one batch: their steps are added up, from the policy before, and
+    projected once. Masked choices keep probability 0, and the others at least `min_probability`.
 
     Args:
         env: As for `Agent`.
-        gamma: Discount of the return of a decision.
+        policy_learning_rate: lambda_pi.
+        return_learning_rate: lambda_r.
+        min_probability: What a valid choice keeps at least, before the row is normalised.
+        gamma: Discount of the return.
         **arguments: Of `Agent`.
 
-    Attributes:
-        valid: Choices that no mask has ruled out so far; bool [depth, actions].
+    Raises:
+        ValueError: If an argument has a value that is not allowed.
+
+    Example:
+        >>> agent = TabularPolicyGradient("MTLRouting-Digits-v0", seed=0).learn(60)
+        >>> agent.policy.shape, bool(np.allclose(agent.policy.sum(-1), 1))
+        ((10, 3, 11), True)
     """
 
-    _STATE: ClassVar[tuple[str, ...]] = ("valid", "_choices", "_rewards", "_length")
-    _PER_ROW: ClassVar[tuple[str, ...]] = ("_choices", "_rewards", "_length")
+    _STATE: ClassVar[tuple[str, ...]] = (*LearningRouter._STATE, "policy", "estimate")
 
-    def __init__(self, env: Any, *, gamma: float = 1.0, **arguments: Any) -> None:
-        super().__init__(env, **arguments)
-        if not 0 <= gamma <= 1:
-            raise ValueError(f"gamma={gamma} is not possible; a discount lies in [0, 1].")
-        self.gamma = gamma
-        self.valid = np.ones((self.depth, self.num_actions), bool)
-
-    def set_env(self, env: Any, force_reset: bool = True) -> None:
-        """As `Agent.set_env`; routes under way are forgotten."""
-        super().set_env(env, force_reset)
-        self._forget_routes()
-
-    def _forget_routes(self) -> None:
-        self._choices = np.zeros((self.n_envs, self.depth), np.int64)
-        self._rewards = np.zeros((self.n_envs, self.depth))
-        self._length = np.zeros(self.n_envs, np.int64)
-
-    @abstractmethod
-    def _probabilities(self, task: Index, depth: Index) -> NDArray[np.float64]:
-        """Probabilities of all choices, need not add up to 1 over the valid ones; float64 [rows, actions]."""
-
-    @abstractmethod
-    def _update(self, decisions: Decisions) -> None:
-        """Learn from decisions and what came of them."""
-
-    def predict(
+    def __init__(
         self,
-        observation: Any,
-        state: Any = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-        action_masks: Masks | None = None,
-    ) -> tuple[NDArray[np.int64], Any]:
-        """Sample each row's choice from the policy of its task and depth, or take the likeliest."""
-        task, depth = np.atleast_1d(observation["task"]), np.atleast_1d(observation["depth"])
-        if action_masks is not None:
-            self._learn_masks(depth, np.atleast_2d(action_masks))
-        weights = self._probabilities(task, depth) * self.valid[depth]
-        choice = weights.argmax(-1) if deterministic else self._sample(weights)
-        return choice.reshape(np.shape(observation["task"])), state
+        env: Any,
+        *,
+        policy_learning_rate: float = 0.03,
+        return_learning_rate: float = 0.1,
+        min_probability: float = 1e-3,
+        gamma: float = 1.0,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(env, gamma=gamma, **arguments)
+        if not 0 <= min_probability < 1 / self.num_actions:
+            raise ValueError(f"min_probability={min_probability} must be in [0, 1/{self.num_actions}).")
+        self.policy_learning_rate, self.return_learning_rate = policy_learning_rate, return_learning_rate
+        self.min_probability = min_probability
+        self.policy = np.full((self.num_tasks, self.depth, self.num_actions), 1 / self.num_actions)
+        self.estimate = np.zeros((self.num_tasks, self.depth))
 
-    def _learn_masks(self, depth: Index, masks: Masks) -> None:
-        np.logical_and.at(self.valid, depth, masks)
+    def _hyperparameters(self) -> dict[str, Any]:
+        names = ("policy_learning_rate", "return_learning_rate", "min_probability", "gamma")
+        return {name: getattr(self, name) for name in names}
 
-    def _sample(self, weights: NDArray[np.float64]) -> Index:
-        """Invert the cumulative distribution of each row; float64 [rows, actions] -> int64 [rows]."""
-        cumulative = weights.cumsum(-1)
-        threshold = self.np_random.random(len(weights)) * cumulative[:, -1]
-        return (cumulative <= threshold[:, None]).sum(-1)
+    def _probabilities(self, at: Situations) -> Floats:
+        return self.policy[at.task, at.depth]
 
-    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
-        rows = np.arange(self.n_envs)
-        if (obs["depth"] != self._length).any():
-            self._forget_routes()
-        self._choices[rows, self._length], self._rewards[rows, self._length] = actions, rewards
-        self._length += 1
-        if dones.any():
-            ended = np.flatnonzero(dones)
-            self._learn_from(obs["task"][ended], ended)
-            self._length[ended] = 0
+    def _update(self, decisions: Decisions) -> None:
+        """Algorithm 4 (WPL-Trainer) for a batch of decisions."""
+        row = decisions.task, decisions.depth
+        move_towards(self.estimate, row, decisions.returns, self.return_learning_rate)
+        delta = decisions.returns - self.estimate[row]
+        chosen = (*row, decisions.choice)
+        step = self.policy_learning_rate * delta * self._weight(delta, self.policy[chosen])
+        np.add.at(self.policy, chosen, step)
+        self._project()
 
-    def _learn_from(self, task: Index, rows: Index) -> None:
-        steps = np.arange(self.depth)
-        made = steps < self._length[rows, None]
-        row, depth = np.nonzero(made)
-        choices = self._choices[rows]
-        self._update(
-            Decisions(
-                task=task[row],
-                depth=depth,
-                choice=choices[row, depth],
-                reward=self._rewards[rows][row, depth],
-                returns=self._returns(rows)[row, depth],
-                last=depth == self._length[rows][row] - 1,
-                earlier=np.where(steps < depth[:, None], choices[row], -1),
-            )
-        )
+    def _weight(self, delta: Floats, probability: Floats) -> Floats:
+        return np.ones_like(delta)
 
-    def _returns(self, rows: Index) -> NDArray[np.float64]:
-        """Discounted sum of the rewards from each decision on; float64 [rows, depth]. Source: algorithm 2, line 6."""
-        rewards = np.where(np.arange(self.depth) < self._length[rows, None], self._rewards[rows], 0)
-        returns = np.zeros_like(rewards)
-        running = np.zeros(len(rows))
-        for depth in reversed(range(self.depth)):
-            running = rewards[:, depth] + self.gamma * running
-            returns[:, depth] = running
-        return returns
+    def _project(self) -> None:
+        """Algorithm 3, line 7: clip and normalise."""
+        clipped = self.policy.clip(self.min_probability, 1) * self.valid
+        self.policy = clipped / clipped.sum(-1, keepdims=True)
+
+
+class TabularQ(LearningRouter):
+    """A router with one tabular agent per task, trained by Q-learning.
+
+    The agent of a task keeps the expected return of each choice, in one row per depth or, with `history=True`, in one
+    row per sequence of earlier choices ("combinatorial").
+
+    Source: Rosenbaum et al. 2018, section 3.1.1; Watkins and Dayan 1992.
+
+    Deviation: the paper names no exploration; it is epsilon-greedy here, with epsilon falling linearly from 1. Episodes
+    that end in the same step are one batch, whose targets are taken from the table before.
+
+    Args:
+        env: As for `Agent`.
+        learning_rate: Step towards the target.
+        history: One row per sequence of earlier choices.
+        final_epsilon: Share of random choices once exploration has ended.
+        exploration_fraction: Share of the training over which epsilon falls to that.
+        gamma: Discount.
+        **arguments: Of `Agent`.
+
+    Raises:
+        ValueError: If an argument has a value that is not allowed, or `history=True` needs over 10 million rows.
+
+    Example:
+        >>> agent = TabularQ("MTLRouting-Digits-v0", history=True, seed=0).learn(60)
+        >>> agent.values.shape  # 1 + 11 + 11 ** 2 histories
+        (10, 133, 11)
+    """
+
+    _STATE: ClassVar[tuple[str, ...]] = (*LearningRouter._STATE, "values", "epsilon")
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        learning_rate: float = 0.1,
+        history: bool = False,
+        final_epsilon: float = 0.05,
+        exploration_fraction: float = 0.2,
+        gamma: float = 1.0,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(env, gamma=gamma, **arguments)
+        for name, value in (("learning_rate", learning_rate), ("exploration_fraction", exploration_fraction)):
+            if not 0 < value <= 1:
+                raise ValueError(f"{name}={value} is not possible; it takes more than 0 and at most 1.")
+        if not 0 <= final_epsilon <= 1:
+            raise ValueError(f"final_epsilon={final_epsilon} is not possible; it is a share, in [0, 1].")
+        self.learning_rate, self.history = learning_rate, history
+        self.final_epsilon, self.exploration_fraction = final_epsilon, exploration_fraction
+        self.epsilon = np.array(1.0)
+        self.values = np.zeros((self.num_tasks, self._rows(), self.num_actions))
+
+    def _rows(self) -> int:
+        rows = sum(self.num_actions**depth for depth in range(self.depth)) if self.history else self.depth
+        if rows * self.num_tasks > 10_000_000:
+            raise ValueError(f"history=True needs {rows:,} rows per task here; it is for few blocks and low depths.")
+        return rows
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        names = ("learning_rate", "history", "final_epsilon", "exploration_fraction", "gamma")
+        return {name: getattr(self, name) for name in names}
+
+    def _row(self, depth: Index, earlier: Index) -> Index:
+        """The table's row for each decision: its depth, or its place among all sequences of earlier choices."""
+        if not self.history:
+            return depth
+        row = np.zeros_like(depth)
+        for step in range(self.depth):
+            row = np.where(step < depth, row * self.num_actions + earlier[:, step] + 1, row)
+        return row
+
+    def _probabilities(self, at: Situations) -> Floats:
+        """Epsilon-greedy, ties broken evenly."""
+        valid = self.valid[at.depth]
+        values = np.where(valid, self.values[at.task, self._row(at.depth, at.earlier)], -np.inf)
+        return epsilon_greedy(values, valid, self.epsilon)
+
+    def _update(self, decisions: Decisions) -> None:
+        """Q(s, a) moves towards r + gamma max Q(s', .)."""
+        row = self._row(decisions.depth, decisions.earlier)
+        target = decisions.reward + self.gamma * np.where(decisions.last, 0, self._best_after(decisions))
+        move_towards(self.values, (decisions.task, row, decisions.choice), target, self.learning_rate)
+        self.epsilon = falling_epsilon(self)
+
+    def _best_after(self, decisions: Decisions) -> Floats:
+        depth = np.minimum(decisions.depth + 1, self.depth - 1)
+        earlier = decisions.earlier.copy()
+        earlier[np.arange(len(depth)), decisions.depth] = decisions.choice
+        values = self.values[decisions.task, self._row(depth, earlier)]
+        return np.where(self.valid[depth], values, -np.inf).max(-1)
+
+
+class TabularQHistory(TabularQ):
+    """Tabular Q-learning with one row per sequence of earlier choices ("combinatorial"): `TabularQ(history=True)`."""
+
+    def __init__(self, env: Any, **arguments: Any) -> None:
+        super().__init__(env, **{"history": True} | arguments)
+
+
+def epsilon_greedy(values: Floats, valid: NDArray[np.bool_], epsilon: Floats) -> Floats:
+    """Probabilities of all choices: mostly the best, ties broken evenly; [n, actions] each, -inf where not valid."""
+    best = values == values.max(-1, keepdims=True)
+    greedy, uniform = best / best.sum(-1, keepdims=True), valid / valid.sum(-1, keepdims=True)
+    return (1 - epsilon) * greedy + epsilon * uniform
+
+
+def falling_epsilon(agent: Any) -> Floats:
+    """Where `agent` is on its way from 1 to `final_epsilon`, over `exploration_fraction` of its training."""
+    progress = agent.num_timesteps / max(1.0, agent.exploration_fraction * agent._total_timesteps)
+    return np.array(max(agent.final_epsilon, 1 - (1 - agent.final_epsilon) * progress))
+
+
+def move_towards(table: Floats, index: tuple[Index, ...], values: Floats, rate: float) -> None:
+    """Move entries of `table` towards `values` by `rate`, in place.
+
+    Several values for one entry count as so many steps towards their mean, so that their order does not matter.
+
+    Args:
+        table: float64, of any shape.
+        index: Where each value belongs; one int64 [values] per axis of the table.
+        values: float64 [values].
+        rate: Share of the way that one value moves an entry.
+
+    Example:
+        >>> table = np.zeros(3)
+        >>> move_towards(table, (np.array([0, 0, 2]),), np.array([1.0, 1.0, -1.0]), 0.5)
+        >>> table
+        array([ 0.75,  0.  , -0.5 ])
+    """
+    place, entry, counts = np.unique(np.ravel_multi_index(index, table.shape), return_inverse=True, return_counts=True)
+    keep = (1 - rate) ** counts
+    flat = table.reshape(-1)
+    flat[place] = keep * flat[place] + (1 - keep) * np.bincount(entry, values) / counts

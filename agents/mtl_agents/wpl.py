@@ -1,4 +1,4 @@
-"""The weighted policy learner: one small policy per task and depth, whose steps are weighted by what it does already."""
+"""The weighted policy learner: one small policy per task and depth, whose steps depend on what it does already."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_agents.policy_gradient import TabularPolicyGradient
+from mtl_agents.tabular import TabularPolicyGradient
 
 Weighting: TypeAlias = Literal["abdallah", "rosenbaum"]
 

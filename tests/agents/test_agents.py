@@ -3,7 +3,20 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from mtl_agents import WPL, Random, RandomFixed, Shared, TaskSpecificAll, TaskSpecificLast
+from mtl_agents import (
+    WPL,
+    QNetwork,
+    Random,
+    RandomFixed,
+    Reinforce,
+    ReinforceSingle,
+    Shared,
+    TabularPolicyGradient,
+    TabularQ,
+    TabularQHistory,
+    TaskSpecificAll,
+    TaskSpecificLast,
+)
 from mtl_agents.base import Blank
 from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback, StopTrainingOnMaxEpisodes
 from torch import nn
@@ -14,7 +27,18 @@ from mtl_gym.integrations.sb3 import make_vec_env
 from mtl_gym.routing.network import RoutedLayer, RoutedNetwork
 
 DIGITS = "MTLRouting-Digits-v0"
-AGENTS = [WPL, Random, RandomFixed, Shared, TaskSpecificAll, TaskSpecificLast]
+TABULAR = [WPL, TabularPolicyGradient, TabularQ, TabularQHistory]
+AGENTS = [
+    *TABULAR,
+    Reinforce,
+    ReinforceSingle,
+    QNetwork,
+    Random,
+    RandomFixed,
+    Shared,
+    TaskSpecificAll,
+    TaskSpecificLast,
+]
 
 
 @pytest.fixture(params=AGENTS, ids=lambda agent: agent.__name__)
@@ -70,7 +94,7 @@ def test_a_loaded_agent_predicts_without_an_environment_and_acts_in_one_of_anoth
     agent = agent_class(make_vec_env(DIGITS, 8), seed=0).learn(96)
     agent.save(tmp_path / "agent.pt")
     loaded = agent_class.load(tmp_path / "agent.pt")
-    obs = {"task": np.arange(10), "depth": np.zeros(10, int)}
+    obs = {"task": np.arange(10), "depth": np.zeros(10, int), "value": np.ones((10, 64), np.float32)}
     if agent_class is not Random:
         choices = [a.predict(obs, deterministic=True)[0] for a in (agent, loaded)]
         np.testing.assert_array_equal(*choices)
@@ -82,10 +106,11 @@ def test_a_loaded_agent_predicts_without_an_environment_and_acts_in_one_of_anoth
 
 def test_predict_takes_one_observation_or_many(agent_class):
     agent = agent_class(DIGITS, seed=0)
-    one, _ = agent.predict({"task": np.int64(3), "depth": np.int64(1)})
+    value = np.ones((5, 64), np.float32)
+    one, _ = agent.predict({"task": np.int64(3), "depth": np.int64(1), "value": value[0]})
     assert np.shape(one) == ()
-    many, state = agent.predict({"task": np.arange(5), "depth": np.ones(5, int)}, state="kept")
-    assert many.shape == (5,) and state == "kept"
+    many, _ = agent.predict({"task": np.arange(5), "depth": np.ones(5, int), "value": value})
+    assert many.shape == (5,)
 
 
 def test_sb3s_callbacks_and_progress_bar_work(agent_class, tmp_path):

@@ -5,6 +5,8 @@ import pytest
 from mtl_agents import WPL
 from mtl_agents.base import Blank
 
+from tests.agents.decisions import decisions
+
 
 def players(count, actions, **arguments):
     """One player per task, with a single decision."""
@@ -12,9 +14,7 @@ def players(count, actions, **arguments):
 
 
 def decide(agent, task, choice, returns, depth=None):
-    task = np.asarray(task)
-    depth = np.zeros_like(task) if depth is None else np.asarray(depth)
-    agent._update(task, depth, np.asarray(choice), np.asarray(returns, float))
+    agent._update(decisions(task, choice, returns, depth))
 
 
 @pytest.mark.parametrize(

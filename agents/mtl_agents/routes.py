@@ -1,0 +1,178 @@
+"""The core of routers that learn: it collects the decisions of each row and hands them over when routes end."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_agents.base import Agent, Masks
+
+Index: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Situations:
+    """What decisions are to be made from, one entry each.
+
+    Attributes:
+        task: int64 [n].
+        depth: int64 [n].
+        earlier: The choices made before, -1 where none was yet; int64 [n, depth].
+        value: The value at hand; float32 [n, F], with F = 0 for routers that do not look at it.
+    """
+
+    task: Index
+    depth: Index
+    earlier: Index
+    value: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Decisions(Situations):
+    """The decisions of all routes that ended in one step: route after route, each in order of depth.
+
+    Attributes:
+        choice: What was chosen; int64 [n].
+        reward: What it earned at once; float64 [n].
+        returns: The discounted sum of rewards from it on (algorithm 2, line 6); float64 [n].
+        last: Whether the route ended with it; where not, the next entry is the next decision; bool [n].
+    """
+
+    choice: Index
+    reward: Floats
+    returns: Floats
+    last: NDArray[np.bool_]
+
+
+class LearningRouter(Agent):
+    """A router that learns from finished routes.
+
+    A subclass gives `_probabilities` and `_update`.
+
+    Args:
+        env: As for `Agent`.
+        gamma: Discount of the return of a decision.
+        **arguments: Of `Agent`.
+
+    Attributes:
+        valid: Choices that no mask has ruled out so far; bool [depth, actions].
+
+    Raises:
+        ValueError: If gamma is not in [0, 1].
+    """
+
+    _STATE: ClassVar[tuple[str, ...]] = ("valid", "_choices", "_rewards", "_length", "_values")
+    _PER_ROW: ClassVar[tuple[str, ...]] = ("_choices", "_rewards", "_length", "_values")
+    _LOOKS: ClassVar[bool] = False
+
+    def __init__(self, env: Any, *, gamma: float = 1.0, **arguments: Any) -> None:
+        super().__init__(env, **arguments)
+        if not 0 <= gamma <= 1:
+            raise ValueError(f"gamma={gamma} is not possible; a discount lies in [0, 1].")
+        self.gamma = gamma
+        self.valid = np.ones((self.depth, self.num_actions), bool)
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """As `Agent.set_env`; routes under way are forgotten."""
+        super().set_env(env, force_reset)
+        self._forget_routes()
+
+    def _forget_routes(self) -> None:
+        self._choices = np.zeros((self.n_envs, self.depth), np.int64)
+        self._rewards = np.zeros((self.n_envs, self.depth))
+        self._length = np.zeros(self.n_envs, np.int64)
+        self._values = np.zeros((self.n_envs, self.depth, self.width), np.float32)
+
+    @property
+    def width(self) -> int:
+        """Width of the value at hand; 0 for routers that do not look at it."""
+        return int(self.observation_space["value"].shape[0]) if self._LOOKS else 0  # type: ignore[index]
+
+    @abstractmethod
+    def _probabilities(self, at: Situations) -> Floats:
+        """Probabilities of all choices, which need not add up to 1 over the valid ones; float64 [n, actions]."""
+
+    @abstractmethod
+    def _update(self, decisions: Decisions) -> None:
+        """Learn from decisions and what came of them."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+        action_masks: Masks | None = None,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """Sample each row's choice from its task's policy, or take the likeliest.
+
+        The state holds the choices that each row has made; hand it back, as to a recurrent policy.
+        """
+        at = self._situations(observation, state, episode_start)
+        if action_masks is not None:
+            np.logical_and.at(self.valid, at.depth, np.atleast_2d(action_masks))
+        weights = self._probabilities(at) * self.valid[at.depth]
+        choice = weights.argmax(-1) if deterministic else self._sample(weights)
+        at.earlier[np.arange(len(choice)), at.depth] = choice
+        return choice.reshape(np.shape(observation["task"])), at.earlier
+
+    def _situations(self, obs: Any, state: Any, episode_start: NDArray[np.bool_] | None) -> Situations:
+        task, depth = np.atleast_1d(obs["task"]), np.atleast_1d(obs["depth"])
+        earlier = np.full((len(task), self.depth), -1) if state is None else np.array(state)
+        if episode_start is not None:
+            earlier[np.atleast_1d(episode_start)] = -1
+        value = np.atleast_2d(obs["value"]) if self._LOOKS else np.empty((len(task), 0), np.float32)
+        return Situations(task, depth, earlier, value)
+
+    def _sample(self, weights: Floats) -> Index:
+        """Invert the cumulative distribution of each row; float64 [rows, actions] -> int64 [rows]."""
+        cumulative = weights.cumsum(-1)
+        threshold = self.np_random.random(len(weights)) * cumulative[:, -1]
+        return (cumulative <= threshold[:, None]).sum(-1)
+
+    def _act(self, obs: Any) -> Index:
+        made = np.arange(self.depth) < self._length[:, None]
+        return self.predict(obs, np.where(made, self._choices, -1), action_masks=self._masks())[0]
+
+    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
+        rows = np.arange(self.n_envs)
+        if (obs["depth"] != self._length).any():
+            self._forget_routes()
+        self._choices[rows, self._length], self._rewards[rows, self._length] = actions, rewards
+        if self._LOOKS:
+            self._values[rows, self._length] = obs["value"]
+        self._length += 1
+        if dones.any():
+            ended = np.flatnonzero(dones)
+            self._update(self._decisions(obs["task"][ended], ended))
+            self._length[ended] = 0
+
+    def _decisions(self, task: Index, rows: Index) -> Decisions:
+        steps = np.arange(self.depth)
+        row, depth = np.nonzero(steps < self._length[rows, None])
+        choices = self._choices[rows]
+        return Decisions(
+            task=task[row],
+            depth=depth,
+            earlier=np.where(steps < depth[:, None], choices[row], -1),
+            value=self._values[rows][row, depth],
+            choice=choices[row, depth],
+            reward=self._rewards[rows][row, depth],
+            returns=self._returns(rows)[row, depth],
+            last=depth == self._length[rows][row] - 1,
+        )
+
+    def _returns(self, rows: Index) -> Floats:
+        """Discounted sum of the rewards from each decision on; float64 [rows, depth]. Source: algorithm 2, line 6."""
+        rewards = np.where(np.arange(self.depth) < self._length[rows, None], self._rewards[rows], 0)
+        returns = np.zeros_like(rewards)
+        running = np.zeros(len(rows))
+        for depth in reversed(range(self.depth)):
+            running = rewards[:, depth] + self.gamma * running
+            returns[:, depth] = running
+        return returns
