@@ -9,12 +9,12 @@ import resource, torch
 from mtl_gym.memory import keep_memory
 {call}
 torch.set_num_threads(1)
-for _ in range(3):
-    torch.ones(8_000_000)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
-    torch.ones(8_000_000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+def step():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    activations = [torch.ones(1_000_000) for _ in range(4)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults = [step() for _ in range(40)]
+print(sum(faults[20:]))
 """
 
 
