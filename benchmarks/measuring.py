@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import platform
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -62,10 +61,11 @@ def alternate(ways: Mapping[Name, Callable[[], object]], rounds: int, seconds: f
     calls = {name: _calls_within(seconds, way) for name, way in ways.items()}
     taken: dict[Name, list[float]] = {name: [] for name in ways}
     names, random = list(ways), np.random.default_rng(0)
-    for _ in range(rounds):
+    for _ in range(rounds + 1):
         for name in (names[place] for place in random.permutation(len(names))):
             taken[name].append(_time(ways[name], calls[name]))
-    return {name: Timing(np.array(times)) for name, times in taken.items()}
+    # The first round still warms up: memory is laid out for the order in which the ways follow each other.
+    return {name: Timing(np.array(times[1:])) for name, times in taken.items()}
 
 
 def _calls_within(seconds: float, way: Callable[[], object]) -> int:
@@ -123,20 +123,6 @@ def begin(title: str, arguments: argparse.Namespace) -> None:
         f"{arguments.threads} threads, medians of {arguments.rounds} rounds.\n",
         flush=True,
     )
-
-
-def keep_memory() -> bool:
-    """Tell glibc to keep freed memory for the next allocation; whether that was possible.
-
-    By default it gives large blocks back to the system, which clears every page again when it is next asked for. What
-    that costs depends on the order in which a loop allocates and frees, and hides what is to be compared.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    trim_threshold, mmap_max = -1, -4
-    return bool(mallopt(trim_threshold, 2**31 - 1) and mallopt(mmap_max, 0))
 
 
 def routes(skew: str, blocks: int, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.int64]:

@@ -20,7 +20,6 @@ from measuring import (
     Timing,
     alternate,
     begin,
-    keep_memory,
     parser,
     percent,
     random_features,
@@ -31,6 +30,7 @@ from measuring import (
 from torch import Tensor, nn
 
 from mtl_gym.data import MultiTaskDataset
+from mtl_gym.memory import keep_memory
 from mtl_gym.routing.blocks import SimpleConvNet
 from mtl_gym.routing.env import RoutingVectorEnv
 

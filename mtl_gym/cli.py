@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import mtl_gym  # noqa: F401 (registers the ids)
+from mtl_gym.memory import keep_memory
 from mtl_gym.registration import ENVIRONMENTS
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def sentences() -> Iterator[None]:
 @app.callback()
 def main() -> None:
     """Environments whose actions are decisions inside multi-task learning, and fair comparisons of agents on them."""
+    keep_memory()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
 
 

@@ -166,10 +166,11 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         self._route[routed, self._depth[routed]] = actions[routed]
         self._depth[routed] += 1
         finished = valid & (self._depth == self.routed_depth)
-        info = self._ending(~valid | finished)
+        done = ~valid | finished
+        info = self._ending(done) if done.any() else {}
         if finished.any():
             self._finish(np.flatnonzero(finished), reward, info)
-        return Transition(reward, ~valid | finished, np.zeros(self.num_envs, bool), info)
+        return Transition(reward, done, np.zeros(self.num_envs, bool), info)
 
     def _collaborate(self, rows: Rows, depth: int, choices: Rows) -> NDArray[np.float32]:
         reward = self._collaboration(depth, choices)
@@ -196,9 +197,9 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         label, task = self._label[self._sample[rows]], self._tasks()[rows]
         logits, losses = self._graph.finish(rows, np.stack([label, task], 1), self._loss)
         on_device = torch.from_numpy(np.stack([label, task])).to(self.device, non_blocking=True)
-        earned = self._final_reward(self._restrict(logits, on_device[1]), *on_device)
-        prediction = self._restrict(logits, on_device[1]).argmax(1)
-        figures = torch.stack([earned.float(), losses.float(), prediction.float()]).cpu().numpy()
+        answers = self._restrict(logits, on_device[1])
+        earned = self._final_reward(answers, *on_device)
+        figures = torch.stack([earned.float(), losses, answers.argmax(1).float()]).cpu().numpy()
         self._check_finite(figures[:2], task)
         reward[rows] += figures[0]
         info["loss"][rows], info["prediction"][rows] = figures[1], figures[2]
@@ -229,8 +230,8 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         if self.options.train:
             seen = np.bincount(task, minlength=self.data.num_tasks)
             self.usage *= (1 - 1 / MEMORY_OF_THE_MAP) ** seen[:, None, None]
-        for depth in range(self.routed_depth):
-            np.add.at(self.usage[:, depth], (task, routes[:, depth]), 1)
+        place = (task[:, None] * self.routed_depth + np.arange(self.routed_depth)) * (self.num_blocks + 1) + routes
+        self.usage += np.bincount(place.ravel(), minlength=self.usage.size).reshape(self.usage.shape)
 
     def _learn(self, done: Flags) -> None:
         if not self.options.train:

@@ -82,4 +82,5 @@ class CollaborationReward:
 
     def add(self, task: NDArray[np.int64], depth: int, action: NDArray[np.int64]) -> None:
         """Count decisions; int64 [rows] each."""
-        np.add.at(self.counts[depth], (task, action), 1)
+        counts = self.counts[depth]
+        counts += np.bincount(task * counts.shape[1] + action, minlength=counts.size).reshape(counts.shape)
