@@ -231,7 +231,7 @@ class Agent(ABC):
         """Write the agent to `path`: plain values and tensors, no code."""
         arguments = {"seed": self.seed, "verbose": self.verbose, "tensorboard_log": self.tensorboard_log}
         arguments = json.loads(json.dumps(arguments | self._hyperparameters()))
-        sizes = [self.n_envs, self.num_tasks, self.depth, self.num_actions]
+        sizes = [self.n_envs, self.num_tasks, self.depth, self.num_actions, value_width(self.observation_space)]
         state = {"agent": type(self).__name__, "arguments": arguments, "sizes": sizes, "state": self.state_dict()}
         return checkpoint.save(state, path)
 
@@ -260,9 +260,9 @@ class Agent(ABC):
         self.__init__(env, seed=None, **arguments)  # type: ignore[misc]
         self.seed = seed
         sizes = [self.num_tasks, self.depth, self.num_actions]
-        if sizes != saved["sizes"][1:]:
+        if sizes != saved["sizes"][1:4]:
             raise CheckpointError(
-                f"The saved agent knows {saved['sizes'][1:]} tasks, depths and actions; this environment has {sizes}."
+                f"The saved agent knows {saved['sizes'][1:4]} tasks, depths and actions; this environment has {sizes}."
             )
         state = saved["state"]
         if env.num_envs != width:
@@ -281,8 +281,9 @@ class Agent(ABC):
 class Blank(VecEnv):
     """Stands for the environment of an agent that was loaded to predict: it has spaces and cannot be acted in."""
 
-    def __init__(self, num_envs: int, tasks: int, depth: int, actions: int) -> None:
-        space = spaces.Dict(task=spaces.Discrete(tasks), depth=spaces.Discrete(depth))
+    def __init__(self, num_envs: int, tasks: int, depth: int, actions: int, width: int = 0) -> None:
+        value = spaces.Box(-np.inf, np.inf, (width,), np.float32)
+        space = spaces.Dict(value=value, task=spaces.Discrete(tasks), depth=spaces.Discrete(depth))
         self.num_envs, self.observation_space, self.action_space = num_envs, space, spaces.Discrete(actions)
         self.render_mode = None
 
@@ -309,6 +310,12 @@ def routing_sizes(observation: spaces.Space[Any], action: spaces.Space[Any]) -> 
             f"MTLRouting environments have unwrapped; this environment has {observation} and {action}."
         )
     return int(observation["task"].n), int(observation["depth"].n), int(action.n)  # type: ignore[index]
+
+
+def value_width(observation: spaces.Space[Any]) -> int:
+    """Width of the observation's value; 0 if it has none."""
+    known = isinstance(observation, spaces.Dict) and "value" in observation.spaces
+    return int(observation["value"].shape[0]) if known else 0  # type: ignore[index]
 
 
 def collect_callbacks(callback: Callback, progress_bar: bool) -> BaseCallback:

@@ -143,7 +143,7 @@ class Reinforce(ApproximateRouter):
     Example:
         >>> agent = Reinforce("MTLRouting-Digits-v0", agents="single", seed=0).learn(60)
         >>> sum(p.numel() for p in agent.network.parameters())
-        16809
+        16545
     """
 
     _STATE: ClassVar[tuple[str, ...]] = (*ApproximateRouter._STATE, "baseline")
@@ -156,7 +156,7 @@ class Reinforce(ApproximateRouter):
     def _hyperparameters(self) -> dict[str, Any]:
         return super()._hyperparameters() | {"baseline_learning_rate": self.baseline_learning_rate}
 
-    def _probabilities(self, at: Situations) -> Floats:
+    def _probabilities(self, at: Situations, explore: bool) -> Floats:
         with torch.no_grad():
             return self._masked_outputs(at).softmax(1).double().numpy()
 
@@ -208,10 +208,10 @@ class QNetwork(ApproximateRouter):
         exploration = {"final_epsilon": self.final_epsilon, "exploration_fraction": self.exploration_fraction}
         return super()._hyperparameters() | exploration
 
-    def _probabilities(self, at: Situations) -> Floats:
+    def _probabilities(self, at: Situations, explore: bool) -> Floats:
         with torch.no_grad():
             values = self._masked_outputs(at).numpy()
-        return epsilon_greedy(values, self.valid[at.depth], self.epsilon)
+        return epsilon_greedy(values, self.valid[at.depth], self.epsilon if explore else 0)
 
     def _loss(self, decisions: Decisions) -> Tensor:
         values = self._masked_outputs(decisions)

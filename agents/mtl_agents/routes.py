@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_agents.base import Agent, Masks
+from mtl_agents.base import Agent, Masks, value_width
 
 Index: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
@@ -91,11 +91,14 @@ class LearningRouter(Agent):
     @property
     def width(self) -> int:
         """Width of the value at hand; 0 for routers that do not look at it."""
-        return int(self.observation_space["value"].shape[0]) if self._LOOKS else 0  # type: ignore[index]
+        return value_width(self.observation_space) if self._LOOKS else 0
 
     @abstractmethod
-    def _probabilities(self, at: Situations) -> Floats:
-        """Probabilities of all choices, which need not add up to 1 over the valid ones; float64 [n, actions]."""
+    def _probabilities(self, at: Situations, explore: bool) -> Floats:
+        """Probabilities of all choices, which need not add up to 1 over the valid ones; float64 [n, actions].
+
+        Without `explore`, only the largest one of each row counts.
+        """
 
     @abstractmethod
     def _update(self, decisions: Decisions) -> None:
@@ -116,7 +119,7 @@ class LearningRouter(Agent):
         at = self._situations(observation, state, episode_start)
         if action_masks is not None:
             np.logical_and.at(self.valid, at.depth, np.atleast_2d(action_masks))
-        weights = self._probabilities(at) * self.valid[at.depth]
+        weights = self._probabilities(at, not deterministic) * self.valid[at.depth]
         choice = weights.argmax(-1) if deterministic else self._sample(weights)
         at.earlier[np.arange(len(choice)), at.depth] = choice
         return choice.reshape(np.shape(observation["task"])), at.earlier

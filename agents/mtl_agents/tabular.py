@@ -63,7 +63,7 @@ class TabularPolicyGradient(LearningRouter):
         names = ("policy_learning_rate", "return_learning_rate", "min_probability", "gamma")
         return {name: getattr(self, name) for name in names}
 
-    def _probabilities(self, at: Situations) -> Floats:
+    def _probabilities(self, at: Situations, explore: bool) -> Floats:
         return self.policy[at.task, at.depth]
 
     def _update(self, decisions: Decisions) -> None:
@@ -92,6 +92,9 @@ class TabularQ(LearningRouter):
     row per sequence of earlier choices ("combinatorial").
 
     Source: Rosenbaum et al. 2018, section 3.1.1; Watkins and Dayan 1992.
+
+    A table per depth bootstraps from the best choice at the next depth, whatever was chosen before, so it learns the
+    last choice only: this is regular Q-learning, as the paper has it, on states that are not Markov. Histories are.
 
     Deviation: the paper names no exploration; it is epsilon-greedy here, with epsilon falling linearly from 1. Episodes
     that end in the same step are one batch, whose targets are taken from the table before.
@@ -157,11 +160,11 @@ class TabularQ(LearningRouter):
             row = np.where(step < depth, row * self.num_actions + earlier[:, step] + 1, row)
         return row
 
-    def _probabilities(self, at: Situations) -> Floats:
+    def _probabilities(self, at: Situations, explore: bool) -> Floats:
         """Epsilon-greedy, ties broken evenly."""
         valid = self.valid[at.depth]
         values = np.where(valid, self.values[at.task, self._row(at.depth, at.earlier)], -np.inf)
-        return epsilon_greedy(values, valid, self.epsilon)
+        return epsilon_greedy(values, valid, self.epsilon if explore else 0)
 
     def _update(self, decisions: Decisions) -> None:
         """Q(s, a) moves towards r + gamma max Q(s', .)."""
@@ -185,7 +188,7 @@ class TabularQHistory(TabularQ):
         super().__init__(env, **{"history": True} | arguments)
 
 
-def epsilon_greedy(values: Floats, valid: NDArray[np.bool_], epsilon: Floats) -> Floats:
+def epsilon_greedy(values: Floats, valid: NDArray[np.bool_], epsilon: Floats | int) -> Floats:
     """Probabilities of all choices: mostly the best, ties broken evenly; [n, actions] each, -inf where not valid."""
     best = values == values.max(-1, keepdims=True)
     greedy, uniform = best / best.sum(-1, keepdims=True), valid / valid.sum(-1, keepdims=True)

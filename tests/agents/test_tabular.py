@@ -89,7 +89,15 @@ def test_epsilon_falls_linearly_and_shares_out_what_is_random():
         assert agent.epsilon == pytest.approx(expected)
     agent.valid[0, 3] = False
     at = Situations(np.zeros(1, int), np.zeros(1, int), np.full((1, 1), -1), np.zeros((1, 0), np.float32))
-    np.testing.assert_allclose(agent._probabilities(at)[0], [0.1 / 3, 0.1 / 3, 0.9 + 0.1 / 3, 0])
+    np.testing.assert_allclose(agent._probabilities(at, explore=True)[0], [0.1 / 3, 0.1 / 3, 0.9 + 0.1 / 3, 0])
+
+
+def test_a_deterministic_choice_is_greedy_even_while_exploring():
+    agent = TabularQ(Blank(1, 1, 1, 3))
+    agent.values[0, 0] = [0.0, 0.5, 0.2]
+    obs = {"task": np.zeros(9, int), "depth": np.zeros(9, int)}
+    assert agent.epsilon == 1.0
+    assert agent.predict(obs, deterministic=True)[0].tolist() == [1] * 9
 
 
 def test_ties_are_broken_evenly():
