@@ -5,8 +5,9 @@ BIN = $(VENV)/bin
 
 .PHONY: demo test lint format clean
 
+# One thread: the digits' network is small, and threads that wait for each other on a busy machine cost far more.
 demo: $(VENV)/.setup  ## train routers on real digits, print a table, draw their routing maps
-	$(BIN)/mtl-gym compare MTLRouting-Digits-v0 --agents wpl,task-specific-all,random-fixed \
+	OMP_NUM_THREADS=1 $(BIN)/mtl-gym compare MTLRouting-Digits-v0 --agents wpl,task-specific-all,random-fixed \
 		--seeds 2 --steps 150000 --num-envs 64 --out runs/demo
 
 test: $(VENV)/.setup  ## run every test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from math import prod
 
 import torch
@@ -41,7 +42,7 @@ class SimpleConvNet(nn.Sequential):
 
 
 def simple_routed_network(
-    input_shape: tuple[int, ...], blocks: int, classes: int, depth: int = 3, hidden: int = 128
+    input_shape: tuple[int, ...], blocks: int, classes: int, depth: int = 3, hidden: int = 128, layering: bool = True
 ) -> RoutedNetwork:
     """The paper's network: SimpleConvNet on images, no trunk on flat inputs, then `depth` layers of linear blocks.
 
@@ -51,6 +52,7 @@ def simple_routed_network(
         classes: Width of the last layer, whose blocks give the logits.
         depth: Routed layers.
         hidden: Width of the layers before the last.
+        layering: Whether a depth takes the blocks of its own layer only, or all of the same shapes.
 
     Raises:
         ValueError: If the inputs are neither flat nor images.
@@ -64,11 +66,20 @@ def simple_routed_network(
         raise ValueError(f"Inputs of shape {input_shape} need a network of your own: pass network=RoutedNetwork(...).")
     features = _features(trunk, input_shape)
     widths = [features, *[hidden] * (depth - 1), classes]
-    layers = []
-    for i in range(depth):
-        linear = [nn.Linear(widths[i], widths[i + 1]) for _ in range(blocks)]
-        layers.append(RoutedLayer(linear, activation=nn.ReLU() if i < depth - 1 else None))
+    pool: list[list[nn.Linear]] = [
+        [nn.Linear(inputs, outputs) for _ in range(blocks)] for inputs, outputs in itertools.pairwise(widths)
+    ]
+    chosen = pool if layering else [_conformant(pool, own) for own in pool]
+    activations = [nn.ReLU()] * (depth - 1) + [None]
+    layers = [RoutedLayer(own, activation=activation) for own, activation in zip(chosen, activations, strict=True)]
     return RoutedNetwork(trunk, layers, input_shape)
+
+
+def _conformant(pool: list[list[nn.Linear]], own: list[nn.Linear]) -> list[nn.Linear]:
+    """The blocks of all layers but the last that could stand in for those of `own`; the last stands alone."""
+    if own is pool[-1]:
+        return own
+    return [block for layer in pool[:-1] for block in layer if block.weight.shape == own[0].weight.shape]
 
 
 def _features(trunk: nn.Module | None, input_shape: tuple[int, ...]) -> int:

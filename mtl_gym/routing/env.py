@@ -79,7 +79,8 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         if self.options.network is None:
             blocks = self.options.blocks or self.data.num_tasks
             shape, classes = self.data.input_shape, self.data.max_classes
-            return simple_routed_network(shape, blocks, classes, self.options.depth, self.options.hidden)
+            options = self.options
+            return simple_routed_network(shape, blocks, classes, options.depth, options.hidden, options.layering)
         network = self.options.network if isinstance(self.options.network, RoutedNetwork) else self.options.network()
         if network.input_shape != self.data.input_shape or network.classes < self.data.max_classes:
             raise ValueError(
@@ -317,7 +318,8 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
 
     def evaluation_figures(self) -> dict[str, Any]:
         """`usage`, how often a task took a block at a depth [tasks, depth, blocks + 1], and `blocks_used`."""
-        return {"usage": self.usage.copy(), "blocks_used": int((self.usage[..., :-1].sum(0) > 0).sum())}
+        taken = self.network.block_numbers()[self.usage[..., :-1].sum(0) > 0]
+        return {"usage": self.usage.copy(), "blocks_used": len(np.unique(taken))}
 
     def render(self) -> Any:
         """The routing map of the last 200 or so episodes of each task."""

@@ -122,6 +122,15 @@ class RoutedNetwork(nn.Module):
             masks[depth, -1] = layer.can_pass and depth < self.depth - 1
         return masks
 
+    def block_numbers(self) -> NDArray[np.int64]:
+        """A number for each distinct block, since depths may share some; -1 for none; int64 [depth, num_blocks]."""
+        numbers = np.full((self.depth, self.num_blocks), -1)
+        known: dict[int, int] = {}
+        for depth, layer in enumerate(self.layers):
+            for i, block in enumerate(layer.blocks):  # type: ignore[arg-type]
+                numbers[depth, i] = known.setdefault(id(block), len(known))
+        return numbers
+
     def embed(self, x: Tensor) -> Tensor:
         """The trunk's features; float32 [rows, *input_shape] -> [rows, width]."""
         return self._pad(self.trunk(x))

@@ -23,6 +23,8 @@ class RoutingOptions(EnvOptions):
         depth: Routed layers.
         blocks: Blocks per routed layer; None is one per task.
         hidden: Width of the routed layers.
+        layering: A depth takes the blocks of its own layer. False lets it take every block of the same shapes, whatever
+            layer it was made for ("recursive"): a block may then be applied several times.
         reward: Final reward: "correct" (+1, -1), "loss" (minus the cross-entropy), or a callable of
             (logits [rows, classes], label [rows], task [rows]) that gives [rows].
         rho: Weight of the collaboration reward; 0 turns it off.
@@ -38,6 +40,7 @@ class RoutingOptions(EnvOptions):
     depth: int = 3
     blocks: int | None = None
     hidden: int = 128
+    layering: bool = True
     reward: str | FinalReward = "correct"
     rho: float = 0.3
     invalid_reward: float = -1.0

@@ -409,6 +409,17 @@ def test_without_a_seed_one_is_drawn_that_repeats_the_trajectory():
     assert make().reset()[1]["seed"][0] != info["seed"][0]
 
 
+def test_without_layering_blocks_are_counted_once_and_trajectories_are_restored():
+    env = make(layering=False)
+    env.reset(seed=0)
+    assert env.single_action_space.n == 7
+    roll(env, 25)
+    twin = env.fork()
+    assert_same(roll(env, 25, seed=1), roll(twin, 25, seed=1))
+    result = mtl_gym.evaluate(lambda obs: np.where(obs["depth"] < 2, 4, 0), env)
+    assert result.figures["blocks_used"] == 2
+
+
 def test_a_users_reward_is_paid():
     env = make(reward=lambda logits, label, task: label + 10.0 * task, rho=0.0)
     env.reset(seed=0)

@@ -36,6 +36,32 @@ def test_layers_may_have_different_numbers_of_blocks():
     torch.testing.assert_close(logits, expected)
 
 
+def test_without_layering_a_depth_takes_every_block_of_its_shapes():
+    network = simple_routed_network((3, 32, 32), 20, 5, layering=False)
+    assert [len(layer.blocks) for layer in network.layers] == [40, 40, 20]
+    numbers = network.block_numbers()
+    assert (numbers[0] == numbers[1]).all() and len(np.unique(numbers[numbers >= 0])) == 60
+    assert network.layers[0].blocks[7] is network.layers[1].blocks[7]
+    mnist = simple_routed_network((1, 28, 28), 10, 2, layering=False)
+    assert [len(layer.blocks) for layer in mnist.layers] == [10, 10, 10]  # 32 -> 128, 128 -> 128, 128 -> 2
+
+
+def test_a_block_that_is_applied_twice_gets_both_gradients():
+    network = simple_routed_network((8,), 2, 2, hidden=8, layering=False)
+    block, head = network.layers[0].blocks[3], network.layers[2].blocks[1]
+    x = torch.randn(5, 8)
+    network(x, np.tile([3, 3, 1], (5, 1))).sum().backward()
+    mine = block.weight.grad.clone()
+    network.zero_grad()
+    head(torch.relu(block(torch.relu(block(x))))).sum().backward()
+    torch.testing.assert_close(mine, block.weight.grad, atol=1e-5, rtol=1e-5)
+
+
+def test_a_renewed_network_still_shares_its_blocks():
+    network = simple_routed_network((8,), 2, 2, hidden=8, layering=False).renewed()
+    assert network.layers[0].blocks[3] is network.layers[1].blocks[3]
+
+
 def test_convolutional_and_linear_layers_follow_each_other():
     convolutions = RoutedLayer([nn.Conv2d(1, 2, 3, padding=1) for _ in range(2)], in_shape=(1, 4, 4))
     heads = RoutedLayer([nn.Linear(32, 3) for _ in range(2)])
