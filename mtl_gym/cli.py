@@ -159,6 +159,7 @@ def compare(
     """Train several agents with several seeds each, and set them side by side."""
     from mtl_gym.experiments.compare import carry_out, plan, summarise, write_results, write_table
     from mtl_gym.experiments.run import RunSettings
+    from mtl_gym.experiments.statistics import CONTROL, differences
 
     with sentences():
         base = RunSettings(env, "", steps, 0, num_envs, read_json("--env-kwargs", env_kwargs))
@@ -169,6 +170,9 @@ def compare(
         write_results(results, out / "results.csv")
         write_table(rows, out / "table.md")
     console.print(table_of(rows, env))
+    if apart := differences(results):
+        console.print(f"accuracy minus that of {CONTROL}, paired by seed, with 95% intervals:", highlight=False)
+        console.print("\n".join(f"  {difference}" for difference in apart), highlight=False, markup=False)
     for row in rows:
         console.print(f"{row.agent}: {out / row.agent / 'seed-0' / 'routing_map.png'}", highlight=False, soft_wrap=True)
 

@@ -1,0 +1,68 @@
+"""How sure are we? Differences to the control that every learned router must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtl_gym.experiments.run import RunResult
+
+CONTROL = "random-fixed"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An agent's accuracy minus the control's, in percentage points.
+
+    Attributes:
+        agent: Its name.
+        seeds: Seeds that both have.
+        mean: Mean of the differences.
+        low: Lower end of the 95% interval; NaN for a single seed.
+        high: Upper end.
+    """
+
+    agent: str
+    seeds: int
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """As it stands in a report."""
+        interval = f" [{self.low:+.2f}, {self.high:+.2f}]" if self.seeds > 1 else " (one seed: no interval)"
+        return f"{self.agent} {self.mean:+.2f}{interval}"
+
+
+def differences(results: Sequence[RunResult], control: str = CONTROL) -> list[Difference]:
+    """Every other agent's difference to `control`, paired by seed, with Student's 95% interval; largest first.
+
+    Runs of one seed start from the same weights and see the data in the same order, whoever routes.
+
+    Example:
+        >>> from mtl_gym.experiments.run import RunSettings
+        >>> def run(agent, seed, accuracy):
+        ...     return RunResult(RunSettings("id", agent, 1, seed), accuracy, {}, None, None, 1.0, 1.0)
+        >>> control = [run("random-fixed", 0, 0.60), run("random-fixed", 1, 0.62)]
+        >>> print(*differences(control + [run("wpl", 0, 0.61), run("wpl", 1, 0.64)]))
+        wpl +1.50 [-4.85, +7.85]
+    """
+    accuracy = {(result.settings.agent, result.settings.seed): 100 * result.accuracy for result in results}
+    seeds = sorted(seed for agent, seed in accuracy if agent == control)
+    names = dict.fromkeys(agent for agent, _ in accuracy if agent != control)
+    pairs = {
+        name: np.array([accuracy[name, seed] - accuracy[control, seed] for seed in seeds if (name, seed) in accuracy])
+        for name in names
+    }
+    found = [_difference(name, values) for name, values in pairs.items() if len(values)]
+    return sorted(found, key=lambda difference: -difference.mean)
+
+
+def _difference(agent: str, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Difference:
+    from scipy.stats import t
+
+    n, mean = len(values), float(values.mean())
+    reach = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    return Difference(agent, n, mean, mean - reach, mean + reach)
