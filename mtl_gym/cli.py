@@ -1,4 +1,4 @@
-"""The command line: `mtl-gym list | data | train | evaluate | compare`."""
+"""The command line: `mtl-gym list | data | train | evaluate | compare | figures`."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Train several agents with several seeds each, and set them side by side."""
-    from mtl_gym.experiments.compare import carry_out, plan, summarise, write_results, write_table
+    from mtl_gym.experiments.compare import carry_out, draw_curves, folder, plan, summarise, write_results, write_table
     from mtl_gym.experiments.run import RunSettings
     from mtl_gym.experiments.statistics import CONTROL, differences
 
@@ -169,12 +169,30 @@ def compare(
         rows = summarise(results)
         write_results(results, out / "results.csv")
         write_table(rows, out / "table.md")
+        curves = draw_curves([folder(out, run) for run in runs], env, out)
     console.print(table_of(rows, env))
     if apart := differences(results):
         console.print(f"accuracy minus that of {CONTROL}, paired by seed, with 95% intervals:", highlight=False)
         console.print("\n".join(f"  {difference}" for difference in apart), highlight=False, markup=False)
     for row in rows:
         console.print(f"{row.agent}: {out / row.agent / 'seed-0' / 'routing_map.png'}", highlight=False, soft_wrap=True)
+    console.print(f"learning curves: {curves}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def figures(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_COMPARISON", help="Folder of a finished run or comparison.")
+    ],
+    block: Annotated[int | None, typer.Option(min=0, help="Draw also who took this choice when.")] = None,
+    depth: Annotated[int, typer.Option(min=0, help="The decision of the route whose policies are drawn.")] = 0,
+) -> None:
+    """Draw the pictures of a finished run or comparison again, from its files."""
+    from mtl_gym.experiments.compare import redraw
+
+    with sentences():
+        for path in redraw(folder, block, depth):
+            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
 def read_json(option: str, text: str) -> dict[str, Any]:

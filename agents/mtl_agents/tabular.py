@@ -63,6 +63,17 @@ class TabularPolicyGradient(LearningRouter):
         names = ("policy_learning_rate", "return_learning_rate", "min_probability", "gamma")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def diagnostics(self) -> dict[str, float]:
+        """How decided the policy is: means over tasks and depths, of valid choices alone.
+
+        `policy_max` is the largest probability, `policy_entropy` the entropy in nats.
+        """
+        valid = self.policy * self.valid
+        policy = valid / valid.sum(-1, keepdims=True)
+        entropy = -(policy * np.log(policy, where=policy > 0, out=np.zeros_like(policy))).sum(-1)
+        return {"policy_max": float(policy.max(-1).mean()), "policy_entropy": float(entropy.mean())}
+
     def _probabilities(self, at: Situations, explore: bool) -> Floats:
         return self.policy[at.task, at.depth]
 

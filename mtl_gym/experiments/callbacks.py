@@ -1,4 +1,4 @@
-"""Stable-Baselines3 callbacks that every agent takes: held-out evaluation while training, and progress."""
+"""Stable-Baselines3 callbacks that every agent takes: held-out evaluation while training, policies, and progress."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
 from mtl_gym.checkpoint import write_atomically
 from mtl_gym.evaluation import evaluate
+from mtl_gym.routing.figures import History
 from mtl_gym.vector import MultiTaskVectorEnv
+
+DIAGNOSTICS = ("policy_max", "policy_entropy")
+MOMENTS = 200
+# Over how many of the first steps moments lie about as close as steps do, before they thin out.
+DENSE_STEPS = 30
 
 
 class HeldOutCurve(BaseCallback):
     """Evaluates the learning agent on held-out data, evenly spaced over its training.
 
-    Unlike SB3's `EvalCallback` it evaluates the network that is being trained, on data that never trains it.
+    Unlike SB3's `EvalCallback` it evaluates the network that is being trained, on data that never trains it. An agent
+    may say in `diagnostics`, a dictionary, how decided its policy is by then (`policy_max` and `policy_entropy`).
 
     Args:
         env: The environment that is trained.
@@ -50,8 +59,10 @@ class HeldOutCurve(BaseCallback):
     def _evaluate(self) -> None:
         start = time.perf_counter()
         result = evaluate(self.model, self.env, self.split)
-        row: dict[str, Any] = {"steps": self.num_timesteps, "accuracy": result.mean_accuracy, "loss": result.mean_loss}
+        row: dict[str, Any] = {"steps": self.num_timesteps, "epoch": getattr(self.env, "epoch", None)}
+        row |= {"accuracy": result.mean_accuracy, "loss": result.mean_loss}
         row["blocks_used"] = result.figures.get("blocks_used")
+        row |= {name: getattr(self.model, "diagnostics", {}).get(name) for name in DIAGNOSTICS}
         row |= {f"accuracy/{name}": value for name, value in zip(result.task_names, result.accuracy, strict=True)}
         self.rows.append(row)
         self.logger.record(f"{self.split}/accuracy", result.mean_accuracy)
@@ -65,6 +76,66 @@ class HeldOutCurve(BaseCallback):
         table.writeheader()
         table.writerows(self.rows)
         write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+class PolicyHistory(BaseCallback):
+    """Keeps the policy of a tabular router at about 200 moments of its training, close together early on.
+
+    It keeps nothing of agents without a table: their `policy` must be an array [tasks, depth, actions].
+
+    Args:
+        env: The environment that is trained.
+        steps: Decisions of the training.
+
+    Attributes:
+        samples: Finished episodes per task so far; int64 [tasks].
+    """
+
+    def __init__(self, env: MultiTaskVectorEnv, steps: int) -> None:
+        super().__init__()
+        self.samples = np.zeros(len(env.task_names), np.int64)
+        self._moments = set(moments(-(-steps // env.num_envs)))
+        self._kept: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
+
+    def history(self) -> History | None:
+        """What was kept so far; None for an agent without a table."""
+        if not self._kept:
+            return None
+        decisions, samples, policy = zip(*self._kept, strict=True)
+        return History(np.array(decisions), np.stack(samples), np.stack(policy))
+
+    def _on_training_start(self) -> None:
+        self._keep()
+
+    def _on_step(self) -> bool:
+        if self._kept:
+            self._count()
+            if self.n_calls in self._moments:
+                self._keep()
+        return True
+
+    def _count(self) -> None:
+        rows = zip(self.locals.get("infos", ()), self.locals.get("dones", ()), strict=True)
+        ended = np.array([info["task"] for info, done in rows if done], np.int64)
+        self.samples += np.bincount(ended, minlength=len(self.samples))
+
+    def _keep(self) -> None:
+        policy = getattr(self.model, "policy", None)
+        if isinstance(policy, np.ndarray) and policy.ndim == 3 and len(policy) == len(self.samples):
+            self._kept.append((self.num_timesteps, self.samples.copy(), policy.astype(np.float32)))
+
+
+def moments(steps: int) -> list[int]:
+    """About 200 of the steps 1 to `steps`, ascending and thinning out, the last of all included.
+
+    Example:
+        >>> moments(3), moments(30_000)[:4], len(moments(30_000)), moments(30_000)[-2:]
+        ([1, 2, 3], [1, 2, 3, 4], 200, [28980, 30000])
+    """
+    if steps <= MOMENTS:
+        return list(range(1, steps + 1))
+    spaced = np.geomspace(DENSE_STEPS, DENSE_STEPS + steps, MOMENTS + 1)[1:] - DENSE_STEPS
+    return [int(step) for step in np.unique(spaced.round()) if step]
 
 
 class Progress(BaseCallback):

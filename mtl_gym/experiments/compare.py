@@ -1,4 +1,4 @@
-"""Several agents on one environment, several seeds each, and the table that sets them side by side."""
+"""Several agents on one environment, several seeds each, and the table and curves that set them side by side."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mtl_gym.checkpoint import write_atomically
+from mtl_gym.errors import CheckpointError
 from mtl_gym.experiments.agents import find_agent
-from mtl_gym.experiments.run import RunResult, RunSettings, train
+from mtl_gym.experiments.run import POLICIES, RunResult, RunSettings, draw_policies, read_result, train, write_picture
+from mtl_gym.routing.figures import Curve, learning_curves
 
 
 @dataclass(frozen=True)
@@ -122,3 +124,75 @@ def _line(result: RunResult) -> dict[str, object]:
     settings = {key: value for key, value in asdict(result.settings).items() if not key.endswith("kwargs")}
     figures = {key: getattr(result, key) for key in ("accuracy", "loss", "blocks_used", "epochs", "samples_per_second")}
     return settings | figures | {f"accuracy/{name}": value for name, value in result.per_task.items()}
+
+
+def draw_curves(runs: Sequence[Path], title: str, out: Path) -> Path:
+    """Draw the learning curves of runs, from their `progress.csv`, into the folder `out`.
+
+    Args:
+        runs: Folders of runs, AGENT/seed-N.
+        title: Drawn above the curves.
+        out: Where `learning_curves.png` goes.
+
+    Raises:
+        FileNotFoundError: If a run has no `progress.csv`.
+        CheckpointError: If one is damaged.
+    """
+    curves: dict[str, list[Curve]] = {}
+    for run in runs:
+        curves.setdefault(run.parent.name, []).append(read_curve(run / "progress.csv"))
+    write_picture(learning_curves(curves, title), out / "learning_curves.png")
+    return out / "learning_curves.png"
+
+
+def read_curve(path: Path) -> Curve:
+    """The validation accuracy in a run's `progress.csv`; its epochs are NaN if it has none.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it is damaged.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}, so there is no learning curve of that run.")
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        columns = ([float(row.get(key) or "nan") for row in rows] for key in ("epoch", "accuracy"))
+        curve = Curve(np.array([int(row["steps"]) for row in rows]), *map(np.array, columns))
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise CheckpointError(f"The progress in {path} cannot be read ({error!r}).") from error
+    if not np.isfinite(curve.accuracy).all() or not rows:
+        raise CheckpointError(f"The progress in {path} cannot be read: it lacks accuracies.")
+    return curve
+
+
+def redraw(out: Path, block: int | None = None, depth: int = 0) -> list[Path]:
+    """Draw the pictures of a finished run, or of a comparison and its finished runs, from their files.
+
+    Args:
+        out: Folder of the run or comparison.
+        block: A choice at that depth, for a picture of who took it when; or None.
+        depth: Which decision of the route the policies are drawn of.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        FileNotFoundError: If a file is missing, or `out` holds no finished run.
+        CheckpointError: If a file is damaged.
+        ValueError: If there is no such block or depth.
+    """
+    if (out / "config.json").is_file():
+        return draw_policies(out, read_result(out), block, depth)
+    runs = {path.parent: read_result(path.parent) for path in sorted(out.glob("*/seed-*/result.json"))}
+    if not runs:
+        raise FileNotFoundError(f"There is no run in {out}, and no comparison with a finished run.")
+    title = next(iter(runs.values())).settings.env_id
+    pictures = [draw_curves(list(runs), title, out)]
+    # The others keep no table: not an error where they stand beside one that does.
+    tabular = {run: result for run, result in runs.items() if (run / POLICIES).is_file()}
+    if block is not None and not tabular:
+        raise FileNotFoundError(f"No run in {out} has {POLICIES}, from which the picture of a block is drawn.")
+    for run, result in tabular.items():
+        pictures += draw_policies(run, result, block, depth)
+    return pictures

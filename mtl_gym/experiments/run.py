@@ -1,7 +1,8 @@
 """One seeded training run, from its settings to a folder with everything that came of it.
 
 A run's folder holds `config.json` (settings and versions), `progress.csv` (validation figures during training),
-`environment.pt` and the agent (tensors and plain values only), `result.json` (test figures) and the run's picture.
+`environment.pt` and the agent (tensors and plain values only), `result.json` (test figures) and the run's pictures;
+for tabular routers also `policies.npz` (their policies over time).
 `result.json` is written last: a run that has one is finished.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,12 +24,16 @@ from mtl_gym import checkpoint
 from mtl_gym.errors import CheckpointError
 from mtl_gym.evaluation import Evaluation, evaluate
 from mtl_gym.experiments.agents import SB3, find_agent
-from mtl_gym.experiments.callbacks import HeldOutCurve, Progress
+from mtl_gym.experiments.callbacks import HeldOutCurve, PolicyHistory, Progress
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
 
 EVALUATIONS = 10
+POLICIES = "policies.npz"
 
 
 @dataclass(frozen=True)
@@ -96,13 +101,18 @@ def train(settings: RunSettings, out: Path, tell: Callable[[int], None] = lambda
     agent = factory(env, seed=settings.seed, **settings.agent_kwargs)
     _write_json(out / "config.json", {"settings": asdict(settings), "versions": versions()})
     curve = HeldOutCurve(env.batched, max(1, settings.steps // EVALUATIONS), out / "progress.csv")
+    policies = PolicyHistory(env.batched, settings.steps)
     start = time.perf_counter()
-    agent.learn(settings.steps, callback=[Progress(tell), curve])
+    agent.learn(settings.steps, callback=[Progress(tell), policies, curve])
     seconds = time.perf_counter() - start - curve.seconds
     checkpoint.save(env.batched.state_dict(), out / "environment.pt")
     save_agent(agent, out / "agent.pt")
     result = _result(settings, evaluate(agent, env.batched), env.batched, seconds)
     draw(evaluate(agent, env.batched, "validation"), out / "routing_map.png", settings)
+    history = policies.history()
+    if history is not None:
+        history.write(out / POLICIES)
+        draw_policies(out, result)
     _write_json(out / "result.json", asdict(result))
     return result
 
@@ -122,9 +132,50 @@ def draw(evaluation: Evaluation, path: Path, settings: RunSettings) -> None:
         return
     from mtl_gym.routing.render import routing_map
 
-    title = f"{settings.agent} on {settings.env_id}, seed {settings.seed}, {settings.steps:,} decisions"
-    figure = routing_map(evaluation.figures["usage"], evaluation.task_names, title)
+    write_picture(routing_map(evaluation.figures["usage"], evaluation.task_names, _title(settings)), path)
+
+
+def draw_policies(out: Path, result: RunResult, block: int | None = None, depth: int = 0) -> list[Path]:
+    """Draw the policies over time of a run, and of a block if one is given, into its folder.
+
+    Args:
+        out: The folder.
+        result: The run.
+        block: A choice at that depth, for a picture of its own.
+        depth: Which decision of the route.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        FileNotFoundError: If the run has no `policies.npz`.
+        CheckpointError: If that is damaged.
+        ValueError: If there is no such block or depth.
+    """
+    from mtl_gym.routing.figures import History, block_over_time, policies_over_time
+
+    if not (out / POLICIES).is_file():
+        raise FileNotFoundError(
+            f"{out} has no {POLICIES}: {result.settings.agent!r} keeps no table of probabilities, or the run is older "
+            "than this file; in that case train into another folder to have it."
+        )
+    history, names, title = History.read(out / POLICIES), list(result.per_task), _title(result.settings)
+    place = f"-depth-{depth}" if depth else ""
+    figures = {out / f"policies{place}.png": policies_over_time(history, names, depth, title)}
+    if block is not None:
+        figures[out / f"block-{block}{place}.png"] = block_over_time(history, block, names, depth, title)
+    for path, figure in figures.items():
+        write_picture(figure, path)
+    return list(figures)
+
+
+def write_picture(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
     checkpoint.write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=100))
+
+
+def _title(settings: RunSettings) -> str:
+    return f"{settings.agent} on {settings.env_id}, seed {settings.seed}, {settings.steps:,} decisions"
 
 
 def restore(out: Path) -> tuple[RunSettings, BatchedVecEnv, Any]:
@@ -193,9 +244,12 @@ def read_result(out: Path) -> RunResult:
     """The result of the finished run in `out`.
 
     Raises:
+        FileNotFoundError: If the run is not finished.
         CheckpointError: If the file cannot be read.
     """
     path = out / "result.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"The run in {out} is not finished: it has no result.json. Train it again.")
     try:
         fields = json.loads(path.read_text())
         return RunResult(**fields | {"settings": RunSettings(**fields["settings"])})
