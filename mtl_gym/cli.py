@@ -169,14 +169,16 @@ def compare(
         rows = summarise(results)
         write_results(results, out / "results.csv")
         write_table(rows, out / "table.md")
-        curves = draw_curves([folder(out, run) for run in runs], env, out)
     console.print(table_of(rows, env))
     if apart := differences(results):
         console.print(f"accuracy minus that of {CONTROL}, paired by seed, with 95% intervals:", highlight=False)
         console.print("\n".join(f"  {difference}" for difference in apart), highlight=False, markup=False)
     for row in rows:
         console.print(f"{row.agent}: {out / row.agent / 'seed-0' / 'routing_map.png'}", highlight=False, soft_wrap=True)
-    console.print(f"learning curves: {curves}", highlight=False, soft_wrap=True)
+    with sentences():
+        curves = draw_curves([folder(out, run) for run in runs], env, out)
+    if curves is not None:
+        console.print(f"learning curves: {curves}", highlight=False, soft_wrap=True)
 
 
 @app.command()

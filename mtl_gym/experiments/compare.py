@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,8 +14,19 @@ import numpy as np
 from mtl_gym.checkpoint import write_atomically
 from mtl_gym.errors import CheckpointError
 from mtl_gym.experiments.agents import find_agent
-from mtl_gym.experiments.run import POLICIES, RunResult, RunSettings, draw_policies, read_result, train, write_picture
+from mtl_gym.experiments.run import (
+    POLICIES,
+    PROGRESS,
+    RunResult,
+    RunSettings,
+    draw_policies,
+    read_result,
+    train,
+    write_picture,
+)
 from mtl_gym.routing.figures import Curve, learning_curves
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,21 +138,31 @@ def _line(result: RunResult) -> dict[str, object]:
     return settings | figures | {f"accuracy/{name}": value for name, value in result.per_task.items()}
 
 
-def draw_curves(runs: Sequence[Path], title: str, out: Path) -> Path:
+def draw_curves(runs: Sequence[Path], title: str, out: Path) -> Path | None:
     """Draw the learning curves of runs, from their `progress.csv`, into the folder `out`.
+
+    Runs without that file are left out: agents that call no callbacks have none.
 
     Args:
         runs: Folders of runs, AGENT/seed-N.
         title: Drawn above the curves.
         out: Where `learning_curves.png` goes.
 
+    Returns:
+        The picture; None if no run has a curve.
+
     Raises:
-        FileNotFoundError: If a run has no `progress.csv`.
-        CheckpointError: If one is damaged.
+        CheckpointError: If a `progress.csv` is damaged.
+        ValueError: If the runs of an agent were evaluated at different decisions.
     """
     curves: dict[str, list[Curve]] = {}
     for run in runs:
-        curves.setdefault(run.parent.name, []).append(read_curve(run / "progress.csv"))
+        if (run / PROGRESS).is_file():
+            curves.setdefault(run.parent.name, []).append(read_curve(run / PROGRESS))
+        else:
+            logger.warning("%s has no %s and is left out of the learning curves.", run, PROGRESS)
+    if not curves:
+        return None
     write_picture(learning_curves(curves, title), out / "learning_curves.png")
     return out / "learning_curves.png"
 
@@ -149,11 +171,8 @@ def read_curve(path: Path) -> Curve:
     """The validation accuracy in a run's `progress.csv`; its epochs are NaN if it has none.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        CheckpointError: If it is damaged.
+        CheckpointError: If the file is damaged.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no {path}, so there is no learning curve of that run.")
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file, strict=True))
@@ -188,11 +207,11 @@ def redraw(out: Path, block: int | None = None, depth: int = 0) -> list[Path]:
     if not runs:
         raise FileNotFoundError(f"There is no run in {out}, and no comparison with a finished run.")
     title = next(iter(runs.values())).settings.env_id
-    pictures = [draw_curves(list(runs), title, out)]
+    curves = draw_curves(list(runs), title, out)
+    if curves is None:
+        raise FileNotFoundError(f"No run in {out} has a {PROGRESS}, from which learning curves are drawn.")
     # The others keep no table: not an error where they stand beside one that does.
     tabular = {run: result for run, result in runs.items() if (run / POLICIES).is_file()}
     if block is not None and not tabular:
         raise FileNotFoundError(f"No run in {out} has {POLICIES}, from which the picture of a block is drawn.")
-    for run, result in tabular.items():
-        pictures += draw_policies(run, result, block, depth)
-    return pictures
+    return [curves, *(path for run, result in tabular.items() for path in draw_policies(run, result, block, depth))]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EVALUATIONS = 10
-POLICIES = "policies.npz"
+POLICIES, PROGRESS = "policies.npz", "progress.csv"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def train(settings: RunSettings, out: Path, tell: Callable[[int], None] = lambda
     env = make_vec_env(settings.env_id, settings.num_envs, settings.seed, **settings.env_kwargs)
     agent = factory(env, seed=settings.seed, **settings.agent_kwargs)
     _write_json(out / "config.json", {"settings": asdict(settings), "versions": versions()})
-    curve = HeldOutCurve(env.batched, max(1, settings.steps // EVALUATIONS), out / "progress.csv")
+    curve = HeldOutCurve(env.batched, max(1, settings.steps // EVALUATIONS), out / PROGRESS)
     policies = PolicyHistory(env.batched, settings.steps)
     start = time.perf_counter()
     agent.learn(settings.steps, callback=[Progress(tell), policies, curve])
