@@ -1,0 +1,298 @@
+"""The routing environment as a PettingZoo `ParallelEnv` with one agent per task, so that MARL libraries can route.
+
+Source: Rosenbaum et al. 2018, section 3.1, figure 3(b): "one per task".
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import AutoresetMode
+
+from mtl_gym.batches import Info, Observation, Rows, rows_of
+from mtl_gym.data import load
+from mtl_gym.routing.env import RoutingVectorEnv
+from mtl_gym.routing.options import RoutingOptions
+from mtl_gym.routing.stream import SampleStream
+from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition, shallow_dict
+
+try:
+    from pettingzoo import ParallelEnv
+except ModuleNotFoundError as error:
+    raise ImportError('One agent per task needs PettingZoo: pip install "mtl-gym[pettingzoo]".') from error
+
+
+class TaskStream(SampleStream):
+    """Samples of task 0, 1, ..., K - 1, 0, 1, ...: every task passes through its own samples, epoch after epoch.
+
+    Args:
+        task: Task of every sample of the split; int64 [size].
+        random: Shuffles every epoch of every task anew.
+    """
+
+    def __init__(self, task: Rows, random: np.random.Generator) -> None:
+        super().__init__(len(task), random)
+        self.samples = [np.flatnonzero(task == number) for number in range(task.max() + 1)]
+        self.streams = [SampleStream(len(samples), random) for samples in self.samples]
+
+    def take(self, count: int) -> Rows:
+        """The next `count` indices, a multiple of the number of tasks; int64 [count]."""
+        rounds = count // len(self.streams)
+        parts = zip(self.samples, self.streams, strict=True)
+        return np.stack([samples[stream.take(rounds)] for samples, stream in parts], axis=1).ravel()
+
+    def state(self) -> dict[str, Any]:
+        """Order and position of every task."""
+        return {"streams": [stream.state() for stream in self.streams]}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Undo `state`."""
+        for stream, part in zip(self.streams, state["streams"], strict=True):
+            stream.load(part)
+
+
+class TaskRows(RoutingVectorEnv):
+    """The batched environment in which row i always routes an input of task i, in rounds.
+
+    All rows begin a round together, at `reset`. A row whose episode ends waits for the next `reset`: its action is
+    ignored, it trains nothing and is counted nowhere, and its reward is 0. So rows never get out of step.
+
+    Args:
+        num_envs: None, or the number of tasks, which is what it has to be.
+        **options: The fields of `RoutingOptions`.
+
+    Attributes:
+        waiting: Rows whose episode has ended; bool [num_envs].
+
+    Raises:
+        ValueError: If `num_envs` is not the number of tasks, or an option has a value that is not allowed.
+
+    Example:
+        >>> env = TaskRows(data="digits", hidden=64)
+        >>> obs, info = env.reset(seed=0)
+        >>> obs["task"]
+        array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    """
+
+    metadata: dict[str, Any] = RoutingVectorEnv.metadata | {"autoreset_mode": AutoresetMode.DISABLED}
+    _ARRAYS: ClassVar[tuple[str, ...]] = (*RoutingVectorEnv._ARRAYS, "waiting")
+
+    def __init__(self, num_envs: int | None = None, **options: Any) -> None:
+        data = options.get("data", RoutingOptions.data)
+        tasks = (load(data, options.get("data_root")) if isinstance(data, str) else data).num_tasks
+        if num_envs not in (None, tasks):
+            raise ValueError(f"num_envs={num_envs} is not possible: {tasks} tasks have one row each. Leave it out.")
+        super().__init__(tasks, **options)
+        self.waiting = np.ones(tasks, bool)
+
+    def _build(self) -> None:
+        super()._build()
+        self._stream = TaskStream(self._task, self.np_random)
+
+    def _begin(self, rows: Rows) -> None:
+        super()._begin(rows)
+        self.waiting = np.zeros(self.num_envs, bool)
+
+    def _carry_out(self, actions: Rows) -> tuple[Observation, Transition, Observation | None]:
+        if self.waiting.all():
+            raise gym.error.ResetNeeded("The round is over: call reset() to begin the next.")
+        transition = self._advance(actions, self._valid(actions))
+        self.waiting = self.waiting | transition.done
+        self._learn(transition.done)
+        obs = self._export(self._observe())
+        return obs, transition, obs if transition.done.any() else None
+
+    def _advance(self, actions: Rows, valid: Flags) -> Transition:
+        playing = ~self.waiting
+        # The base class takes what is not valid for ended and leaves the network alone; here it did not even happen.
+        transition = super()._advance(actions, valid & playing)
+        info = {key: x & playing if key[0] == "_" else x for key, x in transition.final_info.items()}
+        reward = np.where(playing, transition.reward, np.float32(0))
+        return Transition(reward, transition.terminated & playing, transition.truncated, info)
+
+    def _resume(self, rows: Rows) -> None:
+        # Only a round that a reset cut short leaves episodes over, so that a later batch is full within a round.
+        super()._resume(rows[~self.waiting[rows]])
+
+    def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
+        """As `MultiTaskVectorEnv.evaluation_view`: an ordinary environment, whose rows take what sample comes next."""
+        if self.seed is None:
+            self.reset()
+        options = dataclasses.replace(self.options, split=split, train=False, tensors=False, render_mode=None)
+        view = RoutingVectorEnv(num_envs or self.num_envs, **shallow_dict(options))
+        view._source = self
+        return view
+
+
+class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
+    """One agent per task, all of which route through one network and so train it.
+
+    In a round every agent routes one input of its own task, and a step is one batched step. An agent that takes an
+    invalid action leaves `agents`, the others go on; the round is over when `agents` is empty. `reset()` begins the
+    next round on the same network, `reset(seed=...)` starts everything anew.
+
+    * Observation of an agent: `value` float32 [F]; `task` and `depth`, int64.
+    * Action: an integer in [0, M]; M is PASS. `infos[agent]["action_mask"]` is int8 [M + 1], as `sample` takes it.
+    * Reward: a float; the collaboration reward of each action, and the final reward with the last.
+    * Info at the end of an agent's episode: the environment's `final_info` of its row instead of the mask.
+
+    Args:
+        **options: The fields of `RoutingOptions`, except `tensors`.
+
+    Attributes:
+        batched: The environment underneath, in which row i is the agent `possible_agents[i]`.
+
+    Example:
+        >>> env = TaskAgents(data="digits", hidden=64)
+        >>> observations, infos = env.reset(seed=0)
+        >>> env.agents[:2], observations["digit_1"]["value"].shape, infos["digit_1"]["action_mask"].shape
+        (['digit_0', 'digit_1'], (64,), (11,))
+        >>> observations, rewards, *_ = env.step({agent: 0 for agent in env.agents})
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"name": "mtl_routing_v0", "is_parallelizable": True} | {
+        key: RoutingVectorEnv.metadata[key] for key in ("render_modes", "render_fps")
+    }
+
+    def __init__(self, **options: Any) -> None:
+        if options.get("tensors"):
+            raise ValueError("PettingZoo's agents work on NumPy arrays: make the environment without tensors=True.")
+        self.batched = TaskRows(**options)
+        self.render_mode = self.batched.render_mode
+        self.possible_agents = agent_names(self.batched.task_names)
+        # Copies, because every space has its own generator.
+        observation, action = self.batched.single_observation_space, self.batched.single_action_space
+        self.observation_spaces = {agent: copy.deepcopy(observation) for agent in self.possible_agents}
+        self.action_spaces = {agent: copy.deepcopy(action) for agent in self.possible_agents}
+
+    @property
+    def agents(self) -> list[str]:
+        """Agents whose episode goes on; none before the first reset."""
+        return [agent for agent, gone in zip(self.possible_agents, self.batched.waiting, strict=True) if not gone]
+
+    def observation_space(self, agent: str) -> gym.Space[Any]:
+        """The agent's own space, the same object each time."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> gym.Space[Any]:
+        """The agent's own space, the same object each time."""
+        return self.action_spaces[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Observation], dict[str, Info]]:
+        """Begin the next round with every agent.
+
+        Args:
+            seed: If given, the whole environment starts anew; without it, the network that is there goes on learning.
+            options: Unused.
+        """
+        obs, info = self.batched.reset(seed=seed)
+        observations = rows_of(obs, np.arange(self.batched.num_envs))
+        masks = [{"action_mask": mask} for mask in info["action_mask"].astype(np.int8)]
+        return _named(self.agents, observations), _named(self.agents, masks)
+
+    def step(
+        self, actions: dict[str, Any]
+    ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, Info]]:
+        """Carry out one decision of every agent in `agents`.
+
+        Args:
+            actions: An action for each of them; those of agents whose episode has ended are ignored.
+
+        Returns:
+            Observations, rewards, terminations, truncations and infos of the agents that acted.
+
+        Raises:
+            ValueError: If an agent has no action, is unknown, or its action lies outside its action space.
+            gymnasium.error.ResetNeeded: If no agent is left.
+        """
+        agents, rows = self.agents, np.flatnonzero(~self.batched.waiting)
+        self._check(actions, agents)
+        # Rows that wait take any valid number.
+        batch = [actions[agent] if agent in agents else 0 for agent in self.possible_agents]
+        obs, transition, _ = self.batched.advance(np.array(batch, np.int64))
+        figures = (transition.reward, transition.terminated, transition.truncated)
+        rewards, terminations, truncations = (_named(agents, figure[rows].tolist()) for figure in figures)
+        infos = _named(agents, self._infos(rows, transition))
+        return _named(agents, rows_of(obs, rows)), rewards, terminations, truncations, infos
+
+    def _check(self, actions: dict[str, Any], agents: list[str]) -> None:
+        missing = [agent for agent in agents if agent not in actions]
+        unknown = [agent for agent in actions if agent not in self.action_spaces]
+        if missing or unknown:
+            raise ValueError(f"Give one action per agent of {agents}; missing: {missing}, unknown: {unknown}.")
+        for agent in agents:
+            if not self.action_spaces[agent].contains(actions[agent]):
+                raise ValueError(f"action {actions[agent]!r} of {agent} lies outside {self.action_spaces[agent]}.")
+
+    def _infos(self, rows: Rows, transition: Transition) -> list[Info]:
+        masks, done = self.batched.action_masks().astype(np.int8), transition.done
+        return [_figures(transition.final_info, row) if done[row] else {"action_mask": masks[row]} for row in rows]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the future of this environment depends on, the round under way included."""
+        return self.batched.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict()` was taken, exactly; otherwise as `MultiTaskVectorEnv.load_state_dict`."""
+        self.batched.load_state_dict(state)
+
+    def render(self) -> Any:
+        """The routing map of the last 200 or so episodes of each task."""
+        return self.batched.render()
+
+    def close(self) -> None:
+        """Let go of windows that `render_mode="human"` opened."""
+        self.batched.close()
+
+
+def _named(agents: list[str], values: list[Any]) -> dict[str, Any]:
+    return dict(zip(agents, values, strict=True))
+
+
+def _figures(final_info: Info, row: int) -> Info:
+    """The figures that count in `row`, as plain scalars and arrays."""
+    known = {key: value[row] for key, value in final_info.items() if key[0] != "_" and final_info[f"_{key}"][row]}
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in known.items()}
+
+
+def agent_names(task_names: tuple[str, ...]) -> list[str]:
+    """Names of agents, one per task: letters, digits and underscores, as PettingZoo's are.
+
+    Example:
+        >>> agent_names(("digit 0", "non-insect invertebrates")), agent_names(("a b", "a-b"))
+        (['digit_0', 'non_insect_invertebrates'], ['a_b_0', 'a_b_1'])
+    """
+    names = [re.sub(r"\W+", "_", name) for name in task_names]
+    return names if len(set(names)) == len(names) else [f"{name}_{task}" for task, name in enumerate(names)]
+
+
+def parallel_env(env_id: str, **kwargs: Any) -> TaskAgents:
+    """The routing environment of a registered id, with one agent per task.
+
+    Args:
+        env_id: The id.
+        **kwargs: Keyword arguments of the environment, instead of those that the id presets.
+
+    Raises:
+        ValueError: If `env_id` is not a routing environment, or an option has a value that is not allowed.
+
+    Example:
+        >>> env = parallel_env("MTLRouting-Digits-v0", depth=2)
+        >>> env.max_num_agents, env.action_space("digit_3")
+        (10, Discrete(11))
+    """
+    import mtl_gym  # noqa: F401 (registers the ids)
+
+    spec = gym.spec(env_id)
+    made_by = spec.vector_entry_point
+    if (load_env_creator(made_by) if isinstance(made_by, str) else made_by) is not RoutingVectorEnv:
+        raise ValueError(f"{env_id} is not a routing environment; take one, for instance MTLRouting-Digits-v0.")
+    return TaskAgents(**spec.kwargs | kwargs)
