@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from mtl_gym.routing.network import RoutedLayer, RoutedNetwork
+from mtl_gym.routing.network import RoutedLayer, RoutedNetwork, output_shape
 
 
 class SimpleConvNet(nn.Sequential):
@@ -64,7 +64,7 @@ def simple_routed_network(
     trunk = SimpleConvNet(input_shape[0]) if len(input_shape) == 3 else None
     if len(input_shape) not in (1, 3):
         raise ValueError(f"Inputs of shape {input_shape} need a network of your own: pass network=RoutedNetwork(...).")
-    features = _features(trunk, input_shape)
+    features = prod(input_shape if trunk is None else output_shape(trunk, input_shape, "the trunk"))
     widths = [features, *[hidden] * (depth - 1), classes]
     pool: list[list[nn.Linear]] = [
         [nn.Linear(inputs, outputs) for _ in range(blocks)] for inputs, outputs in itertools.pairwise(widths)
@@ -80,10 +80,3 @@ def _conformant(pool: list[list[nn.Linear]], own: list[nn.Linear]) -> list[nn.Li
     if own is pool[-1]:
         return own
     return [block for layer in pool[:-1] for block in layer if block.weight.shape == own[0].weight.shape]
-
-
-def _features(trunk: nn.Module | None, input_shape: tuple[int, ...]) -> int:
-    if trunk is None:
-        return prod(input_shape)
-    with torch.no_grad():
-        return int(trunk.eval()(torch.zeros(1, *input_shape)).shape[1])

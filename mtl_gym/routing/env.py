@@ -109,7 +109,8 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
     def _build(self) -> None:
         given = self.options.network
         make = self._template.renewed if given is None or isinstance(given, RoutedNetwork) else given
-        self.network = make().to(self.device)
+        # Whatever mode its modules were made in: only then does the network's own flag tell for all of them.
+        self.network = make().to(self.device).train()
         self.optimizer = torch.optim.Adam(self.network.parameters(), self.options.learning_rate, fused=True)
         self._set_up(SampleStream(len(self._split), self.np_random))
 

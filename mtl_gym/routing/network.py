@@ -103,7 +103,7 @@ class RoutedNetwork(nn.Module):
         self.trunk = nn.Identity() if trunk is None else trunk
         self.layers = nn.ModuleList(layers)
         self.input_shape = tuple(input_shape)
-        features = _output_shape(self.trunk, self.input_shape, "the trunk")
+        features = output_shape(self.trunk, self.input_shape, "the trunk")
         _check_chain(features, layers)
         self.width = max(prod(features), *(prod(layer.in_shape) for layer in layers), prod(layers[-1].out_shape))
         self.num_blocks = max(len(layer.blocks) for layer in layers)
@@ -194,7 +194,7 @@ def _check_single_rows(blocks: Sequence[nn.Module], in_shape: tuple[int, ...]) -
 
 
 def _common_output(blocks: Sequence[nn.Module], in_shape: tuple[int, ...]) -> tuple[int, ...]:
-    shapes = [_output_shape(block, in_shape, f"block {i}") for i, block in enumerate(blocks)]
+    shapes = [output_shape(block, in_shape, f"block {i}") for i, block in enumerate(blocks)]
     for i, shape in enumerate(shapes):
         if shape != shapes[0]:
             raise ValueError(
@@ -204,7 +204,12 @@ def _common_output(blocks: Sequence[nn.Module], in_shape: tuple[int, ...]) -> tu
     return shapes[0]
 
 
-def _output_shape(module: nn.Module, in_shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+def output_shape(module: nn.Module, in_shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """Shape of what `module` gives for one input of `in_shape`; the module is left in the mode it was in.
+
+    Raises:
+        ValueError: If it does not take such inputs; `name` is what the message calls it.
+    """
     if type(module) is nn.Linear and in_shape == (module.in_features,):
         return (module.out_features,)
     was_training = module.training

@@ -156,7 +156,7 @@ def test_a_frozen_environment_never_changes_its_network():
 
 @pytest.mark.parametrize("valid", [True, False])
 def test_same_seed_same_trajectory(valid):
-    first, second = make(), make()
+    first, second = make(hidden=8), make(hidden=8)
     first.reset(seed=5), second.reset(seed=5)
     assert_same(roll(first, 60, valid=valid), roll(second, 60, valid=valid))
     first.reset(seed=5)
@@ -220,11 +220,12 @@ def test_batch_of_one_equals_one_wide_batch():
 @pytest.mark.parametrize("steps", [6, 7, 20, 33])
 @pytest.mark.parametrize("num_envs", [1, 4, 16])
 def test_save_restore_and_go_on_equals_going_on(tmp_path, num_envs, steps, valid):
-    env = make(num_envs)
+    # A hidden width unlike the inputs' masks PASS at the first depth, so that invalid choices bring rows out of step.
+    env = make(num_envs, hidden=8)
     env.reset(seed=2)
     roll(env, steps, valid=valid)
     checkpoint.save(env.state_dict(), tmp_path / "env.pt")
-    restored = make(num_envs)
+    restored = make(num_envs, hidden=8)
     restored.load_state_dict(checkpoint.load(tmp_path / "env.pt"))
     expected = roll(env, 40, seed=1, valid=valid)
     assert_same(expected, roll(restored, 40, seed=1, valid=valid))
@@ -233,11 +234,28 @@ def test_save_restore_and_go_on_equals_going_on(tmp_path, num_envs, steps, valid
         assert torch.equal(value, restored.network.state_dict()[key])
 
 
+def images():
+    x = np.random.default_rng(0).normal(size=(40, 1, 16, 16))
+    return MultiTaskDataset.from_tasks("images", {"a": (x, np.arange(40) % 2)})
+
+
+def test_batch_norm_normalises_by_the_batch_while_training():
+    env = RoutingVectorEnv(12, data=images(), blocks=2, hidden=32)
+    env.reset(seed=0)
+    normalised = env.network.trunk[1](env.network.trunk[0](env._inputs(env._batch)))
+    torch.testing.assert_close(normalised.mean((0, 2, 3)), torch.zeros(32), atol=1e-5, rtol=0)
+    assert env.network.trunk[1].num_batches_tracked > 0
+
+
+def test_evaluating_changes_nothing_in_training():
+    first, second = (RoutingVectorEnv(4, data=images(), blocks=2, hidden=32) for _ in range(2))
+    first.reset(seed=0), second.reset(seed=0)
+    mtl_gym.evaluate(lambda obs: np.zeros(len(obs["task"]), int), first)
+    assert_same(roll(first, 30), roll(second, 30))
+
+
 def test_a_convolutional_trunk_with_batch_norm_is_restored_exactly():
-    rng = np.random.default_rng(0)
-    images = {"a": (rng.normal(size=(40, 1, 16, 16)), np.arange(40) % 2)}
-    data = MultiTaskDataset.from_tasks("images", images)
-    env = RoutingVectorEnv(4, data=data, blocks=2, hidden=32)
+    env = RoutingVectorEnv(4, data=images(), blocks=2, hidden=32)
     env.reset(seed=0)
     roll(env, 25)
     twin = env.fork()
@@ -261,10 +279,12 @@ def test_a_fork_is_independent():
 
 def test_rows_out_of_step_train_the_same_blocks_as_their_routes_say():
     """Invalid choices bring rows out of step; routes under way must survive an update in between."""
-    env = make(num_envs=6, train_batch=4)
+    env = make(num_envs=6, train_batch=4, hidden=8)
     env.reset(seed=0)
     rng = np.random.default_rng(3)
+    updates_in_between = 0
     for _ in range(60):
+        before, depths = env.updates, env._depth.copy()
         env.step(rng.integers(4, size=6))
         depth, values = env._depth, env._graph.values.detach()
         x = env.data.inputs("train", torch.from_numpy(env._sample))
@@ -275,6 +295,8 @@ def test_rows_out_of_step_train_the_same_blocks_as_their_routes_say():
                 if len(deeper):
                     expected[deeper] = env.network.apply(expected[deeper], d, env._route[deeper, d])
         torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-5)
+        updates_in_between += env.updates > before and len(set(depths)) > 1
+    assert updates_in_between > 10
 
 
 def test_an_invalid_choice_ends_the_episode_as_a_wrong_answer_without_gradient():
