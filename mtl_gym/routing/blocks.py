@@ -29,8 +29,9 @@ class SimpleConvNet(nn.Sequential):
             modules += [
                 nn.Conv2d(filters if stage else channels, filters, 3, padding=1),
                 nn.BatchNorm2d(filters),
-                nn.ReLU(inplace=True),
+                # A maximum of rectified values is the rectified maximum, gradients included: on a quarter of the values.
                 nn.MaxPool2d(2),
+                nn.ReLU(inplace=True),
             ]
         super().__init__(*modules, nn.Flatten())
         # Channels last is the faster layout for small 3x3 convolutions, on CPU and GPU.

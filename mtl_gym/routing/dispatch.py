@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-SPARE_ROWS_PER_BLOCK = 64
-SPARE_ROWS_PER_ROW = 3
+SPARE_ROWS_PER_BLOCK = 12
+SPARE_ROWS_PER_ROW = 1.25
 
 
 @dataclass(frozen=True)
