@@ -19,7 +19,7 @@ from mtl_gym.batches import Info, Observation, Rows, rows_of
 from mtl_gym.data import load
 from mtl_gym.routing.env import RoutingVectorEnv
 from mtl_gym.routing.options import RoutingOptions
-from mtl_gym.routing.stream import SampleStream
+from mtl_gym.stream import SampleStream
 from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition, shallow_dict
 
 try:

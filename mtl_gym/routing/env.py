@@ -22,8 +22,8 @@ from mtl_gym.routing.graph import RouteGraph
 from mtl_gym.routing.network import RoutedNetwork
 from mtl_gym.routing.options import RoutingOptions
 from mtl_gym.routing.rewards import CollaborationReward, final_reward
-from mtl_gym.routing.stream import SampleStream
 from mtl_gym.single import BatchOfOne
+from mtl_gym.stream import SampleStream
 from mtl_gym.vector import EnvOptions, Flags, MultiTaskVectorEnv, Transition
 
 MEMORY_OF_THE_MAP = 200
