@@ -29,7 +29,7 @@ class SimpleConvNet(nn.Sequential):
             modules += [
                 nn.Conv2d(filters if stage else channels, filters, 3, padding=1),
                 nn.BatchNorm2d(filters),
-                # A maximum of rectified values is the rectified maximum, gradients included: on a quarter of the values.
+                # Rectified after pooling: the same values and gradients as before it, at a quarter of the cost.
                 nn.MaxPool2d(2),
                 nn.ReLU(inplace=True),
             ]

@@ -19,6 +19,7 @@ from mtl_gym.errors import TrainingDiverged
 from mtl_gym.routing import render
 from mtl_gym.routing.blocks import simple_routed_network
 from mtl_gym.routing.graph import RouteGraph
+from mtl_gym.routing.layers import with_dispatcher, with_mixtures
 from mtl_gym.routing.network import RoutedNetwork
 from mtl_gym.routing.options import RoutingOptions
 from mtl_gym.routing.rewards import CollaborationReward, final_reward
@@ -37,7 +38,8 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
     get their gradient step, and only those.
 
     * Observation: `value` float32 [num_envs, F], the output of the block chosen last, zero-padded (at depth 0 the
-      trunk's features); `task` int64 [num_envs]; `depth` int64 [num_envs].
+      trunk's features); `task` int64 [num_envs]; `depth` int64 [num_envs]. With a dispatcher also `agent` int64
+      [num_envs], the agent in charge, as many as there are agents while none is.
     * Action: int64 [num_envs] in [0, M]; M is PASS. `info["action_mask"]` is bool [num_envs, M + 1].
     * Reward: float32 [num_envs]: the collaboration reward of each action, and the final reward with the last.
     * `final_info`: `loss`, `correct`, `is_success`, `prediction`, `label`, `task`, `route`, `sample`,
@@ -80,7 +82,8 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
             blocks = self.options.blocks or self.data.num_tasks
             shape, classes = self.data.input_shape, self.data.max_classes
             options = self.options
-            return simple_routed_network(shape, blocks, classes, options.depth, options.hidden, options.layering)
+            made = simple_routed_network(shape, blocks, classes, options.depth, options.hidden, options.layering)
+            return self._equip(made)
         network = self.options.network if isinstance(self.options.network, RoutedNetwork) else self.options.network()
         if network.input_shape != self.data.input_shape or network.classes < self.data.max_classes:
             raise ValueError(
@@ -88,7 +91,17 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
                 f"data set {self.data.name!r} has inputs of shape {self.data.input_shape} and up to "
                 f"{self.data.max_classes} classes."
             )
-        return network
+        return self._equip(network)
+
+    def _equip(self, network: RoutedNetwork) -> RoutedNetwork:
+        if self.options.mixture:
+            network = with_mixtures(network, self.data.num_tasks)
+        return with_dispatcher(network, self.agents) if self.agents else network
+
+    @property
+    def agents(self) -> int:
+        """How many agents the dispatcher picks from; 0 without a dispatcher."""
+        return self.data.num_tasks if self.options.dispatch == "per-task" else self.options.dispatch or 0
 
     def _classes(self) -> Tensor | None:
         if len(set(self.data.num_classes)) == 1:
@@ -99,16 +112,19 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
     def _describe(self, network: RoutedNetwork) -> None:
         self.masks = network.masks()
         self.routed_depth, self.num_blocks, self.width = network.depth, network.num_blocks, network.width
-        observation = spaces.Dict(
-            value=spaces.Box(-np.inf, np.inf, (network.width,), np.float32),
-            task=spaces.Discrete(self.data.num_tasks),
-            depth=spaces.Discrete(network.depth),
-        )
-        self._set_spaces(observation, spaces.Discrete(network.num_blocks + 1))
+        parts: dict[str, spaces.Space[Any]] = {
+            "value": spaces.Box(-np.inf, np.inf, (network.width,), np.float32),
+            "task": spaces.Discrete(self.data.num_tasks),
+            "depth": spaces.Discrete(network.depth),
+        }
+        if self.agents:
+            parts["agent"] = spaces.Discrete(self.agents + 1)
+        self._set_spaces(spaces.Dict(parts), spaces.Discrete(network.num_blocks + 1))
 
     def _build(self) -> None:
         given = self.options.network
-        make = self._template.renewed if given is None or isinstance(given, RoutedNetwork) else given
+        fresh = given is None or isinstance(given, RoutedNetwork)
+        make = self._template.renewed if fresh else lambda: self._equip(given())
         # Whatever mode its modules were made in: only then does the network's own flag tell for all of them.
         self.network = make().to(self.device).train()
         self.optimizer = torch.optim.Adam(self.network.parameters(), self.options.learning_rate, fused=True)
@@ -125,9 +141,9 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         self._count_anew()
 
     def _count_anew(self) -> None:
-        shape = (self.data.num_tasks, self.routed_depth, self.num_blocks + 1)
-        self._collaboration = CollaborationReward(self.options.rho, *shape)
-        self.usage = np.zeros(shape)
+        choices = self.routed_depth, self.num_blocks + 1
+        self._collaboration = CollaborationReward(self.options.rho, self.agents or self.data.num_tasks, *choices)
+        self.usage = np.zeros((self.data.num_tasks, *choices))
 
     def _inputs(self, samples: Rows) -> Tensor:
         return self.data.inputs(self.options.split, torch.from_numpy(samples).clamp(min=0).to(self.device))
@@ -149,7 +165,11 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
 
     def _observe(self) -> dict[str, Any]:
         depth = np.minimum(self._depth, self.routed_depth - 1)
-        return {"value": self._graph.values.detach().clone(), "task": self._tasks(), "depth": depth}
+        obs = {"value": self._graph.values.detach().clone(), "task": self._tasks(), "depth": depth}
+        return obs | {"agent": self._in_charge()} if self.agents else obs
+
+    def _in_charge(self) -> Rows:
+        return np.where(self._route[:, 0] < 0, self.agents, self._route[:, 0]) if self.agents else self._tasks()
 
     def action_masks(self) -> Flags:
         """The choices that are valid now; bool [num_envs, M + 1]."""
@@ -175,9 +195,11 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         return Transition(reward, done, np.zeros(self.num_envs, bool), info)
 
     def _collaborate(self, rows: Rows, depth: int, choices: Rows) -> NDArray[np.float32]:
+        if self.agents and depth == 0:  # agents share blocks; being picked is no sharing
+            return np.zeros(len(rows), np.float32)
         reward = self._collaboration(depth, choices)
         if self.options.train:
-            self._collaboration.add(self._tasks()[rows], depth, choices)
+            self._collaboration.add(self._in_charge()[rows], depth, choices)
         return reward
 
     def _ending(self, done: Flags) -> dict[str, Any]:
@@ -319,8 +341,8 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
 
     def evaluation_figures(self) -> dict[str, Any]:
         """`usage`, how often a task took a block at a depth [tasks, depth, blocks + 1], and `blocks_used`."""
-        taken = self.network.block_numbers()[self.usage[..., :-1].sum(0) > 0]
-        return {"usage": self.usage.copy(), "blocks_used": len(np.unique(taken))}
+        taken = self.usage[..., :-1].sum(0) > 0
+        return {"usage": self.usage.copy(), "blocks_used": self.network.blocks_used(taken)}
 
     def render(self) -> Any:
         """The routing map of the last 200 or so episodes of each task."""

@@ -51,12 +51,21 @@ class RoutedLayer(nn.Module):
         self._linear = linear_stack(blocks) and len(self.in_shape) == 1
 
     @property
+    def choices(self) -> int:
+        """How many choices there are, without PASS."""
+        return len(self.blocks)
+
+    @property
     def can_pass(self) -> bool:
         """Whether leaving a value as it is keeps the network runnable: no block changes the shape."""
         return self.in_shape == self.out_shape
 
+    def blocks_behind(self, taken: NDArray[np.bool_]) -> list[nn.Module]:
+        """The blocks that are used if those choices are taken, bool [choices]."""
+        return [block for block, used in zip(self.blocks, taken, strict=True) if used]
+
     def forward(self, x: Tensor, choices: NDArray[np.int64]) -> Tensor:
-        """Apply to each row the block of its choice; `len(blocks)` is PASS.
+        """Apply to each row the block of its choice; `self.choices` is PASS.
 
         Args:
             x: float32 [rows, *in_shape].
@@ -65,7 +74,7 @@ class RoutedLayer(nn.Module):
         Returns:
             float32 [rows, *out_shape].
         """
-        routed = np.flatnonzero(choices < len(self.blocks))
+        routed = np.flatnonzero(choices < self.choices)
         if len(routed) == len(choices):
             return self._run(x, choices)
         if len(routed) == 0:
@@ -106,7 +115,7 @@ class RoutedNetwork(nn.Module):
         features = output_shape(self.trunk, self.input_shape, "the trunk")
         _check_chain(features, layers)
         self.width = max(prod(features), *(prod(layer.in_shape) for layer in layers), prod(layers[-1].out_shape))
-        self.num_blocks = max(len(layer.blocks) for layer in layers)
+        self.num_blocks = max(layer.choices for layer in layers)
         self.classes = layers[-1].out_shape[0]
 
     @property
@@ -118,18 +127,19 @@ class RoutedNetwork(nn.Module):
         """Valid choices per depth; bool [depth, num_blocks + 1], the last column is PASS."""
         masks = np.zeros((self.depth, self.num_blocks + 1), bool)
         for depth, layer in enumerate(self.layers):
-            masks[depth, : len(layer.blocks)] = True  # type: ignore[arg-type]
+            masks[depth, : layer.choices] = True
             masks[depth, -1] = layer.can_pass and depth < self.depth - 1
         return masks
 
-    def block_numbers(self) -> NDArray[np.int64]:
-        """A number for each distinct block, since depths may share some; -1 for none; int64 [depth, num_blocks]."""
-        numbers = np.full((self.depth, self.num_blocks), -1)
-        known: dict[int, int] = {}
-        for depth, layer in enumerate(self.layers):
-            for i, block in enumerate(layer.blocks):  # type: ignore[arg-type]
-                numbers[depth, i] = known.setdefault(id(block), len(known))
-        return numbers
+    def blocks_used(self, taken: NDArray[np.bool_]) -> int:
+        """How many distinct blocks are used if those choices are taken, since depths may share some.
+
+        Args:
+            taken: bool [depth, num_blocks].
+        """
+        layers: list[RoutedLayer] = list(self.layers)  # type: ignore[arg-type]
+        used = (layer.blocks_behind(row[: layer.choices]) for layer, row in zip(layers, taken, strict=True))
+        return len({id(block) for blocks in used for block in blocks})
 
     def embed(self, x: Tensor) -> Tensor:
         """The trunk's features; float32 [rows, *input_shape] -> [rows, width]."""
@@ -146,9 +156,9 @@ class RoutedNetwork(nn.Module):
         Returns:
             float32 [rows, width].
         """
-        layer = self.layers[depth]
-        choices = np.where(choices == self.num_blocks, len(layer.blocks), choices)  # type: ignore[arg-type]
-        x = values[:, : prod(layer.in_shape)].unflatten(1, layer.in_shape)  # type: ignore[arg-type]
+        layer: RoutedLayer = self.layers[depth]  # type: ignore[assignment]
+        choices = np.where(choices == self.num_blocks, layer.choices, choices)
+        x = values[:, : prod(layer.in_shape)].unflatten(1, layer.in_shape)
         return self._pad(layer(x, choices))
 
     def forward(self, x: Tensor, routes: NDArray[np.int64]) -> Tensor:

@@ -25,6 +25,10 @@ class RoutingOptions(EnvOptions):
         hidden: Width of the routed layers.
         layering: A depth takes the blocks of its own layer. False lets it take every block of the same shapes, whatever
             layer it was made for ("recursive"): a block may then be applied several times.
+        dispatch: Adds a dispatcher (figure 3c): the first decision picks the agent that routes the input, out of so
+            many, or "per-task" for one per task. None: a task's own agent routes it.
+        mixture: A choice is not a block but one of as many softmax averages over all blocks as there are tasks, whose
+            weights are trained with the blocks ("soft mixture").
         reward: Final reward: "correct" (+1, -1), "loss" (minus the cross-entropy), or a callable of
             (logits [rows, classes], label [rows], task [rows]) that gives [rows].
         rho: Weight of the collaboration reward; 0 turns it off.
@@ -41,6 +45,8 @@ class RoutingOptions(EnvOptions):
     blocks: int | None = None
     hidden: int = 128
     layering: bool = True
+    dispatch: int | str | None = None
+    mixture: bool = False
     reward: str | FinalReward = "correct"
     rho: float = 0.3
     invalid_reward: float = -1.0
@@ -55,5 +61,9 @@ class RoutingOptions(EnvOptions):
                 raise ValueError(f"{name}={getattr(self, name)} is not possible; it takes 1 or more.")
         if self.blocks is not None and self.blocks < 1:
             raise ValueError(f"blocks={self.blocks} is not possible; it takes 1 or more, or None for one per task.")
+        if self.dispatch not in (None, "per-task") and not (isinstance(self.dispatch, int) and self.dispatch >= 1):
+            raise ValueError(
+                f'dispatch={self.dispatch!r} is not possible; it takes 1 or more agents, "per-task" or None.'
+            )
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate={self.learning_rate} is not possible; it takes more than 0.")
