@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mtl_agents.base import Agent
-from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, TaskSpecificAll, TaskSpecificLast
+from mtl_agents.dispatched import Dispatched
+from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, SoftMixture, TaskSpecificAll, TaskSpecificLast
 from mtl_agents.reinforce import QNetwork, Reinforce, ReinforceSingle
 from mtl_agents.tabular import TabularPolicyGradient, TabularQ, TabularQHistory
 from mtl_agents.wpl import WPL
@@ -11,6 +12,7 @@ from mtl_agents.wpl import WPL
 __all__ = [
     "WPL",
     "Agent",
+    "Dispatched",
     "FixedRouting",
     "QNetwork",
     "Random",
@@ -18,6 +20,7 @@ __all__ = [
     "Reinforce",
     "ReinforceSingle",
     "Shared",
+    "SoftMixture",
     "TabularPolicyGradient",
     "TabularQ",
     "TabularQHistory",

@@ -30,7 +30,7 @@ class Agent(ABC):
     """An algorithm with Stable-Baselines3's face.
 
     A subclass gives `predict` and, if it learns, `_record`; it names what files must keep in `_STATE` (arrays) and
-    `_hyperparameters` (arguments).
+    `_hyperparameters` (arguments), and in `ENV_KWARGS` the environment's options that it cannot do without.
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv`; its observation is a `Dict` with
@@ -43,6 +43,7 @@ class Agent(ABC):
         ValueError: If the environment's spaces are not those of a routing environment.
     """
 
+    ENV_KWARGS: ClassVar[dict[str, Any]] = {}
     _STATE: ClassVar[tuple[str, ...]] = ()
     _PER_ROW: ClassVar[tuple[str, ...]] = ()
     env: VecEnv
@@ -65,7 +66,7 @@ class Agent(ABC):
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Act in another environment of the same spaces from the next `learn` on."""
-        vec_env = as_vec_env(env)
+        vec_env = as_vec_env(env, **self.ENV_KWARGS)
         sizes = routing_sizes(vec_env.observation_space, vec_env.action_space)
         if hasattr(self, "env") and sizes != (self.num_tasks, self.depth, self.num_actions):
             here = (self.num_tasks, self.depth, self.num_actions)
@@ -73,8 +74,17 @@ class Agent(ABC):
         self.env, self.n_envs = vec_env, vec_env.num_envs
         self.observation_space, self.action_space = vec_env.observation_space, vec_env.action_space
         self.num_tasks, self.depth, self.num_actions = sizes
+        self._check_options(vec_env)
         if force_reset:
             self._last_obs = None
+
+    def _check_options(self, vec_env: VecEnv) -> None:
+        for name in self.ENV_KWARGS:
+            if option(vec_env, name, True) in (None, False):
+                raise ValueError(
+                    f"{type(self).__name__} needs an environment that was made with {name}=..., such as "
+                    f"gym.make(id, {name}={self.ENV_KWARGS[name]!r})."
+                )
 
     def get_env(self) -> VecEnv:
         """The environment, as SB3's callbacks ask for it."""
@@ -231,7 +241,8 @@ class Agent(ABC):
         """Write the agent to `path`: plain values and tensors, no code."""
         arguments = {"seed": self.seed, "verbose": self.verbose, "tensorboard_log": self.tensorboard_log}
         arguments = json.loads(json.dumps(arguments | self._hyperparameters()))
-        sizes = [self.n_envs, self.num_tasks, self.depth, self.num_actions, value_width(self.observation_space)]
+        more = [value_width(self.observation_space), dispatched_agents(self.observation_space)]
+        sizes = [self.n_envs, self.num_tasks, self.depth, self.num_actions, *more]
         state = {"agent": type(self).__name__, "arguments": arguments, "sizes": sizes, "state": self.state_dict()}
         return checkpoint.save(state, path)
 
@@ -252,7 +263,9 @@ class Agent(ABC):
             raise CheckpointError(f"{path} holds {saved.get('agent', 'no agent')}, not {cls.__name__}.")
         width, *sizes = saved["sizes"]
         agent = cls.__new__(cls)
-        return agent._restore(saved, as_vec_env(env) if env is not None else Blank(width, *sizes), width)
+        return agent._restore(
+            saved, as_vec_env(env, **cls.ENV_KWARGS) if env is not None else Blank(width, *sizes), width
+        )
 
     def _restore(self, saved: dict[str, Any], env: VecEnv, width: int) -> Self:
         arguments = saved["arguments"]
@@ -281,9 +294,13 @@ class Agent(ABC):
 class Blank(VecEnv):
     """Stands for the environment of an agent that was loaded to predict: it has spaces and cannot be acted in."""
 
-    def __init__(self, num_envs: int, tasks: int, depth: int, actions: int, width: int = 0) -> None:
+    def __init__(
+        self, num_envs: int, tasks: int, depth: int, actions: int, width: int = 0, agents: int | None = None
+    ) -> None:
         value = spaces.Box(-np.inf, np.inf, (width,), np.float32)
         space = spaces.Dict(value=value, task=spaces.Discrete(tasks), depth=spaces.Discrete(depth))
+        if agents is not None:
+            space["agent"] = spaces.Discrete(agents + 1)
         self.num_envs, self.observation_space, self.action_space = num_envs, space, spaces.Discrete(actions)
         self.render_mode = None
 
@@ -310,6 +327,20 @@ def routing_sizes(observation: spaces.Space[Any], action: spaces.Space[Any]) -> 
             f"MTLRouting environments have unwrapped; this environment has {observation} and {action}."
         )
     return int(observation["task"].n), int(observation["depth"].n), int(action.n)  # type: ignore[index]
+
+
+def dispatched_agents(observation: spaces.Space[Any]) -> int | None:
+    """How many agents a dispatcher picks from; None without one."""
+    known = isinstance(observation, spaces.Dict) and "agent" in observation.spaces
+    return int(observation["agent"].n) - 1 if known else None  # type: ignore[index]
+
+
+def option(env: VecEnv, name: str, default: Any) -> Any:
+    """An option of the environment behind `env`; the default where it has none of that name."""
+    try:
+        return getattr(env.get_attr("options")[0], name, default)
+    except AttributeError:
+        return default
 
 
 def value_width(observation: spaces.Space[Any]) -> int:

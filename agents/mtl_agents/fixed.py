@@ -66,6 +66,18 @@ class TaskSpecificLast(TaskSpecificAll):
         return super()._draw(sizes) * (np.arange(self.depth) == self.depth - 1)
 
 
+class SoftMixture(TaskSpecificAll):
+    """The differentiable baseline: each task has, at every depth, a trained softmax average over all blocks.
+
+    The weights of the averages belong to the environment's network (`mixture=True`) and are trained with its blocks;
+    the agent gives every task its own.
+
+    Source: Rosenbaum et al. 2018, section 4 ("soft-mixture-fc").
+    """
+
+    ENV_KWARGS: ClassVar[dict[str, Any]] = {"mixture": True}
+
+
 class Shared(FixedRouting):
     """All tasks share one block at every depth."""
 

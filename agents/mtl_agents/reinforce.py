@@ -6,6 +6,7 @@ Source: Rosenbaum et al. 2018, section 3.1.1 (approximation functions, "a two-la
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -44,7 +45,37 @@ class GroupedMLP(nn.Module):
         return self.output(self.hidden(x, group), group)
 
 
-class ApproximateRouter(LearningRouter):
+class NetworkRouter(LearningRouter):
+    """A router with a network of its own, which its files keep."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def _train(self, make: Callable[[], nn.Module], learning_rate: float) -> None:
+        """Make the network, from the agent's own seed, and its optimiser."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(self.np_random.integers(2**31)))
+            self.network = make()
+        self.optimizer = torch.optim.Adam(self.network.parameters(), learning_rate, fused=True)
+
+    def _descend(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the future of this agent depends on: tensors and plain values."""
+        networks = {"network": clone(dict(self.network.state_dict())), "optimizer": clone(self.optimizer.state_dict())}
+        return super().state_dict() | networks
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`."""
+        super().load_state_dict(state)
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(clone(state["optimizer"]))
+
+
+class ApproximateRouter(NetworkRouter):
     """A router whose agents are two-layer networks of the value at hand.
 
     A subclass gives `_probabilities` and `_loss`.
@@ -79,10 +110,7 @@ class ApproximateRouter(LearningRouter):
         if hidden < 1 or not learning_rate > 0:
             raise ValueError(f"hidden={hidden} must be 1 or more, and learning_rate={learning_rate} more than 0.")
         self.agents, self.per_layer, self.hidden, self.learning_rate = agents, per_layer, hidden, learning_rate
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(self.np_random.integers(2**31)))
-            self.network = self._make_network()
-        self.optimizer = torch.optim.Adam(self.network.parameters(), learning_rate, fused=True)
+        self._train(self._make_network, learning_rate)
 
     def _make_network(self) -> GroupedMLP:
         groups = (self.num_tasks if self.agents == "per-task" else 1) * (self.depth if self.per_layer else 1)
@@ -90,8 +118,8 @@ class ApproximateRouter(LearningRouter):
         return GroupedMLP(groups, self.width + told, self.hidden, self.num_actions)
 
     def _hyperparameters(self) -> dict[str, Any]:
-        names = ("agents", "per_layer", "hidden", "learning_rate", "gamma")
-        return {name: getattr(self, name) for name in names}
+        names = ("agents", "per_layer", "hidden", "learning_rate")
+        return super()._hyperparameters() | {name: getattr(self, name) for name in names}
 
     def _outputs(self, at: Situations) -> Tensor:
         """What the agents in charge say; float32 [n, actions]."""
@@ -112,20 +140,7 @@ class ApproximateRouter(LearningRouter):
         """What a gradient step is to lower; a scalar."""
 
     def _update(self, decisions: Decisions) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        self._loss(decisions).backward()
-        self.optimizer.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the future of this agent depends on: tensors and plain values."""
-        networks = {"network": clone(dict(self.network.state_dict())), "optimizer": clone(self.optimizer.state_dict())}
-        return super().state_dict() | networks
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
-        super().load_state_dict(state)
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(clone(state["optimizer"]))
+        self._descend(self._loss(decisions))
 
 
 class Reinforce(ApproximateRouter):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_agents.base import Agent, Masks, value_width
+from mtl_agents.base import Agent, Masks, option, value_width
 
 Index: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
@@ -57,25 +57,51 @@ class LearningRouter(Agent):
     Args:
         env: As for `Agent`.
         gamma: Discount of the return of a decision.
+        collaboration: Weight (rho) of the policy-based collaboration reward, 0 to 10: a choice also earns rho times
+            the mean of the probabilities with which the agents that ever took it would take it now, as far as they
+            said so with their last decision. It is for environments whose own, count-based one is off (`rho=0`).
         **arguments: Of `Agent`.
 
     Attributes:
         valid: Choices that no mask has ruled out so far; bool [depth, actions].
+        taken: Which agent ever took which choice; bool [agents, depth, actions].
+        probability: What each agent last gave each choice; float64 [agents, depth, actions].
 
     Raises:
-        ValueError: If gamma is not in [0, 1].
+        ValueError: If gamma is not in [0, 1], or collaboration not in [0, 10] or paid by the environment as well.
     """
 
-    _STATE: ClassVar[tuple[str, ...]] = ("valid", "_choices", "_rewards", "_length", "_values")
+    _STATE: ClassVar[tuple[str, ...]] = (
+        *("valid", "taken", "probability"),
+        *("_choices", "_rewards", "_length", "_values"),
+    )
     _PER_ROW: ClassVar[tuple[str, ...]] = ("_choices", "_rewards", "_length", "_values")
     _LOOKS: ClassVar[bool] = False
 
-    def __init__(self, env: Any, *, gamma: float = 1.0, **arguments: Any) -> None:
+    def __init__(self, env: Any, *, gamma: float = 1.0, collaboration: float = 0.0, **arguments: Any) -> None:
         super().__init__(env, **arguments)
         if not 0 <= gamma <= 1:
             raise ValueError(f"gamma={gamma} is not possible; a discount lies in [0, 1].")
-        self.gamma = gamma
+        if not 0 <= collaboration <= 10:
+            raise ValueError(f"collaboration={collaboration} is not possible; it takes 0 (off) to 10.")
+        if collaboration and option(self.env, "rho", 0.0):
+            raise ValueError("The environment pays a collaboration reward already; make it with rho=0.")
+        self.gamma, self.collaboration = gamma, collaboration
         self.valid = np.ones((self.depth, self.num_actions), bool)
+        self.taken = np.zeros((self.num_agents, self.depth, self.num_actions), bool)
+        self.probability = np.zeros(self.taken.shape)
+
+    @property
+    def num_agents(self) -> int:
+        """How many agents decide: one per task."""
+        return self.num_tasks
+
+    def _in_charge(self, at: Situations) -> Index:
+        """The agent that decides in each row; int64 [n]."""
+        return at.task
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return {"gamma": self.gamma, "collaboration": self.collaboration}
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """As `Agent.set_env`; routes under way are forgotten."""
@@ -118,11 +144,18 @@ class LearningRouter(Agent):
         """
         at = self._situations(observation, state, episode_start)
         if action_masks is not None:
-            np.logical_and.at(self.valid, at.depth, np.atleast_2d(action_masks))
-        weights = self._probabilities(at, not deterministic) * self.valid[at.depth]
+            self._rule_out(at.depth, np.atleast_2d(action_masks))
+        weights = self._weights(at, not deterministic)
         choice = weights.argmax(-1) if deterministic else self._sample(weights)
         at.earlier[np.arange(len(choice)), at.depth] = choice
         return choice.reshape(np.shape(observation["task"])), at.earlier
+
+    def _rule_out(self, depth: Index, masks: Masks) -> None:
+        if (self.valid[depth] & ~masks).any():
+            np.logical_and.at(self.valid, depth, masks)
+
+    def _weights(self, at: Situations, explore: bool) -> Floats:
+        return self._probabilities(at, explore) * self.valid[at.depth]
 
     def _situations(self, obs: Any, state: Any, episode_start: NDArray[np.bool_] | None) -> Situations:
         task, depth = np.atleast_1d(obs["task"]), np.atleast_1d(obs["depth"])
@@ -140,13 +173,28 @@ class LearningRouter(Agent):
 
     def _act(self, obs: Any) -> Index:
         made = np.arange(self.depth) < self._length[:, None]
-        return self.predict(obs, np.where(made, self._choices, -1), action_masks=self._masks())[0]
+        at = self._situations(obs, np.where(made, self._choices, -1), None)
+        self._rule_out(at.depth, self._masks())
+        weights = self._weights(at, explore=True)
+        choice = self._sample(weights)
+        if self.collaboration:
+            self._collaborate(at, choice, weights)
+        return choice
+
+    def _collaborate(self, at: Situations, choice: Index, weights: Floats) -> None:
+        """Source: Rosenbaum et al. 2018, section 3.1, the policy-based version."""
+        agent = self._in_charge(at)
+        agreement = (self.probability * self.taken).sum(0) / np.maximum(self.taken.sum(0), 1)
+        self._bonus = self.collaboration * agreement[at.depth, choice]
+        self.probability[agent, at.depth] = weights / weights.sum(-1, keepdims=True)
+        self.taken[agent, at.depth, choice] = True
 
     def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
         rows = np.arange(self.n_envs)
         if (obs["depth"] != self._length).any():
             self._forget_routes()
-        self._choices[rows, self._length], self._rewards[rows, self._length] = actions, rewards
+        self._choices[rows, self._length] = actions
+        self._rewards[rows, self._length] = rewards + self._bonus if self.collaboration else rewards
         if self._LOOKS:
             self._values[rows, self._length] = obs["value"]
         self._length += 1

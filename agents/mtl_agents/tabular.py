@@ -27,8 +27,7 @@ class TabularPolicyGradient(LearningRouter):
         policy_learning_rate: lambda_pi.
         return_learning_rate: lambda_r.
         min_probability: What a valid choice keeps at least, before the row is normalised.
-        gamma: Discount of the return.
-        **arguments: Of `Agent`.
+        **arguments: Of `LearningRouter` and `Agent`.
 
     Raises:
         ValueError: If an argument has a value that is not allowed.
@@ -48,20 +47,19 @@ class TabularPolicyGradient(LearningRouter):
         policy_learning_rate: float = 0.03,
         return_learning_rate: float = 0.1,
         min_probability: float = 1e-3,
-        gamma: float = 1.0,
         **arguments: Any,
     ) -> None:
-        super().__init__(env, gamma=gamma, **arguments)
+        super().__init__(env, **arguments)
         if not 0 <= min_probability < 1 / self.num_actions:
             raise ValueError(f"min_probability={min_probability} must be in [0, 1/{self.num_actions}).")
         self.policy_learning_rate, self.return_learning_rate = policy_learning_rate, return_learning_rate
         self.min_probability = min_probability
-        self.policy = np.full((self.num_tasks, self.depth, self.num_actions), 1 / self.num_actions)
-        self.estimate = np.zeros((self.num_tasks, self.depth))
+        self.policy = np.full((self.num_agents, self.depth, self.num_actions), 1 / self.num_actions)
+        self.estimate = np.zeros((self.num_agents, self.depth))
 
     def _hyperparameters(self) -> dict[str, Any]:
-        names = ("policy_learning_rate", "return_learning_rate", "min_probability", "gamma")
-        return {name: getattr(self, name) for name in names}
+        names = ("policy_learning_rate", "return_learning_rate", "min_probability")
+        return super()._hyperparameters() | {name: getattr(self, name) for name in names}
 
     @property
     def diagnostics(self) -> dict[str, float]:
@@ -69,7 +67,10 @@ class TabularPolicyGradient(LearningRouter):
 
         `policy_max` is the largest probability, `policy_entropy` the entropy in nats.
         """
-        valid = self.policy * self.valid
+        return self._decidedness(slice(None))
+
+    def _decidedness(self, depths: slice) -> dict[str, float]:
+        valid = (self.policy * self.valid)[:, depths]
         policy = valid / valid.sum(-1, keepdims=True)
         entropy = -(policy * np.log(policy, where=policy > 0, out=np.zeros_like(policy))).sum(-1)
         return {"policy_max": float(policy.max(-1).mean()), "policy_entropy": float(entropy.mean())}
@@ -116,8 +117,7 @@ class TabularQ(LearningRouter):
         history: One row per sequence of earlier choices.
         final_epsilon: Share of random choices once exploration has ended.
         exploration_fraction: Share of the training over which epsilon falls to that.
-        gamma: Discount.
-        **arguments: Of `Agent`.
+        **arguments: Of `LearningRouter` and `Agent`.
 
     Raises:
         ValueError: If an argument has a value that is not allowed, or `history=True` needs over 10 million rows.
@@ -138,10 +138,9 @@ class TabularQ(LearningRouter):
         history: bool = False,
         final_epsilon: float = 0.05,
         exploration_fraction: float = 0.2,
-        gamma: float = 1.0,
         **arguments: Any,
     ) -> None:
-        super().__init__(env, gamma=gamma, **arguments)
+        super().__init__(env, **arguments)
         for name, value in (("learning_rate", learning_rate), ("exploration_fraction", exploration_fraction)):
             if not 0 < value <= 1:
                 raise ValueError(f"{name}={value} is not possible; it takes more than 0 and at most 1.")
@@ -159,8 +158,8 @@ class TabularQ(LearningRouter):
         return rows
 
     def _hyperparameters(self) -> dict[str, Any]:
-        names = ("learning_rate", "history", "final_epsilon", "exploration_fraction", "gamma")
-        return {name: getattr(self, name) for name in names}
+        names = ("learning_rate", "history", "final_epsilon", "exploration_fraction")
+        return super()._hyperparameters() | {name: getattr(self, name) for name in names}
 
     def _row(self, depth: Index, earlier: Index) -> Index:
         """The table's row for each decision: its depth, or its place among all sequences of earlier choices."""

@@ -157,8 +157,8 @@ def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwar
     return vec_env
 
 
-def as_vec_env(env: Any, num_envs: int = 1) -> VecEnv:
-    """An SB3 `VecEnv` from an id, an environment, a batched environment, or a `VecEnv`.
+def as_vec_env(env: Any, num_envs: int = 1, **kwargs: Any) -> VecEnv:
+    """An SB3 `VecEnv` from an id, made with those keyword arguments, an environment, a batched one, or a `VecEnv`.
 
     Raises:
         TypeError: If `env` is none of these.
@@ -166,7 +166,7 @@ def as_vec_env(env: Any, num_envs: int = 1) -> VecEnv:
     if isinstance(env, VecEnv):
         return env
     if isinstance(env, str):
-        return make_vec_env(env, num_envs)
+        return make_vec_env(env, num_envs, **kwargs)
     if isinstance(env, gym.vector.VectorEnv):
         return BatchedVecEnv(env)
     if isinstance(env, gym.Env):

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from mtl_agents import (
     WPL,
+    Dispatched,
     QNetwork,
     Random,
     RandomFixed,
     Reinforce,
     ReinforceSingle,
     Shared,
+    SoftMixture,
     TabularPolicyGradient,
     TabularQ,
     TabularQHistory,
@@ -33,9 +35,11 @@ AGENTS = [
     Reinforce,
     ReinforceSingle,
     QNetwork,
+    Dispatched,
     Random,
     RandomFixed,
     Shared,
+    SoftMixture,
     TaskSpecificAll,
     TaskSpecificLast,
 ]
@@ -44,6 +48,10 @@ AGENTS = [
 @pytest.fixture(params=AGENTS, ids=lambda agent: agent.__name__)
 def agent_class(request):
     return request.param
+
+
+def rows(agent_class, num_envs):
+    return make_vec_env(DIGITS, num_envs, **agent_class.ENV_KWARGS)
 
 
 def figures(agent):
@@ -56,29 +64,31 @@ def assert_equal(first, second):
 
 
 def test_an_agent_learns_on_every_kind_of_environment(agent_class):
-    for env in (DIGITS, gym.make(DIGITS), gym.make_vec(DIGITS, num_envs=4), make_vec_env(DIGITS, 4)):
+    kwargs = agent_class.ENV_KWARGS
+    for env in (DIGITS, gym.make(DIGITS, **kwargs), gym.make_vec(DIGITS, num_envs=4, **kwargs), rows(agent_class, 4)):
         agent = agent_class(env, seed=0).learn(24)
         assert agent.num_timesteps == 24
 
 
 def test_learning_trains_the_network(agent_class):
-    env = make_vec_env(DIGITS, 16)
-    agent_class(env, seed=0).learn(96)
+    env = rows(agent_class, 16)
+    agent = agent_class(env, seed=0)
+    agent.learn(32 * agent.depth)
     assert env.batched.updates == 2
 
 
 def test_one_seed_is_one_agent(agent_class):
-    first, second = (agent_class(make_vec_env(DIGITS, 8), seed=3).learn(240) for _ in range(2))
+    first, second = (agent_class(rows(agent_class, 8), seed=3).learn(240) for _ in range(2))
     assert_equal(first, second)
-    weights = [agent.env.batched.network.state_dict()["layers.0.blocks.0.weight"] for agent in (first, second)]
-    assert (weights[0] == weights[1]).all()
+    parameters = [agent.env.batched.network.parameters() for agent in (first, second)]
+    assert all((mine == theirs).all() for mine, theirs in zip(*parameters, strict=True))
 
 
 def test_a_saved_agent_goes_on_identically(agent_class, tmp_path):
-    env = make_vec_env(DIGITS, 8)
+    env = rows(agent_class, 8)
     agent = agent_class(env, seed=0).learn(200)
     agent.save(tmp_path / "agent.pt")
-    other = make_vec_env(DIGITS, 8)
+    other = rows(agent_class, 8)
     other.batched.load_state_dict(env.batched.state_dict())
     loaded = agent_class.load(tmp_path / "agent.pt", other)
     assert_equal(agent, loaded)
@@ -91,7 +101,7 @@ def test_a_saved_agent_goes_on_identically(agent_class, tmp_path):
 
 
 def test_a_loaded_agent_predicts_without_an_environment_and_acts_in_one_of_another_width(agent_class, tmp_path):
-    agent = agent_class(make_vec_env(DIGITS, 8), seed=0).learn(96)
+    agent = agent_class(rows(agent_class, 8), seed=0).learn(96)
     agent.save(tmp_path / "agent.pt")
     loaded = agent_class.load(tmp_path / "agent.pt")
     obs = {"task": np.arange(10), "depth": np.zeros(10, int), "value": np.ones((10, 64), np.float32)}
@@ -100,7 +110,7 @@ def test_a_loaded_agent_predicts_without_an_environment_and_acts_in_one_of_anoth
         np.testing.assert_array_equal(*choices)
     with pytest.raises(ValueError, match="give it one with set_env"):
         loaded.learn(10)
-    wider = agent_class.load(tmp_path / "agent.pt", make_vec_env(DIGITS, 3))
+    wider = agent_class.load(tmp_path / "agent.pt", rows(agent_class, 3))
     wider.learn(30)
 
 
@@ -114,15 +124,15 @@ def test_predict_takes_one_observation_or_many(agent_class):
 
 
 def test_sb3s_callbacks_and_progress_bar_work(agent_class, tmp_path):
-    env = make_vec_env(DIGITS, 4)
+    env = rows(agent_class, 4)
     callbacks = [
         CheckpointCallback(24, str(tmp_path)),
-        EvalCallback(make_vec_env(DIGITS, 4), eval_freq=24, n_eval_episodes=4, verbose=0, warn=False),
+        EvalCallback(rows(agent_class, 4), eval_freq=24, n_eval_episodes=4, verbose=0, warn=False),
     ]
     agent_class(env, seed=0).learn(120, callback=callbacks)
     assert any(tmp_path.iterdir())
     agent = agent_class(env, seed=0).learn(1200, callback=StopTrainingOnMaxEpisodes(2))
-    assert agent.num_timesteps == 24  # two episodes in each of the four rows
+    assert agent.num_timesteps == 8 * agent.depth  # two episodes in each of the four rows
 
 
 def test_a_file_with_another_agent_is_refused(tmp_path):
@@ -138,6 +148,13 @@ def test_an_agent_for_other_sizes_is_refused(tmp_path):
         WPL.load(tmp_path / "agent.pt", gym.make(DIGITS, blocks=3))
     with pytest.raises(ValueError, match=r"knows \(10, 3, 11\) tasks, depths and actions"):
         agent.set_env(gym.make(DIGITS, blocks=3))
+
+
+def test_an_agent_that_needs_an_option_says_so():
+    with pytest.raises(ValueError, match=r"SoftMixture needs an environment that was made with mixture=..., such as"):
+        SoftMixture(make_vec_env(DIGITS, 2))
+    with pytest.raises(ValueError, match="Dispatched needs an environment that was made with dispatch="):
+        Dispatched(gym.make(DIGITS))
 
 
 def test_an_environment_of_another_kind_is_refused():
@@ -196,4 +213,4 @@ def test_wpl_routes_digits_better_than_chance():
 
 
 def test_an_agent_tells_what_it_is():
-    assert repr(WPL(DIGITS)).startswith("WPL(policy_learning_rate=0.03, ")
+    assert repr(WPL(DIGITS)).startswith("WPL(gamma=1.0, collaboration=0.0, policy_learning_rate=0.03, ")

@@ -1,0 +1,59 @@
+"""A dispatcher over agents that route."""
+
+import numpy as np
+from mtl_agents import Dispatched
+from mtl_agents.routes import Decisions
+from torch import nn
+
+from mtl_gym.integrations.sb3 import make_vec_env
+from mtl_gym.routing.network import RoutedLayer, RoutedNetwork
+
+DIGITS = "MTLRouting-Digits-v0"
+
+
+def routes(task, choices, reward):
+    """Decisions of whole routes; int [routes], [routes, depth], float [routes]."""
+    n, depth = np.shape(choices)
+    step = np.tile(np.arange(depth), n)
+    row = np.repeat(np.arange(n), depth)
+    choices = np.asarray(choices)
+    return Decisions(
+        task=np.repeat(task, depth),
+        depth=step,
+        earlier=np.where(np.arange(depth) < step[:, None], choices[row], -1),
+        value=np.zeros((n * depth, 64), np.float32),
+        choice=choices.ravel(),
+        reward=np.where(step == depth - 1, np.repeat(reward, depth), 0.0),
+        returns=np.repeat(np.asarray(reward, float), depth),
+        last=step == depth - 1,
+    )
+
+
+def test_the_picked_agents_table_learns_whatever_the_task():
+    agent = Dispatched(make_vec_env(DIGITS, 2, dispatch=3), seed=0)
+    before = agent.policy.copy()
+    agent._update(routes([7], [[2, 4, 5, 6]], [1.0]))
+    changed = np.abs(agent.policy - before).max(-1) > 1e-12
+    assert changed.tolist() == [[False] * 4, [False] * 4, [False, True, True, True]]
+    assert (agent.policy[2, [1, 2, 3], [4, 5, 6]] > before[2, [1, 2, 3], [4, 5, 6]]).all()
+
+
+def test_the_dispatcher_learns_which_agent_is_right_for_a_task():
+    """Two agents whose tables never learn: one takes the block that knows, the other one that does not."""
+    layer = RoutedLayer([nn.Linear(64, 2) for _ in range(2)])
+    env = make_vec_env(
+        DIGITS, 64, seed=0, dispatch=2, network=RoutedNetwork(None, [layer], (64,)), train=False, rho=0.0
+    )
+    agent = Dispatched(env, seed=0, policy_learning_rate=0.0, dispatcher_learning_rate=0.01, min_probability=0.0)
+    env.reset()
+    for block, bias in zip(env.batched.network.layers[1].blocks, ([5.0, 0.0], [0.0, 5.0]), strict=True):
+        nn.init.zeros_(block.weight)
+        block.bias.data[:] = block.bias.new_tensor(bias)
+    agent.policy[:, 1] = [[1, 0, 0], [0, 1, 0]]  # agent 0 always says no, agent 1 always says yes
+    agent.learn(20_000)
+    picks, _ = agent.predict(first_observation(), deterministic=True)
+    assert picks.tolist() == [0] * 10  # no is right in nine of ten
+
+
+def first_observation():
+    return {"task": np.arange(10), "depth": np.zeros(10, int), "value": np.zeros((10, 64), np.float32)}
