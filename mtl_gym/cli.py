@@ -147,23 +147,26 @@ def evaluate(
 
 @app.command()
 def compare(
-    env: Env,
-    agents: Annotated[str, typer.Option(help="Names of agents, parted by commas.")],
     out: Annotated[Path, typer.Option(help="Folder of the comparison; finished runs in it are not run again.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of each agent.")] = 3,
-    steps: Steps = 100_000,
-    num_envs: NumEnvs = 64,
+    env: Annotated[str | None, typer.Argument(metavar="[ENV]", help="An environment id.", show_default=False)] = None,
+    agents: Annotated[str | None, typer.Option(help="Names of agents, parted by commas.")] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="A YAML file that names environment, agents and all else.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0, 1, ... of each agent; else 3.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Decisions, counted over all rows; else 100,000.")] = None,
+    num_envs: Annotated[int | None, typer.Option(min=1, help="Episodes side by side; else 64.")] = None,
     env_kwargs: EnvKwargs = "{}",
     quiet: Quiet = False,
 ) -> None:
     """Train several agents with several seeds each, and set them side by side."""
-    from mtl_gym.experiments.compare import carry_out, draw_curves, folder, plan, summarise, write_results, write_table
-    from mtl_gym.experiments.run import RunSettings
+    from mtl_gym.experiments.compare import carry_out, draw_curves, folder, summarise, write_results, write_table
     from mtl_gym.experiments.statistics import CONTROL, differences
 
     with sentences():
-        base = RunSettings(env, "", steps, 0, num_envs, read_json("--env-kwargs", env_kwargs))
-        runs = plan(base, [name.strip() for name in agents.split(",") if name.strip()], seeds)
+        changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs}
+        runs = planned(env, agents, settings, read_json("--env-kwargs", env_kwargs), changes)
+        env = runs[0].env_id
         with progress_of(runs, quiet) as bar:
             results = list(carry_out(runs, out, bar))
         rows = summarise(results)
@@ -179,6 +182,32 @@ def compare(
         curves = draw_curves([folder(out, run) for run in runs], env, out)
     if curves is not None:
         console.print(f"learning curves: {curves}", highlight=False, soft_wrap=True)
+
+
+def planned(
+    env: str | None,
+    agents: str | None,
+    settings: Path | None,
+    env_kwargs: dict[str, Any],
+    changes: dict[str, int | None],
+) -> list[RunSettings]:
+    """The runs of a comparison: of a settings file, or of an environment and agents from the command line.
+
+    Raises:
+        ValueError: If both are given, or neither.
+    """
+    from mtl_gym.experiments.compare import plan
+    from mtl_gym.experiments.run import RunSettings
+    from mtl_gym.experiments.settings import read_comparison
+
+    if settings is not None:
+        if env is not None or agents is not None or env_kwargs:
+            raise ValueError("--settings names environment, agents and --env-kwargs itself: leave those out.")
+        return read_comparison(settings, **changes)
+    if env is None or agents is None:
+        raise ValueError("compare takes an environment and --agents, or --settings FILE.")
+    base = RunSettings(env, "", changes["steps"] or 100_000, 0, changes["num_envs"] or 64, env_kwargs)
+    return plan(base, [name.strip() for name in agents.split(",") if name.strip()], changes["seeds"] or 3)
 
 
 @app.command()
@@ -222,7 +251,7 @@ def progress_of(runs: Sequence[RunSettings], quiet: bool) -> Iterator[Any]:
 
         def move(run: RunSettings, done: int) -> None:
             number = list(runs).index(run)
-            label = f"run {number + 1}/{len(runs)}: {run.agent}, seed {run.seed}"
+            label = f"run {number + 1}/{len(runs)}: {run.name}, seed {run.seed}"
             before = sum(earlier.steps for earlier in runs[:number])
             progress.update(bar, completed=before + min(done, run.steps), description=label)
 

@@ -57,22 +57,28 @@ class Row:
 
 
 def plan(base: RunSettings, agents: Sequence[str], seeds: int) -> list[RunSettings]:
-    """All runs of a comparison, every agent's first seed before any second.
+    """All runs of a comparison of agents under one roof, every agent's first seed before any second.
 
     Raises:
         UnknownAgentError: If an agent is not known; nothing has run then.
         ValueError: If there is no seed, or an agent is named twice.
     """
-    if seeds < 1 or len(set(agents)) != len(agents):
-        raise ValueError(f"A comparison takes one seed or more (not {seeds}) and each agent once ({list(agents)}).")
-    for name in agents:
-        find_agent(name)
-    return [replace(base, agent=name, seed=seed) for seed in range(seeds) for name in agents]
+    return plan_entries([replace(base, agent=name, name=name) for name in agents], seeds)
+
+
+def plan_entries(entries: Sequence[RunSettings], seeds: int) -> list[RunSettings]:
+    """All runs of a comparison, every entry's first seed before any second; as `plan`."""
+    names = [entry.name for entry in entries]
+    if seeds < 1 or len(set(names)) != len(names):
+        raise ValueError(f"A comparison takes one seed or more (not {seeds}) and each agent once ({names}).")
+    for entry in entries:
+        find_agent(entry.agent)
+    return [replace(entry, seed=seed) for seed in range(seeds) for entry in entries]
 
 
 def folder(out: Path, settings: RunSettings) -> Path:
     """Where a run of a comparison lives."""
-    return out / settings.agent / f"seed-{settings.seed}"
+    return out / settings.name / f"seed-{settings.seed}"
 
 
 def carry_out(runs: Sequence[RunSettings], out: Path, tell: Callable[[RunSettings, int], None]) -> Iterator[RunResult]:
@@ -83,8 +89,8 @@ def carry_out(runs: Sequence[RunSettings], out: Path, tell: Callable[[RunSetting
 
 def summarise(results: Sequence[RunResult]) -> list[Row]:
     """One row per agent, best mean accuracy first."""
-    names = dict.fromkeys(result.settings.agent for result in results)
-    rows = [_row([result for result in results if result.settings.agent == name]) for name in names]
+    names = dict.fromkeys(result.settings.name for result in results)
+    rows = [_row([result for result in results if result.settings.name == name]) for name in names]
     return sorted(rows, key=lambda row: -row.accuracy)
 
 
@@ -93,7 +99,7 @@ def _row(results: list[RunResult]) -> Row:
     tasks = {name: float(np.mean([r.per_task[name] for r in results])) * 100 for name in results[0].per_task}
     blocks = [result.blocks_used for result in results if result.blocks_used is not None]
     return Row(
-        agent=results[0].settings.agent,
+        agent=results[0].settings.name,
         seeds=len(results),
         accuracy=float(accuracy.mean()),
         spread=float(accuracy.std(ddof=1)) if len(results) > 1 else float("nan"),

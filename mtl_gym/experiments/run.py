@@ -48,6 +48,7 @@ class RunSettings:
         num_envs: Episodes side by side.
         env_kwargs: Keyword arguments of the environment, JSON-able.
         agent_kwargs: Keyword arguments of the agent, JSON-able.
+        name: What the run is called in tables; by default the agent's name.
     """
 
     env_id: str
@@ -57,6 +58,20 @@ class RunSettings:
     num_envs: int = 64
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     agent_kwargs: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Call it after its agent, if it has no name."""
+        object.__setattr__(self, "name", self.name or self.agent)
+
+    def make_env(self) -> BatchedVecEnv:
+        """The environment, with the options that the agent cannot do without."""
+        needed = getattr(find_agent(self.agent), "ENV_KWARGS", {})
+        return make_vec_env(self.env_id, self.num_envs, self.seed, **needed | self.env_kwargs)
+
+    def make_agent(self, env: BatchedVecEnv) -> Any:
+        """The agent, in that environment."""
+        return find_agent(self.agent)(env, seed=self.seed, **self.agent_kwargs)
 
 
 @dataclass(frozen=True)
@@ -96,9 +111,8 @@ def train(settings: RunSettings, out: Path, tell: Callable[[int], None] = lambda
     finished = _finished(settings, out)
     if finished is not None:
         return finished
-    factory = find_agent(settings.agent)
-    env = make_vec_env(settings.env_id, settings.num_envs, settings.seed, **settings.env_kwargs)
-    agent = factory(env, seed=settings.seed, **settings.agent_kwargs)
+    env = settings.make_env()
+    agent = settings.make_agent(env)
     _write_json(out / "config.json", {"settings": asdict(settings), "versions": versions()})
     curve = HeldOutCurve(env.batched, max(1, settings.steps // EVALUATIONS), out / PROGRESS)
     policies = PolicyHistory(env.batched, settings.steps)
@@ -175,7 +189,7 @@ def write_picture(figure: Figure, path: Path) -> None:
 
 
 def _title(settings: RunSettings) -> str:
-    return f"{settings.agent} on {settings.env_id}, seed {settings.seed}, {settings.steps:,} decisions"
+    return f"{settings.name} on {settings.env_id}, seed {settings.seed}, {settings.steps:,} decisions"
 
 
 def restore(out: Path) -> tuple[RunSettings, BatchedVecEnv, Any]:
@@ -186,7 +200,7 @@ def restore(out: Path) -> tuple[RunSettings, BatchedVecEnv, Any]:
         CheckpointError: If one is damaged.
     """
     settings = read_settings(out)
-    env = make_vec_env(settings.env_id, settings.num_envs, settings.seed, **settings.env_kwargs)
+    env = settings.make_env()
     env.reset()
     env.batched.load_state_dict(checkpoint.load(out / "environment.pt"))
     return settings, env, load_agent(settings, out / "agent.pt", env)
@@ -204,10 +218,9 @@ def save_agent(agent: Any, path: Path) -> None:
 
 def load_agent(settings: RunSettings, path: Path, env: BatchedVecEnv) -> Any:
     """Undo `save_agent`."""
-    factory = find_agent(settings.agent)
     if settings.agent not in SB3:
-        return factory.load(path, env)  # type: ignore[attr-defined]
-    agent = factory(env, seed=settings.seed, **settings.agent_kwargs)
+        return find_agent(settings.agent).load(path, env)  # type: ignore[attr-defined]
+    agent = settings.make_agent(env)
     saved = checkpoint.load(path)
     if "parameters" not in saved:
         raise CheckpointError(f"{path} does not hold the parameters of {settings.agent}.")

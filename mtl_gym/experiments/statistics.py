@@ -49,7 +49,7 @@ def differences(results: Sequence[RunResult], control: str = CONTROL) -> list[Di
         >>> print(*differences(control + [run("wpl", 0, 0.61), run("wpl", 1, 0.64)]))
         wpl +1.50 [-4.85, +7.85]
     """
-    accuracy = {(result.settings.agent, result.settings.seed): 100 * result.accuracy for result in results}
+    accuracy = {(result.settings.name, result.settings.seed): 100 * result.accuracy for result in results}
     seeds = sorted(seed for agent, seed in accuracy if agent == control)
     names = dict.fromkeys(agent for agent, _ in accuracy if agent != control)
     pairs = {
