@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mtl_agents.base import Agent
+from mtl_agents.counterfactual import Counterfactual
 from mtl_agents.dispatched import Dispatched
 from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, SoftMixture, TaskSpecificAll, TaskSpecificLast
+from mtl_agents.hardening import HardeningMixture
 from mtl_agents.reinforce import QNetwork, Reinforce, ReinforceSingle
 from mtl_agents.tabular import TabularPolicyGradient, TabularQ, TabularQHistory
 from mtl_agents.wpl import WPL
@@ -12,8 +14,10 @@ from mtl_agents.wpl import WPL
 __all__ = [
     "WPL",
     "Agent",
+    "Counterfactual",
     "Dispatched",
     "FixedRouting",
+    "HardeningMixture",
     "QNetwork",
     "Random",
     "RandomFixed",
