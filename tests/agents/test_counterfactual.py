@@ -49,7 +49,7 @@ def test_a_fork_changes_nothing_for_the_environment_itself():
 
 def test_it_finds_the_block_that_answers_right():
     env = decided([1.0, 1.0, -1.0, 1.0])
-    agent = Counterfactual(env, every=1, seed=0, policy_learning_rate=0.05).learn(12_000)
+    agent = Counterfactual(env, every=1, seed=0, policy_learning_rate=0.02).learn(12_000)
     assert (agent.policy[:, 0, 2] > 0.95).all()
 
 
