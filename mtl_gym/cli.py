@@ -171,9 +171,10 @@ def compare(
             results = list(carry_out(runs, out, bar))
         rows = summarise(results)
         write_results(results, out / "results.csv")
-        write_table(rows, out / "table.md")
+        apart = differences(results)
+        write_table(rows, out / "table.md", apart)
     console.print(table_of(rows, env))
-    if apart := differences(results):
+    if apart:
         console.print(f"accuracy minus that of {CONTROL}, paired by seed, with 95% intervals:", highlight=False)
         console.print("\n".join(f"  {difference}" for difference in apart), highlight=False, markup=False)
     for row in rows:

@@ -119,7 +119,7 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         }
         if self.agents:
             parts["agent"] = spaces.Discrete(self.agents + 1)
-        self._set_spaces(spaces.Dict(parts), spaces.Discrete(network.num_blocks + 1))
+        self._set_spaces(spaces.Dict(list(parts.items())), spaces.Discrete(network.num_blocks + 1))
 
     def _build(self) -> None:
         given = self.options.network
