@@ -146,7 +146,11 @@ def draw(evaluation: Evaluation, path: Path, settings: RunSettings) -> None:
         return
     from mtl_gym.routing.render import routing_map
 
-    write_picture(routing_map(evaluation.figures["usage"], evaluation.task_names, _title(settings)), path)
+    figures = evaluation.figures
+    picture = routing_map(
+        figures["usage"], evaluation.task_names, _title(settings), dispatched=figures.get("dispatched", False)
+    )
+    write_picture(picture, path)
 
 
 def draw_policies(out: Path, result: RunResult, block: int | None = None, depth: int = 0) -> list[Path]:
