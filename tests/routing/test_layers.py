@@ -1,9 +1,12 @@
 """Layers whose choices are not blocks."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.utils.env_checker import check_env
 from mtl_agents import SoftMixture
+from stable_baselines3.common.env_checker import check_env as check_sb3_env
 from torch import nn
 
 import mtl_gym
@@ -96,11 +99,21 @@ def test_an_impossible_number_of_agents_is_refused(dispatch):
         make_vec_env(DIGITS, dispatch=dispatch)
 
 
-@pytest.mark.parametrize("option", [{"mixture": True}, {"dispatch": 3}, {"mixture": True, "dispatch": "per-task"}])
+OPTIONS = [{"mixture": True}, {"dispatch": 3}, {"mixture": True, "dispatch": "per-task", "layering": False}]
+
+
+@pytest.mark.filterwarnings("ignore:.*A Box observation space m.*imum value is:UserWarning")
+@pytest.mark.parametrize("option", OPTIONS)
+def test_the_checkers_of_gymnasium_and_sb3_find_nothing(option):
+    check_env(gym.make(DIGITS, **option).unwrapped, skip_render_check=True)
+    check_sb3_env(gym.make(DIGITS, **option), warn=False)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_networks_of_the_users_own_take_the_options(option):
     template = RoutedNetwork(None, [RoutedLayer([nn.Linear(64, 2) for _ in range(3)])], (64,))
     for network in (template, lambda: template.renewed()):
-        env = make_vec_env(DIGITS, 4, seed=0, network=network, **option)
+        env = make_vec_env(DIGITS, 4, seed=0, network=network, **{**option, "layering": True})
         env.reset()
         assert env.batched.network.depth == 1 + ("dispatch" in option)
 
