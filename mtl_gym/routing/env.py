@@ -344,6 +344,10 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         taken = self.usage[..., :-1].sum(0) > 0
         return {"usage": self.usage.copy(), "blocks_used": self.network.blocks_used(taken)}
 
+    def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
+        """The routing map."""
+        return {"routing_map.png": render.routing_map(figures["usage"], self.task_names, title)}
+
     def render(self) -> Any:
         """The routing map of the last 200 or so episodes of each task."""
         return render.show(self.render_mode, self.usage, self.data.task_names)
