@@ -38,7 +38,7 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
     Only then is the network run, together with all others that ended in the same step. When `train_batch` episodes have
     ended, the modules that were used get their gradient step, and only those.
 
-    * Observation: `image` float32 [num_envs, *shape] in [0, 1]; `task` int64 [num_envs]; `modules` int64
+    * Observation: `image` float32 [num_envs, *shape] in [0, 1]; `task` int64 [num_envs]; `chosen` int64
       [num_envs, max_depth], the modules chosen so far counted from 1, 0 for none; `depth` int64 [num_envs], the
       decisions made.
     * Action: int64 [num_envs] in [0, P]; P is PASS. `info["action_mask"]` is bool [num_envs, P + 1].
@@ -56,7 +56,7 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
         >>> obs["image"].shape, int(info["action_mask"][0].sum())
         ((4, 1, 8, 8), 5)
         >>> obs, reward, terminated, truncated, info = env.step(np.array([0, 6, 12, 18]))
-        >>> obs["modules"][:, 0], int(info["action_mask"][0].sum())
+        >>> obs["chosen"][:, 0], int(info["action_mask"][0].sum())
         (array([ 1,  7, 13, 19]), 16)
     """
 
@@ -102,7 +102,7 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
         observation = spaces.Dict(
             image=spaces.Box(0, 1, self._inputs.shape, np.float32),
             task=spaces.Discrete(self.data.num_tasks),
-            modules=spaces.MultiDiscrete([self.pool_size + 1] * self.max_depth),
+            chosen=spaces.MultiDiscrete([self.pool_size + 1] * self.max_depth),
             depth=spaces.Discrete(self.max_depth),
         )
         self._set_spaces(observation, spaces.Discrete(self.pool_size + 1))
@@ -111,7 +111,8 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
         given = self.options.pool
         make = self._paper_pool if given is None else self._template.renewed if isinstance(given, ModulePool) else given
         self.network = make().to(self.device).train()
-        self.optimizer = torch.optim.Adam(self.network.parameters(), self.options.learning_rate, fused=True)
+        weights = [{"params": list(self.network.parameters())}]  # a pool may have modules without weights
+        self.optimizer = torch.optim.Adam(weights, self.options.learning_rate, fused=True)
         self._set_up(SampleStream(len(self._split), self.np_random))
 
     def _set_up(self, stream: SampleStream) -> None:
@@ -140,8 +141,8 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
 
     def _observe(self) -> dict[str, Any]:
         depth = np.minimum(self._building.depth, self.max_depth - 1)
-        modules = self._building.modules + 1
-        return {"image": self._images.clone(), "task": self._tasks(), "modules": modules, "depth": depth}
+        chosen = self._building.modules + 1  # not "modules": no nn.ModuleDict takes that name, nor does SB3
+        return {"image": self._images.clone(), "task": self._tasks(), "chosen": chosen, "depth": depth}
 
     def action_masks(self) -> Flags:
         """The choices that are valid now; bool [num_envs, P + 1]."""
@@ -249,7 +250,7 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate * self.options.lr_decay ** int(self.epoch)
         loss = torch.cat(self._losses).mean()
-        if loss.requires_grad:  # a pool may have modules without weights
+        if loss.requires_grad:
             loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
