@@ -163,7 +163,7 @@ class RouterPolicy(MaskableActorCriticPolicy):
         actions: Any = self.action_space
         shape, tasks = space["image"].shape, int(space["task"].n)
         self.router = Router(shape, tasks, int(actions.n) - 1, *self._sizes)
-        self.optimizer = torch.optim.Adam(self.parameters(), lr_schedule(1), eps=1e-5)
+        self.optimizer = torch.optim.Adam(self.parameters(), lr_schedule(1), eps=1e-5, fused=True)
 
     def _distribution(self, state: Tensor, absent: Tensor, masks: Masks) -> MaskableCategoricalDistribution:
         actions: Any = self.action_space

@@ -60,7 +60,9 @@ def _set_of_modules(input_shape: Sequence[int], classes: int, filters: int, hidd
 
 
 def _convolution(channels: int, filters: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(channels, filters, 3, padding=1), nn.InstanceNorm2d(filters), nn.ReLU(inplace=True))
+    # Instance norm would take a bias out again.
+    convolution = nn.Conv2d(channels, filters, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.InstanceNorm2d(filters), nn.ReLU(inplace=True))
 
 
 def _fully_connected(features: int, hidden: int) -> nn.Module:
