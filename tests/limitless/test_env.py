@@ -288,7 +288,7 @@ def test_images_are_shrunk_by_averaging():
         ({"image_shape": None}, r"Inputs of shape \(16,\) are not images.*pass image_shape="),
         ({"image_shape": [1, 5, 5]}, r"image_shape=\(1, 5, 5\) does not fit inputs of shape \(16,\)"),
         ({"duplicate": 3}, "no option 'duplicate'. Did you mean 'duplicates'"),
-        ({"pool": ModulePool([PoolModule(nn.Linear(9, 3), (9,), head=True)], (9,))}, r"pool takes inputs of shape \(9,\)"),
+        ({"pool": ModulePool([PoolModule(nn.Linear(9, 3), (9,), head=True)], (9,))}, "pool takes inputs of"),
     ],
 )  # fmt: skip
 def test_impossible_arguments_are_named(options, message):
