@@ -173,16 +173,19 @@ def compare(
         write_results,
         write_table,
     )
+    from mtl_gym.experiments.statistics import CONTROL, differences
 
     with sentences():
         changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs}
         runs = planned(env, agents, settings, read_json("--env-kwargs", env_kwargs), changes)
-        env = runs[0].env_id
+        env, names = runs[0].env_id, list(dict.fromkeys(run.name for run in runs))
+        if control not in (*names, CONTROL):
+            raise ValueError(f"--control {control!r} is no run of this comparison; it has {', '.join(names)}.")
         with progress_of(runs, quiet) as bar:
             results = list(carry_out(runs, out, bar))
         rows = summarise(results)
         write_results(results, out / "results.csv")
-        write_table(rows, out / "table.md")
+        write_table(rows, out / "table.md", differences(results))
     console.print(table_of(rows, env))
     print_differences(results, control)
     for row in rows:

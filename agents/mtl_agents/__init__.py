@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mtl_agents.base import Agent
+from mtl_agents.counterfactual import Counterfactual
 from mtl_agents.dispatched import Dispatched
 from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, SoftMixture, TaskSpecificAll, TaskSpecificLast
+from mtl_agents.hardening import HardeningMixture
 from mtl_agents.lrn import LRN
 from mtl_agents.reinforce import QNetwork, Reinforce, ReinforceSingle
 from mtl_agents.tabular import TabularPolicyGradient, TabularQ, TabularQHistory
@@ -14,8 +16,10 @@ __all__ = [
     "LRN",
     "WPL",
     "Agent",
+    "Counterfactual",
     "Dispatched",
     "FixedRouting",
+    "HardeningMixture",
     "QNetwork",
     "Random",
     "RandomFixed",

@@ -84,7 +84,8 @@ class HeldOutCurve(BaseCallback):
 class PolicyHistory(BaseCallback):
     """Keeps the policy of a tabular router at about 200 moments of its training, close together early on.
 
-    It keeps nothing of agents without a table: their `policy` must be an array [tasks, depth, actions].
+    It keeps nothing of agents without a table: their `policy` must be an array [tasks, depth, actions]. Behind a
+    dispatcher the tables are not the tasks'.
 
     Args:
         env: The environment that is trained.
@@ -97,6 +98,7 @@ class PolicyHistory(BaseCallback):
     def __init__(self, env: MultiTaskVectorEnv, steps: int) -> None:
         super().__init__()
         self.samples = np.zeros(len(env.task_names), np.int64)
+        self._dispatched = bool(getattr(env, "agents", 0))
         self._moments = set(moments(-(-steps // env.num_envs)))
         self._kept: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
 
@@ -123,7 +125,7 @@ class PolicyHistory(BaseCallback):
         self.samples += np.bincount(ended, minlength=len(self.samples))
 
     def _keep(self) -> None:
-        policy = getattr(self.model, "policy", None)
+        policy = None if self._dispatched else getattr(self.model, "policy", None)
         if isinstance(policy, np.ndarray) and policy.ndim == 3 and len(policy) == len(self.samples):
             self._kept.append((self.num_timesteps, self.samples.copy(), policy.astype(np.float32)))
 

@@ -24,6 +24,7 @@ from mtl_gym.experiments.run import (
     train,
     write_picture,
 )
+from mtl_gym.experiments.statistics import CONTROL, Difference
 from mtl_gym.routing.figures import Curve, learning_curves
 
 logger = logging.getLogger(__name__)
@@ -121,9 +122,16 @@ def cells(row: Row) -> tuple[str, ...]:
     return row.agent, accuracy, *tasks, f"{row.blocks:.0f}", f"{row.epochs:.1f}", f"{row.speed:,.0f}"
 
 
-def write_table(rows: Sequence[Row], path: Path) -> None:
-    """The table in Markdown."""
-    lines = [COLUMNS, tuple("---" for _ in COLUMNS), *map(cells, rows)]
+def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = ()) -> None:
+    """The table in Markdown, with each agent's difference to the control where there are any."""
+    minus = {difference.agent: difference.interval for difference in apart}
+    lines = [list(line) for line in (COLUMNS, ["---"] * len(COLUMNS), *map(cells, rows))]
+    if minus:
+        names = [row.agent for row in rows]
+        for line, cell in zip(
+            lines, [f"minus {CONTROL}", "---", *(minus.get(name, "") for name in names)], strict=True
+        ):
+            line.insert(2, cell)
     text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
     write_atomically(path, lambda file: file.write(text.encode()))
 

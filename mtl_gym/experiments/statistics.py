@@ -32,8 +32,13 @@ class Difference:
 
     def __str__(self) -> str:
         """As it stands in a report."""
+        return f"{self.agent} {self.interval}"
+
+    @property
+    def interval(self) -> str:
+        """The mean and the interval."""
         interval = f" [{self.low:+.2f}, {self.high:+.2f}]" if self.seeds > 1 else " (one seed: no interval)"
-        return f"{self.agent} {self.mean:+.2f}{interval}"
+        return f"{self.mean:+.2f}{interval}"
 
 
 def differences(

@@ -119,7 +119,7 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         }
         if self.agents:
             parts["agent"] = spaces.Discrete(self.agents + 1)
-        self._set_spaces(spaces.Dict(parts), spaces.Discrete(network.num_blocks + 1))
+        self._set_spaces(spaces.Dict(list(parts.items())), spaces.Discrete(network.num_blocks + 1))
 
     def _build(self) -> None:
         given = self.options.network
@@ -340,17 +340,23 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         return bool((self._sample < 0).all())
 
     def evaluation_figures(self) -> dict[str, Any]:
-        """`usage`, how often a task took a block at a depth [tasks, depth, blocks + 1], and `blocks_used`."""
+        """`usage`, how often a task took a choice at a depth [tasks, depth, blocks + 1], and `blocks_used`.
+
+        `dispatched` tells whether the first of those choices is an agent.
+        """
         taken = self.usage[..., :-1].sum(0) > 0
-        return {"usage": self.usage.copy(), "blocks_used": self.network.blocks_used(taken)}
+        blocks = self.network.blocks_used(taken)
+        return {"usage": self.usage.copy(), "blocks_used": blocks, "dispatched": bool(self.agents)}
 
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
         """The routing map."""
-        return {"routing_map.png": render.routing_map(figures["usage"], self.task_names, title)}
+        dispatched = figures.get("dispatched", False)
+        picture = render.routing_map(figures["usage"], self.task_names, title, dispatched=dispatched)
+        return {"routing_map.png": picture}
 
     def render(self) -> Any:
         """The routing map of the last 200 or so episodes of each task."""
-        return render.show(self.render_mode, self.usage, self.data.task_names)
+        return render.show(self.render_mode, self.usage, self.data.task_names, bool(self.agents))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the window of `render_mode="human"`."""

@@ -50,6 +50,10 @@ class MixtureLayer(RoutedLayer):
         layer: The layer whose blocks are averaged, after its activation.
         mixtures: How many averages there are to choose from, each with weights of its own.
 
+    Attributes:
+        logits: The weights are softmax(logits / temperature); float32 [mixtures, blocks].
+        temperature: 1 unless a router lowers it: towards 0, each mixture becomes the block of its largest logit.
+
     Example:
         >>> layer = MixtureLayer(RoutedLayer([nn.Linear(4, 2) for _ in range(5)]), mixtures=3)
         >>> layer(torch.ones(6, 4), np.array([0, 1, 2, 0, 1, 2])).shape, layer.logits.shape
@@ -59,10 +63,18 @@ class MixtureLayer(RoutedLayer):
     def __init__(self, layer: RoutedLayer, mixtures: int) -> None:
         super().__init__(list(layer.blocks), layer.in_shape, layer.activation)
         self.logits = nn.Parameter(torch.zeros(mixtures, len(self.blocks)))
+        self.temperature: Tensor
+        self.register_buffer("temperature", torch.ones(()))
 
     def reset_parameters(self) -> None:
         """Begin as the plain average."""
         nn.init.zeros_(self.logits)
+        nn.init.ones_(self.temperature)
+
+    @property
+    def shares(self) -> Tensor:
+        """The weights of each mixture; float32 [mixtures, blocks]."""
+        return (self.logits / self.temperature).softmax(1)
 
     @property
     def choices(self) -> int:
@@ -80,7 +92,7 @@ class MixtureLayer(RoutedLayer):
 
     def forward(self, x: Tensor, choices: NDArray[np.int64]) -> Tensor:
         """float32 [rows, *in_shape] and int64 [rows], on the host -> float32 [rows, *out_shape]."""
-        shares = self.logits.softmax(1)[torch.from_numpy(choices).to(x.device)]
+        shares = self.shares[torch.from_numpy(choices).to(x.device)]
         outputs = self._all_outputs(x)
         return (shares.unsqueeze(1) @ outputs.flatten(2)).view(len(x), *self.out_shape)
 

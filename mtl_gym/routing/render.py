@@ -38,20 +38,22 @@ Boxes: the darker, the more tasks use them; dashed: unused.
 Heat maps: share of a task's episodes, white 0%, darkest 100%; P is PASS."""
 
 
-def show(mode: str | None, usage: Usage, task_names: Sequence[str]) -> NDArray[np.uint8] | str | None:
+def show(
+    mode: str | None, usage: Usage, task_names: Sequence[str], dispatched: bool = False
+) -> NDArray[np.uint8] | str | None:
     """What `render()` does in a render mode: pixels for "rgb_array", text for "ansi", else None. None also warns."""
     if mode == "rgb_array":
-        return rgb_array(usage, task_names)
+        return rgb_array(usage, task_names, dispatched)
     if mode == "ansi":
-        return ansi(usage, task_names)
+        return ansi(usage, task_names, dispatched)
     if mode == "human":
-        _show_window(usage, task_names)
+        _show_window(usage, task_names, dispatched)
     else:
         logger.warn('render() was called without a render mode; choose one: gym.make(id, render_mode="rgb_array").')
     return None
 
 
-def ansi(usage: Usage, task_names: Sequence[str]) -> str:
+def ansi(usage: Usage, task_names: Sequence[str], dispatched: bool = False) -> str:
     """The choice that each task takes most at each depth, and the number of blocks in use; arguments of `routing_map`.
 
     Example:
@@ -62,7 +64,7 @@ def ansi(usage: Usage, task_names: Sequence[str]) -> str:
         blocks used  2 of 2
     """
     shares = _shares(usage, task_names)
-    table = [["task", *(f"depth {depth}" for depth in range(shares.shape[1]))]]
+    table = [["task", *_depth_names(shares.shape[1], dispatched)]]
     table += [[name, *map(_favourite, row)] for name, row in zip(task_names, shares, strict=True)]
     table += [["blocks used", *_blocks_used(shares)]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -70,19 +72,21 @@ def ansi(usage: Usage, task_names: Sequence[str]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def rgb_array(usage: Usage, task_names: Sequence[str]) -> NDArray[np.uint8]:
+def rgb_array(usage: Usage, task_names: Sequence[str], dispatched: bool = False) -> NDArray[np.uint8]:
     """The routing map as pixels, uint8 [height, width, 3]; arguments of `routing_map`.
 
     Height and width are even, as video encoders want it, and stay the same as long as tasks and blocks do.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(routing_map(usage, task_names))
+    canvas = FigureCanvasAgg(routing_map(usage, task_names, dispatched=dispatched))
     canvas.draw()
     return np.array(np.asarray(canvas.buffer_rgba())[..., :3], np.uint8)
 
 
-def routing_map(usage: Usage, task_names: Sequence[str], title: str | None = None) -> Figure:
+def routing_map(
+    usage: Usage, task_names: Sequence[str], title: str | None = None, *, dispatched: bool = False
+) -> Figure:
     """Draw which task takes which blocks, as lines and, below them, as one heat map of tasks x blocks per depth.
 
     Usage does not say which choices went together, so the flow of a task from a block to a block one depth deeper is
@@ -94,6 +98,7 @@ def routing_map(usage: Usage, task_names: Sequence[str], title: str | None = Non
             zero where nothing has been seen.
         task_names: One name per task.
         title: Drawn above the map.
+        dispatched: The first decision picks an agent, not a block, and is named so.
 
     Raises:
         ValueError: If usage does not have three axes, the first of them as long as `task_names`.
@@ -102,7 +107,7 @@ def routing_map(usage: Usage, task_names: Sequence[str], title: str | None = Non
 
     shares = _shares(usage, task_names)
     figure = Figure(_size(shares, task_names), DOTS_PER_INCH, layout="constrained")
-    _draw(figure, shares, task_names)
+    _draw(figure, shares, task_names, dispatched)
     if title is not None:
         figure.suptitle(title, color=INK)
     return figure
@@ -114,13 +119,13 @@ def close_window() -> None:
         sys.modules["matplotlib.pyplot"].close(WINDOW)
 
 
-def _show_window(usage: Usage, task_names: Sequence[str]) -> None:
+def _show_window(usage: Usage, task_names: Sequence[str], dispatched: bool) -> None:
     import matplotlib.pyplot as plt
 
     shares = _shares(usage, task_names)
     figure = _window(_size(shares, task_names))
     if figure is not None:
-        _draw(figure, shares, task_names)
+        _draw(figure, shares, task_names, dispatched)
         # Otherwise the window would take the keyboard from whatever the user is typing in, at every step.
         with plt.rc_context({"figure.raise_window": False}):
             plt.pause(0.001)
@@ -186,19 +191,21 @@ def _heights(shares: Floats) -> tuple[float, float]:
     return (depth + 0.8) * (0.6 + 0.03 * max(tasks, choices)), max(0.6, 0.17 * tasks)
 
 
-def _draw(figure: Figure, shares: Floats, task_names: Sequence[str]) -> None:
+def _draw(figure: Figure, shares: Floats, task_names: Sequence[str], dispatched: bool) -> None:
     figure.set_facecolor("white")
     grid = figure.add_gridspec(2, shares.shape[1], height_ratios=_heights(shares))
     axes = figure.add_subplot(grid[0, :], frameon=False)
-    _draw_frame(axes, shares, task_names)
+    names = _depth_names(shares.shape[1], dispatched)
+    _draw_frame(axes, shares, task_names, names)
     _draw_lines(axes, shares)
     _draw_boxes(axes, shares)
     for depth in range(shares.shape[1]):
-        _draw_heat_map(figure.add_subplot(grid[1, depth]), shares, depth, task_names)
+        heat_map = figure.add_subplot(grid[1, depth], title=names[depth])
+        _draw_heat_map(heat_map, shares, depth, task_names)
     figure.supxlabel(CAPTION, x=0.01, ha="left", fontsize=8, color=INK)
 
 
-def _draw_frame(axes: Axes, shares: Floats, task_names: Sequence[str]) -> None:
+def _draw_frame(axes: Axes, shares: Floats, task_names: Sequence[str], depths: Sequence[str]) -> None:
     """Name tasks and depths; tasks get a dot in their colour, a hollow one if nothing was seen of them."""
     tasks, depth, choices = shares.shape
     x, colours = _task_x(tasks, choices), [COLOURS[task % len(COLOURS)] for task in range(tasks)]
@@ -206,10 +213,17 @@ def _draw_frame(axes: Axes, shares: Floats, task_names: Sequence[str]) -> None:
     tilt: dict[str, Any] = {} if level else {"rotation": 40, "ha": "left", "rotation_mode": "anchor"}
     axes.set(xlim=(-0.6, choices + 0.1), ylim=(depth - 0.65, -1.15))
     axes.set_xticks(x, task_names, parse_math=False, **tilt)
-    axes.set_yticks(range(depth), [f"depth {i}\n{used} used" for i, used in enumerate(_blocks_used(shares))])
+    axes.set_yticks(
+        range(depth), [f"{name}\n{used} used" for name, used in zip(depths, _blocks_used(shares), strict=True)]
+    )
     axes.tick_params(length=0, labelsize=9, labelcolor=INK, top=True, labeltop=True, bottom=False, labelbottom=False)
     fills = [colour if seen.any() else "white" for colour, seen in zip(colours, shares, strict=True)]
     axes.scatter(x, np.full(tasks, -1), s=45, c=fills, edgecolors=colours, linewidths=1.5, zorder=3)
+
+
+def _depth_names(depth: int, dispatched: bool) -> list[str]:
+    """What the decisions of a route are called; a dispatcher's comes before depth 0."""
+    return ["agent"] * dispatched + [f"depth {i}" for i in range(depth - dispatched)]
 
 
 def _task_x(tasks: int, choices: int) -> Floats:
@@ -292,7 +306,7 @@ def _draw_heat_map(axes: Axes, shares: Floats, depth: int, task_names: Sequence[
     tasks, _, choices = shares.shape
     axes.pcolormesh(shares[:, depth], cmap="Blues", vmin=0, vmax=1, edgecolors="#e8e8e8", linewidth=0.5)
     axes.invert_yaxis()
-    axes.set_title(f"depth {depth}", size=9, color=INK)
+    axes.title.set(size=9, color=INK)
     axes.set_xticks(np.arange(choices) + 0.5, [*map(str, range(choices - 1)), "P"])
     axes.set_yticks(np.arange(tasks) + 0.5, [""] * tasks if depth else task_names, parse_math=False)
     axes.tick_params(length=0, labelsize=8 if choices < 15 else 6.5, labelcolor=INK)

@@ -1,7 +1,12 @@
 """Decisions as they come out of finished routes, made by hand."""
 
 import numpy as np
+import torch
 from mtl_agents.routes import Decisions
+from torch import nn
+
+from mtl_gym.integrations.sb3 import make_vec_env
+from mtl_gym.routing.network import RoutedLayer, RoutedNetwork
 
 
 def decisions(task, choice, returns, depth=None, *, reward=None, last=None, earlier=None, value=None, steps=1):
@@ -16,3 +21,16 @@ def decisions(task, choice, returns, depth=None, *, reward=None, last=None, earl
         returns=np.asarray(returns, float),
         last=np.ones(len(task), bool) if last is None else np.asarray(last),
     )
+
+
+def decided(biases, **options):
+    """Digits through one layer of frozen blocks that do not look: yes where the bias is above 0, no where below."""
+
+    def network():
+        blocks = [nn.Linear(64, 2) for _ in biases]
+        for block, bias in zip(blocks, biases, strict=True):
+            nn.init.zeros_(block.weight)
+            block.bias.data[:] = torch.tensor([0.0, bias])
+        return RoutedNetwork(None, [RoutedLayer(blocks)], (64,))
+
+    return make_vec_env("MTLRouting-Digits-v0", 32, seed=0, network=network, rho=0.0, train=False, **options)

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from mtl_agents import (
     WPL,
+    Counterfactual,
     Dispatched,
+    HardeningMixture,
     QNetwork,
     Random,
     RandomFixed,
@@ -35,7 +37,9 @@ AGENTS = [
     Reinforce,
     ReinforceSingle,
     QNetwork,
+    Counterfactual,
     Dispatched,
+    HardeningMixture,
     Random,
     RandomFixed,
     Shared,

@@ -3,10 +3,9 @@
 import numpy as np
 from mtl_agents import Dispatched
 from mtl_agents.routes import Decisions
-from torch import nn
 
 from mtl_gym.integrations.sb3 import make_vec_env
-from mtl_gym.routing.network import RoutedLayer, RoutedNetwork
+from tests.agents.decisions import decided
 
 DIGITS = "MTLRouting-Digits-v0"
 
@@ -39,17 +38,10 @@ def test_the_picked_agents_table_learns_whatever_the_task():
 
 
 def test_the_dispatcher_learns_which_agent_is_right_for_a_task():
-    """Two agents whose tables never learn: one takes the block that knows, the other one that does not."""
-    layer = RoutedLayer([nn.Linear(64, 2) for _ in range(2)])
-    env = make_vec_env(
-        DIGITS, 64, seed=0, dispatch=2, network=RoutedNetwork(None, [layer], (64,)), train=False, rho=0.0
-    )
+    """Two agents whose tables never learn: one takes the block that says no, the other one that says yes."""
+    env = decided([-5.0, 5.0], dispatch=2)
     agent = Dispatched(env, seed=0, policy_learning_rate=0.0, dispatcher_learning_rate=0.01, min_probability=0.0)
-    env.reset()
-    for block, bias in zip(env.batched.network.layers[1].blocks, ([5.0, 0.0], [0.0, 5.0]), strict=True):
-        nn.init.zeros_(block.weight)
-        block.bias.data[:] = block.bias.new_tensor(bias)
-    agent.policy[:, 1] = [[1, 0, 0], [0, 1, 0]]  # agent 0 always says no, agent 1 always says yes
+    agent.policy[:, 1] = [[1, 0, 0], [0, 1, 0]]  # agent 0 says no, agent 1 yes
     agent.learn(20_000)
     picks, _ = agent.predict(first_observation(), deterministic=True)
     assert picks.tolist() == [0] * 10  # no is right in nine of ten

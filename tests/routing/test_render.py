@@ -207,3 +207,15 @@ def test_importing_the_module_does_not_import_matplotlib() -> None:
     code = "import sys, mtl_gym.routing.render; sys.exit('matplotlib' in sys.modules)"
     environment = {"PYTHONPATH": ":".join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def test_a_dispatchers_pick_is_named_so():
+    usage = np.zeros((2, 3, 4))
+    usage[:, :, 1] = 1
+    assert render.ansi(usage, ["cats", "dogs"], dispatched=True).splitlines()[0].split() == [
+        *("task", "agent", "depth", "0", "depth", "1")
+    ]
+    figure = render.routing_map(usage, ["cats", "dogs"], dispatched=True)
+    assert [axes.get_title() for axes in figure.axes[1:]] == ["agent", "depth 0", "depth 1"]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["agent\n1 of 3 used", "depth 0\n1 of 3 used", "depth 1\n1 of 3 used"]

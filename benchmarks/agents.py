@@ -1,0 +1,82 @@
+"""What deciding and learning cost an agent, against the time that the environment takes for its steps.
+
+Each agent learns for some rounds; in every round the time spent inside the environment and the time spent outside of it
+are taken from the same steps. The environment's time holds forward, backward, optimiser and the SB3 adapter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from measuring import begin, parser, percent, random_images, table
+
+from mtl_gym.experiments.agents import find_agent
+from mtl_gym.integrations.sb3 import BatchedVecEnv
+
+AGENTS = [
+    *("random-fixed", "random", "wpl", "pg-table", "q-table", "q-history", "reinforce", "reinforce-single", "q-net"),
+    *("dispatched", "counterfactual"),
+]
+AIM = 0.25
+
+
+class Watched(BatchedVecEnv):
+    """The adapter, which adds up the seconds inside its steps."""
+
+    seconds = 0.0
+
+    def step_wait(self) -> Any:
+        """One decision in every row."""
+        start = time.perf_counter()
+        result = super().step_wait()
+        self.seconds += time.perf_counter() - start
+        return result
+
+
+def environment(arguments: argparse.Namespace, name: str) -> Watched:
+    """The environment of a table, with the options that the agent needs."""
+    options = dict(getattr(find_agent(name), "ENV_KWARGS", {}), device="cpu")
+    if arguments.images:
+        options |= {"data": random_images(), "hidden": 128}
+    return Watched(gym.make_vec("MTLRouting-Digits-v0", num_envs=arguments.wide, **options))
+
+
+def round_of(agent: Any, env: Watched, steps: int) -> tuple[float, float]:
+    """Seconds inside and outside the environment, per step of the batch."""
+    env.seconds, start = 0.0, time.perf_counter()
+    agent.learn(steps * env.num_envs, reset_num_timesteps=False)
+    total = time.perf_counter() - start
+    return env.seconds / steps, (total - env.seconds) / steps
+
+
+def measure(arguments: argparse.Namespace, name: str) -> list[object]:
+    """An agent's row."""
+    env = environment(arguments, name)
+    agent = find_agent(name)(env, seed=0)
+    agent.learn(arguments.steps * env.num_envs)
+    inside, outside = np.array([round_of(agent, env, arguments.steps) for _ in range(arguments.rounds)]).T
+    return [name, *(float(np.median(part)) * 1e3 for part in (inside, outside)), percent(np.median(outside / inside))]
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print the table."""
+    where = "noise in CIFAR-100's shape, with SimpleConvNet" if arguments.images else "digits, without a trunk"
+    begin(f"Agents on {where}, {arguments.wide} wide, ms per step of the batch", arguments)
+    rows = [measure(arguments, name) for name in arguments.agents]
+    print(table(["agent", "environment", "agent's own", "own / environment"], rows))
+    print(f"\nAim: under {percent(AIM)} at 256 wide.")
+
+
+if __name__ == "__main__":
+    made = parser(__doc__, rounds=9, seconds=0.0)
+    made.add_argument("--agents", nargs="+", default=AGENTS, help="names of agents")
+    made.add_argument("--wide", type=int, default=256, help="episodes side by side")
+    made.add_argument("--steps", type=int, default=60, help="steps of the batch in a round")
+    made.add_argument("--images", action="store_true", help="images and a convolutional trunk instead of digits")
+    torch.set_num_threads(1)
+    main(made.parse_args())
