@@ -22,7 +22,10 @@ from mtl_gym.registration import ENVIRONMENTS
 
 if TYPE_CHECKING:
     from mtl_gym.experiments.compare import Row
-    from mtl_gym.experiments.run import RunSettings
+    from mtl_gym.experiments.run import RunResult, RunSettings
+
+# What a run draws of its evaluation, by family.
+PICTURES = ("routing_map.png", "networks.png")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -157,32 +160,56 @@ def compare(
     steps: Annotated[int | None, typer.Option(min=1, help="Decisions, counted over all rows; else 100,000.")] = None,
     num_envs: Annotated[int | None, typer.Option(min=1, help="Episodes side by side; else 64.")] = None,
     env_kwargs: EnvKwargs = "{}",
+    control: Annotated[str, typer.Option(help="The run that the others are set against.")] = "random-fixed",
     quiet: Quiet = False,
 ) -> None:
     """Train several agents with several seeds each, and set them side by side."""
-    from mtl_gym.experiments.compare import carry_out, draw_curves, folder, summarise, write_results, write_table
+    from mtl_gym.experiments.compare import (
+        carry_out,
+        draw_curves,
+        draw_unused,
+        folder,
+        summarise,
+        write_results,
+        write_table,
+    )
     from mtl_gym.experiments.statistics import CONTROL, differences
 
     with sentences():
         changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs}
         runs = planned(env, agents, settings, read_json("--env-kwargs", env_kwargs), changes)
-        env = runs[0].env_id
+        env, names = runs[0].env_id, list(dict.fromkeys(run.name for run in runs))
+        if control not in (*names, CONTROL):
+            raise ValueError(f"--control {control!r} is no run of this comparison; it has {', '.join(names)}.")
         with progress_of(runs, quiet) as bar:
             results = list(carry_out(runs, out, bar))
         rows = summarise(results)
         write_results(results, out / "results.csv")
-        apart = differences(results)
-        write_table(rows, out / "table.md", apart)
+        write_table(rows, out / "table.md", differences(results))
     console.print(table_of(rows, env))
-    if apart:
-        console.print(f"accuracy minus that of {CONTROL}, paired by seed, with 95% intervals:", highlight=False)
-        console.print("\n".join(f"  {difference}" for difference in apart), highlight=False, markup=False)
+    print_differences(results, control)
     for row in rows:
-        console.print(f"{row.agent}: {out / row.agent / 'seed-0' / 'routing_map.png'}", highlight=False, soft_wrap=True)
+        for path in filter(Path.is_file, (out / row.agent / "seed-0" / name for name in PICTURES)):
+            console.print(f"{row.agent}: {path}", highlight=False, soft_wrap=True)
     with sentences():
-        curves = draw_curves([folder(out, run) for run in runs], env, out)
-    if curves is not None:
-        console.print(f"learning curves: {curves}", highlight=False, soft_wrap=True)
+        folders = [folder(out, run) for run in runs]
+        curves, unused = draw_curves(folders, env, out), draw_unused(folders, env, out)
+    for label, picture in (("learning curves", curves), ("accuracy and unused modules", unused)):
+        if picture is not None:
+            console.print(f"{label}: {picture}", highlight=False, soft_wrap=True)
+
+
+def print_differences(results: Sequence[RunResult], control: str) -> None:
+    """What sets the agents apart from the control: accuracy, and where they choose modules, how many they use."""
+    from mtl_gym.experiments.statistics import differences
+
+    compared = {"accuracy": differences(results, control)}
+    if all(result.settings.env_id.startswith("MTLLimitless") for result in results):
+        compared["modules used"] = differences(results, control, lambda result: result.blocks_used or 0)
+    for figure, apart in compared.items():
+        if apart:
+            console.print(f"{figure} minus that of {control}, paired by seed, with 95% intervals:", highlight=False)
+            console.print("\n".join(f"  {difference}" for difference in apart), highlight=False, markup=False)
 
 
 def planned(

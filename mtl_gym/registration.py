@@ -8,11 +8,17 @@ import gymnasium as gym
 
 ROUTING = ("mtl_gym.routing.env:RoutingEnv", "mtl_gym.routing.env:RoutingVectorEnv")
 
+LIMITLESS = ("mtl_gym.limitless.env:LimitlessEnv", "mtl_gym.limitless.env:LimitlessVectorEnv")
+
 ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLRouting-Digits-v0": (ROUTING, {"data": "digits", "hidden": 64}),
     "MTLRouting-MNIST-v0": (ROUTING, {"data": "mnist"}),
     "MTLRouting-CIFAR-v0": (ROUTING, {"data": "cifar"}),
     "MTLRouting-MiniImageNet-v0": (ROUTING, {"data": "mini-imagenet"}),
+    "MTLLimitless-Digits-v0": (LIMITLESS, {"data": "digits", "image_shape": [1, 8, 8], "learning_rate": 1e-3}),
+    "MTLLimitless-MNIST-v0": (LIMITLESS, {"data": "mnist"}),
+    "MTLLimitless-CIFAR-v0": (LIMITLESS, {"data": "cifar"}),
+    "MTLLimitless-MiniImageNet-v0": (LIMITLESS, {"data": "mini-imagenet", "image_shape": [3, 28, 28]}),
 }
 
 

@@ -327,6 +327,10 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         """Figures of the family over the episodes so far, beside accuracy and loss."""
         return {}
 
+    def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
+        """Figures of matplotlib that show an evaluation, by file name; `figures` is what `evaluation_figures` gave."""
+        return {}
+
     @property
     def signature(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be loaded here; plain values."""

@@ -52,6 +52,12 @@ def test_steps_prints_four_tables():
     assert [row[0] for row in rows(text)] == ["make_vec, 8 wide", "make", "8", "8", *marks]
 
 
-@pytest.mark.parametrize("name", ["routed_training", "dispatch", "steps"])
+def test_limitless_prints_a_line_per_width_and_pool_for_both():
+    text = printed("limitless", "--pools", "6", "13", "--widths", "4", "--learn-widths", "64")
+    assert [row[:2] for row in rows(text)] == [["4", "6"], ["4", "13"], ["64", "6"], ["64", "13"]]
+    assert all(float(row[2].replace(",", "")) > 0 for row in rows(text))
+
+
+@pytest.mark.parametrize("name", ["routed_training", "dispatch", "steps", "limitless"])
 def test_the_readme_gives_the_command(name):
     assert f"python benchmarks/{name}.py" in (BENCHMARKS / "README.md").read_text()

@@ -7,11 +7,13 @@ from mtl_agents.counterfactual import Counterfactual
 from mtl_agents.dispatched import Dispatched
 from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, SoftMixture, TaskSpecificAll, TaskSpecificLast
 from mtl_agents.hardening import HardeningMixture
+from mtl_agents.lrn import LRN
 from mtl_agents.reinforce import QNetwork, Reinforce, ReinforceSingle
 from mtl_agents.tabular import TabularPolicyGradient, TabularQ, TabularQHistory
 from mtl_agents.wpl import WPL
 
 __all__ = [
+    "LRN",
     "WPL",
     "Agent",
     "Counterfactual",

@@ -32,9 +32,24 @@ class FixedRouting(Agent):
 
     def __init__(self, env: Any, **arguments: Any) -> None:
         super().__init__(env, **arguments)
+        self.routes = self._routes()
+
+    def _routes(self) -> NDArray[np.int64]:
+        if self._random_routes() is not None:
+            raise ValueError(
+                f"{type(self).__name__} takes blocks by their place in a layer; this environment has a pool of modules "
+                "and no layers. random-fixed and random work on both."
+            )
         layers = self._layers()
         positions = self._draw(np.array([len(blocks) for blocks in layers]))
-        self.routes = np.stack([blocks[positions[:, depth]] for depth, blocks in enumerate(layers)], axis=1)
+        return np.stack([blocks[positions[:, depth]] for depth, blocks in enumerate(layers)], axis=1)
+
+    def _random_routes(self) -> Any:
+        """The environment's own way to draw valid routes, where what is valid depends on what came before."""
+        try:
+            return self.env.get_attr("random_routes")[0]
+        except AttributeError:
+            return None
 
     @abstractmethod
     def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -86,7 +101,14 @@ class Shared(FixedRouting):
 
 
 class RandomFixed(FixedRouting):
-    """One random block per task and depth, drawn once from the seed and kept: the control for every learned router."""
+    """One random route per task, drawn once from the seed and kept: the control for every learned router.
+
+    In layers that is a random block per depth, never PASS; from a pool, a random valid network.
+    """
+
+    def _routes(self) -> NDArray[np.int64]:
+        draw = self._random_routes()
+        return super()._routes() if draw is None else draw(self.num_tasks, self.np_random)
 
     def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.np_random.integers(sizes, size=(self.num_tasks, self.depth))

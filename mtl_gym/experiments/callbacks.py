@@ -32,7 +32,7 @@ class HeldOutCurve(BaseCallback):
 
     Args:
         env: The environment that is trained.
-        every: Decisions between two evaluations.
+        every: Decisions between two evaluations; None evaluates after every pass over the training data.
         path: CSV file that is written anew after each, or None.
         split: The data; "validation", so that the test split is looked at once, at the end.
 
@@ -42,17 +42,18 @@ class HeldOutCurve(BaseCallback):
     """
 
     def __init__(
-        self, env: MultiTaskVectorEnv, every: int, path: Path | None = None, split: str = "validation"
+        self, env: MultiTaskVectorEnv, every: int | None, path: Path | None = None, split: str = "validation"
     ) -> None:
         super().__init__()
         self.env, self.every, self.path, self.split = env, every, path, split
         self.rows: list[dict[str, Any]] = []
         self.seconds = 0.0
-        self._next = every
+        self._evaluated = 0
 
     def _on_step(self) -> bool:
-        if self.num_timesteps >= self._next:
-            self._next = (self.num_timesteps // self.every + 1) * self.every
+        parts = int(getattr(self.env, "epoch", 0)) if self.every is None else self.num_timesteps // self.every
+        if parts > self._evaluated:
+            self._evaluated = parts
             self._evaluate()
         return True
 
@@ -62,6 +63,8 @@ class HeldOutCurve(BaseCallback):
         row: dict[str, Any] = {"steps": self.num_timesteps, "epoch": getattr(self.env, "epoch", None)}
         row |= {"accuracy": result.mean_accuracy, "loss": result.mean_loss}
         row["blocks_used"] = result.figures.get("blocks_used")
+        if "modules_unused" in result.figures:
+            row["modules_unused"] = result.figures["modules_unused"]
         row |= {name: getattr(self.model, "diagnostics", {}).get(name) for name in DIAGNOSTICS}
         row |= {f"accuracy/{name}": value for name, value in zip(result.task_names, result.accuracy, strict=True)}
         self.rows.append(row)

@@ -181,6 +181,24 @@ def draw_curves(runs: Sequence[Path], title: str, out: Path) -> Path | None:
     return out / "learning_curves.png"
 
 
+def draw_unused(runs: Sequence[Path], title: str, out: Path) -> Path | None:
+    """Draw accuracy and unused modules of runs side by side into the folder `out`, where a pool of modules was used.
+
+    Arguments and errors as for `draw_curves`; None also if the runs did not count unused modules.
+    """
+    from mtl_gym.limitless.figures import Course, accuracy_and_unused
+
+    courses: dict[str, list[Course]] = {}
+    for run in runs:
+        course = Course.read(run / PROGRESS) if (run / PROGRESS).is_file() else None
+        if course is not None:
+            courses.setdefault(run.parent.name, []).append(course)
+    if not courses:
+        return None
+    write_picture(accuracy_and_unused(courses, title), out / "accuracy_and_unused.png")
+    return out / "accuracy_and_unused.png"
+
+
 def read_curve(path: Path) -> Curve:
     """The validation accuracy in a run's `progress.csv`; its epochs are NaN if it has none.
 
@@ -225,7 +243,12 @@ def redraw(out: Path, block: int | None = None, depth: int = 0) -> list[Path]:
     if curves is None:
         raise FileNotFoundError(f"No run in {out} has a {PROGRESS}, from which learning curves are drawn.")
     # The others keep no table: not an error where they stand beside one that does.
+    unused = [path for path in [draw_unused(list(runs), title, out)] if path is not None]
     tabular = {run: result for run, result in runs.items() if (run / POLICIES).is_file()}
     if block is not None and not tabular:
         raise FileNotFoundError(f"No run in {out} has {POLICIES}, from which the picture of a block is drawn.")
-    return [curves, *(path for run, result in tabular.items() for path in draw_policies(run, result, block, depth))]
+    return [
+        curves,
+        *unused,
+        *(path for run, result in tabular.items() for path in draw_policies(run, result, block, depth)),
+    ]

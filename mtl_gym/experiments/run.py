@@ -26,6 +26,7 @@ from mtl_gym.evaluation import Evaluation, evaluate
 from mtl_gym.experiments.agents import SB3, find_agent
 from mtl_gym.experiments.callbacks import HeldOutCurve, PolicyHistory, Progress
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
+from mtl_gym.vector import MultiTaskVectorEnv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,7 +123,7 @@ def train(settings: RunSettings, out: Path, tell: Callable[[int], None] = lambda
     checkpoint.save(env.batched.state_dict(), out / "environment.pt")
     save_agent(agent, out / "agent.pt")
     result = _result(settings, evaluate(agent, env.batched), env.batched, seconds)
-    draw(evaluate(agent, env.batched, "validation"), out / "routing_map.png", settings)
+    draw(evaluate(agent, env.batched, "validation"), out, settings, env.batched)
     history = policies.history()
     if history is not None:
         history.write(out / POLICIES)
@@ -140,17 +141,10 @@ def _result(settings: RunSettings, test: Evaluation, env: Any, seconds: float) -
     )
 
 
-def draw(evaluation: Evaluation, path: Path, settings: RunSettings) -> None:
-    """Write the picture of a routing run: its routing map."""
-    if "usage" not in evaluation.figures:
-        return
-    from mtl_gym.routing.render import routing_map
-
-    figures = evaluation.figures
-    picture = routing_map(
-        figures["usage"], evaluation.task_names, _title(settings), dispatched=figures.get("dispatched", False)
-    )
-    write_picture(picture, path)
+def draw(evaluation: Evaluation, out: Path, settings: RunSettings, env: MultiTaskVectorEnv) -> None:
+    """Write the pictures that the environment draws of an evaluation."""
+    for name, figure in env.pictures(evaluation.figures, _title(settings)).items():
+        write_picture(figure, out / name)
 
 
 def draw_policies(out: Path, result: RunResult, block: int | None = None, depth: int = 0) -> list[Path]:
@@ -212,7 +206,7 @@ def restore(out: Path) -> tuple[RunSettings, BatchedVecEnv, Any]:
 
 def save_agent(agent: Any, path: Path) -> None:
     """Save a bundled agent its own way, and an SB3 algorithm as its parameters, without pickled code."""
-    if hasattr(agent, "get_parameters"):
+    if type(agent).__module__.split(".")[0] in ("stable_baselines3", "sb3_contrib"):
         checkpoint.save({"parameters": agent.get_parameters()}, path)
     elif hasattr(agent, "save"):
         agent.save(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ CONTROL = "random-fixed"
 
 @dataclass(frozen=True)
 class Difference:
-    """An agent's accuracy minus the control's, in percentage points.
+    """An agent's figure minus the control's; accuracies in percentage points.
 
     Attributes:
         agent: Its name.
@@ -41,8 +41,15 @@ class Difference:
         return f"{self.mean:+.2f}{interval}"
 
 
-def differences(results: Sequence[RunResult], control: str = CONTROL) -> list[Difference]:
+def differences(
+    results: Sequence[RunResult], control: str = CONTROL, figure: Callable[[RunResult], float] | None = None
+) -> list[Difference]:
     """Every other agent's difference to `control`, paired by seed, with Student's 95% interval; largest first.
+
+    Args:
+        results: The runs.
+        control: The agent that the others are set against.
+        figure: What is compared; by default the accuracy in per cent.
 
     Runs of one seed start from the same weights and see the data in the same order, whoever routes.
 
@@ -54,7 +61,9 @@ def differences(results: Sequence[RunResult], control: str = CONTROL) -> list[Di
         >>> print(*differences(control + [run("wpl", 0, 0.61), run("wpl", 1, 0.64)]))
         wpl +1.50 [-4.85, +7.85]
     """
-    accuracy = {(result.settings.name, result.settings.seed): 100 * result.accuracy for result in results}
+    if figure is None:
+        figure = _percent
+    accuracy = {(result.settings.name, result.settings.seed): figure(result) for result in results}
     seeds = sorted(seed for agent, seed in accuracy if agent == control)
     names = dict.fromkeys(agent for agent, _ in accuracy if agent != control)
     pairs = {
@@ -63,6 +72,10 @@ def differences(results: Sequence[RunResult], control: str = CONTROL) -> list[Di
     }
     found = [_difference(name, values) for name, values in pairs.items() if len(values)]
     return sorted(found, key=lambda difference: -difference.mean)
+
+
+def _percent(result: RunResult) -> float:
+    return 100 * result.accuracy
 
 
 def _difference(agent: str, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Difference:

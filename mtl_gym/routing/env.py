@@ -348,6 +348,12 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         blocks = self.network.blocks_used(taken)
         return {"usage": self.usage.copy(), "blocks_used": blocks, "dispatched": bool(self.agents)}
 
+    def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
+        """The routing map."""
+        dispatched = figures.get("dispatched", False)
+        picture = render.routing_map(figures["usage"], self.task_names, title, dispatched=dispatched)
+        return {"routing_map.png": picture}
+
     def render(self) -> Any:
         """The routing map of the last 200 or so episodes of each task."""
         return render.show(self.render_mode, self.usage, self.data.task_names, bool(self.agents))

@@ -5,41 +5,11 @@ Source: Rosenbaum et al. 2018, section 3.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-FinalReward: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-def correct(logits: Tensor, label: Tensor, task: Tensor) -> Tensor:
-    """+1 where the prediction is right, -1 where it is wrong; float32 [rows]."""
-    return (logits.argmax(1) == label).to(logits.dtype) * 2 - 1
-
-
-def loss(logits: Tensor, label: Tensor, task: Tensor) -> Tensor:
-    """Minus the cross-entropy; float32 [rows]."""
-    return -torch.nn.functional.cross_entropy(logits, label, reduction="none")
-
-
-FINAL_REWARDS: dict[str, FinalReward] = {"correct": correct, "loss": loss}
-
-
-def final_reward(reward: str | FinalReward) -> FinalReward:
-    """The reward of that name, or the callable itself.
-
-    Raises:
-        ValueError: If no reward has that name.
-    """
-    if callable(reward):
-        return reward
-    if reward not in FINAL_REWARDS:
-        raise ValueError(f"reward={reward!r} is unknown; use one of {sorted(FINAL_REWARDS)} or a callable.")
-    return FINAL_REWARDS[reward]
+from mtl_gym.answers import FinalReward as FinalReward
+from mtl_gym.answers import final_reward as final_reward
 
 
 class CollaborationReward:

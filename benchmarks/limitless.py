@@ -1,0 +1,126 @@
+"""Decisions per second of limitless routing: the environment alone, and the transformer router learning in it.
+
+All on digits, folded into 8 x 8 images, with the paper's six modules over and over until the pool has the size asked
+for. The environment alone is driven by random valid choices; "masks" is the share of its time that goes into working
+out and drawing them. `LRN.learn` acts and learns with the paper's sizes; its batch of modules is that of the paper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+from measuring import Timing, alternate, begin, parser, percent, table
+from mtl_agents import LRN
+
+from mtl_gym.integrations.sb3 import BatchedVecEnv
+from mtl_gym.limitless.env import LimitlessVectorEnv
+from mtl_gym.limitless.modules import paper_pool
+from mtl_gym.limitless.pool import ModulePool
+
+Call = Callable[[], object]
+
+SHAPE, MAX_DEPTH = (1, 8, 8), 4
+
+
+def pool_of(size: int) -> ModulePool:
+    """The first `size` modules of the paper's pool."""
+    whole = paper_pool(SHAPE, classes=2, duplicates=-(-size // 6))
+    return ModulePool([whole[number] for number in range(size)], SHAPE)
+
+
+def batched(size: int, width: int) -> LimitlessVectorEnv:
+    """The batched environment, begun."""
+    env = LimitlessVectorEnv(
+        width, data="digits", image_shape=SHAPE, pool=pool_of(size), max_depth=MAX_DEPTH, device="cpu"
+    )
+    env.reset(seed=0)
+    return env
+
+
+def draw(env: LimitlessVectorEnv, random: np.random.Generator) -> np.ndarray:
+    """Valid choices of all rows; int64 [num_envs]."""
+    masks = env.action_masks()
+    return np.where(masks, random.random(masks.shape), -1).argmax(1)
+
+
+def walk(env: LimitlessVectorEnv, advance: bool = True) -> Call:
+    """One batched decision, or the drawing of it alone."""
+    random = np.random.default_rng(0)
+
+    def run() -> None:
+        actions = draw(env, random)
+        if advance:
+            env.advance(actions)
+
+    def masks() -> None:
+        env._building._masks = None
+        draw(env, random)
+
+    return run if advance else masks
+
+
+def learning(size: int, width: int) -> tuple[Call, int]:
+    """One rollout of LRN and what it learns from it, and how many decisions that is."""
+    agent = LRN(BatchedVecEnv(batched(size, width)), seed=0)
+    agent.learn(1)
+    decisions = agent.n_steps * width
+    return lambda: agent.learn(decisions, reset_num_timesteps=False), decisions
+
+
+def clocked(way: Call) -> float:
+    """Seconds of one call; a rollout takes too long for more."""
+    start = time.perf_counter()
+    way()
+    return time.perf_counter() - start
+
+
+def environment_alone(arguments: argparse.Namespace) -> None:
+    """Table 1."""
+    rows = []
+    for width in arguments.widths:
+        envs = {size: batched(size, width) for size in arguments.pools}
+        ways: dict[tuple[int, str], Call] = {(size, "step"): walk(env) for size, env in envs.items()}
+        ways |= {(size, "masks"): walk(env, advance=False) for size, env in envs.items()}
+        timings = alternate(ways, arguments.rounds, arguments.seconds)
+        for size in arguments.pools:
+            step = timings[size, "step"]
+            share = percent(timings[size, "masks"].median / step.median)
+            rows.append([width, size, *_speed(step, width, timings[arguments.pools[0], "step"]), share])
+    print("### The environment alone\n")
+    print(table(["wide", "modules", "decisions/s", "spread", "against the smallest pool", "masks"], rows), flush=True)
+
+
+def with_lrn(arguments: argparse.Namespace) -> None:
+    """Table 2."""
+    rows = []
+    for width in arguments.learn_widths:
+        made = {size: learning(size, width) for size in arguments.pools}
+        taken = {size: [clocked(way) for _ in range(arguments.learn_rounds)] for size, (way, _) in made.items()}
+        timings = {size: Timing(np.array(seconds)) for size, seconds in taken.items()}
+        for size, (_, decisions) in made.items():
+            rows.append([width, size, *_speed(timings[size], decisions, timings[arguments.pools[0]])])
+    print("\n### LRN.learn\n")
+    print(table(["wide", "modules", "decisions/s", "spread", "against the smallest pool"], rows))
+
+
+def _speed(timing: Timing, decisions: int, smallest: Timing) -> tuple[float, str, float]:
+    return decisions / timing.median, percent(timing.spread), timing.speed_against(smallest)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print both tables."""
+    begin(f"Limitless routing on digits, at most {MAX_DEPTH} decisions a network", arguments)
+    environment_alone(arguments)
+    with_lrn(arguments)
+
+
+if __name__ == "__main__":
+    made = parser(__doc__, rounds=7, seconds=0.5)
+    made.add_argument("--pools", type=int, nargs="+", default=[13, 65, 130], help="modules")
+    made.add_argument("--widths", type=int, nargs="+", default=[16, 128, 1024], help="episodes side by side")
+    made.add_argument("--learn-widths", type=int, nargs="+", default=[16, 128, 1024], help="the same for LRN")
+    made.add_argument("--learn-rounds", type=int, default=1, help="rollouts of LRN per line")
+    main(made.parse_args())

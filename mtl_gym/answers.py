@@ -1,0 +1,67 @@
+"""What a network's answer is worth, and which classes it may name: the same in every family that classifies.
+
+The reward of an answer is a function of (logits [rows, classes], label [rows], task [rows]) that gives [rows].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from mtl_gym.data import MultiTaskDataset
+
+FinalReward: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def correct(logits: Tensor, label: Tensor, task: Tensor) -> Tensor:
+    """+1 where the prediction is right, -1 where it is wrong; float32 [rows]."""
+    return (logits.argmax(1) == label).to(logits.dtype) * 2 - 1
+
+
+def loss(logits: Tensor, label: Tensor, task: Tensor) -> Tensor:
+    """Minus the cross-entropy; float32 [rows]."""
+    return -torch.nn.functional.cross_entropy(logits, label, reduction="none")
+
+
+FINAL_REWARDS: dict[str, FinalReward] = {"correct": correct, "loss": loss}
+
+
+def final_reward(reward: str | FinalReward) -> FinalReward:
+    """The reward of that name, or the callable itself.
+
+    Raises:
+        ValueError: If no reward has that name.
+    """
+    if callable(reward):
+        return reward
+    if reward not in FINAL_REWARDS:
+        raise ValueError(f"reward={reward!r} is unknown; use one of {sorted(FINAL_REWARDS)} or a callable.")
+    return FINAL_REWARDS[reward]
+
+
+class Classes:
+    """Which classes each task has, where tasks share heads but differ in their number of classes.
+
+    Args:
+        data: The data set.
+        device: Where the logits are.
+
+    Example:
+        >>> from mtl_gym.data import load
+        >>> Classes(load("digits"), torch.device("cpu")).restrict(torch.zeros(1, 2), torch.tensor([3]))
+        tensor([[0., 0.]])
+    """
+
+    def __init__(self, data: MultiTaskDataset, device: torch.device) -> None:
+        self.count = data.max_classes
+        sizes = torch.tensor(data.num_classes, device=device)
+        ranks = torch.arange(self.count, device=device)
+        self._mask = None if len(set(data.num_classes)) == 1 else ranks < sizes[:, None]
+
+    def restrict(self, logits: Tensor, task: Tensor) -> Tensor:
+        """Take from each row the classes that its task does not have; float32 [rows, n >= classes], int64 [rows]."""
+        logits = logits[:, : self.count]
+        return logits if self._mask is None else logits.masked_fill(~self._mask[task], -torch.inf)

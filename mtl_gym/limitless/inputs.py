@@ -1,0 +1,79 @@
+"""Two views of the same inputs: normalised ones for the modules, and pictures between 0 and 1 for the router."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtl_gym.data import MultiTaskDataset
+
+
+class Inputs:
+    """Samples of one split, in the shape that the pool takes.
+
+    Pixels (uint8) are divided by 255 for the router; other values are scaled by the least and greatest of the training
+    split, and cut off at 0 and 1.
+
+    Args:
+        data: The data set, on the device.
+        split: Its part.
+        image_shape: As in `LimitlessOptions`.
+
+    Attributes:
+        shape: Of one input.
+
+    Raises:
+        ValueError: If inputs cannot be brought into `image_shape`.
+
+    Example:
+        >>> from mtl_gym.data import load
+        >>> inputs = Inputs(load("digits"), "train", (1, 8, 8))
+        >>> inputs.pictures(np.array([0, 1])).shape
+        torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(self, data: MultiTaskDataset, split: str, image_shape: Sequence[int] | None) -> None:
+        self.data, self.split = data, split
+        self.shape = data.input_shape if image_shape is None else tuple(image_shape)
+        self._folds = len(data.input_shape) == 1
+        _check_shape(data, self.shape)
+        train = data.splits["train"].x
+        pixels = train.dtype == torch.uint8
+        self._low = 0.0 if pixels else float(train.min())
+        self._scale = 1 / (255.0 if pixels else max(float(train.max()) - self._low, 1e-9))
+
+    def pictures(self, samples: NDArray[np.int64]) -> Tensor:
+        """What the router sees of `samples`, int64 [n]; float32 [n, *shape] in [0, 1]."""
+        x = self.data.split(self.split).x[self._index(samples)].float()
+        return self._shaped(((x - self._low) * self._scale).clamp_(0, 1))
+
+    def values(self, samples: NDArray[np.int64]) -> Tensor:
+        """What the modules get of `samples`, int64 [n]: normalised; float32 [n, *shape]."""
+        return self._shaped(self.data.inputs(self.split, self._index(samples)))
+
+    def _index(self, samples: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(samples).clamp(min=0).to(self.data.split(self.split).x.device, non_blocking=True)
+
+    def _shaped(self, x: Tensor) -> Tensor:
+        if x.shape[1:] == self.shape:
+            return x
+        if self._folds:
+            return x.unflatten(1, self.shape)
+        _, height, width = self.shape
+        return torch.nn.functional.adaptive_avg_pool2d(x, (height, width))
+
+
+def _check_shape(data: MultiTaskDataset, shape: tuple[int, ...]) -> None:
+    given = data.input_shape
+    folds = len(given) == 1 and prod(shape) == given[0]
+    shrinks = len(given) == len(shape) == 3 and given[0] == shape[0] and all(np.less_equal(shape, given))
+    if min(shape, default=0) < 1 or not (folds or shrinks or given == shape):
+        raise ValueError(
+            f"image_shape={shape} does not fit inputs of shape {given}: flat inputs are folded into as many values, "
+            "images are shrunk to as many channels and no more rows or columns."
+        )

@@ -1,0 +1,92 @@
+"""What `render()` gives in each mode: pixels, text or a window, from one function that draws."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from gymnasium import logger
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Draw: TypeAlias = "Callable[[Figure], None]"
+
+DOTS_PER_INCH = 100
+WITHOUT_WINDOWS = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
+# Petroff 2021: ten colours that stay apart under colour vision deficiencies.
+COLOURS = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadf"]
+INK, FAINT = "#333333", "#b8b8b8"
+
+
+def show(
+    mode: str | None, draw: Draw, text: Callable[[], str], size: tuple[float, float], window: str
+) -> NDArray[np.uint8] | str | None:
+    """Pixels for "rgb_array", text for "ansi", else None. A mode of None also warns.
+
+    Args:
+        mode: The render mode.
+        draw: Draws into a figure.
+        text: Gives the text.
+        size: Width and height of the figure in inches.
+        window: Title of the window of "human".
+    """
+    if mode == "rgb_array":
+        return pixels(figure_of(draw, size))
+    if mode == "ansi":
+        return text()
+    if mode == "human":
+        _show_window(draw, size, window)
+    else:
+        logger.warn('render() was called without a render mode; choose one: gym.make(id, render_mode="rgb_array").')
+    return None
+
+
+def figure_of(draw: Draw, size: tuple[float, float]) -> Figure:
+    """A figure with what `draw` draws."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(size, DOTS_PER_INCH, layout="constrained", facecolor="white")
+    draw(figure)
+    return figure
+
+
+def pixels(figure: Figure) -> NDArray[np.uint8]:
+    """The figure as uint8 [height, width, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(np.asarray(canvas.buffer_rgba())[..., :3], np.uint8)
+
+
+def close_window(window: str) -> None:
+    """Close the window of that title, if there is one."""
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close(window)
+
+
+def _show_window(draw: Draw, size: tuple[float, float], window: str) -> None:
+    import matplotlib.pyplot as plt
+
+    if plt.get_backend().lower() in WITHOUT_WINDOWS:
+        _no_window(plt.get_backend())
+        return
+    there = plt.fignum_exists(window)
+    # Large pictures get smaller type instead of a window that is taller than the screen.
+    resolution = min(DOTS_PER_INCH, 900 / size[1])
+    draw(plt.figure(window, clear=True) if there else plt.figure(window, size, resolution, layout="constrained"))
+    # Otherwise the window would take the keyboard from whatever the user is typing in, at every step.
+    with plt.rc_context({"figure.raise_window": False}):
+        plt.pause(0.001)
+
+
+@cache
+def _no_window(backend: str) -> None:
+    message = 'render_mode="human" shows nothing: matplotlib\'s backend %s has no display here; "rgb_array" needs none.'
+    logging.getLogger(__name__).warning(message, backend)

@@ -1,0 +1,290 @@
+"""LRN: the transformer router, its exact bonus, and what it keeps."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from mtl_agents import LRN, RandomFixed, Shared
+from mtl_agents.lrn import BonusRolloutBuffer
+from mtl_agents.lrn_policy import Router
+from sb3_contrib.common.maskable.buffers import MaskableDictRolloutBuffer
+from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnMaxEpisodes
+
+import mtl_gym
+from mtl_gym.errors import CheckpointError
+from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
+from mtl_gym.limitless.env import LimitlessVectorEnv
+from tests.limitless.pools import labyrinth, make
+
+DIGITS = "MTLLimitless-Digits-v0"
+SMALL = {"d_model": 16, "heads": 2, "feed_forward": 32, "batch_size": 32, "n_steps": 16}
+
+
+def agent_on(env, **arguments):
+    return LRN(env, **SMALL | {"seed": 0} | arguments)
+
+
+def parameters(agent):
+    return {key: value.clone() for key, value in agent.policy.state_dict().items()}
+
+
+def observe(rows=6, modules=12, depth=4):
+    rng = np.random.default_rng(0)
+    chosen = rng.integers(1, modules + 1, (rows, depth)) * (np.arange(depth) < rng.integers(0, depth, (rows, 1)))
+    image, task = rng.random((rows, 1, 4, 4), np.float32), rng.integers(2, size=rows)
+    arrays = {"image": image, "task": task, "chosen": chosen, "depth": (chosen > 0).sum(1)}
+    return {key: torch.from_numpy(value) for key, value in arrays.items()}
+
+
+def make_router(modules=12):
+    torch.manual_seed(0)
+    return Router((1, 4, 4), 2, modules, d_model=16, heads=2, feed_forward=32).eval()
+
+
+def filled(buffer, steps=4, rows=2):
+    """A rollout of four steps in two rows: rewards 1, 2, ...; values 0.5; the first row's episode ends at step 1."""
+    space = buffer.observation_space
+    buffer.reset()
+    actions = np.array([[0, 0], [2, 1], [0, 3], [1, 0]])  # 3 is PASS
+    starts = np.array([[1, 1], [0, 0], [1, 0], [0, 0]])
+    for step in range(steps):
+        obs = {key: np.stack([part.sample()] * rows) for key, part in space.items()}
+        reward = np.array([1.0, 2.0]) * (step + 1)
+        value, log_prob = torch.full((rows,), 0.5), torch.zeros(rows)
+        buffer.add(obs, actions[step][:, None], reward, starts[step], value, log_prob, action_masks=np.ones((rows, 4)))
+    return buffer
+
+
+def make_buffers(**arguments):
+    space = make(pool=labyrinth([[0, 0, 0]])[1], data=labyrinth([[0, 0, 0]])[0], image_shape=None)
+    shape = (4, space.single_observation_space, gym.spaces.Discrete(4), "cpu", 0.9, 0.8, 2)
+    return BonusRolloutBuffer(*shape, random=np.random.default_rng(0), **arguments), MaskableDictRolloutBuffer(*shape)
+
+
+def test_the_bonus_is_exact_over_the_rollout():
+    """Module 0 is chosen 4 times, 1 twice, 2 once: bonuses 0, 2/3 and 1; PASS gets none."""
+    mine, theirs = (filled(buffer) for buffer in make_buffers(bonus=1.0))
+    mine.compute_returns_and_advantage(torch.tensor([0.25, 0.75]), np.array([False, True]))
+    bonus = np.array([[0, 0], [1, 2 / 3], [0, 0], [2 / 3, 0]])
+    np.testing.assert_allclose(mine.rewards, theirs.rewards + bonus, rtol=1e-6)
+
+
+def test_returns_and_advantages_are_sb3s_own_on_rewards_with_the_bonus():
+    mine, theirs = (filled(buffer) for buffer in make_buffers(bonus=0.5))
+    theirs.rewards += 0.5 * np.array([[0, 0], [1, 2 / 3], [0, 0], [2 / 3, 0]], np.float32)
+    for buffer in (mine, theirs):
+        buffer.compute_returns_and_advantage(torch.tensor([0.25, 0.75]), np.array([False, True]))
+    np.testing.assert_allclose(mine.returns, theirs.returns, rtol=1e-6)
+    np.testing.assert_allclose(mine.advantages, theirs.advantages, rtol=1e-6)
+    # By hand, row 0 (gamma 0.8, lambda 0.9): the last step has 4 + 1/3 + 0.8 * 0.25 - 0.5, the one before adds
+    # 0.72 of it to 3 + 0.8 * 0.5 - 0.5; the episode that ended at step 1 has 2.5 - 0.5 there.
+    last = 4 + 1 / 3 + 0.2 - 0.5
+    expected = [1 + 0.4 - 0.5 + 0.72 * 2.0, 2.0, 2.9 + 0.72 * last, last]
+    np.testing.assert_allclose(mine.advantages[:, 0], expected, rtol=1e-6)
+
+
+def test_without_the_bonus_the_rollout_is_sb3s():
+    mine, theirs = (filled(buffer) for buffer in make_buffers(bonus=0.0))
+    for buffer in (mine, theirs):
+        buffer.compute_returns_and_advantage(torch.zeros(2), np.array([True, True]))
+    np.testing.assert_array_equal(mine.returns, theirs.returns)
+    assert sum(len(batch.actions) for batch in mine.get(3)) == 8
+
+
+def test_the_value_is_attention_without_a_context():
+    """Equations 3 to 5, element by element."""
+    router, obs = make_router(), observe()
+    state, absent = router.encode(obs)
+    values = router.values(state, absent)
+    for row in range(len(state)):
+        there = [state[row, j] for j in range(state.shape[1]) if not absent[row, j]]
+        assert len(there) == 2 + int((obs["chosen"][row] > 0).sum())
+        e = [router.attention.weight[0] @ s + router.attention.bias[0] for s in there]
+        alpha = [torch.exp(score) / sum(torch.exp(other) for other in e) for score in e]
+        pooled = sum(weight * s for weight, s in zip(alpha, there, strict=True))
+        expected = router.value.weight[0] @ pooled + router.value.bias[0]
+        assert values[row, 0].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_masked_modules_are_never_looked_at():
+    router, obs = make_router(), observe()
+    obs["chosen"][:] = 0
+    masks = torch.zeros(6, 13, dtype=torch.bool)
+    masks[:, [1, 4, 12]], masks[3, 7] = True, True
+    with torch.no_grad():
+        before = router.logits(*router.encode(obs), masks)
+        router.module.weight[[0, 2, 3, 5, 6, 8, 9, 10, 11]] += 100
+        router.module.weight[7] += 1
+        after = router.logits(*router.encode(obs), masks)
+    others = torch.arange(6) != 3
+    torch.testing.assert_close(before[others], after[others])
+    assert not torch.allclose(before[3], after[3])  # there module 7 is a candidate
+    assert (before[~masks] == -1e8).all()
+
+
+def test_logits_belong_to_modules_not_to_places():
+    """Two modules that swap embeddings swap logits."""
+    router, obs = make_router(), observe()
+    obs["chosen"][:] = 0
+    masks = torch.ones(6, 13, dtype=torch.bool)
+    with torch.no_grad():
+        before = router.logits(*router.encode(obs), masks)
+        router.module.weight[[2, 9]] = router.module.weight[[9, 2]]
+        after = router.logits(*router.encode(obs), masks)
+    order = torch.arange(13)
+    order[[2, 9]] = order[[9, 2]]
+    torch.testing.assert_close(before[:, order], after, atol=1e-5, rtol=1e-5)
+
+
+def test_the_order_of_modules_and_the_depth_matter():
+    router, obs = make_router(), observe()
+    obs["chosen"][:, :2] = torch.tensor([3, 5])
+    values = router.values(*router.encode(obs))
+    swapped = obs | {"chosen": obs["chosen"].clone()}
+    swapped["chosen"][:, :2] = torch.tensor([5, 3])
+    deeper = obs | {"depth": obs["depth"] + 1}
+    assert not torch.allclose(values, router.values(*router.encode(swapped)), atol=1e-4)
+    assert not torch.allclose(values, router.values(*router.encode(deeper)), atol=1e-4)
+
+
+def test_it_learns_on_every_kind_of_environment_and_never_chooses_what_is_masked():
+    for env in (DIGITS, gym.make(DIGITS), gym.make_vec(DIGITS, num_envs=4), make_vec_env(DIGITS, 4)):
+        agent = agent_on(env).learn(64)
+        assert agent.num_timesteps >= 64
+    result = mtl_gym.evaluate(agent, agent.env.batched)
+    assert result.episodes.sum() == 3590 and np.isfinite(result.loss).all()  # an invalid choice would leave no loss
+    obs, _ = gym.make(DIGITS).reset(seed=0)
+    assert np.shape(agent.predict(obs, deterministic=True)[0]) == ()
+
+
+def test_the_environment_leaves_the_bonus_to_the_agent():
+    env = make()
+    agent = agent_on(env)
+    assert agent.bonus == 1.0 and not env._pays
+    assert agent_on(make(bonus=False)).bonus == 0.0
+    assert agent_on(make(bonus=0.25)).bonus == 0.25
+    assert agent_on(make(), bonus=False).bonus == 0.0
+    single = gym.make(DIGITS)
+    agent_on(single)
+    assert not single.unwrapped.batched._pays
+
+
+def test_the_learning_rate_is_annealed_by_the_environments_epochs():
+    env = make(num_envs=16, train_batch=16)
+    agent = agent_on(env, learning_rate=0.01)
+    agent.learn(16 * 16 * 4)
+    epoch = int(env.epoch)
+    assert epoch >= 2
+    agent._update_learning_rate(agent.policy.optimizer)
+    assert agent.policy.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.97**epoch)
+
+
+def test_the_router_finds_the_one_right_path_of_each_task():
+    paths = [[0, 1, 2], [2, 2, 0], [1, 0, 1]]
+    data, pool = labyrinth(paths)
+    env = LimitlessVectorEnv(32, data=data, pool=pool, train=False, max_depth=4, bonus=False)
+    agent = LRN(env, seed=0, d_model=64, feed_forward=128, learning_rate=3e-4, ent_coef=0.03).learn(35_000)
+    result = mtl_gym.evaluate(agent, env, deterministic=False)
+    assert (result.accuracy > 0.95).all()
+    likeliest = mtl_gym.evaluate(agent, env).figures["usage"]
+    for task, (first, second, head) in enumerate(paths):
+        assert np.flatnonzero(likeliest[task]).tolist() == [first, 3 + second, 6 + head]
+
+
+def test_a_restored_agent_goes_on_as_if_nothing_had_happened(tmp_path):
+    first = BatchedVecEnv(make(num_envs=8))
+    agent = agent_on(first).learn(300)
+    agent.save(tmp_path / "agent.pt")
+    second = BatchedVecEnv(make(num_envs=8))
+    second.reset()
+    second.batched.load_state_dict(first.batched.state_dict())
+    loaded = LRN.load(tmp_path / "agent.pt", second)
+    assert loaded.num_timesteps == agent.num_timesteps
+    for one in (agent, loaded):
+        one.learn(300, reset_num_timesteps=False)
+    for key, value in parameters(agent).items():
+        assert torch.equal(value, loaded.policy.state_dict()[key]), key
+    for mine, theirs in zip(first.batched.network.parameters(), second.batched.network.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_one_seed_is_one_training_and_global_generators_are_left_alone():
+    torch.manual_seed(5), np.random.seed(5)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    first, second, other = (agent_on(make(), seed=seed).learn(100) for seed in (0, 0, 1))
+    assert torch.equal(states[0], torch.get_rng_state()) and (states[1] == np.random.get_state()[1]).all()
+    assert all(torch.equal(value, second.policy.state_dict()[key]) for key, value in parameters(first).items())
+    assert not torch.equal(first.policy.router.score.weight, other.policy.router.score.weight)
+
+
+def test_a_loaded_agent_predicts_without_an_environment(tmp_path):
+    agent = agent_on(make()).learn(64)
+    agent.save(tmp_path / "agent.pt")
+    loaded = LRN.load(tmp_path / "agent.pt")
+    obs = {key: value.numpy() for key, value in observe().items()}
+    masks = np.ones((6, 13), bool)
+    choices = [a.predict(obs, deterministic=True, action_masks=masks)[0].tolist() for a in (agent, loaded)]
+    assert choices[0] == choices[1]
+    with pytest.raises(ValueError, match="give it one with set_env"):
+        loaded.learn(10)
+
+
+def test_a_saved_agent_takes_a_longer_pool(tmp_path):
+    agent = agent_on(make(duplicates=2)).learn(200)
+    agent.save(tmp_path / "agent.pt")
+    longer = make(num_envs=6, duplicates=3)
+    loaded = LRN.load(tmp_path / "agent.pt", longer)
+    old, new = agent.policy.router.module.weight, loaded.policy.router.module.weight
+    assert new.shape == (18, 16) and torch.equal(new[:12], old)
+    torch.testing.assert_close(new[12], (old[0] + old[6]) / 2)  # an input convolution like modules 0 and 6
+    loaded.learn(200)
+    assert mtl_gym.evaluate(loaded, longer, "train", deterministic=False).figures["usage"][:, 12:].sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"duplicates": 1}, "The saved agent knows .*'modules': 12"),
+        ({"max_depth": 5}, "'depth': 4"),
+        ({"image_shape": [1, 2, 8]}, r"'image': \[1, 4, 4\]"),
+    ],
+)
+def test_an_environment_of_other_sizes_is_refused(tmp_path, options, message):
+    agent_on(make()).save(tmp_path / "agent.pt")
+    with pytest.raises(CheckpointError, match=message):
+        LRN.load(tmp_path / "agent.pt", make(**options))
+
+
+def test_mistakes_are_named(tmp_path):
+    with pytest.raises(ValueError, match="LRN needs a Dict observation with image, task, chosen, depth"):
+        LRN("MTLRouting-Digits-v0")
+    with pytest.raises(ValueError, match="bonus=-1 is not possible"):
+        agent_on(make(), bonus=-1)
+    with pytest.raises(ValueError, match="lr_decay=2 is not possible"):
+        agent_on(make(), lr_decay=2)
+    RandomFixed(make(), seed=0).save(tmp_path / "agent.pt")
+    with pytest.raises(CheckpointError, match="holds RandomFixed, not LRN"):
+        LRN.load(tmp_path / "agent.pt")
+
+
+def test_sb3s_callbacks_and_progress_bar_work():
+    env = make_vec_env(DIGITS, 4)
+    evaluation = EvalCallback(make_vec_env(DIGITS, 4), eval_freq=16, n_eval_episodes=4, verbose=0, warn=False)
+    agent_on(env).learn(64, callback=[evaluation])
+    agent = agent_on(env).learn(4000, callback=StopTrainingOnMaxEpisodes(2))
+    assert agent.num_timesteps < 4000
+
+
+def test_random_fixed_keeps_one_valid_network_per_task():
+    env = make(num_envs=8)
+    agent = RandomFixed(env, seed=0)
+    before = agent.routes.copy()
+    assert before.shape == (2, 4)
+    agent.learn(200)
+    np.testing.assert_array_equal(agent.routes, before)
+    usage = mtl_gym.evaluate(agent, env).figures["usage"]
+    for task in range(2):
+        assert set(usage[task].tolist()) == {0, usage[task].max()}  # all of a task's networks, or none
+    assert not np.array_equal(RandomFixed(env, seed=1).routes, before)
+    with pytest.raises(ValueError, match="Shared takes blocks by their place in a layer"):
+        Shared(env)
