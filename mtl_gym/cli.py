@@ -185,7 +185,7 @@ def compare(
             results = list(carry_out(runs, out, bar))
         rows = summarise(results)
         write_results(results, out / "results.csv")
-        write_table(rows, out / "table.md", differences(results))
+        write_table(rows, out / "table.md", differences(results, control), control)
     console.print(table_of(rows, env))
     print_differences(results, control)
     for row in rows:
@@ -200,12 +200,13 @@ def compare(
 
 
 def print_differences(results: Sequence[RunResult], control: str) -> None:
-    """What sets the agents apart from the control: accuracy, and where they choose modules, how many they use."""
+    """What sets the agents apart from the control: accuracy, and how many blocks or modules they use."""
     from mtl_gym.experiments.statistics import differences
 
-    compared = {"accuracy": differences(results, control)}
-    if all(result.settings.env_id.startswith("MTLLimitless") for result in results):
-        compared["modules used"] = differences(results, control, lambda result: result.blocks_used or 0)
+    compared = {
+        "accuracy": differences(results, control),
+        "blocks used": differences(results, control, lambda result: result.blocks_used or 0),
+    }
     for figure, apart in compared.items():
         if apart:
             console.print(f"{figure} minus that of {control}, paired by seed, with 95% intervals:", highlight=False)

@@ -106,6 +106,11 @@ class LearningRouter(Agent):
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """As `Agent.set_env`; routes under way are forgotten."""
         super().set_env(env, force_reset)
+        if "chosen" in self.observation_space.spaces:  # type: ignore[attr-defined]
+            raise ValueError(
+                f"{type(self).__name__} knows the choices of a depth whatever came before; what is valid in this "
+                "environment depends on the modules chosen so far. lrn, maskable-ppo, random and random-fixed fit it."
+            )
         self._forget_routes()
 
     def _forget_routes(self) -> None:

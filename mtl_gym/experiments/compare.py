@@ -122,15 +122,13 @@ def cells(row: Row) -> tuple[str, ...]:
     return row.agent, accuracy, *tasks, f"{row.blocks:.0f}", f"{row.epochs:.1f}", f"{row.speed:,.0f}"
 
 
-def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = ()) -> None:
+def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = (), control: str = CONTROL) -> None:
     """The table in Markdown, with each agent's difference to the control where there are any."""
     minus = {difference.agent: difference.interval for difference in apart}
     lines = [list(line) for line in (COLUMNS, ["---"] * len(COLUMNS), *map(cells, rows))]
     if minus:
-        names = [row.agent for row in rows]
-        for line, cell in zip(
-            lines, [f"minus {CONTROL}", "---", *(minus.get(name, "") for name in names)], strict=True
-        ):
+        column = [f"minus {control}", "---", *(minus.get(row.agent, "") for row in rows)]
+        for line, cell in zip(lines, column, strict=True):
             line.insert(2, cell)
     text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
     write_atomically(path, lambda file: file.write(text.encode()))

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.answers import Classes, final_reward
 from mtl_gym.batches import Rows
 from mtl_gym.data import load
 from mtl_gym.errors import TrainingDiverged
@@ -22,7 +23,7 @@ from mtl_gym.routing.graph import RouteGraph
 from mtl_gym.routing.layers import with_dispatcher, with_mixtures
 from mtl_gym.routing.network import RoutedNetwork
 from mtl_gym.routing.options import RoutingOptions
-from mtl_gym.routing.rewards import CollaborationReward, final_reward
+from mtl_gym.routing.rewards import CollaborationReward
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import SampleStream
 from mtl_gym.vector import EnvOptions, Flags, MultiTaskVectorEnv, Transition
@@ -71,7 +72,7 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         self._final_reward = final_reward(self.options.reward)
         # Training takes whole rounds of episodes, so that rows in step use up a batch of inputs exactly.
         self.batch_size = num_envs * -(-self.options.train_batch // num_envs) if self.options.train else num_envs
-        self._class_mask = self._classes()
+        self._classes = Classes(self.data, self.device)
         with torch.random.fork_rng(devices=[]):
             self._template = self._make_template()
         self._describe(self._template)
@@ -102,12 +103,6 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
     def agents(self) -> int:
         """How many agents the dispatcher picks from; 0 without a dispatcher."""
         return self.data.num_tasks if self.options.dispatch == "per-task" else self.options.dispatch or 0
-
-    def _classes(self) -> Tensor | None:
-        if len(set(self.data.num_classes)) == 1:
-            return None
-        sizes = torch.tensor(self.data.num_classes, device=self.device)
-        return torch.arange(self.data.max_classes, device=self.device) < sizes[:, None]
 
     def _describe(self, network: RoutedNetwork) -> None:
         self.masks = network.masks()
@@ -221,7 +216,7 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         label, task = self._label[self._sample[rows]], self._tasks()[rows]
         logits, losses = self._graph.finish(rows, np.stack([label, task], 1), self._loss)
         on_device = torch.from_numpy(np.stack([label, task])).to(self.device, non_blocking=True)
-        answers = self._restrict(logits, on_device[1])
+        answers = self._classes.restrict(logits, on_device[1])
         earned = self._final_reward(answers, *on_device)
         figures = torch.stack([earned.float(), losses, answers.argmax(1).float()]).cpu().numpy()
         self._check_finite(figures[:2], task)
@@ -231,14 +226,9 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         info["_loss"][rows] = True
         self._remember(task, rows)
 
-    def _restrict(self, logits: Tensor, task: Tensor) -> Tensor:
-        if self._class_mask is None:
-            return logits
-        return logits[:, : self.data.max_classes].masked_fill(~self._class_mask[task], -torch.inf)
-
     def _loss(self, logits: Tensor, label_and_task: Tensor) -> Tensor:
         label, task = label_and_task.unbind(1)
-        return torch.nn.functional.cross_entropy(self._restrict(logits, task), label, reduction="none")
+        return torch.nn.functional.cross_entropy(self._classes.restrict(logits, task), label, reduction="none")
 
     def _check_finite(self, figures: NDArray[np.float32], task: Rows) -> None:
         finite = np.isfinite(figures).all(0)

@@ -168,6 +168,12 @@ def test_an_environment_of_another_kind_is_refused():
         WPL(gym.wrappers.FlattenObservation(gym.make(DIGITS)))
 
 
+@pytest.mark.parametrize("router", TABULAR + [Reinforce])
+def test_routers_of_layers_refuse_a_pool_of_modules(router):
+    with pytest.raises(ValueError, match="depends on the modules chosen so far"):
+        router("MTLLimitless-Digits-v0")
+
+
 def test_the_static_baselines_take_the_routes_they_are_named_after():
     env = Blank(1, 4, 3, 5)
     assert TaskSpecificAll(env).routes.tolist() == [[t, t, t] for t in range(4)]
