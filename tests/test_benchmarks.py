@@ -58,6 +58,12 @@ def test_limitless_prints_a_line_per_width_and_pool_for_both():
     assert all(float(row[2].replace(",", "")) > 0 for row in rows(text))
 
 
-@pytest.mark.parametrize("name", ["routed_training", "dispatch", "steps", "limitless"])
+def test_agents_measures_every_agent():
+    found = rows(printed("agents", "--agents", "wpl", "dispatched", "--wide", "8", "--steps", "4"))
+    assert [row[0] for row in found] == ["wpl", "dispatched"]
+    assert all(row[3].endswith("%") for row in found)
+
+
+@pytest.mark.parametrize("name", ["agents", "routed_training", "dispatch", "steps", "limitless"])
 def test_the_readme_gives_the_command(name):
     assert f"python benchmarks/{name}.py" in (BENCHMARKS / "README.md").read_text()
