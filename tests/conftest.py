@@ -19,14 +19,17 @@ def has_data(env_id):
     return sources[gym.spec(env_id).kwargs["data"]].is_present(data_root())
 
 
-def ids():
+def ids(family=""):
     reason = "its data is not here: set MTL_GYM_DATA"
     return [
         pytest.param(env_id, marks=pytest.mark.skipif(not has_data(env_id), reason=f"{env_id}: {reason}"))
         for env_id in ENVIRONMENTS
+        if env_id.startswith(family)
     ]
 
 
 def pytest_generate_tests(metafunc):
     if "env_id" in metafunc.fixturenames:
         metafunc.parametrize("env_id", ids())
+    if "routing_id" in metafunc.fixturenames:
+        metafunc.parametrize("routing_id", ids("MTLRouting"))

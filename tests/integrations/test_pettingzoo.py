@@ -56,9 +56,9 @@ def weights(env):
 
 
 @pytest.mark.slow
-def test_pettingzoos_own_tests_pass(env_id):
-    parallel_api_test(parallel_env(env_id), num_cycles=20)
-    parallel_seed_test(lambda: parallel_env(env_id))
+def test_pettingzoos_own_tests_pass(routing_id):
+    parallel_api_test(parallel_env(routing_id), num_cycles=20)
+    parallel_seed_test(lambda: parallel_env(routing_id))
 
 
 @pytest.mark.filterwarnings("ignore:Observation is not a NumPy array", "ignore:Observation space for each agent")
@@ -338,3 +338,8 @@ def test_independent_bandits_learn_to_part():
     favourites = np.array([values.argmax() for values in estimate.values()])
     assert sorted(favourites) == [0, 1]
     assert mtl_gym.evaluate(lambda obs: favourites[obs["task"]], env).accuracy.min() > 0.95
+
+
+def test_an_environment_of_another_family_is_refused():
+    with pytest.raises(ValueError, match="MTLLimitless-Digits-v0 is not a routing environment"):
+        parallel_env("MTLLimitless-Digits-v0")
