@@ -5,7 +5,6 @@ Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning"), se
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from mtl_gym.weights import renewed
 
 Shape = tuple[int, ...]
 FAR = 2**30
@@ -116,15 +117,8 @@ class ModulePool(nn.Module):
         return [self[number].name for number in range(len(self))]
 
     def renewed(self) -> ModulePool:
-        """A copy with fresh weights from torch's CPU generator.
-
-        Modules with a `reset_parameters` method (all of torch's) are drawn anew; other parameters keep their values.
-        """
-        twin = copy.deepcopy(self)
-        for module in twin.modules():
-            if callable(reset := getattr(module, "reset_parameters", None)):
-                reset()
-        return twin
+        """A copy with fresh weights; as `mtl_gym.weights.renewed`."""
+        return renewed(self)
 
 
 @dataclass(frozen=True)

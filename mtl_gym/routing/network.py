@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtl_gym.routing.dispatch import Dispatch, apply_blocks, linear_stack
+from mtl_gym.weights import renewed
 
 
 class RoutedLayer(nn.Module):
@@ -169,15 +170,8 @@ class RoutedNetwork(nn.Module):
         return values[:, : self.classes]
 
     def renewed(self) -> RoutedNetwork:
-        """A copy with fresh weights from torch's CPU generator.
-
-        Modules with a `reset_parameters` method (all of torch's) are drawn anew; other parameters keep their values.
-        """
-        twin = copy.deepcopy(self)
-        for module in twin.modules():
-            if callable(reset := getattr(module, "reset_parameters", None)):
-                reset()
-        return twin
+        """A copy with fresh weights; as `mtl_gym.weights.renewed`."""
+        return renewed(self)
 
     def _pad(self, x: Tensor) -> Tensor:
         x = x.flatten(1)

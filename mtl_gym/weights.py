@@ -1,0 +1,22 @@
+"""Fresh weights for a module that stands as a template."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+from torch import nn
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+def renewed(template: AnyModule) -> AnyModule:
+    """A copy with fresh weights from torch's CPU generator.
+
+    Modules with a `reset_parameters` method (all of torch's) are drawn anew; other parameters keep their values.
+    """
+    twin = copy.deepcopy(template)
+    for module in twin.modules():
+        if callable(reset := getattr(module, "reset_parameters", None)):
+            reset()
+    return twin
