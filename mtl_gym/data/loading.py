@@ -1,8 +1,10 @@
 """From a data set's name to its tensors."""
 
 import functools
+import inspect
 import os
 from pathlib import Path
+from typing import Any
 
 from mtl_gym.data import fetching
 from mtl_gym.data.dataset import MultiTaskDataset
@@ -11,13 +13,16 @@ from mtl_gym.data.registry import DataSource, find
 from mtl_gym.data.roots import ROOT_VARIABLE, data_root
 
 
-def load(name: str, root: str | os.PathLike[str] | None = None, download: bool = False) -> MultiTaskDataset:
-    """Loads a data set by name; the same object for the same name and root, as long as the process lives.
+def load(
+    name: str, root: str | os.PathLike[str] | None = None, download: bool = False, **arguments: Any
+) -> MultiTaskDataset:
+    """Loads a data set by name; the same object for the same name, root and arguments, as long as the process lives.
 
     Args:
         name: One of ``names()``.
         root: The folder that holds the data; see ``data_root`` for the default.
         download: Whether to fetch what is not there. Without it the network is never touched.
+        **arguments: Of data sets that take some, such as ``relatedness`` of ``brain-series``.
 
     Returns:
         The data set, on the CPU.
@@ -27,6 +32,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None, download: bool =
         MissingDataError: Its files are not in the root.
         DamagedDataError: A file cannot be what it should be.
         DownloadError: It could not be fetched.
+        ValueError: The data set does not take such an argument.
 
     Example:
         >>> load("digits")
@@ -38,12 +44,21 @@ def load(name: str, root: str | os.PathLike[str] | None = None, download: bool =
     if not source.is_present(folder):
         raise MissingDataError(_missing(source, folder))
     # What needs no files is the same in every root.
-    return _build(name, folder if source.files else Path())
+    _check_arguments(source, arguments)
+    return _build(name, folder if source.files else Path(), **arguments)
 
 
 @functools.lru_cache(maxsize=16)
-def _build(name: str, root: Path) -> MultiTaskDataset:
-    return find(name).build(root)
+def _build(name: str, root: Path, **arguments: Any) -> MultiTaskDataset:
+    return find(name).build(root, **arguments)
+
+
+def _check_arguments(source: DataSource, arguments: dict[str, Any]) -> None:
+    known = [name for name in inspect.signature(source.build).parameters if name != "root"]
+    for name in arguments:
+        if name not in known:
+            takes = ", ".join(known) if known else "no arguments"
+            raise ValueError(f"data set {source.name!r} has no argument {name!r}; it takes {takes}.")
 
 
 def _missing(source: DataSource, root: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import UnknownDatasetError
-from mtl_gym.data.sources import cifar, digits, mini_imagenet, mnist
+from mtl_gym.data.sources import brain_series, cifar, digits, mini_imagenet, mnist
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class DataSource:
         licence: Under which terms, as far as they are stated.
         size: Of the files, in words.
         layouts: Sets of files and folders, relative to the data root, any of which is enough; the first is preferred.
-        build: Makes the data set from a data root in which one of the layouts is complete.
+        build: Makes the data set from a data root in which one of the layouts is complete; some take further arguments.
         torchvision: The class in ``torchvision.datasets`` that downloads it, if there is one.
         by_hand: What to do where it cannot be downloaded.
     """
@@ -34,7 +34,7 @@ class DataSource:
     licence: str
     size: str
     layouts: tuple[tuple[str, ...], ...]
-    build: Callable[[Path], MultiTaskDataset]
+    build: Callable[..., MultiTaskDataset]
     torchvision: str | None = None
     by_hand: str = ""
 
@@ -102,6 +102,16 @@ _SOURCES = (
             "mini-imagenet/classes.txt with lines 'WNID name' is optional"
         ),
     ),
+    DataSource(
+        name="brain-series",
+        description="which region is this series from? generated, in the shape of task-fMRI data",
+        tasks=4,
+        origin="generated, seeded; after Xu et al. 2021 (MT-RMN)",
+        licence="as this package",
+        size="none: it is generated",
+        layouts=((),),
+        build=brain_series.build,
+    ),
 )
 
 
@@ -110,7 +120,7 @@ def catalogue() -> list[DataSource]:
 
     Example:
         >>> [(source.name, source.tasks) for source in catalogue()]
-        [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10)]
+        [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10), ('brain-series', 4)]
     """
     return list(_SOURCES)
 

@@ -54,7 +54,7 @@ def test_only_mini_imagenet_must_be_fetched_by_hand():
 
 def test_what_needs_no_files_is_present_everywhere_and_the_rest_is_not(tmp_path):
     present = [source.name for source in data.catalogue() if source.is_present(tmp_path)]
-    assert present == ["digits"]
+    assert present == ["digits", "brain-series"]
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -1,0 +1,129 @@
+"""Generated time series in the shape of task-fMRI data, with a dial for how related their tasks are.
+
+Source: Xu et al. 2021 (MT-RMN), section "Task-Evoked Functional Brain Activity". Their series are not public.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mtl_gym.data.dataset import MultiTaskDataset
+from mtl_gym.data.normalisation import statistics
+from mtl_gym.data.split import Split
+from mtl_gym.data.stratified import stratified_rows
+
+Floats = npt.NDArray[np.float64]
+
+TASK_NAMES = ("task-1", "task-2", "task-3", "task-4")
+CLASS_NAMES = ("region 1", "region 2", "region 3")
+REGIMES, STEPS_PER_REGIME, FEATURES = 7, 4, 10
+STEPS = REGIMES * STEPS_PER_REGIME
+# The brain system that a task's regions serve in each regime: cognition, attention or sensory.
+SYSTEMS = np.array(["CCCCCCC", "CCCCCSS", "CCCAAAA", "SSSSSSS"]).view("U1").reshape(4, REGIMES)
+RESPONSE = np.array([0.5, 1.0, 1.0, 0.5])
+MEMORY = 0.5
+
+
+def build(
+    root: Path, relatedness: float = 0.75, noise: float = 0.8, sequences: int = 900, seed: int = 2021
+) -> MultiTaskDataset:
+    """Generates the data set; ``root`` is not looked at.
+
+    Every task asks which of three regions a series of 28 steps comes from. The series passes seven regimes of four
+    steps. In each regime every region answers with a direction of its own in the 10 features. It is a mixture of a
+    direction that belongs to the region's system, and of one that belongs to the task alone: tasks that serve the same
+    system in a regime share the first. Noise is autocorrelated (AR(1), 0.5).
+
+    Args:
+        root: Unused.
+        relatedness: The dial, 0 to 1: the squared weight of the system's direction. At 0 no two tasks have anything in
+            common, at 1 tasks of one system are the same in that regime.
+        noise: Standard deviation of the noise; a region's answer has length 1 at its height.
+        sequences: Series per task; 64% are for training, 16% for validation and 20% for test, by region.
+        seed: Decides everything else.
+
+    Returns:
+        Inputs float32 ``[28, 10]``, normalised per feature; four tasks of three classes.
+
+    Raises:
+        ValueError: An argument is not as above.
+
+    Source: MT-RMN, figure 2: 28 steps, 10 features, "every 4 time steps represent the time period when the participant
+    conducted a task", 80% train and 20% test.
+
+    Example:
+        >>> build(Path(), relatedness=0.2, sequences=75)
+        MultiTaskDataset('brain-series', 4 tasks, classes 3, input [28, 10] float32, train 192, validation 48, test 60)
+    """
+    _check(relatedness, noise, sequences)
+    random = np.random.default_rng(seed)
+    answers = _directions(relatedness, random)[:, np.arange(STEPS) // STEPS_PER_REGIME]
+    answers = answers * np.tile(RESPONSE, REGIMES)[:, None, None]
+    parts = [_task(task, answers[task], noise, sequences, random) for task in range(len(TASK_NAMES))]
+    splits = {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    mean, std = statistics(splits["train"].x.flatten(0, 1))
+    return MultiTaskDataset("brain-series", splits, TASK_NAMES, (CLASS_NAMES,) * len(TASK_NAMES), mean, std)
+
+
+def truth(relatedness: float = 0.75) -> Floats:
+    """How related two tasks are in each regime: the expected cosine between the answers of their regions.
+
+    It is the dial where both serve the same system, 0 elsewhere, and 1 for a task with itself.
+
+    Args:
+        relatedness: As for ``build``.
+
+    Returns:
+        float64 ``[regimes, tasks, tasks]``.
+
+    Example:
+        >>> truth(0.5).mean(0)[0].round(2)  # task 1 with all tasks, over the regimes
+        array([1.  , 0.36, 0.21, 0.  ])
+    """
+    same = SYSTEMS.T[:, :, None] == SYSTEMS.T[:, None]
+    return np.where(np.eye(len(TASK_NAMES), dtype=bool), 1.0, relatedness * same)
+
+
+def _check(relatedness: float, noise: float, sequences: int) -> None:
+    if not 0 <= relatedness <= 1:
+        raise ValueError(f"relatedness={relatedness} is not possible; it takes 0 to 1.")
+    if not 0 <= noise < float("inf"):
+        raise ValueError(f"noise={noise} is not possible; it takes 0 or more.")
+    if sequences < 15:
+        raise ValueError(f"sequences={sequences} is not possible; it takes 15 or more per task.")
+
+
+def _directions(relatedness: float, random: np.random.Generator) -> Floats:
+    """The direction of every region; [tasks, regimes, classes, features]."""
+    shape = REGIMES, len(CLASS_NAMES), FEATURES
+    systems = {name: _unit(random.standard_normal(shape)) for name in "CAS"}
+    shared = np.stack([[systems[name][regime] for regime, name in enumerate(row)] for row in SYSTEMS])
+    own = _unit(random.standard_normal((len(TASK_NAMES), *shape)))
+    return np.sqrt(relatedness) * shared + np.sqrt(1 - relatedness) * own
+
+
+def _unit(vectors: Floats) -> Floats:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def _task(task: int, answers: Floats, noise: float, sequences: int, random: np.random.Generator) -> dict[str, Split]:
+    """The splits of one task; `answers` are [steps, classes, features]."""
+    label = np.arange(sequences) % len(CLASS_NAMES)
+    x = torch.from_numpy(answers[:, label].swapaxes(0, 1) + noise * _autocorrelated(sequences, random)).float()
+    rows = stratified_rows(label, 0.16, 0.2, random)
+    y = torch.from_numpy(label)
+    return {name: Split(x[own], torch.full((len(own),), task), y[own]) for name, own in rows.items()}
+
+
+def _autocorrelated(sequences: int, random: np.random.Generator) -> Floats:
+    """Noise of variance 1; [sequences, steps, features]."""
+    noise = random.standard_normal((sequences, STEPS, FEATURES))
+    for step in range(1, STEPS):
+        noise[:, step] = MEMORY * noise[:, step - 1] + np.sqrt(1 - MEMORY**2) * noise[:, step]
+    return noise
+
+
+def _joined(parts: list[Split]) -> Split:
+    return Split(*(torch.cat([getattr(part, name) for part in parts]) for name in ("x", "task", "y")))
