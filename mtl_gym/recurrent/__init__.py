@@ -1,0 +1,1 @@
+"""Recurrent routing: which sub-networks to connect at this time step."""

@@ -1,0 +1,182 @@
+"""Layers of which there are several: one batched product for all sub-networks of a layer, or for all tasks.
+
+A group is a sub-network or a task. Its weights are one slice of a stacked parameter; no loop runs over groups or
+samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which row belongs to which group, so that the rows of a group can lie side by side.
+
+    Attributes:
+        count: Groups.
+        longest: Rows of the group that has most.
+        group: int64 [rows].
+        slots: Place of each row in a stack [count * longest] padded to the longest group; int64 [rows].
+    """
+
+    count: int
+    longest: int
+    group: Tensor
+    slots: Tensor
+
+    @classmethod
+    def of(cls, group: NDArray[np.int64], count: int, device: torch.device | str = "cpu") -> Groups:
+        """Sort rows by their group, int64 [rows] on the host, out of `count`.
+
+        Example:
+            >>> Groups.of(np.array([1, 0, 1]), 2).slots
+            tensor([2, 0, 3])
+        """
+        sizes = np.bincount(group, minlength=count)
+        longest = int(sizes.max(initial=1))
+        order = np.argsort(group, kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        both = torch.from_numpy(np.stack([group, group * longest + rank])).to(device, non_blocking=True)
+        return cls(count, longest, both[0], both[1])
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """Rows side by side with those of their group, then zeros; [rows, *shape] -> [count, longest, *shape]."""
+        stack = rows.new_zeros(self.count * self.longest, *rows.shape[1:])
+        return stack.index_copy(0, self.slots, rows).unflatten(0, (self.count, self.longest))
+
+    def gather(self, stack: Tensor) -> Tensor:
+        """Undo `spread`; [count, longest, *shape] -> [rows, *shape]."""
+        return stack.flatten(0, 1).index_select(0, self.slots)
+
+
+class GroupedLinear(nn.Module):
+    """One linear layer per group.
+
+    Args:
+        groups: How many.
+        inputs: Width of the input.
+        outputs: Width of the output.
+        bias: Whether there is one.
+
+    Example:
+        >>> layer = GroupedLinear(3, 4, 2)
+        >>> layer(torch.zeros(3, 5, 4)).shape, layer.of_rows(torch.zeros(2, 4), Groups.of(np.array([2, 0]), 3)).shape
+        (torch.Size([3, 5, 2]), torch.Size([2, 2]))
+    """
+
+    def __init__(self, groups: int, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(groups, inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(groups, 1, outputs)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as `nn.Linear` does."""
+        reach = 1 / sqrt(max(self.weight.shape[1], 1))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -reach, reach)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Each group on its own rows; [groups, *rows, inputs] -> [groups, *rows, outputs]."""
+        rows = x.flatten(1, -2)
+        y = rows @ self.weight if self.bias is None else torch.baddbmm(self.bias, rows, self.weight)
+        return y.view(*x.shape[:-1], y.shape[-1])
+
+    def of_rows(self, x: Tensor, groups: Groups) -> Tensor:
+        """Each row through the layer of its group; [rows, *shape, inputs] -> [rows, *shape, outputs]."""
+        return groups.gather(self(groups.spread(x)))
+
+
+class GroupedMLP(nn.Module):
+    """One two-layer perceptron per group, with ReLU between the layers.
+
+    Args:
+        groups: How many.
+        inputs: Width of the input.
+        hidden: Width of the hidden layer.
+        outputs: Width of the output.
+
+    Example:
+        >>> GroupedMLP(3, 4, 8, 2)(torch.zeros(3, 5, 4)).shape
+        torch.Size([3, 5, 2])
+    """
+
+    def __init__(self, groups: int, inputs: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.hidden = GroupedLinear(groups, inputs, hidden)
+        self.output = GroupedLinear(groups, hidden, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Each group on its own rows; [groups, *rows, inputs] -> [groups, *rows, outputs]."""
+        return self.output(self.hidden(x).relu())
+
+    def of_rows(self, x: Tensor, groups: Groups) -> Tensor:
+        """Each row through the perceptron of its group; [rows, *shape, inputs] -> [rows, *shape, outputs]."""
+        return groups.gather(self(groups.spread(x)))
+
+
+class GroupedLSTM(nn.Module):
+    """One LSTM per group; a sequence takes one loop over its steps, whatever the number of groups and rows.
+
+    Args:
+        groups: How many.
+        inputs: Width of the input.
+        hidden: Width of the hidden state.
+
+    Source: Hochreiter and Schmidhuber 1997, in the form of `torch.nn.LSTM` (gates in the order i, f, g, o).
+
+    Example:
+        >>> GroupedLSTM(3, 4, 8)(torch.zeros(3, 5, 7, 4)).shape
+        torch.Size([3, 5, 7, 8])
+    """
+
+    def __init__(self, groups: int, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.size = hidden
+        self.input = GroupedLinear(groups, inputs, 4 * hidden)
+        self.recurrent = nn.Parameter(torch.empty(groups, hidden, 4 * hidden))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as `nn.LSTM` does."""
+        reach = 1 / sqrt(self.size)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -reach, reach)
+
+    def begin(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Hidden and cell state before the first step: zeros [groups, rows, hidden]."""
+        zeros = self.recurrent.new_zeros(len(self.recurrent), rows, self.size)
+        return zeros, zeros
+
+    def step(self, fed: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """One step, from what `input` made of it, [groups, rows, 4 hidden]; hidden and cell state."""
+        hidden, cell = state
+        gates = torch.baddbmm(fed, hidden, self.recurrent)
+        i, f, g, o = gates.chunk(4, -1)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+        return o.sigmoid() * cell.tanh(), cell
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Hidden states of whole sequences; [groups, rows, steps, inputs] -> [groups, rows, steps, hidden]."""
+        fed, state, hidden = self.input(x), self.begin(x.shape[1]), []
+        for step in range(x.shape[2]):
+            state = self.step(fed[:, :, step], state)
+            hidden.append(state[0])
+        return torch.stack(hidden, 2)
+
+    def of_rows(self, x: Tensor, groups: Groups) -> Tensor:
+        """Each row through the LSTM of its group; [rows, steps, inputs] -> [rows, steps, hidden]."""
+        return groups.gather(self(groups.spread(x)))
+
+    def of_all(self, x: Tensor) -> Tensor:
+        """All rows through every LSTM; [rows, steps, inputs] -> [rows, steps, groups, hidden]."""
+        everywhere = x.expand(len(self.recurrent), *x.shape)
+        return self(everywhere).permute(1, 2, 0, 3)
