@@ -10,6 +10,8 @@ ROUTING = ("mtl_gym.routing.env:RoutingEnv", "mtl_gym.routing.env:RoutingVectorE
 
 LIMITLESS = ("mtl_gym.limitless.env:LimitlessEnv", "mtl_gym.limitless.env:LimitlessVectorEnv")
 
+RECURRENT = ("mtl_gym.recurrent.env:RecurrentEnv", "mtl_gym.recurrent.env:RecurrentVectorEnv")
+
 ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLRouting-Digits-v0": (ROUTING, {"data": "digits", "hidden": 64}),
     "MTLRouting-MNIST-v0": (ROUTING, {"data": "mnist"}),
@@ -19,6 +21,7 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLLimitless-MNIST-v0": (LIMITLESS, {"data": "mnist"}),
     "MTLLimitless-CIFAR-v0": (LIMITLESS, {"data": "cifar"}),
     "MTLLimitless-MiniImageNet-v0": (LIMITLESS, {"data": "mini-imagenet", "image_shape": [3, 28, 28]}),
+    "MTLRecurrent-BrainSeries-v0": (RECURRENT, {"data": "brain-series"}),
 }
 
 

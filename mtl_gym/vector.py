@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.spaces import MultiBinary
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -256,17 +257,19 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     def _check_actions(self, actions: Any) -> Any:
         array = actions.detach().cpu().numpy() if isinstance(actions, Tensor) else np.asarray(actions)
         space = self.action_space
-        kinds = "biu" if np.issubdtype(space.dtype, np.integer) else "biuf"
+        # SB3's policies give binary actions as floats.
+        whole = np.issubdtype(space.dtype, np.integer) and not isinstance(self.single_action_space, MultiBinary)
+        kinds = "biu" if whole else "biuf"
         if array.shape != space.shape or array.dtype.kind not in kinds:
             raise ValueError(
                 f"actions of shape {array.shape} and dtype {array.dtype} do not fit {space}: "
                 f"give one action per row, {space.shape} of {space.dtype}."
             )
-        array = array.astype(space.dtype, copy=False)
-        if not space.contains(array):
+        cast = array.astype(space.dtype, copy=False)
+        if not space.contains(cast) or (np.issubdtype(space.dtype, np.integer) and (cast != array).any()):
             row = next(i for i, a in enumerate(array) if not self.single_action_space.contains(a))
             raise ValueError(f"action {array[row]} in row {row} lies outside {self.single_action_space}.")
-        return array
+        return cast
 
     def mask_info(self) -> Info:
         """The info of a step in which no episode ends."""

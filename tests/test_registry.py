@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import MultiBinary
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
@@ -21,7 +22,16 @@ from mtl_gym.registration import ENVIRONMENTS
 
 def valid_actions(env, rng):
     masks = env.unwrapped.action_masks()
-    return np.where(masks, rng.random(masks.shape), -1).argmax(-1)
+    drawn = np.where(masks, rng.random(masks.shape), -1)
+    if isinstance(getattr(env, "single_action_space", env.action_space), MultiBinary):
+        return drawn.reshape(*masks.shape[:-1], -1, 2).argmax(-1)
+    return drawn.argmax(-1)
+
+
+def longest(env):
+    """The most decisions of an episode."""
+    parts = getattr(env, "single_observation_space", env.observation_space)
+    return int(parts["depth" if "depth" in parts.spaces else "step"].n)
 
 
 def same(left, right):
@@ -56,7 +66,7 @@ def test_the_batched_environment_keeps_gymnasiums_vector_contract(env_id):
     assert info["seed"].tolist() == [0, 0, 0]
     env.action_space.seed(0)
     ended = 0
-    for _ in range(12):
+    for _ in range(4 * longest(env)):
         obs, reward, terminated, truncated, info = env.step(env.action_space.sample())
         done = terminated | truncated
         assert obs in env.observation_space
@@ -78,8 +88,8 @@ def test_one_seed_is_one_trajectory_for_both_classes(env_id):
     assert same(obs, again.reset(seed=4)[0])
     wide.reset(seed=4)
     rng = np.random.default_rng(0)
-    for _ in range(33):
-        action = int(valid_actions(single, rng))
+    for _ in range(2 * longest(single) + 27):
+        action = valid_actions(single, rng)
         obs, reward, terminated, *_ = single.step(action)
         other, other_reward, *_ = again.step(action)
         _, wide_reward, *_, wide_info = wide.step(np.array([action]))
@@ -102,10 +112,10 @@ def test_a_restored_environment_goes_on_as_the_original(env_id):
     env = gym.make_vec(env_id, num_envs=2).unwrapped
     env.reset(seed=0)
     rng = np.random.default_rng(0)
-    for _ in range(7):
+    for _ in range(longest(env) + 4):
         env.step(valid_actions(env, rng))
     twin = env.fork()
-    for _ in range(20):
+    for _ in range(longest(env) + 17):
         actions = valid_actions(env, rng)
         for mine, theirs in zip(env.step(actions)[:3], twin.step(actions)[:3], strict=True):
             assert same(mine, theirs)
@@ -113,7 +123,8 @@ def test_a_restored_environment_goes_on_as_the_original(env_id):
 
 def test_evaluation_sees_every_task(env_id):
     env = gym.make(env_id)
-    result = mtl_gym.evaluate(lambda obs: np.zeros(len(obs["task"]), int), env, split="validation")
+    shape = env.action_space.shape
+    result = mtl_gym.evaluate(lambda obs: np.zeros((len(obs["task"]), *shape), int), env, split="validation")
     assert (result.episodes > 0).all()
     assert ((result.accuracy >= 0) & (result.accuracy <= 1)).all()
 

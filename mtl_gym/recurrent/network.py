@@ -66,9 +66,14 @@ class Sequences:
         return torch.from_numpy(self._pairs[0]).to(self.device, non_blocking=True)
 
     @cached_property
+    def pair_task(self) -> Index:
+        """Task of each of these, on the host; int64 [pairs]."""
+        return self.task[self._pairs[0]]
+
+    @cached_property
     def pair_groups(self) -> Groups:
         """The same by task."""
-        return Groups.of(self.task[self._pairs[0]], self.tasks, self.device)
+        return Groups.of(self.pair_task, self.tasks, self.device)
 
     @cached_property
     def last(self) -> Tensor:

@@ -1,0 +1,53 @@
+"""The first thing that reads an input: numbers as they are, words as vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mtl_gym.data import MultiTaskDataset
+
+WORD, CHARACTER = 64, 16
+
+
+class WordsAndCharacters(nn.Module):
+    """Words by their embedding and by their characters: the largest response of a convolution over them.
+
+    Args:
+        words: Size of the vocabulary; id 0 is padding.
+        characters: Of the alphabet; 0 if there are none.
+        word: Width of a word's embedding.
+        character: Width of a character's embedding, and of what is made of all of a word's.
+
+    Source: Santos and Zadrozny 2014, as MT-RMN's tagging task is introduced; the widths are ours.
+
+    Example:
+        >>> front = WordsAndCharacters(words=100, characters=30)
+        >>> front(torch.zeros(2, 5, 1 + 8, dtype=torch.int64)).shape
+        torch.Size([2, 5, 80])
+    """
+
+    def __init__(self, words: int, characters: int, word: int = WORD, character: int = CHARACTER) -> None:
+        super().__init__()
+        self.word = nn.Embedding(words, word, padding_idx=0)
+        self.character = nn.Embedding(characters, character, padding_idx=0) if characters else None
+        self.convolution = nn.Conv1d(character, character, 3, padding=1) if characters else None
+        self.width = word + (character if characters else 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Ids [rows, steps], or [rows, steps, 1 + characters] -> float32 [rows, steps, width]."""
+        if self.character is None or self.convolution is None:
+            return self.word(x if x.ndim == 2 else x[:, :, 0])
+        spelled = self.character(x[:, :, 1:]).flatten(0, 1).mT
+        responses = self.convolution(spelled).amax(2).unflatten(0, x.shape[:2])
+        return torch.cat([self.word(x[:, :, 0]), responses], 2)
+
+
+def front_of(data: MultiTaskDataset) -> tuple[nn.Module, int]:
+    """What reads the inputs of a data set, and how wide it makes them."""
+    x = data.splits["train"].x
+    if x.is_floating_point():
+        return nn.Identity(), int(x.shape[2])
+    vocabulary, characters = getattr(data, "vocabulary", ()), getattr(data, "characters", ())
+    front = WordsAndCharacters(len(vocabulary), len(characters) if x.ndim == 3 else 0)
+    return front, front.width

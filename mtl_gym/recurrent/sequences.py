@@ -1,0 +1,114 @@
+"""Data sets of sequences, as the recurrent environments read them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtl_gym.batches import Rows
+from mtl_gym.data import MultiTaskDataset, Split
+from mtl_gym.recurrent.network import Sequences
+
+
+class SequenceSplit:
+    """One split of a data set of sequences.
+
+    Args:
+        data: The data set, on the device; inputs are [steps, features], or ids [steps] or [steps, 1 + characters].
+        split: Its part.
+
+    Attributes:
+        task: int64 [n].
+        label: int64 [n], or [n, steps] with -1 behind the end.
+        length: Steps of each sequence; int64 [n].
+        steps: Steps that sequences are padded to.
+        every_step: Whether every step has a label.
+
+    Raises:
+        ValueError: If inputs are no sequences.
+
+    Example:
+        >>> from mtl_gym.data import load
+        >>> split = SequenceSplit(load("brain-series"), "test")
+        >>> split.steps, split.every_step, split.inputs(np.array([0, 1])).shape
+        (28, False, torch.Size([2, 28, 10]))
+    """
+
+    def __init__(self, data: MultiTaskDataset, split: str) -> None:
+        part = data.split(split)
+        self.data, self.name = data, split
+        self.is_text = not part.x.is_floating_point() and part.x.dtype == torch.int64
+        if part.x.ndim < (2 if self.is_text else 3) or part.x.ndim > 3:
+            raise ValueError(
+                f"data set {data.name!r} has inputs of shape {list(data.input_shape)}, which are no sequences "
+                "[steps, features]; choose brain-series or code-switched, or a data set of your own."
+            )
+        self.task, self.label = part.task.cpu().numpy(), part.y.cpu().numpy()
+        self.steps, self.every_step = int(part.x.shape[1]), self.label.ndim == 2
+        self.length = self._lengths(part)
+
+    def _lengths(self, part: Split) -> Rows:
+        if self.every_step:
+            return (self.label >= 0).sum(1)
+        if self.is_text:
+            ids = part.x if part.x.ndim == 2 else part.x[:, :, 0]
+            return (ids != 0).sum(1).clamp(min=1).cpu().numpy()
+        return np.full(len(part), self.steps)
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        return len(self.task)
+
+    def inputs(self, samples: Rows) -> Tensor:
+        """What a network takes; int64 [n] -> [n, steps, ...]. Sample -1 stands for any."""
+        index = torch.from_numpy(samples).clamp(min=0).to(self.data.split(self.name).x.device, non_blocking=True)
+        return self.data.inputs(self.name, index)
+
+    def sequences(self, samples: Rows) -> Sequences:
+        """Their tasks and lengths."""
+        device = self.data.split(self.name).x.device
+        return Sequences(self.task[samples], self.length[samples], self.steps, self.data.num_tasks, device)
+
+    def of_tasks(self, tasks: Sequence[int]) -> NDArray[np.int64]:
+        """The samples of these tasks; int64 [n]."""
+        return np.flatnonzero(np.isin(self.task, tasks))
+
+
+def number_of(name: str, task_names: Sequence[str]) -> int:
+    """The number of a task.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in task_names:
+        raise ValueError(f"There is no task {name!r}; the tasks are {', '.join(task_names)}.")
+    return list(task_names).index(name)
+
+
+@lru_cache(maxsize=32)
+def select_tasks(data: MultiTaskDataset, names: tuple[str, ...]) -> MultiTaskDataset:
+    """The data set with these tasks only, in this order; the same object for the same arguments.
+
+    Raises:
+        ValueError: If a name is unknown or given twice, or there is none.
+    """
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"tasks={list(names)} is not possible; name each of one or more tasks once.")
+    numbers = [number_of(name, data.task_names) for name in names]
+    splits = {name: _rows_of_tasks(split, numbers, data.num_tasks) for name, split in data.splits.items()}
+    classes = tuple(data.class_names[number] for number in numbers)
+    return dataclasses.replace(data, splits=splits, task_names=names, class_names=classes)
+
+
+def _rows_of_tasks(split: Split, numbers: list[int], tasks: int) -> Split:
+    place = torch.full((tasks,), -1)
+    place[torch.tensor(numbers)] = torch.arange(len(numbers))
+    task = place[split.task]
+    rows = task >= 0
+    return Split(split.x[rows], task[rows], split.y[rows])

@@ -1,0 +1,64 @@
+"""What episodes have answered so far: one answer at the end, or one at every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtl_gym.batches import Rows
+
+ARRAYS = ("right", "answers", "loss", "prediction", "label")
+
+
+class Tallies:
+    """Answers of the episodes under way.
+
+    Args:
+        rows: Episodes side by side.
+        steps: Time steps.
+        every_step: Whether every step is answered.
+
+    Attributes:
+        right: Right answers; int64 [rows].
+        answers: All answers; int64 [rows].
+        loss: Their summed cross-entropies; float64 [rows].
+        prediction: What was answered, -1 before; int64 [rows] or [rows, steps].
+        label: What would have been right; the same shape.
+    """
+
+    def __init__(self, rows: int, steps: int, every_step: bool) -> None:
+        self.right, self.answers, self.loss = np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows)
+        shape = (rows, steps) if every_step else (rows,)
+        self.prediction, self.label = np.full(shape, -1), np.full(shape, -1)
+
+    def begin(self, rows: Rows) -> None:
+        """Forget the answers of `rows`; int64 [n]."""
+        self.right[rows], self.answers[rows], self.loss[rows] = 0, 0, 0
+        self.prediction[rows], self.label[rows] = -1, -1
+
+    def add(self, rows: Rows, step: Rows, label: Rows, prediction: Rows, loss: NDArray[np.float32]) -> None:
+        """Count answers at `step`; [n] each."""
+        self.right[rows] += label == prediction
+        self.answers[rows] += 1
+        self.loss[rows] += loss
+        place: Any = (rows, step) if self.prediction.ndim == 2 else rows
+        self.prediction[place], self.label[place] = prediction, label
+
+    def figures(self) -> dict[str, Any]:
+        """What `final_info` says of answers, [rows] each; `loss` is the mean over a row's answers."""
+        correct = self.right == self.answers
+        figures = {name: getattr(self, name).copy() for name in ("right", "answers", "prediction", "label")}
+        loss = (self.loss / np.maximum(self.answers, 1)).astype(np.float32)
+        return figures | {"correct": correct, "is_success": correct.copy(), "loss": loss}
+
+    def state(self) -> dict[str, Any]:
+        """Counts as tensors."""
+        return {name: torch.from_numpy(getattr(self, name).copy()) for name in ARRAYS}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Undo `state`."""
+        for name in ARRAYS:
+            setattr(self, name, state[name].numpy().copy())
