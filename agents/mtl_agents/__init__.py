@@ -5,10 +5,20 @@ from __future__ import annotations
 from mtl_agents.base import Agent
 from mtl_agents.counterfactual import Counterfactual
 from mtl_agents.dispatched import Dispatched
-from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, SoftMixture, TaskSpecificAll, TaskSpecificLast
+from mtl_agents.fixed import (
+    AllConnected,
+    FixedRouting,
+    Random,
+    RandomFixed,
+    Shared,
+    SoftMixture,
+    TaskSpecificAll,
+    TaskSpecificLast,
+)
 from mtl_agents.hardening import HardeningMixture
 from mtl_agents.lrn import LRN
 from mtl_agents.reinforce import QNetwork, Reinforce, ReinforceSingle
+from mtl_agents.straight_through import StraightThroughRouter
 from mtl_agents.tabular import TabularPolicyGradient, TabularQ, TabularQHistory
 from mtl_agents.wpl import WPL
 
@@ -16,6 +26,7 @@ __all__ = [
     "LRN",
     "WPL",
     "Agent",
+    "AllConnected",
     "Counterfactual",
     "Dispatched",
     "FixedRouting",
@@ -27,6 +38,7 @@ __all__ = [
     "ReinforceSingle",
     "Shared",
     "SoftMixture",
+    "StraightThroughRouter",
     "TabularPolicyGradient",
     "TabularQ",
     "TabularQHistory",

@@ -30,11 +30,12 @@ class Agent(ABC):
     """An algorithm with Stable-Baselines3's face.
 
     A subclass gives `predict` and, if it learns, `_record`; it names what files must keep in `_STATE` (arrays) and
-    `_hyperparameters` (arguments), and in `ENV_KWARGS` the environment's options that it cannot do without.
+    `_hyperparameters` (arguments), in `ENV_KWARGS` the environment's options that it cannot do without, and in
+    `ACTIONS` the kinds of action space that it can act in.
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv`; its observation is a `Dict` with
-            `task` and `depth`.
+            `task` and `depth`, or `task` and `step` where connections are routed.
         seed: Seeds the agent and, with its next reset, the environment.
         verbose: 1 prints SB3's log tables.
         tensorboard_log: Folder for TensorBoard events, or None.
@@ -44,6 +45,7 @@ class Agent(ABC):
     """
 
     ENV_KWARGS: ClassVar[dict[str, Any]] = {}
+    ACTIONS: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.Discrete,)
     _STATE: ClassVar[tuple[str, ...]] = ()
     _PER_ROW: ClassVar[tuple[str, ...]] = ()
     env: VecEnv
@@ -67,6 +69,11 @@ class Agent(ABC):
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Act in another environment of the same spaces from the next `learn` on."""
         vec_env = as_vec_env(env, **self.ENV_KWARGS)
+        if not isinstance(vec_env.action_space, self.ACTIONS):
+            kinds = " or ".join(kind.__name__ for kind in self.ACTIONS)
+            raise ValueError(
+                f"{type(self).__name__} acts in {kinds} spaces; this environment has {vec_env.action_space}."
+            )
         sizes = routing_sizes(vec_env.observation_space, vec_env.action_space)
         if hasattr(self, "env") and sizes != (self.num_tasks, self.depth, self.num_actions):
             here = (self.num_tasks, self.depth, self.num_actions)
@@ -241,7 +248,8 @@ class Agent(ABC):
         """Write the agent to `path`: plain values and tensors, no code."""
         arguments = {"seed": self.seed, "verbose": self.verbose, "tensorboard_log": self.tensorboard_log}
         arguments = json.loads(json.dumps(arguments | self._hyperparameters()))
-        more = [value_width(self.observation_space), dispatched_agents(self.observation_space)]
+        binary = isinstance(self.action_space, spaces.MultiBinary)
+        more = [value_width(self.observation_space), dispatched_agents(self.observation_space), binary]
         sizes = [self.n_envs, self.num_tasks, self.depth, self.num_actions, *more]
         state = {"agent": type(self).__name__, "arguments": arguments, "sizes": sizes, "state": self.state_dict()}
         return checkpoint.save(state, path)
@@ -295,13 +303,25 @@ class Blank(VecEnv):
     """Stands for the environment of an agent that was loaded to predict: it has spaces and cannot be acted in."""
 
     def __init__(
-        self, num_envs: int, tasks: int, depth: int, actions: int, width: int = 0, agents: int | None = None
+        self,
+        num_envs: int,
+        tasks: int,
+        depth: int,
+        actions: int,
+        width: int = 0,
+        agents: int | None = None,
+        binary: bool = False,
     ) -> None:
         value = spaces.Box(-np.inf, np.inf, (width,), np.float32)
-        space = spaces.Dict(value=value, task=spaces.Discrete(tasks), depth=spaces.Discrete(depth))
+        task, place = spaces.Discrete(tasks), spaces.Discrete(depth)
+        if binary:
+            space = spaces.Dict(units=value, task=task, step=place)
+        else:
+            space = spaces.Dict(value=value, task=task, depth=place)
         if agents is not None:
             space["agent"] = spaces.Discrete(agents + 1)
-        self.num_envs, self.observation_space, self.action_space = num_envs, space, spaces.Discrete(actions)
+        self.num_envs, self.observation_space = num_envs, space
+        self.action_space = spaces.MultiBinary(actions) if binary else spaces.Discrete(actions)
         self.render_mode = None
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
@@ -315,11 +335,14 @@ class Blank(VecEnv):
 
 
 def routing_sizes(observation: spaces.Space[Any], action: spaces.Space[Any]) -> tuple[int, int, int]:
-    """Numbers of tasks, depths and actions, from a routing environment's spaces.
+    """Numbers of tasks, depths and actions, from a routing environment's spaces; or of tasks, steps and connections.
 
     Raises:
         ValueError: If the spaces are of another kind.
     """
+    parts = observation.spaces if isinstance(observation, spaces.Dict) else {}
+    if {"task", "step"} <= set(parts) and isinstance(action, spaces.MultiBinary):
+        return int(parts["task"].n), int(parts["step"].n), int(action.n)  # type: ignore[attr-defined, arg-type]
     known = isinstance(observation, spaces.Dict) and {"task", "depth"} <= set(observation.spaces)
     if not known or not isinstance(action, spaces.Discrete):
         raise ValueError(
@@ -344,9 +367,10 @@ def option(env: VecEnv, name: str, default: Any) -> Any:
 
 
 def value_width(observation: spaces.Space[Any]) -> int:
-    """Width of the observation's value; 0 if it has none."""
-    known = isinstance(observation, spaces.Dict) and "value" in observation.spaces
-    return int(observation["value"].shape[0]) if known else 0  # type: ignore[index]
+    """Width of the observation's value or units; 0 if it has neither."""
+    parts = observation.spaces if isinstance(observation, spaces.Dict) else {}
+    shown = parts.get("value", parts.get("units"))
+    return 0 if shown is None or shown.shape is None else int(shown.shape[0])
 
 
 def collect_callbacks(callback: Callback, progress_bar: bool) -> BaseCallback:

@@ -11,6 +11,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from mtl_agents.base import Agent, Masks
@@ -63,7 +64,9 @@ class FixedRouting(Agent):
         deterministic: bool = False,
         action_masks: Masks | None = None,
     ) -> tuple[NDArray[np.int64], Any]:
-        """The next block of each row's route."""
+        """The next block of each row's route, or its connections."""
+        if "depth" not in observation:
+            return self.routes[observation["task"]], state
         return self.routes[observation["task"], observation["depth"]], state
 
 
@@ -103,8 +106,12 @@ class Shared(FixedRouting):
 class RandomFixed(FixedRouting):
     """One random route per task, drawn once from the seed and kept: the control for every learned router.
 
-    In layers that is a random block per depth, never PASS; from a pool, a random valid network.
+    In layers that is a random block per depth, never PASS; from a pool, a random valid network. Where connections are
+    routed, each is on or off with equal chance, the same at all time steps, and at least one leads into every
+    sub-network.
     """
+
+    ACTIONS: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.Discrete, spaces.MultiBinary)
 
     def _routes(self) -> NDArray[np.int64]:
         draw = self._random_routes()
@@ -114,8 +121,22 @@ class RandomFixed(FixedRouting):
         return self.np_random.integers(sizes, size=(self.num_tasks, self.depth))
 
 
+class AllConnected(FixedRouting):
+    """Every connection is on at all time steps: nothing is routed. For networks that have nothing to route as well."""
+
+    ACTIONS: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.MultiBinary,)
+
+    def _routes(self) -> NDArray[np.int64]:
+        return self._draw(np.empty(0, np.int64))
+
+    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.ones((self.num_tasks, self.num_actions), np.int64)
+
+
 class Random(Agent):
-    """A new random valid choice at every decision."""
+    """A new random valid choice at every decision; or connections that are each on or off with equal chance."""
+
+    ACTIONS: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.Discrete, spaces.MultiBinary)
 
     def predict(
         self,
@@ -127,6 +148,8 @@ class Random(Agent):
     ) -> tuple[NDArray[np.int64], Any]:
         """A block, or PASS where it is valid; without masks never PASS, which may not be valid."""
         shape = np.shape(observation["task"])
+        if isinstance(self.action_space, spaces.MultiBinary):
+            return self.np_random.integers(2, size=(*shape, self.num_actions)), state
         if action_masks is None:
             return self.np_random.integers(self.num_actions - 1, size=shape), state
         return np.where(action_masks, self.np_random.random(action_masks.shape), -1.0).argmax(-1), state

@@ -27,6 +27,7 @@ from mtl_gym.recurrent.fronts import front_of
 from mtl_gym.recurrent.grouped import Groups
 from mtl_gym.recurrent.network import GatesOf, MultiTaskNetwork
 from mtl_gym.recurrent.options import RecurrentOptions
+from mtl_gym.recurrent.policies import PolicyNetworks
 from mtl_gym.recurrent.sequences import SequenceSplit, number_of, select_tasks
 from mtl_gym.recurrent.tallies import Tallies
 from mtl_gym.recurrent.usage import Usage, overlap
@@ -68,7 +69,8 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     * Action: int8 [num_envs, C], 0 or 1 for each connection, in the order of `network.layout.names`. All are valid;
       `info["action_mask"]` is bool [num_envs, 2 C], off and on for each connection, as sb3-contrib wants it.
     * Reward: float32 [num_envs]: minus the two sparsity penalties, and the reward of an answer where one is given: at
-      the last step, or at every step of sequences with a label for each.
+      the last step, or at every step of sequences with a label for each. A sequence that is answered once pays the mean
+      of the penalties of its steps: each step takes its share.
     * `final_info`: `loss`, `correct`, `is_success`, `right`, `answers`, `prediction`, `label`, `task`, `route`,
       `connected`, `sample`, `invalid_action`.
 
@@ -85,7 +87,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         >>> obs["units"].shape, env.single_action_space
         ((4, 160), MultiBinary(24))
         >>> obs, reward, terminated, truncated, info = env.step(np.ones((4, 24), np.int8))
-        >>> obs["step"], reward
+        >>> obs["step"], reward * 28
         (array([1, 1, 1, 1]), array([-6., -6., -6., -6.], dtype=float32))
     """
 
@@ -129,6 +131,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         self.layout, self.readout = network.layout, network.readout
         self.connections = max(self.layout.size, 1)
         self.parts = {"embedded": network.embedded, "memory": network.memory, "own": network.own}
+        self._scored = network.sharing.unit if network.sharing else 0, network.policies_see
         observation = spaces.Dict(
             units=spaces.Box(-np.inf, np.inf, (sum(self.parts.values()),), np.float32),
             task=spaces.Discrete(self.data.num_tasks),
@@ -186,7 +189,9 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         acting = self._acting
         step, task = acting.step.copy(), acting.task
         taken, own = acting.advance(actions)
-        reward = -self._penalties(torch.from_numpy(actions).float()).numpy()
+        # A sequence that is answered once pays the mean of what its steps cost.
+        parts = 1 if self._split.every_step else acting.length
+        reward = (-self._penalties(torch.from_numpy(actions).float()).numpy() / parts).astype(np.float32)
         done = acting.step == acting.length
         if self._split.every_step:
             self._answer(np.arange(self.num_envs), step, task, taken, own, reward)
@@ -291,7 +296,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         logits = self._classes.restrict(outcome.logits, targets[1])
         loss = nn.functional.cross_entropy(logits, targets[0]) + outcome.auxiliary
         if outcome.gates.requires_grad:
-            loss = loss + self._penalties(outcome.gates).sum() / len(label)
+            loss = loss + self._penalties(outcome.gates).mean()
         return loss
 
     def _given(self, taken: Tensor) -> GatesOf:
@@ -326,6 +331,17 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     def epoch(self) -> float:
         """Passes over the training data so far; over that of the unseen task, once its turn has come."""
         return (self.episodes - self._episodes_before) / len(self._samples)
+
+    def policy_networks(self, hidden: int = 16) -> PolicyNetworks:
+        """Fresh policy networks for the connections of this environment, from torch's CPU generator.
+
+        Raises:
+            ValueError: If there is nothing to route.
+        """
+        if self.layout.size == 0:
+            raise ValueError(f"sharing={self.options.sharing!r} has no connections to decide; use mt-rmn or another.")
+        units, own = self._scored
+        return PolicyNetworks(self.layout, units, self.data.num_tasks, own, hidden).to(self.device)
 
     def random_routes(self, count: int, random: np.random.Generator) -> NDArray[np.int8]:
         """Random connections, at least one into every sub-network; int8 [count, C]."""

@@ -38,6 +38,7 @@ class Sharing(nn.Module):
         width: Of the knowledge that a task takes from it.
         embedded: Width of what does not depend on the connections.
         memory: Width of what it shows of the step before.
+        unit: Width of the outputs that policy networks score.
         carries: Whether the memory takes part in the next step; if not, all steps can be run at once.
     """
 
@@ -45,6 +46,7 @@ class Sharing(nn.Module):
     width: int
     embedded: int
     memory: int = 0
+    unit: int = 0
     carries: bool = False
 
     def embed(self, x: Tensor, groups: Groups) -> Tensor:
@@ -103,7 +105,7 @@ class ModularNetwork(Sharing):
         sets = layers[1:2] if recursive else layers[1:]
         self.sub_encoders = nn.ModuleList(GroupedMLP(size, hidden, hidden, hidden) for size in sets)
         self.sub_decoders = nn.ModuleList(GroupedMLP(tasks, hidden, hidden, hidden) for _ in layers[1:])
-        self.width = (len(layers) - 1) * hidden
+        self.width, self.unit = (len(layers) - 1) * hidden, hidden
         self.embedded, self.memory = layers[0] * hidden, sum(layers[1:]) * hidden
 
     def embed(self, x: Tensor, groups: Groups) -> Tensor:

@@ -140,7 +140,7 @@ class RecursiveRouting(Sharing):
         super().__init__()
         self.layout = Layout(decoder=(functions,) * depth)
         self.width = self.embedded = hidden
-        self.memory, self.hidden = 2 * hidden, hidden
+        self.memory, self.unit = 2 * hidden, hidden
         self.input = GroupedLinear(1, inputs, hidden)
         self.functions = GroupedMLP(functions, hidden, hidden, hidden)
         self.lstm = GroupedLSTM(1, hidden, hidden)
