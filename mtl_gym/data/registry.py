@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import UnknownDatasetError
-from mtl_gym.data.sources import cifar, digits, mini_imagenet, mnist
+from mtl_gym.data.sources import cifar, code_switched, digits, mini_imagenet, mnist
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,10 @@ class DataSource:
         """Whether all files of one layout are in ``root``; their contents are not looked at."""
         return any(all((root / name).exists() for name in layout) for layout in self.layouts)
 
+
+_CONLL2000 = (
+    "train.txt and test.txt of nltk_data's corpus conll2000 (https://github.com/nltk/nltk_data) into conll2000/"
+)
 
 _SOURCES = (
     DataSource(
@@ -102,6 +106,21 @@ _SOURCES = (
             "mini-imagenet/classes.txt with lines 'WNID name' is optional"
         ),
     ),
+    DataSource(
+        name="code-switched",
+        description="parts of speech of Hindi-English posts, with English and Hindi beside them",
+        tasks=3,
+        origin="Jamatia, Gambaeck, Das 2016 (ICON); CoNLL-2000; Universal Dependencies",
+        licence="none stated for the posts; LDC (research use); CC BY-NC-SA 4.0",
+        size="9 MiB",
+        layouts=(code_switched.FILES,),
+        build=code_switched.build,
+        by_hand=(
+            f"no place gives out all three of its parts. Put the coarse Facebook file of ICON 2016's tool contest "
+            f"(https://github.com/kz-khan/POS-Tagging) into icon2016/, hi-ud-dev.conllu and hi-ud-test.conllu of UD "
+            f"1.2's Hindi (https://github.com/UniversalDependencies/UD_Hindi-HDTB) into ud/, and {_CONLL2000}"
+        ),
+    ),
 )
 
 
@@ -110,7 +129,7 @@ def catalogue() -> list[DataSource]:
 
     Example:
         >>> [(source.name, source.tasks) for source in catalogue()]
-        [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10)]
+        [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10), ('code-switched', 3)]
     """
     return list(_SOURCES)
 
