@@ -53,9 +53,7 @@ class DataSource:
         return any(all((root / name).exists() for name in layout) for layout in self.layouts)
 
 
-_CONLL2000 = (
-    "train.txt and test.txt of nltk_data's corpus conll2000 (https://github.com/nltk/nltk_data) into conll2000/"
-)
+_CONLL2000 = "train.txt and test.txt of NLTK's corpus conll2000 (https://github.com/nltk/nltk_data) into conll2000/"
 
 _SOURCES = (
     DataSource(

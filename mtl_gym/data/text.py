@@ -17,8 +17,8 @@ def vocabulary_of(tokens: Iterable[str], least: int = 2) -> tuple[str, ...]:
 
     Args:
         tokens: Of the training texts, repetitions included.
-        least: How often a token must occur. Above 1 some training tokens are unknown, so that the unknown token's vector
-            is trained as well.
+        least: How often a token must occur. Above 1 some training tokens are unknown, which trains the vector of the
+            unknown token as well.
 
     Returns:
         Tokens of equal frequency stand in alphabetical order, so that their ids never depend on the order of the texts.

@@ -1,7 +1,7 @@
 """Parts of speech of Hindi-English posts, with English and Hindi as auxiliary tasks.
 
 Source: MT-RMN, "POS Tagging of Code-Switched Sentences". Deviation: the paper's Hindi-English and Hindi data are not
-public; the posts of the ICON 2016 contest (coarse tags) and the Hindi Universal Dependencies treebank stand in for them.
+public; the posts of the ICON 2016 contest (coarse tags) and the Universal Dependencies treebank of Hindi stand in.
 """
 
 from pathlib import Path

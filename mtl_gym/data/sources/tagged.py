@@ -54,7 +54,8 @@ def held_out(
         elsewhere: Sentences of the test file.
 
     Returns:
-        Rows to train on and rows to validate on, ascending. A sentence is held out only if its words stand nowhere else.
+        Rows to train on and rows to validate on, ascending. Only sentences whose words stand nowhere else are
+        held out.
     """
     counts: dict[tuple[str, ...], int] = {}
     for sentence in (*sentences, *elsewhere):
