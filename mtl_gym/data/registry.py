@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import UnknownDatasetError
-from mtl_gym.data.sources import cifar, code_switched, digits, mini_imagenet, mnist
+from mtl_gym.data.sources import cifar, code_switched, digits, mini_imagenet, mnist, reviews
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ class DataSource:
         return any(all((root / name).exists() for name in layout) for layout in self.layouts)
 
 
+_REVIEWS = (
+    "torchvision does not have it. Copy the files DOMAIN.task.train and DOMAIN.task.test of data/fdu-mtl in "
+    "https://github.com/ccsasuke/man to fdu-mtl/"
+)
 _CONLL2000 = "train.txt and test.txt of NLTK's corpus conll2000 (https://github.com/nltk/nltk_data) into conll2000/"
 
 _SOURCES = (
@@ -105,6 +109,28 @@ _SOURCES = (
         ),
     ),
     DataSource(
+        name="reviews",
+        description="is a review positive? in 16 domains, without the test reviews that leaked into training",
+        tasks=16,
+        origin="Liu, Qiu, Huang 2017 (FDU-MTL), from Blitzer et al. 2007 and others",
+        licence="none stated for the reviews; research use",
+        size="22 MiB",
+        layouts=(reviews.FILES,),
+        build=reviews.build,
+        by_hand=_REVIEWS,
+    ),
+    DataSource(
+        name="reviews-leaked",
+        description="the same with the training and test files as they are given out",
+        tasks=16,
+        origin="Liu, Qiu, Huang 2017 (FDU-MTL), from Blitzer et al. 2007 and others",
+        licence="none stated for the reviews; research use",
+        size="none beside that of reviews",
+        layouts=(reviews.FILES,),
+        build=reviews.build_leaked,
+        by_hand=_REVIEWS,
+    ),
+    DataSource(
         name="code-switched",
         description="parts of speech of Hindi-English posts, with English and Hindi beside them",
         tasks=3,
@@ -127,7 +153,8 @@ def catalogue() -> list[DataSource]:
 
     Example:
         >>> [(source.name, source.tasks) for source in catalogue()]
-        [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10), ('code-switched', 3)]
+        [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10),
+         ('reviews', 16), ('reviews-leaked', 16), ('code-switched', 3)]
     """
     return list(_SOURCES)
 

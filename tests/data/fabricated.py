@@ -10,7 +10,7 @@ import torch
 
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.copies import fingerprints
-from mtl_gym.data.sources import cifar
+from mtl_gym.data.sources import cifar, reviews
 
 
 def images_of(data: MultiTaskDataset) -> dict[str, set[int]]:
@@ -118,3 +118,19 @@ def labels_by_text(data: MultiTaskDataset, split: str, task: int) -> set[tuple[t
 def tokens_of_each_task(data: MultiTaskDataset, split: str) -> list[int]:
     part = data.split(split)
     return [int((part.y[part.task == task] >= 0).sum()) for task in range(data.num_tasks)]
+
+
+def review_lines(domain: str, part: str, count: int) -> list[str]:
+    """Reviews "this DOMAIN PART NUMBER is good" and "... bad" in turn."""
+    return [f"{n % 2}\tthis {domain} {part} {n} is {('bad', 'good')[n % 2]}" for n in range(count)]
+
+
+def write_reviews(root: Path, train: int = 206, test: int = 4) -> Path:
+    """Writes the 32 files of reviews; returns their folder."""
+    folder = root / "fdu-mtl"
+    folder.mkdir(parents=True)
+    for domain in reviews.DOMAINS:
+        for part, count in (("train", train), ("test", test)):
+            content = "\n".join(review_lines(domain, part, count)) + "\n"
+            (folder / f"{domain}.task.{part}").write_bytes(content.encode())
+    return folder
