@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import UnknownDatasetError
-from mtl_gym.data.sources import cifar, code_switched, digits, mini_imagenet, mnist, reviews
+from mtl_gym.data.sources import cifar, code_switched, digits, mini_imagenet, mnist, reviews, tagging
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,20 @@ _SOURCES = (
         by_hand=_REVIEWS,
     ),
     DataSource(
+        name="tagging",
+        description="parts of speech, chunks and named entities of English news",
+        tasks=3,
+        origin="CoNLL-2000 (Tjong Kim Sang, Buchholz); CoNLL-2003 (Tjong Kim Sang, De Meulder)",
+        licence="LDC and NIST: research use",
+        size="8 MiB",
+        layouts=(tagging.FILES,),
+        build=tagging.build,
+        by_hand=(
+            f"the licences of its texts do not let us fetch it. Put {_CONLL2000}, and eng.train, eng.testa and "
+            "eng.testb of CoNLL-2003 (such as data/ in https://github.com/ZhixiuYe/HSCRF-pytorch) into conll2003/"
+        ),
+    ),
+    DataSource(
         name="code-switched",
         description="parts of speech of Hindi-English posts, with English and Hindi beside them",
         tasks=3,
@@ -154,7 +168,7 @@ def catalogue() -> list[DataSource]:
     Example:
         >>> [(source.name, source.tasks) for source in catalogue()]
         [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10),
-         ('reviews', 16), ('reviews-leaked', 16), ('code-switched', 3)]
+         ('reviews', 16), ('reviews-leaked', 16), ('tagging', 3), ('code-switched', 3)]
     """
     return list(_SOURCES)
 

@@ -51,7 +51,7 @@ class TokenEmbedding(nn.Module):
         if vectors is not None and vectors.shape != (tokens, width):
             raise ValueError(
                 f"vectors has shape {list(vectors.shape)}, but there are {tokens} tokens with vectors of {width}: "
-                f"it must be [{tokens}, {width}]; read the vectors for the vocabulary of this data set, or change embedding=."
+                f"it must be [{tokens}, {width}]; read those of this vocabulary, or change embedding=."
             )
         self.weight = nn.Parameter(torch.empty(tokens, width))
         # Not a buffer: stacked runs need it once, and only to start.

@@ -134,3 +134,21 @@ def write_reviews(root: Path, train: int = 206, test: int = 4) -> Path:
             content = "\n".join(review_lines(domain, part, count)) + "\n"
             (folder / f"{domain}.task.{part}").write_bytes(content.encode())
     return folder
+
+
+def write_conll2003(root: Path, train: int = 12, others: int = 4) -> None:
+    """Documents of one sentence "John P. visits Rome Paris ." with its entities in IOB1."""
+    sentence = [
+        ("P.", "NNP", "I-NP", "I-PER"),
+        ("visits", "VBZ", "I-VP", "O"),
+        ("Rome", "NNP", "I-NP", "I-LOC"),
+        ("Paris", "NNP", "I-NP", "B-LOC"),
+        (".", ".", "O", "O"),
+    ]
+    for part, count in (("train", train), ("testa", others), ("testb", others)):
+        documents = [
+            block
+            for n in range(count)
+            for block in ([("-DOCSTART-", "-X-", "O", "O")], [(f"John{part}{n}", "NNP", "I-NP", "I-PER"), *sentence])
+        ]
+        write_columns(root / "conll2003" / f"eng.{part}", documents)
