@@ -54,7 +54,7 @@ class DataSource:
 
 
 _REVIEWS = (
-    "torchvision does not have it. Copy the files DOMAIN.task.train and DOMAIN.task.test of data/fdu-mtl in "
+    "nobody states a licence for its reviews. Copy the files DOMAIN.task.train and DOMAIN.task.test of data/fdu-mtl in "
     "https://github.com/ccsasuke/man to fdu-mtl/"
 )
 _CONLL2000 = "train.txt and test.txt of NLTK's corpus conll2000 (https://github.com/nltk/nltk_data) into conll2000/"

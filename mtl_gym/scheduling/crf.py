@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-NO_TAG = -1
+from mtl_gym.data.split import NO_LABEL
 
 
 def log_likelihood(emissions: Tensor, transitions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def viterbi(emissions: Tensor, transitions: Tensor, mask: Tensor) -> Tensor:
     tags = [score.argmax(1, keepdim=True)]
     for origin in reversed(origins):
         tags.append(origin.gather(1, tags[-1]))
-    return torch.where(mask, torch.cat(tags[::-1], 1), NO_TAG)
+    return torch.where(mask, torch.cat(tags[::-1], 1), NO_LABEL)
 
 
 def marginals(emissions: Tensor, transitions: Tensor, mask: Tensor) -> Tensor:
