@@ -1,0 +1,1 @@
+"""Task scheduling: which task is trained next, or how much each weighs."""
