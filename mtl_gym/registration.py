@@ -10,6 +10,8 @@ ROUTING = ("mtl_gym.routing.env:RoutingEnv", "mtl_gym.routing.env:RoutingVectorE
 
 LIMITLESS = ("mtl_gym.limitless.env:LimitlessEnv", "mtl_gym.limitless.env:LimitlessVectorEnv")
 
+SCHEDULING = ("mtl_gym.scheduling.env:SchedulingEnv", "mtl_gym.scheduling.env:SchedulingVectorEnv")
+
 ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLRouting-Digits-v0": (ROUTING, {"data": "digits", "hidden": 64}),
     "MTLRouting-MNIST-v0": (ROUTING, {"data": "mnist"}),
@@ -19,6 +21,8 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLLimitless-MNIST-v0": (LIMITLESS, {"data": "mnist"}),
     "MTLLimitless-CIFAR-v0": (LIMITLESS, {"data": "cifar"}),
     "MTLLimitless-MiniImageNet-v0": (LIMITLESS, {"data": "mini-imagenet", "image_shape": [3, 28, 28]}),
+    "MTLScheduling-Digits-v0": (SCHEDULING, {"data": "digits"}),
+    "MTLScheduling-CIFAR-v0": (SCHEDULING, {"data": "cifar", "validation_samples": 16, "updates_per_step": 10}),
 }
 
 

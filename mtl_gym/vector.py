@@ -21,6 +21,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mtl_gym.answers import count_answers
 from mtl_gym.batches import Info, Observation, Rows, clone, rows_of
 from mtl_gym.errors import CheckpointError, TrainingDiverged
 
@@ -90,6 +91,8 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     """
 
     Options: ClassVar[type[EnvOptions]] = EnvOptions
+    # Rows of an evaluation, unless it is told; None takes as many as the environment has.
+    EVALUATION_WIDTH: ClassVar[int | None] = 256
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it as an instance attribute)
         "render_modes": ["rgb_array", "human", "ansi"],
         "render_fps": 4,
@@ -322,6 +325,13 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     @abstractmethod
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks, in the order of their numbers."""
+
+    def evaluation_counts(self, final_info: Info) -> NDArray[np.float64]:
+        """What an evaluation adds up over the episodes that ended in a step; [4, tasks].
+
+        Per task the sum of answers, right ones, answers with a loss, and losses.
+        """
+        return count_answers(final_info, len(self.task_names))
 
     def evaluation_figures(self) -> dict[str, Any]:
         """Figures of the family over the episodes so far, beside accuracy and loss."""
