@@ -70,7 +70,7 @@ class Classes:
 
 
 def count_answers(final_info: dict[str, Any], tasks: int) -> NDArray[np.float64]:
-    """Per task the sum of episodes, right answers, answered episodes and losses, of what ended in a step; [4, tasks]."""
+    """Per task the sum of episodes, right answers, answered episodes and losses of a step; float64 [4, tasks]."""
     real = final_info["_is_success"] & (final_info["sample"] >= 0)
     answered = real & final_info["_loss"]
     counted = [(real, None), (real, final_info["is_success"]), (answered, None), (answered, final_info["loss"])]

@@ -70,7 +70,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
       is below `tolerance` times the reference.
     * Truncation: after `updates` gradient steps. Nothing terminates.
     * Info, at every step: `train_loss`, `validation_loss`, `validation_accuracy`, `gradient_norm`, `trained`
-      [num_envs, tasks] and `updates`, as in `Progress`.
+      [num_envs, tasks] and `updates`, as in `Progress`, but with 0 for what is not known.
     * `final_info`: `accuracy`, `loss` [num_envs, tasks] of the validation split (in an evaluation view, of its split),
       `mean_accuracy`, `is_success` (the reference is reached), `updates`, `seed`.
 
@@ -149,7 +149,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         self._measure()
 
     def _new_timeline(self) -> None:
-        self.timeline = self._last = Timeline(self.num_envs, self.data.num_tasks, self.options.bins, self._steps)
+        self.timeline = Timeline(self.num_envs, self.data.num_tasks, self.options.bins, self._steps)
 
     def _measure(self) -> None:
         """Look at the validation samples: the next state, and what the reward is made of."""
@@ -245,7 +245,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
 
     def mask_info(self) -> Info:
         """The info of a step in which no episode ends."""
-        figures = {name: value for name, value in vars(self.progress).items() if name != "reference"}
+        figures = {name: np.nan_to_num(value) for name, value in vars(self.progress).items() if name != "reference"}
         return super().mask_info() | figures | {f"_{name}": np.ones(self.num_envs, bool) for name in figures}
 
     def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
@@ -283,8 +283,8 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         return np.stack([labels, labels * accuracy, samples, samples * loss]).astype(np.float64)
 
     def evaluation_figures(self) -> dict[str, Any]:
-        """`timeline`: what was trained when in the runs that ended last, and what came of it."""
-        return {"timeline": self._last}
+        """`timeline`: what was trained when in the runs that ended last or are under way, and what came of it."""
+        return {"timeline": self._last if self.finished else self.timeline}
 
     @property
     def task_names(self) -> tuple[str, ...]:

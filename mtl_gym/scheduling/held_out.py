@@ -99,8 +99,8 @@ class HeldOut:
         size = max(1, ROWS_AT_ONCE // task.numel())
         parts = [self._part(runs, task, slice(at, at + size), shared) for at in range(0, self.x.shape[1], size)]
         runs.train(training)
-        labels = self.labels if shared else self.labels[:, None]
-        return Figures(*(torch.cat(part, -1) for part in zip(*parts, strict=True)), labels)
+        loss, right, uncertainty = (torch.cat(part, -1) for part in zip(*parts, strict=True))
+        return Figures(loss, right, uncertainty, self.labels if shared else self.labels[:, None])
 
     def _part(self, runs: RunStack, task: Tensor, samples: slice, shared: bool) -> tuple[Tensor, Tensor, Tensor]:
         x, label = self.x[:, samples], self.y[:, samples][task]

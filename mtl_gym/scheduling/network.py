@@ -6,7 +6,7 @@ Source: QLS, section 3 (FS-MTL).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from torch import nn
@@ -33,7 +33,7 @@ class SharedNetwork:
 
     encoder: nn.Module
     head: nn.Module
-    objective: Objective = Classification()
+    objective: Objective = field(default_factory=Classification)
 
     def __post_init__(self) -> None:
         """Refuse modules that keep running statistics: they would mix tasks, and runs."""

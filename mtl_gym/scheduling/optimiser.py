@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,12 +42,13 @@ class HeadAdam(torch.optim.Optimizer):
                 if p.grad is not None:
                     self._update(p, trained, group)
 
-    def _update(self, p: Tensor, trained: Tensor, group: dict[str, float]) -> None:
-        state, (first, second) = self.state[p], group["betas"]  # type: ignore[misc]
+    def _update(self, p: Tensor, trained: Tensor, group: dict[str, Any]) -> None:
+        state, (first, second), gradient = self.state[p], group["betas"], p.grad
+        assert gradient is not None
         state["step"] += trained
         chosen = trained.view(*trained.shape, *[1] * (p.ndim - 2))
-        mean = torch.where(chosen, state["exp_avg"].lerp(p.grad, 1 - first), state["exp_avg"])
-        square = torch.where(chosen, state["exp_avg_sq"].lerp(p.grad**2, 1 - second), state["exp_avg_sq"])
+        mean = torch.where(chosen, state["exp_avg"].lerp(gradient, 1 - first), state["exp_avg"])
+        square = torch.where(chosen, state["exp_avg_sq"].lerp(gradient * gradient, 1 - second), state["exp_avg_sq"])
         state["exp_avg"], state["exp_avg_sq"] = mean, square
         steps = state["step"].clamp(min=1).view_as(chosen)
         size = group["lr"] / (1 - first**steps)

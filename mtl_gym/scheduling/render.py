@@ -109,9 +109,9 @@ def _heat_height(task_names: Sequence[str]) -> float:
 
 def _draw_all(figure: Figure, histogram: Floats, line: Timeline, task_names: Sequence[str]) -> None:
     heights = (_heat_height(task_names), _heat_height(task_names) + 4.0)
-    now, over_time = figure.subfigures(2, 1, height_ratios=heights)
-    _draw_now(now.subplots(), histogram, task_names)
-    _draw_timeline(over_time, line, task_names, None)
+    parts = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
+    _draw_now(parts[0].subplots(), histogram, task_names)
+    _draw_timeline(parts[1], line, task_names, None)
 
 
 def _draw_now(axes: Axes, histogram: Floats, task_names: Sequence[str]) -> None:
