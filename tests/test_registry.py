@@ -129,7 +129,9 @@ def test_a_restored_environment_goes_on_as_the_original(env_id):
 
 def test_evaluation_sees_every_task(env_id):
     env = make(env_id)
-    result = mtl_gym.evaluate(lambda obs: np.zeros(len(obs["task"] if isinstance(obs, dict) else obs), int), env, split="validation")
+    result = mtl_gym.evaluate(
+        lambda obs: np.zeros(len(obs["task"] if isinstance(obs, dict) else obs), int), env, split="validation"
+    )
     assert (result.episodes > 0).all()
     assert ((result.accuracy >= 0) & (result.accuracy <= 1)).all()
 
