@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mtl_gym.experiments.run import RunResult, RunSettings
 
 # What a run draws of its evaluation, by family.
-PICTURES = ("routing_map.png", "networks.png")
+PICTURES = ("routing_map.png", "networks.png", "timeline.png")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -160,7 +160,9 @@ def compare(
     steps: Annotated[int | None, typer.Option(min=1, help="Decisions, counted over all rows; else 100,000.")] = None,
     num_envs: Annotated[int | None, typer.Option(min=1, help="Episodes side by side; else 64.")] = None,
     env_kwargs: EnvKwargs = "{}",
-    control: Annotated[str, typer.Option(help="The run that the others are set against.")] = "random-fixed",
+    control: Annotated[
+        str | None, typer.Option(help="The run that the others are set against; else random-fixed or uniform.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train several agents with several seeds each, and set them side by side."""
@@ -173,14 +175,17 @@ def compare(
         write_results,
         write_table,
     )
-    from mtl_gym.experiments.statistics import CONTROL, differences
+    from mtl_gym.experiments.figures import task_accuracies
+    from mtl_gym.experiments.run import write_picture
+    from mtl_gym.experiments.statistics import default_control, differences
 
     with sentences():
         changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs}
         runs = planned(env, agents, settings, read_json("--env-kwargs", env_kwargs), changes)
         env, names = runs[0].env_id, list(dict.fromkeys(run.name for run in runs))
-        if control not in (*names, CONTROL):
+        if control is not None and control not in names:
             raise ValueError(f"--control {control!r} is no run of this comparison; it has {', '.join(names)}.")
+        control = control or default_control(names)
         with progress_of(runs, quiet) as bar:
             results = list(carry_out(runs, out, bar))
         rows = summarise(results)
@@ -194,7 +199,10 @@ def compare(
     with sentences():
         folders = [folder(out, run) for run in runs]
         curves, unused = draw_curves(folders, env, out), draw_unused(folders, env, out)
-    for label, picture in (("learning curves", curves), ("accuracy and unused modules", unused)):
+        accuracies = out / "accuracies.png"
+        write_picture(task_accuracies(results, env), accuracies)
+    labels = ("learning curves", "accuracy and unused modules", "accuracies")
+    for label, picture in zip(labels, (curves, unused, accuracies), strict=True):
         if picture is not None:
             console.print(f"{label}: {picture}", highlight=False, soft_wrap=True)
 
@@ -205,8 +213,9 @@ def print_differences(results: Sequence[RunResult], control: str) -> None:
 
     compared = {
         "accuracy": differences(results, control),
-        "blocks used": differences(results, control, lambda result: result.blocks_used or 0),
     }
+    if any(result.blocks_used is not None for result in results):
+        compared["blocks used"] = differences(results, control, lambda result: result.blocks_used or 0)
     for figure, apart in compared.items():
         if apart:
             console.print(f"{figure} minus that of {control}, paired by seed, with 95% intervals:", highlight=False)
@@ -289,14 +298,15 @@ def progress_of(runs: Sequence[RunSettings], quiet: bool) -> Iterator[Any]:
 
 def table_of(rows: Sequence[Row], env: str) -> Table:
     """The comparison as a table."""
-    from mtl_gym.experiments.compare import COLUMNS, cells
+    from mtl_gym.experiments.compare import table as lines_of
 
     seeds = max(row.seeds for row in rows)
     spread = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
     table = Table(title=f"{env}: accuracy on the test split in %{spread}")
-    for name in COLUMNS:
+    head, *body = lines_of(rows)
+    for name in head:
         left = name in ("agent", "worst task", "best task")
         table.add_column(name, justify="left" if left else "right", no_wrap=name in ("agent", "accuracy"))
-    for row in rows:
-        table.add_row(*cells(row))
+    for line in body:
+        table.add_row(*line)
     return table

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 Flags: TypeAlias = NDArray[np.bool_]
 
+EVALUATIONS = 10
 PLAIN = (bool, int, float, str)
 # Options in which a checkpoint and the environment that loads it may differ.
 FREE = ("device", "tensors", "render_mode", "data", "data_root")
@@ -93,6 +94,8 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     Options: ClassVar[type[EnvOptions]] = EnvOptions
     # Rows of an evaluation, unless it is told; None takes as many as the environment has.
     EVALUATION_WIDTH: ClassVar[int | None] = 256
+    # The split that the pictures of a run are drawn from.
+    PICTURES_OF: ClassVar[str] = "validation"
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it as an instance attribute)
         "render_modes": ["rgb_array", "human", "ansi"],
         "render_fps": 4,
@@ -325,6 +328,10 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     @abstractmethod
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks, in the order of their numbers."""
+
+    def evaluation_spacing(self, steps: int) -> int:
+        """How many decisions apart a training of so many is evaluated by default: ten times in all."""
+        return max(1, steps // EVALUATIONS)
 
     def evaluation_counts(self, final_info: Info) -> NDArray[np.float64]:
         """What an evaluation adds up over the episodes that ended in a step; [4, tasks].

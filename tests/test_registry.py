@@ -18,7 +18,6 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 import mtl_gym
 from mtl_gym.registration import ENVIRONMENTS
 
-
 # Training runs are long episodes: short ones will do here.
 SHORT = {"MTLScheduling": {"updates": 8, "updates_per_step": 2, "validation_samples": 2, "reference": 0.5}}
 

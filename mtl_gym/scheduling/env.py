@@ -91,6 +91,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = SchedulingOptions
     EVALUATION_WIDTH: ClassVar[int | None] = None
+    PICTURES_OF: ClassVar[str] = "test"  # its runs are trained for either, and show validation curves
     options: SchedulingOptions
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
@@ -283,18 +284,21 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         return np.stack([labels, labels * accuracy, samples, samples * loss]).astype(np.float64)
 
     def evaluation_figures(self) -> dict[str, Any]:
-        """`timeline`: what was trained when in the runs that ended last or are under way, and what came of it."""
-        return {"timeline": self._last if self.finished else self.timeline}
+        """What was trained when, and what came of it, in the runs that ended last or are under way.
+
+        `timeline`, and `epochs`: passes of a run over the training data.
+        """
+        epochs = self.episodes / self.num_envs / len(self.data.split(self.options.split))
+        return {"timeline": self._last if self.finished else self.timeline, "epochs": epochs}
+
+    def evaluation_spacing(self, steps: int) -> int:
+        """An evaluation is a training run, so there is not more than one to an episode."""
+        return max(super().evaluation_spacing(steps), self.num_envs * self._steps)
 
     @property
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks, in the order of their numbers."""
         return self.data.task_names
-
-    @property
-    def epoch(self) -> float:
-        """Passes over the training data so far, of one run."""
-        return self.episodes / self.num_envs / len(self.data.split(self.options.split))
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -320,7 +324,11 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
 
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
         """Figures of matplotlib for an evaluation, by file name."""
-        return {"timeline.png": render.timeline(figures["timeline"], self.task_names, title)}
+        line = figures["timeline"]
+        return {
+            "timeline.png": render.timeline(line, self.task_names, title),
+            "uncertainty.png": render.histograms_over_time(line, self.task_names, title),
+        }
 
     def render(self) -> Any:
         """The histograms now, and the time line of trained tasks above the learning curves."""
