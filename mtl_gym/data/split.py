@@ -1,4 +1,4 @@
-"""One part of a data set: rows of inputs, each with its task and its label."""
+"""One part of a data set: rows of inputs, each with its task and its label or labels."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 SPLITS = ("train", "validation", "test")
+NO_LABEL = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,8 +17,11 @@ class Split:
 
     Attributes:
         x: Inputs, ``[rows, *input_shape]``, any real dtype (images stay uint8, a quarter of float32).
+            Texts are token ids, ``[rows, steps]`` or, with the characters of each word behind its id,
+            ``[rows, steps, 1 + characters]``; 0 behind a text's end.
         task: Index of each row's task, int64 ``[rows]``.
-        y: Label of each row among its own task's classes, int64 ``[rows]``.
+        y: Label of each row among its own task's classes, int64 ``[rows]``; or a label for each step of a sequence,
+            ``[rows, steps]``, with -1 (``NO_LABEL``) behind the sequence's end.
 
     Example:
         >>> import torch
@@ -32,6 +36,11 @@ class Split:
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.x)
+
+    @property
+    def has_sequences(self) -> bool:
+        """Whether each row has a label for every step instead of one."""
+        return self.y.ndim == 2
 
     def to(self, device: str | torch.device) -> "Split":
         """Returns the same rows with all three tensors on ``device``."""
