@@ -6,9 +6,11 @@ The reward of an answer is a function of (logits [rows, classes], label [rows], 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_gym.data import MultiTaskDataset
@@ -84,3 +86,15 @@ class Classes:
         """Take from each row the classes that its task does not have; float32 [rows, n >= classes], int64 [rows]."""
         logits = logits[:, : self.count]
         return logits if self._mask is None else logits.masked_fill(~self._mask[task], -torch.inf)
+
+
+def count_answers(final_info: dict[str, Any], tasks: int) -> NDArray[np.float64]:
+    """Per task the sum of episodes, right answers, answered episodes and losses of a step; float64 [4, tasks]."""
+    real = final_info["_is_success"] & (final_info["sample"] >= 0)
+    answered = real & final_info["_loss"]
+    counted = [(real, None), (real, final_info["is_success"]), (answered, None), (answered, final_info["loss"])]
+    sums = [
+        np.bincount(final_info["task"][rows], None if value is None else value[rows].astype(float), minlength=tasks)
+        for rows, value in counted
+    ]
+    return np.stack(sums).astype(np.float64)

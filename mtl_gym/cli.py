@@ -1,4 +1,4 @@
-"""The command line: `mtl-gym list | data | train | evaluate | compare | figures`."""
+"""The command line: `mtl-gym list | data | train | evaluate | compare | transfer | figures`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mtl_gym.experiments.run import RunResult, RunSettings
 
 # What a run draws of its evaluation, by family.
-PICTURES = ("routing_map.png", "networks.png")
+PICTURES = ("routing_map.png", "networks.png", "timeline.png")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -160,7 +160,9 @@ def compare(
     steps: Annotated[int | None, typer.Option(min=1, help="Decisions, counted over all rows; else 100,000.")] = None,
     num_envs: Annotated[int | None, typer.Option(min=1, help="Episodes side by side; else 64.")] = None,
     env_kwargs: EnvKwargs = "{}",
-    control: Annotated[str, typer.Option(help="The run that the others are set against.")] = "random-fixed",
+    control: Annotated[
+        str | None, typer.Option(help="The run that the others are set against; else random-fixed or uniform.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train several agents with several seeds each, and set them side by side."""
@@ -173,14 +175,17 @@ def compare(
         write_results,
         write_table,
     )
-    from mtl_gym.experiments.statistics import CONTROL, differences
+    from mtl_gym.experiments.figures import task_accuracies
+    from mtl_gym.experiments.run import write_picture
+    from mtl_gym.experiments.statistics import default_control, differences
 
     with sentences():
         changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs}
         runs = planned(env, agents, settings, read_json("--env-kwargs", env_kwargs), changes)
         env, names = runs[0].env_id, list(dict.fromkeys(run.name for run in runs))
-        if control not in (*names, CONTROL):
+        if control is not None and control not in names:
             raise ValueError(f"--control {control!r} is no run of this comparison; it has {', '.join(names)}.")
+        control = control or default_control(names)
         with progress_of(runs, quiet) as bar:
             results = list(carry_out(runs, out, bar))
         rows = summarise(results)
@@ -194,9 +199,44 @@ def compare(
     with sentences():
         folders = [folder(out, run) for run in runs]
         curves, unused = draw_curves(folders, env, out), draw_unused(folders, env, out)
-    for label, picture in (("learning curves", curves), ("accuracy and unused modules", unused)):
+        accuracies = out / "accuracies.png"
+        write_picture(task_accuracies(results, env), accuracies)
+    labels = ("learning curves", "accuracy and unused modules", "accuracies")
+    for label, picture in zip(labels, (curves, unused, accuracies), strict=True):
         if picture is not None:
             console.print(f"{label}: {picture}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def transfer(
+    out: Annotated[Path, typer.Option(help="Folder of the table; what is finished in it is not run again.")],
+    env: Annotated[str | None, typer.Argument(metavar="[ENV]", help="A scheduling id.", show_default=False)] = None,
+    agents: Annotated[str | None, typer.Option(help="Names of agents, parted by commas.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="A YAML file, as for compare.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="The tasks to leave out, parted by commas; else every one.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0, 1, ... of each agent; else 3.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Decisions, counted over all rows; else 100,000.")] = None,
+    num_envs: Annotated[int | None, typer.Option(min=1, help="Runs side by side; else 64.")] = None,
+    env_kwargs: EnvKwargs = "{}",
+    quiet: Quiet = False,
+) -> None:
+    """Train on all tasks but one, freeze the encoder, and cross-validate a new head on that one."""
+    from mtl_gym.experiments import transfer as leave_one_out
+
+    with sentences():
+        changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs}
+        runs = planned(env, agents, settings, read_json("--env-kwargs", env_kwargs), changes)
+        names = [name.strip() for name in tasks.split(",")] if tasks else leave_one_out.tasks_of(runs[0])
+        jobs = [(run, name) for name in names for run in runs]
+        with bar_of(len(jobs), quiet) as move:
+            found = [leave_one_out.transfer(run, task, out) for run, task in map(move, jobs)]
+        leave_one_out.write(found, out)
+    head, *body = leave_one_out.lines(found)
+    table = Table(*head, title=f"{runs[0].env_id}: accuracy in % on a task that was left out")
+    for line in body:
+        table.add_row(*line)
+    console.print(table)
+    console.print(f"wrote {out / 'transfer.md'}", highlight=False, soft_wrap=True)
 
 
 def print_differences(results: Sequence[RunResult], control: str) -> None:
@@ -205,8 +245,9 @@ def print_differences(results: Sequence[RunResult], control: str) -> None:
 
     compared = {
         "accuracy": differences(results, control),
-        "blocks used": differences(results, control, lambda result: result.blocks_used or 0),
     }
+    if any(result.blocks_used is not None for result in results):
+        compared["blocks used"] = differences(results, control, lambda result: result.blocks_used or 0)
     for figure, apart in compared.items():
         if apart:
             console.print(f"{figure} minus that of {control}, paired by seed, with 95% intervals:", highlight=False)
@@ -287,16 +328,33 @@ def progress_of(runs: Sequence[RunSettings], quiet: bool) -> Iterator[Any]:
         yield move
 
 
+@contextmanager
+def bar_of(jobs: int, quiet: bool) -> Iterator[Any]:
+    """A bar over jobs; gives the function that names the next one and hands it on."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
+        bar = progress.add_task("", total=jobs, completed=-1)
+
+        def move(job: tuple[RunSettings, str]) -> tuple[RunSettings, str]:
+            run, task = job
+            progress.update(bar, advance=1, description=f"{run.name}, seed {run.seed}, without {task}")
+            return job
+
+        yield move
+
+
 def table_of(rows: Sequence[Row], env: str) -> Table:
     """The comparison as a table."""
-    from mtl_gym.experiments.compare import COLUMNS, cells
+    from mtl_gym.experiments.compare import table as lines_of
 
     seeds = max(row.seeds for row in rows)
     spread = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
     table = Table(title=f"{env}: accuracy on the test split in %{spread}")
-    for name in COLUMNS:
+    head, *body = lines_of(rows)
+    for name in head:
         left = name in ("agent", "worst task", "best task")
         table.add_column(name, justify="left" if left else "right", no_wrap=name in ("agent", "accuracy"))
-    for row in rows:
-        table.add_row(*cells(row))
+    for line in body:
+        table.add_row(*line)
     return table

@@ -77,7 +77,7 @@ def evaluate(
     split: str = "test",
     *,
     deterministic: bool = True,
-    num_envs: int = 256,
+    num_envs: int | None = None,
 ) -> Evaluation:
     """Let `policy` decide once for every sample of a split, over the network that `env` has trained so far.
 
@@ -89,7 +89,7 @@ def evaluate(
         env: Any environment of this package, wrapped or not, or an SB3 `VecEnv` around it.
         split: "test", "validation" or "train".
         deterministic: Handed to `predict`.
-        num_envs: Episodes side by side.
+        num_envs: Episodes side by side; by default 256, and for training runs as many as `env` has.
 
     Raises:
         TypeError: If `env` is not of this package.
@@ -102,17 +102,32 @@ def evaluate(
         >>> result.episodes.sum()
         np.int64(3590)
     """
-    view = _batched(env).evaluation_view(split, num_envs)
+    trained = _batched(env)
+    view = trained.evaluation_view(split, num_envs or trained.EVALUATION_WIDTH)
+    sums = roll_out(policy, view, deterministic)
+    return Evaluation(split, view.task_names, *_means(*sums), view.evaluation_figures())
+
+
+def roll_out(policy: Any, view: MultiTaskVectorEnv, deterministic: bool = True) -> NDArray[np.float64]:
+    """Let `policy` decide in an evaluation view until its pass is over; `evaluation_counts` added up, [4, tasks]."""
     act = _acting(policy, view, deterministic)
-    tally = _Tally(view.task_names)
+    sums = np.zeros((4, len(view.task_names)))
     obs, info = view.reset()
     start = np.ones(view.num_envs, bool)
     while not view.pass_over:
         obs, _, terminated, truncated, info = view.step(act(obs, info["action_mask"], start))
         start = terminated | truncated
         if start.any():
-            tally.add(info["final_info"])
-    return Evaluation(split, view.task_names, *tally.means(), view.evaluation_figures())
+            sums += view.evaluation_counts(info["final_info"])
+    return sums
+
+
+def _means(
+    episodes: NDArray[np.float64], right: NDArray[np.float64], answered: NDArray[np.float64], loss: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Episodes, accuracy and loss per task, from sums."""
+    with np.errstate(invalid="ignore"):
+        return episodes.astype(np.int64), right / episodes, loss / answered
 
 
 def _batched(env: Any) -> MultiTaskVectorEnv:
@@ -156,24 +171,3 @@ def _flat(values: NDArray[Any], space: gym.Space[Any]) -> NDArray[np.float32]:
     if isinstance(space, gym.spaces.Discrete):
         return np.eye(int(space.n), dtype=np.float32)[values - space.start]
     return values.reshape(len(values), -1).astype(np.float32)
-
-
-class _Tally:
-    def __init__(self, task_names: tuple[str, ...]) -> None:
-        self.sums = np.zeros((4, len(task_names)))
-
-    def add(self, final: dict[str, Any]) -> None:
-        """Count the episodes of one step: sums of episodes, right answers, answered episodes and losses per task."""
-        real = final["_is_success"] & (final["sample"] >= 0)
-        answered = real & final["_loss"]
-        for i, (rows, weight) in enumerate(
-            [(real, None), (real, final["is_success"]), (answered, None), (answered, final["loss"])]
-        ):
-            weights = None if weight is None else weight[rows].astype(float)
-            self.sums[i] += np.bincount(final["task"][rows], weights, minlength=self.sums.shape[1])
-
-    def means(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        """Episodes, accuracy and loss per task."""
-        episodes, right, answered, loss = self.sums
-        with np.errstate(invalid="ignore"):
-            return episodes.astype(np.int64), right / episodes, loss / answered

@@ -10,6 +10,8 @@ ROUTING = ("mtl_gym.routing.env:RoutingEnv", "mtl_gym.routing.env:RoutingVectorE
 
 LIMITLESS = ("mtl_gym.limitless.env:LimitlessEnv", "mtl_gym.limitless.env:LimitlessVectorEnv")
 
+SCHEDULING = ("mtl_gym.scheduling.env:SchedulingEnv", "mtl_gym.scheduling.env:SchedulingVectorEnv")
+
 RECURRENT = ("mtl_gym.recurrent.env:RecurrentEnv", "mtl_gym.recurrent.env:RecurrentVectorEnv")
 
 ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
@@ -21,7 +23,12 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLLimitless-MNIST-v0": (LIMITLESS, {"data": "mnist"}),
     "MTLLimitless-CIFAR-v0": (LIMITLESS, {"data": "cifar"}),
     "MTLLimitless-MiniImageNet-v0": (LIMITLESS, {"data": "mini-imagenet", "image_shape": [3, 28, 28]}),
+    "MTLScheduling-Digits-v0": (SCHEDULING, {"data": "digits"}),
+    "MTLScheduling-Reviews-v0": (SCHEDULING, {"data": "reviews", "validation_samples": 16, "updates_per_step": 10}),
+    "MTLScheduling-Tagging-v0": (SCHEDULING, {"data": "tagging", "validation_samples": 64, "updates_per_step": 10}),
+    "MTLScheduling-CIFAR-v0": (SCHEDULING, {"data": "cifar", "validation_samples": 16, "updates_per_step": 10}),
     "MTLRecurrent-BrainSeries-v0": (RECURRENT, {"data": "brain-series"}),
+    "MTLRecurrent-CodeSwitched-v0": (RECURRENT, {"data": "code-switched"}),
 }
 
 

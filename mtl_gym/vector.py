@@ -22,6 +22,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mtl_gym.answers import count_answers
 from mtl_gym.batches import Info, Observation, Rows, clone, rows_of
 from mtl_gym.errors import CheckpointError, TrainingDiverged
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 Flags: TypeAlias = NDArray[np.bool_]
 
+EVALUATIONS = 10
 PLAIN = (bool, int, float, str)
 # Options in which a checkpoint and the environment that loads it may differ.
 FREE = ("device", "tensors", "render_mode", "data", "data_root")
@@ -91,6 +93,10 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     """
 
     Options: ClassVar[type[EnvOptions]] = EnvOptions
+    # Rows of an evaluation, unless it is told; None takes as many as the environment has.
+    EVALUATION_WIDTH: ClassVar[int | None] = 256
+    # The split that the pictures of a run are drawn from.
+    PICTURES_OF: ClassVar[str] = "validation"
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it as an instance attribute)
         "render_modes": ["rgb_array", "human", "ansi"],
         "render_fps": 4,
@@ -325,6 +331,17 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     @abstractmethod
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks, in the order of their numbers."""
+
+    def evaluation_spacing(self, steps: int) -> int:
+        """How many decisions apart a training of so many is evaluated by default: ten times in all."""
+        return max(1, steps // EVALUATIONS)
+
+    def evaluation_counts(self, final_info: Info) -> NDArray[np.float64]:
+        """What an evaluation adds up over the episodes that ended in a step; [4, tasks].
+
+        Per task the sum of answers, right ones, answers with a loss, and losses.
+        """
+        return count_answers(final_info, len(self.task_names))
 
     def evaluation_figures(self) -> dict[str, Any]:
         """Figures of the family over the episodes so far, beside accuracy and loss."""

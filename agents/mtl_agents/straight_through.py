@@ -159,12 +159,13 @@ class StraightThroughRouter(Agent):
 
     def gates(self, actions: Tensor) -> GatesOf:
         """As `Router.gates`."""
-        noise = torch.cat([part.flatten(0, 1) for part in self._ended])
+        noise = torch.cat(self._ended)
         others = noise.new_zeros(len(actions) - len(noise), *noise.shape[1:])
-        noise, tau = torch.cat([others, noise]), self.tau
+        noise, taken = torch.cat([others, noise])[:, : actions.shape[1]].flatten(0, 1), actions.flatten(0, 1)
+        tau = self.tau
         if self.batched.transferring:
             self.policies.encoder.requires_grad_(False)
-        return lambda at: Decided(self.policies, noise[at], actions[at], tau)
+        return lambda at: Decided(self.policies, noise[at], taken[at], tau)
 
     def descend(self) -> None:
         """As `Router.descend`."""

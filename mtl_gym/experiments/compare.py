@@ -41,7 +41,7 @@ class Row:
         spread: Standard deviation over seeds (n - 1); NaN for one seed.
         worst: Name and accuracy of the task with the lowest mean over seeds.
         best: The same for the highest.
-        blocks: Mean number of blocks used.
+        blocks: Mean number of blocks used; NaN where there are none.
         epochs: Passes over the training data.
         speed: Mean training samples per second.
     """
@@ -115,17 +115,25 @@ def _row(results: list[RunResult]) -> Row:
 COLUMNS = ("agent", "accuracy", "worst task", "best task", "blocks", "epochs", "samples/s")
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """The row as text, in the order of `COLUMNS`."""
+def table(rows: Sequence[Row]) -> list[list[str]]:
+    """The table as text, its head first, without columns in which no row has anything."""
+    columns = zip(COLUMNS, *map(_cells, rows), strict=True)
+    filled = [column for column in columns if any(cell != "-" for cell in column[1:])]
+    return [list(line) for line in zip(*filled, strict=True)]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    blocks = "-" if np.isnan(row.blocks) else f"{row.blocks:.0f}"
     accuracy = f"{row.accuracy:.2f} ± {row.spread:.2f}" if row.seeds > 1 else f"{row.accuracy:.2f}"
     tasks = [f"{percent:.1f} {name}" for name, percent in (row.worst, row.best)]
-    return row.agent, accuracy, *tasks, f"{row.blocks:.0f}", f"{row.epochs:.1f}", f"{row.speed:,.0f}"
+    return row.agent, accuracy, *tasks, blocks, f"{row.epochs:.1f}", f"{row.speed:,.0f}"
 
 
 def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = (), control: str = CONTROL) -> None:
     """The table in Markdown, with each agent's difference to the control where there are any."""
     minus = {difference.agent: difference.interval for difference in apart}
-    lines = [list(line) for line in (COLUMNS, ["---"] * len(COLUMNS), *map(cells, rows))]
+    head, *body = table(rows)
+    lines = [head, ["---"] * len(head), *body]
     if minus:
         column = [f"minus {control}", "---", *(minus.get(row.agent, "") for row in rows)]
         for line, cell in zip(lines, column, strict=True):

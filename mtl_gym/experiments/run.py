@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EVALUATIONS = 10
 POLICIES, PROGRESS = "policies.npz", "progress.csv"
 
 
@@ -65,10 +64,10 @@ class RunSettings:
         """Call it after its agent, if it has no name."""
         object.__setattr__(self, "name", self.name or self.agent)
 
-    def make_env(self) -> BatchedVecEnv:
-        """The environment, with the options that the agent cannot do without."""
+    def make_env(self, **more: Any) -> BatchedVecEnv:
+        """The environment, with the options that the agent cannot do without, and objects that settings cannot hold."""
         needed = getattr(find_agent(self.agent), "ENV_KWARGS", {})
-        return make_vec_env(self.env_id, self.num_envs, self.seed, **needed | self.env_kwargs)
+        return make_vec_env(self.env_id, self.num_envs, self.seed, **needed | self.env_kwargs | more)
 
     def make_agent(self, env: BatchedVecEnv) -> Any:
         """The agent, in that environment."""
@@ -85,7 +84,7 @@ class RunResult:
         per_task: By task name.
         loss: Mean cross-entropy over tasks; None where no episode ended with an answer.
         blocks_used: Blocks that the policy takes on the test split, all depths together.
-        epochs: Passes over the training data.
+        epochs: Passes over the training data, of the network that was tested.
         samples_per_second: Training episodes per second, evaluations left out.
     """
 
@@ -115,15 +114,17 @@ def train(settings: RunSettings, out: Path, tell: Callable[[int], None] = lambda
     env = settings.make_env()
     agent = settings.make_agent(env)
     _write_json(out / "config.json", {"settings": asdict(settings), "versions": versions()})
-    curve = HeldOutCurve(env.batched, max(1, settings.steps // EVALUATIONS), out / PROGRESS)
+    curve = HeldOutCurve(env.batched, env.batched.evaluation_spacing(settings.steps), out / PROGRESS)
     policies = PolicyHistory(env.batched, settings.steps)
     start = time.perf_counter()
     agent.learn(settings.steps, callback=[Progress(tell), policies, curve])
     seconds = time.perf_counter() - start - curve.seconds
     checkpoint.save(env.batched.state_dict(), out / "environment.pt")
     save_agent(agent, out / "agent.pt")
-    result = _result(settings, evaluate(agent, env.batched), env.batched, seconds)
-    draw(evaluate(agent, env.batched, "validation"), out, settings, env.batched)
+    test = evaluate(agent, env.batched)
+    result = _result(settings, test, env.batched, seconds)
+    shown = env.batched.PICTURES_OF
+    draw(test if shown == test.split else evaluate(agent, env.batched, shown), out, settings, env.batched)
     history = policies.history()
     if history is not None:
         history.write(out / POLICIES)
@@ -136,9 +137,8 @@ def _result(settings: RunSettings, test: Evaluation, env: Any, seconds: float) -
     per_task = dict(zip(test.task_names, map(float, test.accuracy), strict=True))
     loss = test.mean_loss if np.isfinite(test.mean_loss) else None
     speed = env.episodes / seconds
-    return RunResult(
-        settings, test.mean_accuracy, per_task, loss, test.figures.get("blocks_used"), float(env.epoch), speed
-    )
+    epochs = float(test.figures.get("epochs", getattr(env, "epoch", float("nan"))))
+    return RunResult(settings, test.mean_accuracy, per_task, loss, test.figures.get("blocks_used"), epochs, speed)
 
 
 def draw(evaluation: Evaluation, out: Path, settings: RunSettings, env: MultiTaskVectorEnv) -> None:

@@ -10,6 +10,18 @@ import numpy as np
 from mtl_gym.experiments.run import RunResult
 
 CONTROL = "random-fixed"
+# Of schedules, where nothing is routed.
+UNIFORM = "uniform"
+
+
+def default_control(names: Sequence[str]) -> str:
+    """What the others are set against, where nobody says it.
+
+    Example:
+        >>> default_control(["wpl", "random-fixed"]), default_control(["qls", "uniform"])
+        ('random-fixed', 'uniform')
+    """
+    return UNIFORM if UNIFORM in names and CONTROL not in names else CONTROL
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,8 @@ class Acting:
         part = slice(self._used, self._used + len(rows))
         index = torch.from_numpy(rows).to(self._rows.device)
         self.sample[rows], self.step[rows], self.actions[rows] = self.waiting[part], 0, 0
-        self._shared[index], self._own[index] = self._ahead.shared[part], self._ahead.own[part]
+        steps = self._ahead.own.shape[1]
+        self._shared[index, :steps], self._own[index, :steps] = self._ahead.shared[part], self._ahead.own[part]
         self.memory[index] = 0
         self.total[index] = 0
         self._used += len(rows)
@@ -138,7 +139,8 @@ class Acting:
         self.embed_waiting()
         target, actions, self._groups = self.step.copy(), self.actions.copy(), None
         embedded = self._embed(self.sample)
-        self._shared, self._own = embedded.shared, embedded.own
+        steps = embedded.own.shape[1]
+        self._shared[:, :steps], self._own[:, :steps] = embedded.shared, embedded.own
         self.memory, self.total = torch.zeros_like(self.memory), torch.zeros_like(self.total)
         self.step[:] = 0
         for step in range(int(target.max(initial=0))):

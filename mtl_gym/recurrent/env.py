@@ -47,7 +47,7 @@ class Router(Protocol):
         """The decisions of all episodes that have ended since the last update, with their gradient.
 
         Args:
-            actions: What was decided; float32 [episodes * steps, connections].
+            actions: What was decided; float32 [episodes, steps, connections].
         """
         ...
 
@@ -286,7 +286,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     def _loss(self, samples: Rows, actions: NDArray[np.int8]) -> Tensor:
         """Mean loss of the answers of whole episodes, and what a router is to lower besides."""
         sequences = self._split.sequences(samples)
-        taken = torch.from_numpy(actions).to(self.device).float().flatten(0, 1)[:, : self.layout.size]
+        taken = torch.from_numpy(actions[:, : sequences.steps, : self.layout.size]).to(self.device).float()
         gates = self._given(taken) if self.router is None else self.router.gates(taken)
         outcome = self.network.run(self._split.inputs(samples), sequences, gates)
         label, task = self._split.label[samples], sequences.task
@@ -300,7 +300,8 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         return loss
 
     def _given(self, taken: Tensor) -> GatesOf:
-        return lambda at: Given(self.layout, taken[at])
+        flat = taken.flatten(0, 1)
+        return lambda at: Given(self.layout, flat[at])
 
     def _refresh(self, under_way: Flags) -> None:
         """Bring what was worked out ahead up to the weights after an update."""
@@ -383,6 +384,16 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     def pass_over(self) -> bool:
         """Whether every sample of the split has been used up; always False outside an evaluation view."""
         return bool((self._acting.sample < 0).all())
+
+    def evaluation_counts(self, final_info: dict[str, Any]) -> NDArray[np.float64]:
+        """As `MultiTaskVectorEnv.evaluation_counts`; every answer counts, where there are several in an episode."""
+        if not self._split.every_step:
+            return super().evaluation_counts(final_info)
+        rows = np.flatnonzero(final_info["_answers"] & (final_info["sample"] >= 0))
+        task, answers = final_info["task"][rows], final_info["answers"][rows]
+        losses = final_info["loss"][rows] * answers
+        sums = (answers, final_info["right"][rows], answers, losses)
+        return np.stack([np.bincount(task, part, minlength=self.data.num_tasks) for part in sums])
 
     def evaluation_figures(self) -> dict[str, Any]:
         """Who connected what, and how far tasks overlap.

@@ -45,9 +45,7 @@ class WordsAndCharacters(nn.Module):
 
 def front_of(data: MultiTaskDataset) -> tuple[nn.Module, int]:
     """What reads the inputs of a data set, and how wide it makes them."""
-    x = data.splits["train"].x
-    if x.is_floating_point():
-        return nn.Identity(), int(x.shape[2])
-    vocabulary, characters = getattr(data, "vocabulary", ()), getattr(data, "characters", ())
-    front = WordsAndCharacters(len(vocabulary), len(characters) if x.ndim == 3 else 0)
+    if not data.has_text:
+        return nn.Identity(), data.input_shape[1]
+    front = WordsAndCharacters(len(data.vocabulary), len(data.characters))
     return front, front.width

@@ -43,20 +43,19 @@ class SequenceSplit:
     def __init__(self, data: MultiTaskDataset, split: str) -> None:
         part = data.split(split)
         self.data, self.name = data, split
-        self.is_text = not part.x.is_floating_point() and part.x.dtype == torch.int64
-        if part.x.ndim < (2 if self.is_text else 3) or part.x.ndim > 3:
+        if part.x.ndim < (2 if data.has_text else 3) or part.x.ndim > 3:
             raise ValueError(
                 f"data set {data.name!r} has inputs of shape {list(data.input_shape)}, which are no sequences "
                 "[steps, features]; choose brain-series or code-switched, or a data set of your own."
             )
         self.task, self.label = part.task.cpu().numpy(), part.y.cpu().numpy()
-        self.steps, self.every_step = int(part.x.shape[1]), self.label.ndim == 2
+        self.steps, self.every_step = int(part.x.shape[1]), data.has_sequences
         self.length = self._lengths(part)
 
     def _lengths(self, part: Split) -> Rows:
         if self.every_step:
             return (self.label >= 0).sum(1)
-        if self.is_text:
+        if self.data.has_text:
             ids = part.x if part.x.ndim == 2 else part.x[:, :, 0]
             return (ids != 0).sum(1).clamp(min=1).cpu().numpy()
         return np.full(len(part), self.steps)
@@ -66,14 +65,17 @@ class SequenceSplit:
         return len(self.task)
 
     def inputs(self, samples: Rows) -> Tensor:
-        """What a network takes; int64 [n] -> [n, steps, ...]. Sample -1 stands for any."""
+        """What a network takes of `samples`, int64 [n], as long as the longest of them; [n, steps, ...].
+
+        Sample -1 stands for any.
+        """
         index = torch.from_numpy(samples).clamp(min=0).to(self.data.split(self.name).x.device, non_blocking=True)
-        return self.data.inputs(self.name, index)
+        return self.data.inputs(self.name, index)[:, : self.length[samples].max()]
 
     def sequences(self, samples: Rows) -> Sequences:
         """Their tasks and lengths."""
-        device = self.data.split(self.name).x.device
-        return Sequences(self.task[samples], self.length[samples], self.steps, self.data.num_tasks, device)
+        length, device = self.length[samples], self.data.split(self.name).x.device
+        return Sequences(self.task[samples], length, int(length.max()), self.data.num_tasks, device)
 
     def of_tasks(self, tasks: Sequence[int]) -> NDArray[np.int64]:
         """The samples of these tasks; int64 [n]."""

@@ -1,1 +1,1 @@
-"""Task scheduling: which task is trained next, or how much each weighs."""
+"""Task scheduling: which task should be trained next, or how much should each task's loss count?"""

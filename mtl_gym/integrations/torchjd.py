@@ -1,0 +1,56 @@
+"""Gradient aggregators of TorchJD, by name, for the steps of the scheduling environments.
+
+TorchJD is optional: `pip install mtl-gym[torchjd]`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+# What TorchJD leaves to its user: CAGrad's and FairGrad's from their papers.
+ARGUMENTS: dict[str, dict[str, Any]] = {"CAGrad": {"c": 0.5}, "FairGrad": {"alpha": 2.0}}
+
+
+def aggregator(name: str) -> Callable[[Tensor], Tensor]:
+    """TorchJD's aggregator of that name; upper and lower case are the same.
+
+    Args:
+        name: Such as "upgrad", "mgda", "pcgrad", "cagrad", "imtlg", "alignedmtl".
+
+    Returns:
+        A function of the tasks' gradients, [tasks, parameters] -> [parameters].
+
+    Raises:
+        ImportError: If TorchJD is not installed.
+        ValueError: If it has no such aggregator, or one that needs arguments.
+    """
+    known = _aggregators()
+    if name.lower() not in known:
+        near = difflib.get_close_matches(name.lower(), known, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"aggregator={name!r} is unknown.{hint} TorchJD has {', '.join(sorted(known))}.")
+    kind = known[name.lower()]
+    return kind(**ARGUMENTS.get(kind.__name__, {}))
+
+
+def _aggregators() -> dict[str, type[Any]]:
+    """Those that can be made without further arguments, by lower-case name."""
+    try:
+        module = importlib.import_module("torchjd.aggregation")
+    except ImportError as error:
+        raise ImportError("aggregator=... needs TorchJD: pip install mtl-gym[torchjd].") from error
+    base = module.Aggregator
+    kinds = [kind for kind in vars(module).values() if inspect.isclass(kind) and issubclass(kind, base)]
+    return {kind.__name__.lower(): kind for kind in kinds if kind is not base and _is_complete(kind)}
+
+
+def _is_complete(kind: type[Any]) -> bool:
+    given = {"self", *ARGUMENTS.get(kind.__name__, {})}
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    return all(p.default is not p.empty or p.name in given for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)

@@ -1,0 +1,64 @@
+"""Which training samples a run sees: its own draws, the same whether it runs alone or beside others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_gym.data import MultiTaskDataset
+
+BLOCK = 256
+
+
+class Minibatches:
+    """Samples drawn evenly and with replacement from a task's part of a split.
+
+    Args:
+        data: The data set.
+        split: The part of it.
+        groups: Minibatches per update.
+        size: Samples in each.
+
+    Example:
+        >>> from mtl_gym.data import load
+        >>> draw = Minibatches(load("digits"), "train", groups=1, size=4)
+        >>> draw.begin([7])
+        >>> draw.take(np.array([[3]])).shape
+        (1, 1, 4)
+    """
+
+    def __init__(self, data: MultiTaskDataset, split: str, groups: int, size: int) -> None:
+        self.rows, self.count = rows_of_tasks(data, split)
+        self.shape = (groups, size)
+        self.begin([])
+
+    def begin(self, seeds: Sequence[int], taken: int = 0) -> None:
+        """Start the draws of every run anew from its seed, or go on after so many."""
+        self.seeds, self.taken, self._block = list(seeds), taken, -1
+
+    def take(self, task: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Indices of the next samples of those tasks; int64 [runs, groups] -> [runs, groups, size]."""
+        block, place = divmod(self.taken, BLOCK)
+        if block != self._block:
+            self._block, self._draws = block, self._draw(block)
+        self.taken += 1
+        within = (self._draws[:, place] * self.count[task][..., None]).astype(np.int64)
+        return self.rows[task[..., None], within]
+
+    def _draw(self, block: int) -> NDArray[np.float64]:
+        """Numbers in [0, 1) for many updates at once; [runs, BLOCK, groups, size]."""
+        draws = [np.random.default_rng([seed, block]).random((BLOCK, *self.shape)) for seed in self.seeds]
+        return np.stack(draws)
+
+
+def rows_of_tasks(
+    data: MultiTaskDataset, split: str, limit: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of a split by task, [tasks, most], short tasks filled up with their first row; and how many they have."""
+    task = data.split(split).task.cpu().numpy()
+    rows = [np.flatnonzero(task == number)[:limit] for number in range(data.num_tasks)]
+    count = np.array([len(own) for own in rows])
+    filled = [np.pad(own, (0, count.max() - len(own)), constant_values=own[0]) for own in rows]
+    return np.stack(filled), count

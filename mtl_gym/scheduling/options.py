@@ -1,0 +1,86 @@
+"""The keyword arguments of the scheduling environments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mtl_gym.data import MultiTaskDataset
+from mtl_gym.scheduling.network import Make, SharedNetwork
+from mtl_gym.scheduling.uncertainty import MEASURES
+from mtl_gym.vector import EnvOptions
+
+CONTROLS = ("choice", "weights")
+SINGLE_TASK = "single-task"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulingOptions(EnvOptions):
+    """Keyword arguments of the scheduling environments, besides those of `EnvOptions`; defaults are the paper's.
+
+    Attributes:
+        data: Name of a data set, or a `MultiTaskDataset`.
+        data_root: Where its files are; None takes the environment variable MTL_GYM_DATA or the user's cache folder.
+        network: A `SharedNetwork` as a template, or a function of the data set that makes one. None takes the network
+            that fits the data.
+        control: "choice" (the action is the task of the next minibatch) or "weights" (the action weighs the losses of
+            one minibatch of each task).
+        updates: Gradient steps of a training run, which is an episode.
+        updates_per_step: Gradient steps between two decisions.
+        minibatch: Samples of a task in a gradient step, drawn with replacement.
+        learning_rate: Adam's.
+        uncertainty: "margin", "least_confidence" or "entropy".
+        bins: Of a task's histogram.
+        hard_samples: The histogram is over so many validation samples of a task, those of highest loss.
+        validation_samples: How many validation samples of each task are looked at after every step; None for all.
+        reference: What the mean validation accuracy is held against: "single-task" trains a network of its own for each
+            task, once, and keeps its accuracy; a number or one for each task is taken as it is; None turns the rule
+            off.
+        tolerance: Below this share of the reference a step earns `penalty` instead of minus the loss.
+        penalty: What it earns there.
+        focal_gamma: Above 0, training takes the focal loss.
+        gradient_norms: With control="weights": whether the norm of each task's gradient is worked out, at the encoder's
+            last weight matrix.
+        aggregator: With control="weights": the name of one of TorchJD's aggregators, which then joins the weighted
+            gradients of the tasks into one.
+    """
+
+    data: str | MultiTaskDataset = "digits"
+    data_root: str | None = None
+    network: SharedNetwork | Make | None = None
+    control: str = "choice"
+    updates: int = 10_000
+    updates_per_step: int = 1
+    minibatch: int = 16
+    learning_rate: float = 1e-3
+    uncertainty: str = "margin"
+    bins: int = 20
+    hard_samples: int = 64
+    validation_samples: int | None = None
+    reference: str | float | Sequence[float] | None = SINGLE_TASK
+    tolerance: float = 0.95
+    penalty: float = -10.0
+    focal_gamma: float = 0.0
+    gradient_norms: bool = False
+    aggregator: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        for name in ("updates", "updates_per_step", "minibatch", "bins", "hard_samples"):
+            self._require(name, getattr(self, name) >= 1, "1 or more")
+        self._require("updates", self.updates % self.updates_per_step == 0, f"a multiple of {self.updates_per_step}")
+        self._require("validation_samples", (self.validation_samples or 1) >= 1, "1 or more, or None for all")
+        self._require("learning_rate", self.learning_rate > 0, "more than 0")
+        self._require("tolerance", 0 < self.tolerance <= 1, "more than 0, at most 1")
+        self._require("focal_gamma", self.focal_gamma >= 0, "0 or more")
+        self._require("control", self.control in CONTROLS, f"one of {CONTROLS}")
+        self._require("uncertainty", self.uncertainty in MEASURES, f"one of {tuple(MEASURES)}")
+        known = not isinstance(self.reference, str) or self.reference == SINGLE_TASK
+        self._require("reference", known, f"{SINGLE_TASK!r}, a number, one for each task, or None")
+        for name in ("gradient_norms", "aggregator"):
+            fits = not getattr(self, name) or self.control == "weights"
+            self._require(name, fits, 'its default with control="choice", where a step trains one task')
+
+    def _require(self, name: str, holds: bool, allowed: str) -> None:
+        if not holds:
+            raise ValueError(f"{name}={getattr(self, name)!r} is not possible; it takes {allowed}.")

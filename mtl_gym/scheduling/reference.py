@@ -1,0 +1,128 @@
+"""What networks of one task each reach: the bar that a schedule is held against.
+
+Source: QLS, section 4.3, "Reward".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from mtl_gym.checkpoint import write_atomically
+from mtl_gym.data import MultiTaskDataset, data_root
+from mtl_gym.scheduling.held_out import HeldOut
+from mtl_gym.scheduling.network import SharedNetwork
+from mtl_gym.scheduling.options import SINGLE_TASK, SchedulingOptions
+from mtl_gym.scheduling.training import Recipe, Training
+
+logger = logging.getLogger(__name__)
+
+Floats = NDArray[np.float32]
+
+_known: dict[str, Floats] = {}
+
+
+def reference_accuracy(
+    options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork, held_out: HeldOut
+) -> Floats | None:
+    """Validation accuracy that each task is held against; float32 [tasks], or None without a reference.
+
+    Single-task networks are those of the environment, trained on one task each, for as many updates as a uniform
+    schedule gives it. They are trained once: their accuracies are kept in `references/` in the data root.
+
+    Raises:
+        ValueError: If the numbers given do not fit the tasks.
+    """
+    given = options.reference
+    if given is None:
+        return None
+    if given != SINGLE_TASK:
+        return _given(given, data)  # type: ignore[arg-type]
+    settings = _settings(options, data, template)
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    if key not in _known:
+        path = data_root(options.data_root) / "references" / f"{_slug(data.name)}-{key}.json"
+        kept = _read(path, data)
+        _known[key] = _train(options, data, template, held_out) if kept is None else kept
+        if kept is None:
+            _write(path, settings, _known[key], data)
+    return _known[key]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def _given(given: float | Sequence[float], data: MultiTaskDataset) -> Floats:
+    values = np.asarray(given, np.float32)
+    if values.shape not in ((), (data.num_tasks,)) or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(
+            f"reference={given!r} is not possible: give an accuracy from 0 to 1, or {data.num_tasks} of them, one for "
+            f"each task of {data.name!r}."
+        )
+    return np.broadcast_to(values, data.num_tasks).copy()
+
+
+def _settings(options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork) -> dict[str, Any]:
+    """All that the accuracies depend on."""
+    names = ("minibatch", "learning_rate", "updates", "validation_samples")
+    network = [str(part) for part in (template.encoder, template.head, type(template.objective).__name__)]
+    return {name: getattr(options, name) for name in names} | {"network": network, "data": _fingerprint(data)}
+
+
+def _fingerprint(data: MultiTaskDataset) -> list[Any]:
+    """Name, sizes, labels and the outermost inputs of a data set."""
+    digest = hashlib.sha256()
+    for split in data.splits.values():
+        for part in (split.task, split.y, split.x[:100], split.x[-100:]):
+            digest.update(part.cpu().contiguous().numpy().tobytes())
+    return [data.name, *(len(split) for split in data.splits.values()), digest.hexdigest()]
+
+
+def _train(options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork, held_out: HeldOut) -> Floats:
+    """One stacked run per task, each on its own task alone."""
+    tasks = data.num_tasks
+    recipe = Recipe(options.minibatch, options.learning_rate)
+    training = Training(data, "train", template, tasks, 1, recipe)
+    training.begin(list(range(tasks)))
+    task, weight = np.arange(tasks)[:, None], np.ones((tasks, 1), np.float32)
+    for _ in _bar(range(max(1, options.updates // tasks)), f"Single-task networks of {data.name}"):
+        training.update(task, weight)
+    return held_out.own_figures(training.runs).task_accuracy()[:, 0].cpu().numpy()
+
+
+def _bar(steps: range, title: str) -> Any:
+    console = Console(stderr=True)
+    return track(steps, title, console=console, disable=not console.is_terminal, transient=True)
+
+
+def _read(path: Path, data: MultiTaskDataset) -> Floats | None:
+    """What is kept; None, with a warning, if the file is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        accuracy = json.loads(path.read_text())["accuracy"]
+        return np.array([accuracy[name] for name in data.task_names], np.float32)
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning("%s is damaged (%r): the single-task networks are trained anew.", path, error)
+        return None
+
+
+def _write(path: Path, settings: dict[str, Any], accuracy: Floats, data: MultiTaskDataset) -> None:
+    named = dict(zip(data.task_names, map(float, accuracy), strict=True))
+    text = json.dumps({"accuracy": named, "settings": settings, "torch": torch.__version__}, indent=2)
+    try:
+        write_atomically(path, lambda file: file.write(text.encode()))
+    except OSError as error:
+        logger.warning("The single-task accuracies cannot be kept (%s): the next process trains them again.", error)

@@ -1,0 +1,75 @@
+"""How unsure a network is of its answers, and the histogram of it that a scheduler sees.
+
+Source: QLS ("Q-Learning Scheduler for Multi-Task Learning through the use of Histogram of Task Uncertainty"),
+section 4.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Uncertainty: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+def margin(probabilities: Tensor, classes: Tensor) -> Tensor:
+    """1 - p1 + p2, the lead of the likeliest class over the second; float32 [..., classes] -> [...].
+
+    Source: QLS, eq. 4.
+
+    Example:
+        >>> margin(torch.tensor([0.7, 0.2, 0.1]), torch.tensor(3))
+        tensor(0.5000)
+    """
+    if probabilities.shape[-1] == 1:
+        return torch.zeros_like(probabilities[..., 0])
+    first, second = probabilities.topk(2, -1).values.unbind(-1)
+    return 1 - first + second
+
+
+def least_confidence(probabilities: Tensor, classes: Tensor) -> Tensor:
+    """1 - p1; float32 [..., classes] -> [...]."""
+    return 1 - probabilities.amax(-1)
+
+
+def entropy(probabilities: Tensor, classes: Tensor) -> Tensor:
+    """Shannon's entropy over the largest that so many classes can have; float32 [..., classes] -> [...].
+
+    Args:
+        probabilities: float32 [..., classes].
+        classes: How many classes the sample's task has, int64 [...].
+    """
+    bits = torch.special.entr(probabilities).sum(-1)
+    return bits / classes.clamp(min=2).log()
+
+
+MEASURES: dict[str, Uncertainty] = {"margin": margin, "least_confidence": least_confidence, "entropy": entropy}
+
+
+def histograms(values: Tensor, counted: Tensor, bins: int) -> Tensor:
+    """Shares of the counted values in `bins` equal parts of [0, 1]; a value of 1 falls in the last.
+
+    Args:
+        values: float32 [..., samples], in [0, 1].
+        counted: Which of them count; bool [..., samples].
+        bins: Number of bins.
+
+    Returns:
+        float32 [..., bins], summing to 1.
+
+    Example:
+        >>> histograms(torch.tensor([0.0, 0.1, 0.6, 1.0]), torch.tensor([True, True, True, True]), 2)
+        tensor([0.5000, 0.5000])
+    """
+    place = (values * bins).long().clamp(0, bins - 1)
+    counts = torch.zeros(*values.shape[:-1], bins, device=values.device)
+    counts.scatter_add_(-1, place, counted.to(counts.dtype))
+    return counts / counted.sum(-1, keepdim=True)
+
+
+def hardest(losses: Tensor, count: int) -> Tensor:
+    """Where the highest losses are, ties by index; float32 [..., samples] -> int64 [..., min(count, samples)]."""
+    return losses.sort(dim=-1, descending=True, stable=True).indices[..., :count]
