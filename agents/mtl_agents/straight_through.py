@@ -41,6 +41,7 @@ class StraightThroughRouter(Agent):
         final_temperature: It falls no further.
         hidden: Width of the policy networks' hidden layer.
         learning_rate: Adam's; it falls with the environment's.
+        log_odds: Of a connection to be on at first, beside what untrained policy networks say.
         **arguments: Of `Agent`.
 
     Raises:
@@ -67,6 +68,7 @@ class StraightThroughRouter(Agent):
         final_temperature: float = 1e-3,
         hidden: int = 16,
         learning_rate: float = 1e-3,
+        log_odds: float = 0.0,
         **arguments: Any,
     ) -> None:
         if not 0 < final_temperature <= temperature:
@@ -74,17 +76,18 @@ class StraightThroughRouter(Agent):
         if hidden < 1 or not learning_rate > 0:
             raise ValueError(f"hidden={hidden} must be 1 or more, and learning_rate={learning_rate} more than 0.")
         self.temperature, self.final_temperature = temperature, final_temperature
-        self.hidden, self.learning_rate = hidden, learning_rate
+        self.hidden, self.learning_rate, self.log_odds = hidden, learning_rate, log_odds
         super().__init__(env, **arguments)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(self.np_random.integers(2**31)))
-            self.policies = self.batched.policy_networks(hidden)
+            self.policies = self.batched.policy_networks(hidden, log_odds)
         self.optimizer = StackedAdam(self.policies.parameters(), learning_rate)
         self.generator = torch.Generator(self.batched.device).manual_seed(int(self.np_random.integers(2**31)))
         self._forget()
 
     def _hyperparameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("temperature", "final_temperature", "hidden", "learning_rate")}
+        names = ("temperature", "final_temperature", "hidden", "learning_rate", "log_odds")
+        return {name: getattr(self, name) for name in names}
 
     def _check_options(self, vec_env: VecEnv) -> None:
         self.batched = _batched(vec_env)

@@ -333,8 +333,10 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         """Passes over the training data so far; over that of the unseen task, once its turn has come."""
         return (self.episodes - self._episodes_before) / len(self._samples)
 
-    def policy_networks(self, hidden: int = 16) -> PolicyNetworks:
+    def policy_networks(self, hidden: int = 16, log_odds: float = 0.0) -> PolicyNetworks:
         """Fresh policy networks for the connections of this environment, from torch's CPU generator.
+
+        Arguments as for `PolicyNetworks`.
 
         Raises:
             ValueError: If there is nothing to route.
@@ -342,7 +344,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         if self.layout.size == 0:
             raise ValueError(f"sharing={self.options.sharing!r} has no connections to decide; use mt-rmn or another.")
         units, own = self._scored
-        return PolicyNetworks(self.layout, units, self.data.num_tasks, own, hidden).to(self.device)
+        return PolicyNetworks(self.layout, units, self.data.num_tasks, own, hidden, log_odds).to(self.device)
 
     def random_routes(self, count: int, random: np.random.Generator) -> NDArray[np.int8]:
         """Random connections, at least one into every sub-network; int8 [count, C]."""

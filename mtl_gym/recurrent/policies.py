@@ -31,6 +31,7 @@ class PolicyNetworks(nn.Module):
         tasks: Number of tasks.
         own: Width of the tasks' own representations; 0 where there are none (eq. 7).
         hidden: Width of the hidden layer.
+        log_odds: Added to the score of "connect" at first: above 0, connections begin rather on than off.
 
     Source: MT-RMN, eqs. 2, 6 and 7.
 
@@ -40,12 +41,17 @@ class PolicyNetworks(nn.Module):
         torch.Size([5, 3, 3, 2])
     """
 
-    def __init__(self, layout: Layout, units: int, tasks: int, own: int = 0, hidden: int = 16) -> None:
+    def __init__(
+        self, layout: Layout, units: int, tasks: int, own: int = 0, hidden: int = 16, log_odds: float = 0.0
+    ) -> None:
         super().__init__()
         self.layout, self.own = layout, own
         self.encoder = nn.ModuleList(GroupedMLP(to, units, hidden, 2) for _, to in layout.encoder)
         self.transformation = GroupedLinear(tasks, own, units, bias=False) if own else None
         self.decoder = GroupedMLP(tasks, 2 * units if own else units, hidden, 2)
+        with torch.no_grad():
+            for policies in (*self.encoder, self.decoder):
+                policies.output.bias[..., 1] += log_odds
 
     def encoder_scores(self, block: int, units: Tensor) -> Tensor:
         """alpha_{t,ij} = N_j(u_{t,i}); [from, rows, width] -> [rows, from, to, 2]."""

@@ -40,7 +40,7 @@ class Usage:
         if self.fades:
             fade = (1 - 1 / MEMORY) ** member.sum(1)
             self.on, self.seen = self.on * fade[:, None, None], self.seen * fade[:, None]
-        self.on += (member @ actions.reshape(len(task), -1).astype(np.float32)).reshape(self.on.shape)
+        self.on += (member @ actions.reshape(len(task), self.on[0].size).astype(np.float32)).reshape(self.on.shape)
         self.seen += member @ (np.arange(steps) < length[:, None]).astype(np.float32)
 
     @property
