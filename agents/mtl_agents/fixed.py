@@ -115,7 +115,11 @@ class RandomFixed(FixedRouting):
 
     def _routes(self) -> NDArray[np.int64]:
         draw = self._random_routes()
-        return super()._routes() if draw is None else draw(self.num_tasks, self.np_random)
+        if draw is not None:
+            return draw(self.num_tasks, self.np_random)
+        if isinstance(self.action_space, spaces.MultiBinary):
+            return self.np_random.integers(2, size=(self.num_tasks, self.num_actions))
+        return super()._routes()
 
     def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.np_random.integers(sizes, size=(self.num_tasks, self.depth))

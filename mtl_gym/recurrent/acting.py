@@ -19,7 +19,7 @@ from mtl_gym.recurrent.grouped import Groups
 from mtl_gym.recurrent.network import Embedded, MultiTaskNetwork
 from mtl_gym.recurrent.sequences import SequenceSplit
 
-ARRAYS = ("sample", "step", "actions", "waiting")
+ARRAYS = ("sample", "step", "actions", "spent", "waiting")
 VALUES = ("memory", "total", "_shared", "_own")
 
 
@@ -36,6 +36,7 @@ class Acting:
         sample: The sequence of each row, -1 for none; int64 [rows].
         step: Decisions made; int64 [rows].
         actions: The connections so far; int8 [rows, steps, connections].
+        spent: How often each connection was on, as a share of the sequence's steps; float32 [rows, connections].
         memory: What the shared part showed last; float32 [rows, memory].
         total: Sum of what was taken from the shared part; float32 [rows, knowledge].
     """
@@ -44,6 +45,7 @@ class Acting:
         self.network, self.split = network, split
         self.sample, self.step = np.full(rows, -1), np.zeros(rows, np.int64)
         self.actions = np.zeros((rows, split.steps, connections), np.int8)
+        self.spent = np.zeros((rows, connections), np.float32)
         device = next(network.parameters()).device
         self.memory = torch.zeros(rows, network.memory, device=device)
         self.total = torch.zeros(rows, network.knowledge, device=device)
@@ -96,6 +98,7 @@ class Acting:
         part = slice(self._used, self._used + len(rows))
         index = torch.from_numpy(rows).to(self._rows.device)
         self.sample[rows], self.step[rows], self.actions[rows] = self.waiting[part], 0, 0
+        self.spent[rows] = 0
         steps = self._ahead.own.shape[1]
         self._shared[index, :steps], self._own[index, :steps] = self._ahead.shared[part], self._ahead.own[part]
         self.memory[index] = 0
@@ -130,6 +133,7 @@ class Acting:
         gates = Given(self.network.layout, given)
         step = self.network.share(shared, own, self.memory, self.groups, gates)
         self.actions[np.arange(len(actions)), self.step] = actions
+        self.spent = self.spent + (actions / self.length[:, None]).astype(np.float32)
         self.memory, self.total = step.memory, self.total + step.knowledge
         self.step += 1
         return step.knowledge, own
@@ -137,7 +141,7 @@ class Acting:
     def refresh(self) -> None:
         """Bring everything up to the weights there are now, episodes under way included."""
         self.embed_waiting()
-        target, actions, self._groups = self.step.copy(), self.actions.copy(), None
+        target, actions, spent, self._groups = self.step.copy(), self.actions.copy(), self.spent, None
         embedded = self._embed(self.sample)
         steps = embedded.own.shape[1]
         self._shared[:, :steps], self._own[:, :steps] = embedded.shared, embedded.own
@@ -149,7 +153,7 @@ class Acting:
             going = going.to(memory.device)
             self.memory, self.total = torch.where(going, self.memory, memory), torch.where(going, self.total, total)
             self.step = np.minimum(self.step, target)
-        self.actions = actions
+        self.actions, self.spent = actions, spent
 
     def state(self) -> dict[str, Any]:
         """Everything the episodes depend on: tensors. Other batch sizes round otherwise, so values are kept as well."""

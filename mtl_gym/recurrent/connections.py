@@ -145,8 +145,11 @@ def sparsity(
 ) -> Tensor:
     """What too many connections cost: lambda_1 R_1 + lambda_2 R_2.
 
+    The sums of the equations run over time as well, and so does the number of possible connections; both are divided by
+    the number of time steps here. A sequence may spend its connections where it likes.
+
     Args:
-        gates: Connections of a time step; float32 [..., connections].
+        gates: Connections, mean over the time steps of a sequence; float32 [..., connections].
         layout: Which they are.
         weights: lambda_1 and lambda_2.
         free: gamma_1 and gamma_2, the shares of connections that cost nothing.
@@ -154,7 +157,7 @@ def sparsity(
     Returns:
         float32 [...].
 
-    Source: MT-RMN, eqs. 10 and 11, for one time step.
+    Source: MT-RMN, eqs. 10 and 11.
 
     Example:
         >>> sparsity(torch.ones(24), Layout.of_layers((3, 3, 3)))

@@ -68,9 +68,9 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
       [num_envs]; `step` int64 [num_envs].
     * Action: int8 [num_envs, C], 0 or 1 for each connection, in the order of `network.layout.names`. All are valid;
       `info["action_mask"]` is bool [num_envs, 2 C], off and on for each connection, as sb3-contrib wants it.
-    * Reward: float32 [num_envs]: minus the two sparsity penalties, and the reward of an answer where one is given: at
-      the last step, or at every step of sequences with a label for each. A sequence that is answered once pays the mean
-      of the penalties of its steps: each step takes its share.
+    * Reward: float32 [num_envs]: minus what this step's connections add to the two sparsity penalties, and the reward
+      of an answer where one is given: at the last step, or at every step of sequences with a label for each. These pay
+      the penalties once for every step.
     * `final_info`: `loss`, `correct`, `is_success`, `right`, `answers`, `prediction`, `label`, `task`, `route`,
       `connected`, `sample`, `invalid_action`.
 
@@ -87,8 +87,8 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         >>> obs["units"].shape, env.single_action_space
         ((4, 160), MultiBinary(24))
         >>> obs, reward, terminated, truncated, info = env.step(np.ones((4, 24), np.int8))
-        >>> obs["step"], reward * 28
-        (array([1, 1, 1, 1]), array([-6., -6., -6., -6.], dtype=float32))
+        >>> obs["step"], reward
+        (array([1, 1, 1, 1]), array([0., 0., 0., 0.], dtype=float32))
     """
 
     Options: ClassVar[type[EnvOptions]] = RecurrentOptions
@@ -109,7 +109,9 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
             template = self._make_network()
         self._describe(template)
         self.batch_size = num_envs * -(-self.options.train_batch // num_envs) if self.options.train else num_envs
-        self.usage = self._new_usage()
+        self.usage, self.transferring = self._new_usage(), False
+        self.episodes = self._episodes_before = 0
+        self._samples = self._active_samples()
 
     def _load_data(self) -> MultiTaskDataset:
         options = self.options
@@ -162,10 +164,13 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
 
     def _open_stream(self) -> None:
         """Begin to draw from the tasks whose turn it is."""
-        others = [task for task in range(self.data.num_tasks) if task != self._unseen]
-        tasks = others if not self.transferring else [task for task in [self._unseen] if task is not None]
-        self._samples = self._split.of_tasks(tasks)
+        self._samples = self._active_samples()
         self._stream = SampleStream(len(self._samples), self._random)
+
+    def _active_samples(self) -> Rows:
+        others = [task for task in range(self.data.num_tasks) if task != self._unseen]
+        unseen = [] if self._unseen is None else [self._unseen]
+        return self._split.of_tasks(unseen if self.transferring else others)
 
     def _take(self, count: int) -> Rows:
         places = self._stream.take(count)
@@ -187,11 +192,9 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
 
     def _advance(self, actions: NDArray[np.int8], valid: Flags) -> Transition:
         acting = self._acting
-        step, task = acting.step.copy(), acting.task
+        step, task, spent = acting.step.copy(), acting.task, acting.spent
         taken, own = acting.advance(actions)
-        # A sequence that is answered once pays the mean of what its steps cost.
-        parts = 1 if self._split.every_step else acting.length
-        reward = (-self._penalties(torch.from_numpy(actions).float()).numpy() / parts).astype(np.float32)
+        reward = self._cost(spent) - self._cost(acting.spent)
         done = acting.step == acting.length
         if self._split.every_step:
             self._answer(np.arange(self.num_envs), step, task, taken, own, reward)
@@ -201,8 +204,13 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         info = self._ending(done) if done.any() else {}
         return Transition(reward, done, np.zeros(self.num_envs, bool), info)
 
+    def _cost(self, spent: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the connections of each row cost so far; for every answer that its sequence asks for."""
+        cost = self._penalties(torch.from_numpy(spent)).numpy()
+        return (cost * self._acting.length).astype(np.float32) if self._split.every_step else cost
+
     def _penalties(self, gates: Tensor) -> Tensor:
-        """Equations 10 and 11 for each time step; float32 [n, C] -> [n]."""
+        """Equations 10 and 11, from the means over time; float32 [n, C] -> [n]."""
         options = self.options
         weights, free = tuple(options.penalties), tuple(options.free)
         return sparsity(gates[:, : self.layout.size], self.layout, weights, free)
@@ -296,7 +304,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         logits = self._classes.restrict(outcome.logits, targets[1])
         loss = nn.functional.cross_entropy(logits, targets[0]) + outcome.auxiliary
         if outcome.gates.requires_grad:
-            loss = loss + self._penalties(outcome.gates).mean()
+            loss = loss + self._penalties(sequences.mean(outcome.gates)).mean()
         return loss
 
     def _given(self, taken: Tensor) -> GatesOf:

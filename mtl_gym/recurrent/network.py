@@ -90,6 +90,11 @@ class Sequences:
         """`length` as float32 [rows, 1]."""
         return torch.from_numpy(self.length[:, None]).to(self.device, torch.float32)
 
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over the steps of each sequence; [pairs, width] -> [rows, width]."""
+        total = values.new_zeros(len(self.task), values.shape[1])
+        return total.index_add(0, self.row, values) / self.lengths
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -246,10 +251,7 @@ class MultiTaskNetwork(nn.Module):
         return next(both), next(both)
 
     def _read(self, knowledge: Tensor, sequences: Sequences) -> Tensor:
-        if self.readout == "last":
-            return knowledge[sequences.last_pairs]
-        total = knowledge.new_zeros(len(sequences.task), knowledge.shape[1])
-        return total.index_add(0, sequences.row, knowledge) / sequences.lengths
+        return knowledge[sequences.last_pairs] if self.readout == "last" else sequences.mean(knowledge)
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Those that stay fixed when an unseen task arrives: of the part that tasks share (table 2)."""

@@ -97,12 +97,16 @@ def test_the_answer_and_its_reward_are_those_of_the_literal_network(readout):
         assert final["connected"][row] == pytest.approx(np.stack(actions)[:, row].mean())
 
 
-def test_every_step_pays_its_share_of_the_hand_computed_penalties():
-    env = make(num_envs=2, train=False, layers=(2, 2, 2), penalties=(2, 3), free=(0.75, 0.5))  # C_1 = 8, C_2 = 4
+def test_connections_beyond_what_is_free_are_paid_for_when_they_are_made():
+    free = {"penalties": (2, 3), "free": (0.75, 0.5), "reward": lambda logits, label, task: label * 0.0}
+    env = make(num_envs=2, train=False, layers=(2, 2, 2), **free)  # C_1 = 8, C_2 = 4: 30 and 10 of 5 steps are free
     env.reset(seed=0)
-    actions = np.array([[1] * 7 + [0] + [1] * 4, [1, 0] * 6])
-    _, reward, *_ = env.step(actions)
-    np.testing.assert_allclose(reward, [-(2 * (7 - 6) + 3 * (4 - 2)) / STEPS, 0], atol=1e-6)
+    many, few = [1] * 7 + [0] + [1] * 4, [1, 0] * 6
+    rewards = [env.step(np.array([many, few]))[1] for _ in range(STEPS)]
+    # The first row has had 7, 14, 21, 28 and 35 in the encoder, and 4, 8, 12, 16 and 20 to the decoders.
+    spent = [3 * max(0, 4 * step - 10) + 2 * max(0, 7 * step - 30) for step in range(STEPS + 1)]
+    np.testing.assert_allclose(np.array(rewards)[:, 0], -np.diff(spent) / STEPS, atol=1e-5)
+    assert (np.array(rewards)[:, 1] == 0).all()
 
 
 def test_a_callable_and_the_named_rewards_pay_for_the_answer():

@@ -1,0 +1,272 @@
+"""The straight-through router in its environment, and the fixed connections that it is compared with."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from mtl_agents import WPL, AllConnected, Random, RandomFixed, Shared, StraightThroughRouter
+from torch import nn
+
+import mtl_gym
+from mtl_gym.errors import CheckpointError
+from mtl_gym.integrations.sb3 import BatchedVecEnv
+from mtl_gym.recurrent.connections import sparsity
+from mtl_gym.recurrent.policies import Decided, decide
+from tests.recurrent import literal
+from tests.recurrent.series import STEPS, TINY, make
+
+BRAIN = "MTLRecurrent-BrainSeries-v0"
+
+
+def router(num_envs=6, agent=None, **options):
+    return StraightThroughRouter(BatchedVecEnv(make(num_envs, **options)), seed=0, hidden=5, **agent or {})
+
+
+def test_what_it_does_is_what_its_noisy_policies_say_layer_after_layer():
+    agent = router(2, train=False)
+    obs = agent.env.reset()
+    network, policies, layout = agent.batched.network, agent.policies, agent.batched.layout
+    actions = agent._act(obs)
+    for row in range(2):
+        noise, task, done = agent._noise[row, 0], obs["task"][row], actions[row]
+        cells = torch.from_numpy(obs["units"][row][:8]).split(4)
+        own = torch.from_numpy(obs["units"][row][-4:])
+
+        def encoder(block, i, j, unit, noise=noise, done=done):
+            place = int(layout.encoder_part(block, torch.arange(layout.size)[None].float())[0, i, j])
+            score = literal.mlp(unit, policies.encoder[block], j) + noise[place]
+            assert done[place] == (score[1] > score[0])
+            return done[place]
+
+        def decoder(block, j, unit, own, task, noise=noise, done=done):
+            place = int(layout.decoder_part(block, torch.arange(layout.size)[None].float())[0, j])
+            seen = torch.cat([unit, own @ policies.transformation.weight[task]])
+            score = literal.mlp(seen, policies.decoder, task) + noise[place]
+            assert done[place] == (score[1] > score[0])
+            return done[place]
+
+        literal.time_step(network, list(cells), own, task, encoder, decoder)
+    assert 0 < actions.mean() < 1
+
+
+def test_one_update_lowers_loss_and_penalties_by_the_softmaxs_gradient():
+    """Policies and network, against the literal loss of every sequence with the same noise."""
+    options = {"penalties": (0.5, 0.25), "free": (0.3, 0.2), "learning_rate": 0.01}
+    agent = router(6, {"temperature": 2.0, "learning_rate": 0.01}, **options)
+    env = agent.batched
+    seen = {}
+
+    def gates(actions, real=agent.gates):
+        noise = agent._ended[0].flatten(0, 1)
+        seen["noise"], seen["actions"], seen["samples"] = noise, actions.flatten(0, 1), env._ended[0][0]
+        seen["policies"] = {key: value.clone() for key, value in agent.policies.state_dict().items()}
+        seen["network"] = {key: value.clone() for key, value in env.network.state_dict().items()}
+        return real(actions)
+
+    def descend(real=agent.descend):
+        seen["gradient"] = {name: p.grad.clone() for name, p in agent.policies.named_parameters()}
+        real()
+
+    agent.gates, agent.descend = gates, descend
+    agent.learn(6 * STEPS)
+    assert env.updates == 1
+    twin, policies = env._make_network(), env.policy_networks(5)
+    twin.load_state_dict(seen["network"]), policies.load_state_dict(seen["policies"])
+    losses, penalties = [], []
+    for row, sample in enumerate(seen["samples"]):
+        task, label = TINY.split("train").task[sample].item(), TINY.split("train").y[sample]
+        total = spent = 0
+        x = TINY.inputs("train", torch.tensor(sample))
+        states, own = [(torch.zeros(4),) * 2] * 2, (torch.zeros(4),) * 2
+        for step in range(STEPS):
+            states = [literal.lstm_step(x[step], states[i], twin.sharing.cells, i) for i in range(2)]
+            own = literal.lstm_step(x[step], own, twin.base.private, task)
+            knowledge, on = soft_step(twin, policies, [s[0] for s in states], own[0], task, seen, row * STEPS + step)
+            total = total + knowledge
+            spent = spent + on / STEPS
+        penalties.append(sparsity(spent, env.layout, options["penalties"], options["free"]))
+        logits = torch.cat([total / STEPS, own[0]]) @ twin.head.weight[task] + twin.head.bias[task, 0]
+        losses.append(nn.functional.cross_entropy(logits[:2] if task == 0 else logits, label))
+    (torch.stack(losses).mean() + torch.stack(penalties).mean()).backward()
+    for name, parameter in policies.named_parameters():
+        torch.testing.assert_close(seen["gradient"][name], parameter.grad, atol=1e-6, rtol=1e-3)
+    assert any(gradient.abs().max() > 1e-5 for gradient in seen["gradient"].values())
+
+
+def soft_step(network, policies, units, own, task, seen, place, temperature=2.0):
+    """Equations 2 to 9 for one sample and time step, with the decisions that were taken."""
+    layout, sharing, number, gates = network.layout, network.sharing, 0, []
+
+    def gate(scores):
+        nonlocal number
+        noisy = (scores + seen["noise"][place, number]) / temperature
+        soft = torch.exp(noisy[1]) / torch.exp(noisy).sum()
+        gates.append(seen["actions"][place, number] + (soft - soft.detach()))
+        number += 1
+        return gates[-1]
+
+    def mean(units, on):
+        return sum(z * u for z, u in zip(on, units, strict=True)) / torch.stack(on).sum().clamp(min=1)
+
+    layers = []
+    for block in range(len(layout.encoder)):
+        receivers = range(layout.encoder[block][1])
+        on = [[gate(literal.mlp(unit, policies.encoder[block], j)) for j in receivers] for unit in units]
+        inputs = [mean(units, [row[j] for row in on]) for j in receivers]
+        units = [literal.mlp(inputs[j], sharing.sub_encoder(block), j) for j in receivers]
+        layers.append(units)
+    knowledge = []
+    for block, units in enumerate(layers):
+        told = own @ policies.transformation.weight[task]
+        on = [gate(literal.mlp(torch.cat([unit, told]), policies.decoder, task)) for unit in units]
+        knowledge.append(literal.mlp(mean(units, on), sharing.sub_decoders[block], task))
+    return torch.cat(knowledge), torch.stack(gates)
+
+
+def test_decisions_stay_those_that_were_taken():
+    """Worked out anew from the noise that was kept, before any weight has changed, they are the same."""
+    agent, compared = router(6), []
+    real = agent.gates
+
+    def gates(actions):
+        source = real(actions)
+        samples, split = agent.batched._ended[0][0], agent.batched._split
+        anew = agent.batched.network.run(
+            split.inputs(samples), split.sequences(samples), lambda at: Decided(agent.policies, source(at).noise)
+        )
+        compared.append((anew.gates, actions.flatten(0, 1)))
+        return source
+
+    agent.gates = gates
+    agent.learn(6 * STEPS * 3)
+    assert len(compared) == 3
+    for anew, taken in compared:
+        assert torch.equal(anew, taken)
+        assert set(taken.unique().tolist()) == {0.0, 1.0}
+
+
+def test_the_temperature_starts_at_100_and_is_halved_every_epoch():
+    agent = router(20)
+    assert agent.tau == 100
+    agent.learn(60 * STEPS)
+    assert agent.batched.epoch == 1 and agent.tau == 50
+    agent.learn(120 * STEPS, reset_num_timesteps=False)
+    assert agent.tau == 12.5
+    assert router(20, {"temperature": 1.0, "final_temperature": 0.75}).learn(60 * STEPS).tau == 0.75
+
+
+def test_penalties_close_connections_and_log_odds_open_them():
+    strict = router(12, {"learning_rate": 0.02}, penalties=(5, 5), free=(0.1, 0.1))
+    before = mtl_gym.evaluate(strict, strict.batched, "validation", deterministic=False).figures["usage"].mean()
+    strict.learn(12 * STEPS * 40)
+    after = mtl_gym.evaluate(strict, strict.batched, "validation", deterministic=False).figures["usage"].mean()
+    assert 0.35 < before < 0.65 and after < 0.2
+    open_ones = router(12, {"log_odds": 4.0})
+    open_ones.batched.reset(seed=0)
+    figures = mtl_gym.evaluate(open_ones, open_ones.batched, "validation", deterministic=False).figures
+    assert figures["usage"].mean() > 0.9
+
+
+def test_a_saved_router_decides_and_goes_on_as_the_original(tmp_path):
+    agent = router(3, train_batch=6)
+    agent.learn(3 * STEPS * 3)
+    assert len(agent._ended) == 1  # three episodes wait for their update
+    agent.save(tmp_path / "agent.pt")
+    twin_env = BatchedVecEnv(agent.batched.fork())
+    twin = StraightThroughRouter.load(tmp_path / "agent.pt", twin_env)
+    for one in (agent, twin):
+        one.learn(3 * STEPS * 3, reset_num_timesteps=False)
+    for mine, theirs in zip(agent.policies.parameters(), twin.policies.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    for mine, theirs in zip(agent.batched.network.parameters(), twin.batched.network.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_the_same_seed_gives_the_same_router():
+    first, second = (router(4).learn(4 * STEPS * 3) for _ in range(2))
+    for mine, theirs in zip(first.policies.parameters(), second.policies.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_one_observation_is_answered_with_one_action():
+    agent = StraightThroughRouter(gym.make(BRAIN), seed=0)
+    obs, _ = gym.make(BRAIN).reset(seed=0)
+    agent.env.reset()
+    action, _ = agent.predict(obs, deterministic=True)
+    assert action.shape == (24,) and agent.action_space.contains(action)
+    assert (agent.predict(obs, deterministic=True)[0] == action).all()
+    agent.learn(28 * 2)
+
+
+def test_its_policies_of_the_encoder_are_fixed_when_an_unseen_task_arrives():
+    agent = router(6, unseen_task="third", seen_updates=2)
+    agent.learn(6 * STEPS * 2)
+    assert agent.batched.transferring
+    before = {key: value.clone() for key, value in agent.policies.state_dict().items()}
+    agent.learn(6 * STEPS * 2, reset_num_timesteps=False)
+    after = agent.policies.state_dict()
+    assert all(torch.equal(after[key], before[key]) for key in after if key.startswith("encoder"))
+    decoders = [key for key in after if key.startswith("decoder")]
+    assert all(torch.equal(after[key][:2], before[key][:2]) for key in decoders)
+    assert any(not torch.equal(after[key][2], before[key][2]) for key in decoders)
+
+
+def test_another_agent_is_not_disturbed_by_a_router_that_has_learned():
+    agent = router(4).learn(4 * STEPS)
+    assert agent.batched.router is None
+    RandomFixed(agent.env, seed=0).learn(4 * STEPS * 2)
+    agent.learn(4 * STEPS, reset_num_timesteps=False)
+
+
+def test_environments_that_it_cannot_route_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="StraightThroughRouter acts in MultiBinary spaces"):
+        StraightThroughRouter("MTLRouting-Digits-v0")
+    with pytest.raises(ValueError, match="sharing='ic-mtl' has no connections to decide"):
+        router(sharing="ic-mtl")
+    with pytest.raises(ValueError, match=r"load\(path, env\)"):
+        StraightThroughRouter.load(tmp_path / "agent.pt")
+    with pytest.raises(ValueError, match=r"temperature=1\.0 must be at least"):
+        router(agent={"temperature": 1.0, "final_temperature": 2.0})
+    agent = router()
+    agent.save(tmp_path / "agent.pt")
+    with pytest.raises(CheckpointError, match="The saved agent knows"):
+        StraightThroughRouter.load(tmp_path / "agent.pt", BatchedVecEnv(make(layers=(2, 2, 2))))
+    with pytest.raises(CheckpointError, match="holds StraightThroughRouter, not RandomFixed"):
+        RandomFixed.load(tmp_path / "agent.pt")
+
+
+@pytest.mark.parametrize("agent_class", [WPL, Shared])
+def test_routers_of_blocks_refuse_connections(agent_class):
+    with pytest.raises(ValueError, match=f"{agent_class.__name__} acts in Discrete spaces"):
+        agent_class(BRAIN)
+
+
+def test_random_fixed_draws_connections_once_per_task_and_keeps_them(tmp_path):
+    env = BatchedVecEnv(make(12))
+    agent = RandomFixed(env, seed=0).learn(12 * STEPS * 2)
+    figures = mtl_gym.evaluate(agent, env.batched, "validation").figures
+    assert (figures["usage"] == figures["usage"][:, :1]).all()
+    np.testing.assert_array_equal(figures["usage"][:, 0], agent.routes)
+    assert len({tuple(route) for route in agent.routes}) == 3
+    for receiver in np.unique(env.batched.layout.receivers):
+        assert agent.routes[:, env.batched.layout.receivers == receiver].any(1).all()
+    agent.save(tmp_path / "agent.pt")
+    loaded = RandomFixed.load(tmp_path / "agent.pt")
+    obs = env.reset()
+    np.testing.assert_array_equal(loaded.predict(obs)[0], agent.predict(obs)[0])
+
+
+def test_random_draws_anew_and_all_connected_never():
+    env = BatchedVecEnv(make(12))
+    obs = env.reset()
+    drawn = Random(env, seed=0).learn(12 * STEPS).predict(obs)[0]
+    assert env.action_space.contains(drawn[0]) and 0.3 < drawn.mean() < 0.7
+    agent = AllConnected(env).learn(12 * STEPS)
+    assert (agent.predict(obs)[0] == 1).all() and agent.predict(obs)[0].shape == (12, 17)
+    unrouted = BatchedVecEnv(make(sharing=None, base="fs-mtl"))
+    AllConnected(unrouted).learn(4 * STEPS)
+    assert unrouted.batched.updates == 1
+
+
+def test_a_decision_without_noise_is_the_likelier_one():
+    assert decide(torch.tensor([[0.0, 1.0], [1.0, 0.0]])).tolist() == [1.0, 0.0]
