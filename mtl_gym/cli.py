@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mtl_gym.experiments.run import RunResult, RunSettings
 
 # What a run draws of its evaluation, by family.
-PICTURES = ("routing_map.png", "networks.png", "timeline.png")
+PICTURES = ("routing_map.png", "networks.png", "timeline.png", "routing_patterns.png")
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -81,7 +81,7 @@ class RunResult:
     Attributes:
         settings: The run.
         accuracy: Mean over tasks.
-        per_task: By task name.
+        per_task: By task name, for tasks with episodes.
         loss: Mean cross-entropy over tasks; None where no episode ended with an answer.
         blocks_used: Blocks that the policy takes on the test split, all depths together.
         epochs: Passes over the training data, of the network that was tested.
@@ -134,7 +134,8 @@ def train(settings: RunSettings, out: Path, tell: Callable[[int], None] = lambda
 
 
 def _result(settings: RunSettings, test: Evaluation, env: Any, seconds: float) -> RunResult:
-    per_task = dict(zip(test.task_names, map(float, test.accuracy), strict=True))
+    answered = zip(test.task_names, test.accuracy, test.episodes, strict=True)
+    per_task = {name: float(accuracy) for name, accuracy, episodes in answered if episodes}
     loss = test.mean_loss if np.isfinite(test.mean_loss) else None
     speed = env.episodes / seconds
     epochs = float(test.figures.get("epochs", getattr(env, "epoch", float("nan"))))
