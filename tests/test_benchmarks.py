@@ -64,6 +64,12 @@ def test_agents_measures_every_agent():
     assert all(row[3].endswith("%") for row in found)
 
 
-@pytest.mark.parametrize("name", ["agents", "routed_training", "dispatch", "steps", "limitless"])
+def test_recurrent_prints_a_line_per_length_and_number_of_tasks():
+    found = rows(printed("recurrent", "--tasks", "2", "3", "--lengths", "4", "6", "--wide", "6", "--hidden", "4"))
+    assert [row[:2] for row in found] == [["2", "4"], ["2", "6"], ["3", "4"]]
+    assert all(float(row[4].replace(",", "")) > 0 for row in found)
+
+
+@pytest.mark.parametrize("name", ["recurrent", "agents", "routed_training", "dispatch", "steps", "limitless"])
 def test_the_readme_gives_the_command(name):
     assert f"python benchmarks/{name}.py" in (BENCHMARKS / "README.md").read_text()

@@ -55,6 +55,16 @@ def test_own_tables_blocks_and_reward_make_an_environment(tmp_path: Path) -> Non
     assert (tmp_path / "routing_map.png").is_file()
 
 
+@pytest.mark.slow
+def test_routing_overlap_prints_a_correlation_per_agent_and_seed(tmp_path: Path) -> None:
+    printed = run(
+        "routing_overlap.py", tmp_path, "--dials", "0", "1", "--seeds", "1", "--steps", "224", "--num-envs", "8"
+    )
+    for agent in ("straight-through", "random-fixed"):
+        assert len(re.findall(rf"^{agent} +[01]\.00 +0 +\d+\.\d$", printed, re.MULTILINE)) == 2, printed
+        assert re.search(rf"^{agent} +0 +([+-]\d\.\d\d|nan) ", printed, re.MULTILINE), printed
+
+
 def blocks(page: Path) -> Iterator[tuple[str, str | None]]:
     """The Python blocks of a page, each with the text block below it; on the lines that they have in the page."""
     text = page.read_text(encoding="utf-8")

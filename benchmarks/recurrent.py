@@ -1,0 +1,133 @@
+"""Sequences per second of recurrent routing, over numbers of tasks and lengths of sequences, against plain LSTMs.
+
+All on noise in the shape of brain-series. "environment" is acting and learning through `RecurrentVectorEnv`, with
+random connections; "network" is the same network's forward and backward pass on whole batches, without an environment;
+"plain LSTMs" is an `nn.LSTM` per task with an output layer, in a plain loop, whose hidden width gives about as many
+parameters.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from measuring import alternate, begin, parser, percent, table
+from torch import nn
+
+from mtl_gym.data import MultiTaskDataset, Split
+from mtl_gym.recurrent.connections import Given
+from mtl_gym.recurrent.env import RecurrentVectorEnv
+
+Call = Callable[[], object]
+
+FEATURES, CLASSES = 10, 3
+
+
+def noise(tasks: int, steps: int, rows: int = 512) -> MultiTaskDataset:
+    """Series without anything to learn: float32 [rows, steps, FEATURES]."""
+    generator = torch.Generator().manual_seed(0)
+    number = torch.arange(rows)
+    part = Split(torch.randn(rows, steps, FEATURES, generator=generator), number % tasks, number // tasks % CLASSES)
+    names = tuple(f"task {task}" for task in range(tasks))
+    classes = (tuple("abc"),) * tasks
+    return MultiTaskDataset("noise", dict.fromkeys(("train", "validation", "test"), part), names, classes)
+
+
+def environment(data: MultiTaskDataset, width: int, hidden: int) -> tuple[Call, RecurrentVectorEnv]:
+    """Whole episodes with random connections, and one update."""
+    env = RecurrentVectorEnv(width, data=data, hidden=hidden, train_batch=width, device="cpu")
+    env.reset(seed=0)
+    actions = np.random.default_rng(0).integers(2, size=(16, width, env.connections))
+
+    def run() -> None:
+        for step in range(env._split.steps):
+            env.advance(actions[step % 16])
+
+    return run, env
+
+
+def network(env: RecurrentVectorEnv) -> Call:
+    """One update of the environment's network on a batch, without the environment."""
+    samples = np.arange(env.num_envs)
+    x, sequences = env._split.inputs(samples), env._split.sequences(samples)
+    on = torch.randint(0, 2, (x.shape[0] * x.shape[1], env.layout.size)).float()
+    label = torch.from_numpy(env._split.label[samples])
+    optimizer = torch.optim.Adam(env.network.parameters(), 1e-3)
+
+    def run() -> None:
+        outcome = env.network.run(x, sequences, lambda at: Given(env.layout, on[at]))
+        nn.functional.cross_entropy(outcome.logits, label).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return run
+
+
+class PlainLSTMs(nn.Module):
+    """An LSTM and an output layer per task."""
+
+    def __init__(self, tasks: int, hidden: int) -> None:
+        super().__init__()
+        self.lstms = nn.ModuleList(nn.LSTM(FEATURES, hidden, batch_first=True) for _ in range(tasks))
+        self.heads = nn.ModuleList(nn.Linear(hidden, CLASSES) for _ in range(tasks))
+
+    def forward(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The rows of every task -> logits, task after task."""
+        ways = zip(parts, self.lstms, self.heads, strict=True)
+        return torch.cat([head(lstm(part)[0][:, -1]) for part, lstm, head in ways])
+
+
+def size(model: nn.Module) -> int:
+    """Parameters of a model."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def plain(data: MultiTaskDataset, width: int, parameters: int) -> tuple[Call, int]:
+    """One update of plain LSTMs of about so many parameters, and how many they have."""
+    hidden = next(h for h in range(4, 4096) if size(PlainLSTMs(data.num_tasks, h)) >= parameters)
+    model, split = PlainLSTMs(data.num_tasks, hidden), data.split("train")
+    parts = [split.x[:width][split.task[:width] == task] for task in range(data.num_tasks)]
+    label = torch.cat([split.y[:width][split.task[:width] == task] for task in range(data.num_tasks)])
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+
+    def run() -> None:
+        nn.functional.cross_entropy(model(parts), label).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return run, size(model)
+
+
+def measure(arguments: argparse.Namespace, tasks: int, steps: int) -> list[object]:
+    """One line of the table."""
+    data, width = noise(tasks, steps), arguments.wide
+    through, env = environment(data, width, arguments.hidden)
+    bare, parameters = plain(data, width, size(env.network))
+    timings = alternate(
+        {"environment": through, "network": network(env), "plain": bare}, arguments.rounds, arguments.seconds
+    )
+    speeds = [width / timings[name].median for name in ("environment", "network", "plain")]
+    against = [timings[name].speed_against(timings["plain"]) for name in ("environment", "network")]
+    spread = percent(timings["environment"].spread)
+    return [tasks, steps, size(env.network), parameters, *speeds, spread, *against]
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print the table."""
+    begin(f"Recurrent routing, {arguments.wide} sequences side by side, hidden width {arguments.hidden}", arguments)
+    header = ["tasks", "steps", "parameters", "of plain LSTMs", "environment, sequences/s", "network", "plain LSTMs"]
+    header += ["spread", "environment / plain", "network / plain"]
+    cases = [(arguments.tasks[0], steps) for steps in arguments.lengths]
+    cases += [(tasks, arguments.lengths[0]) for tasks in arguments.tasks[1:]]
+    print(table(header, [measure(arguments, *case) for case in cases]))
+
+
+if __name__ == "__main__":
+    made = parser(__doc__, rounds=5, seconds=0.5)
+    made.add_argument("--tasks", type=int, nargs="+", default=[4, 8, 16], help="numbers of tasks")
+    made.add_argument("--lengths", type=int, nargs="+", default=[28, 56, 112], help="time steps")
+    made.add_argument("--wide", type=int, default=64, help="episodes side by side, and sequences of a batch")
+    made.add_argument("--hidden", type=int, default=16, help="width of LSTMs and sub-networks")
+    main(made.parse_args())

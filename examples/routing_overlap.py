@@ -1,0 +1,69 @@
+"""Does routing find what is related? Overlap of trained routes against the truth of generated series.
+
+For every setting of the dial and every seed, a straight-through router is trained on brain-series. Two tasks overlap in
+a regime as far as their connections to sub-decoders are the same there; they are related as far as the data were
+generated so. Printed are the rank correlations between the two over all pairs of tasks, regimes and settings of the
+dial, over the pairs alone and over the dial alone; and the same for random connections that are drawn once and kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import combinations
+
+import numpy as np
+from mtl_agents import RandomFixed, StraightThroughRouter
+from scipy.stats import spearmanr
+
+import mtl_gym
+from mtl_gym.data.sources.brain_series import REGIMES, truth
+from mtl_gym.integrations.sb3 import make_vec_env
+
+AGENTS = {"straight-through": StraightThroughRouter, "random-fixed": RandomFixed}
+
+
+def overlaps(name: str, dial: float, seed: int, arguments: argparse.Namespace) -> np.ndarray:
+    """Train, and give the overlap of every pair of tasks in every regime; [regimes, pairs]."""
+    env = make_vec_env("MTLRecurrent-BrainSeries-v0", arguments.num_envs, seed, data_kwargs={"relatedness": dial})
+    agent = AGENTS[name](env, seed=seed).learn(arguments.steps)
+    result = mtl_gym.evaluate(agent, env, "validation")
+    by_regime = result.figures["overlap"].reshape(REGIMES, -1, 4, 4).mean(1)
+    print(f"{name:<18}{dial:>6.2f}{seed:>6}{100 * result.mean_accuracy:>10.1f}", flush=True)
+    return pairs_of(by_regime)
+
+
+def pairs_of(matrices: np.ndarray) -> np.ndarray:
+    """[..., tasks, tasks] -> [..., pairs]."""
+    first, second = zip(*combinations(range(matrices.shape[-1]), 2), strict=True)
+    return matrices[..., list(first), list(second)]
+
+
+def correlation(found: np.ndarray, wanted: np.ndarray) -> str:
+    """Spearman's rank correlation; nan where one of the two never varies."""
+    if np.ptp(found) == 0 or np.ptp(wanted) == 0:
+        return "nan"
+    return f"{spearmanr(found.ravel(), wanted.ravel()).statistic:+.2f}"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Train everything and print the correlations."""
+    print(f"{'agent':<18}{'dial':>6}{'seed':>6}{'accuracy':>10}")
+    wanted = np.stack([pairs_of(truth(dial)) for dial in arguments.dials])
+    lines = []
+    for name in AGENTS:
+        for seed in range(arguments.seeds):
+            found = np.stack([overlaps(name, dial, seed, arguments) for dial in arguments.dials])
+            pairs = correlation(found.mean((0, 1)), wanted.mean((0, 1)))
+            dials = correlation(found.mean((1, 2)), wanted.mean((1, 2)))
+            lines.append(f"{name:<18}{seed:>6}{correlation(found, wanted):>14}{pairs:>8}{dials:>8}")
+    print(f"\nrank correlation of overlap with relatedness\n{'agent':<18}{'seed':>6}{'everything':>14}", end="")
+    print(f"{'pairs':>8}{'dials':>8}", *lines, sep="\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--dials", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], help="relatedness")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
+    parser.add_argument("--steps", type=int, default=1_900_000, help="decisions of each training; about 30 epochs")
+    parser.add_argument("--num-envs", type=int, default=64, help="sequences side by side")
+    main(parser.parse_args())
