@@ -9,6 +9,7 @@ from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, SoftMixt
 from mtl_agents.hardening import HardeningMixture
 from mtl_agents.lrn import LRN
 from mtl_agents.reinforce import QNetwork, Reinforce, ReinforceSingle
+from mtl_agents.routers import RoutingAgent
 from mtl_agents.tabular import TabularPolicyGradient, TabularQ, TabularQHistory
 from mtl_agents.wpl import WPL
 
@@ -25,6 +26,7 @@ __all__ = [
     "RandomFixed",
     "Reinforce",
     "ReinforceSingle",
+    "RoutingAgent",
     "Shared",
     "SoftMixture",
     "TabularPolicyGradient",
