@@ -88,6 +88,15 @@ class Agent(ABC):
         """
 
     @classmethod
+    def fits(cls, env: VecEnv) -> bool:
+        """Whether the environment is of the agent's family."""
+        try:
+            cls._sizes_of(env)
+        except ValueError:
+            return False
+        return True
+
+    @classmethod
     @abstractmethod
     def _blank(cls, num_envs: int, *sizes: Any) -> Blank:
         """Stands for an environment with those sizes, then those of `_more_sizes`."""
