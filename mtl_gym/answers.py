@@ -44,6 +44,25 @@ def final_reward(reward: str | FinalReward) -> FinalReward:
     return FINAL_REWARDS[reward]
 
 
+def one_answer_each(data: MultiTaskDataset, family: str) -> MultiTaskDataset:
+    """The data set itself, if its inputs are numbers and each has one label.
+
+    Args:
+        data: The data set.
+        family: Which environments ask, for the message.
+
+    Raises:
+        ValueError: If it holds texts or label sequences.
+    """
+    if data.has_text or data.has_sequences:
+        held = "texts" if data.has_text else "a label for every step of an input"
+        raise ValueError(
+            f"data set {data.name!r} holds {held}, but {family} environments take inputs of numbers with one label "
+            "each; choose another data set (`mtl-gym data list` shows them) or make one with MultiTaskDataset."
+        )
+    return data
+
+
 class Classes:
     """Which classes each task has, where tasks share heads but differ in their number of classes.
 

@@ -104,6 +104,12 @@ def evaluate(
     """
     trained = _batched(env)
     view = trained.evaluation_view(split, num_envs or trained.EVALUATION_WIDTH)
+    sums = roll_out(policy, view, deterministic)
+    return Evaluation(split, view.task_names, *_means(*sums), view.evaluation_figures())
+
+
+def roll_out(policy: Any, view: MultiTaskVectorEnv, deterministic: bool = True) -> NDArray[np.float64]:
+    """Let `policy` decide in an evaluation view until its pass is over; `evaluation_counts` added up, [4, tasks]."""
     act = _acting(policy, view, deterministic)
     sums = np.zeros((4, len(view.task_names)))
     obs, info = view.reset()
@@ -113,7 +119,7 @@ def evaluate(
         start = terminated | truncated
         if start.any():
             sums += view.evaluation_counts(info["final_info"])
-    return Evaluation(split, view.task_names, *_means(*sums), view.evaluation_figures())
+    return sums
 
 
 def _means(

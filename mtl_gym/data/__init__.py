@@ -9,6 +9,7 @@ from mtl_gym.data.fetching import download
 from mtl_gym.data.loading import load
 from mtl_gym.data.registry import DataSource, catalogue, names
 from mtl_gym.data.roots import data_root
+from mtl_gym.data.vectors import word_vectors
 
 __all__ = [
     "SPLITS",
@@ -24,4 +25,5 @@ __all__ = [
     "download",
     "load",
     "names",
+    "word_vectors",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from mtl_gym.data.sequence_checks import check_label_sequences, check_label_shape
 from mtl_gym.data.split import SPLITS, Split
 
 
@@ -94,7 +95,9 @@ def _check_tensors(where: str, split: Split) -> None:
     for label, values in (("task", split.task), ("y", split.y)):
         if values.dtype != torch.int64:
             raise ValueError(f"{where}: {label} has dtype {values.dtype}, but must be torch.int64; use .long()")
-        if values.shape != (len(split.x),):
+        if label == "y" and split.has_sequences and split.x.ndim > 1:
+            check_label_shape(where, split)
+        elif values.shape != (len(split.x),):
             raise ValueError(
                 f"{where}: {label} has shape {list(values.shape)}, but x has {len(split.x)} rows, so it must be "
                 f"[{len(split.x)}]; give one {label} value per row of x"
@@ -116,6 +119,9 @@ def _check_tasks(where: str, split: Split, task_names: Sequence[str]) -> None:
 
 def _check_labels(where: str, split: Split, task_names: Sequence[str], num_classes: Sequence[int]) -> None:
     allowed = torch.tensor(list(num_classes), device=split.y.device)[split.task]
+    if split.has_sequences:
+        check_label_sequences(where, split, task_names, allowed)
+        return
     row = _first((split.y < 0) | (split.y >= allowed))
     if row is not None:
         task = int(split.task[row])
@@ -133,6 +139,8 @@ def _check_finite(where: str, split: Split) -> None:
 
 
 def _check_agreement(name: str, splits: Mapping[str, Split]) -> None:
+    if len({split.has_sequences for split in splits.values()}) > 1:
+        raise ValueError(f"data set {name!r}: some splits have label sequences and others do not; make them the same")
     for label in ("shape", "dtype", "device"):
         found = {split_name: _input_property(split, label) for split_name, split in splits.items()}
         if len(set(found.values())) > 1:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mtl_gym.data.checks import check_names, check_splits, check_statistics
 from mtl_gym.data.normalisation import standardised, statistics
+from mtl_gym.data.sequence_checks import check_tokens
 from mtl_gym.data.split import SPLITS, Split
 from mtl_gym.data.tables import Values, name_classes, read_tables, split_tables
 
@@ -31,6 +32,9 @@ class MultiTaskDataset:
         class_names: The names of each task's classes; tasks may have different numbers of them.
         mean: Subtracted by ``inputs``; float32, broadcastable to ``input_shape`` (``[channels, 1, 1]`` for images).
         std: Divided by in ``inputs``; as ``mean``, and above 0.
+        vocabulary: What the token ids of a text stand for, in their order: padding first, then the unknown word. Empty
+            where inputs are numbers.
+        characters: The same for the characters of a word, where the words' characters are part of the inputs.
 
     Raises:
         ValueError: The parts do not fit together; the message names the split, the offending value and what to do.
@@ -51,6 +55,8 @@ class MultiTaskDataset:
     class_names: tuple[tuple[str, ...], ...]
     mean: Tensor | None = None
     std: Tensor | None = None
+    vocabulary: tuple[str, ...] = ()
+    characters: tuple[str, ...] = ()
     # Copies on other devices, shared by all environments there and freed with the last of them.
     _copies: "WeakValueDictionary[torch.device, MultiTaskDataset]" = field(
         init=False, default_factory=WeakValueDictionary
@@ -64,6 +70,10 @@ class MultiTaskDataset:
         check_splits(self.name, self.splits, self.task_names, self.num_classes)
         object.__setattr__(self, "splits", MappingProxyType({split: self.splits[split] for split in SPLITS}))
         check_statistics(self.name, self.mean, self.std, self.input_shape)
+        object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
+        object.__setattr__(self, "characters", tuple(self.characters))
+        if self.vocabulary or self.characters:
+            check_tokens(self.name, self.splits, self.vocabulary, self.characters, normalised=self.mean is not None)
 
     @classmethod
     def from_tasks(
@@ -141,6 +151,16 @@ class MultiTaskDataset:
         return max(self.num_classes)
 
     @property
+    def has_text(self) -> bool:
+        """Whether inputs are token ids."""
+        return bool(self.vocabulary)
+
+    @property
+    def has_sequences(self) -> bool:
+        """Whether an input has a label for every step instead of one."""
+        return self.splits["train"].has_sequences
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input, without the rows."""
         return tuple(self.splits["train"].x.shape[1:])
@@ -166,16 +186,45 @@ class MultiTaskDataset:
             indices: Row numbers, int64, any shape, on the data's device.
 
         Returns:
-            ``(x - mean) / std``, or ``x`` where there is no mean, as float32 ``[*indices.shape, *input_shape]``. It is
-            always a copy.
+            ``(x - mean) / std``, or ``x`` where there is no mean, as float32 ``[*indices.shape, *input_shape]``; token
+            ids as int64. It is always a copy.
 
         Raises:
             ValueError: There is no such split.
         """
         rows = self.split(split).x[indices]
+        if self.has_text:
+            return rows.to(torch.int64, copy=True)
         if self.mean is None or self.std is None:
             return rows.to(torch.float32, copy=True)
         return (rows.float() - self.mean).div_(self.std)
+
+    def part(self, tasks: Sequence[int]) -> "MultiTaskDataset":
+        """Returns the data set with those tasks alone, in that order.
+
+        Args:
+            tasks: Numbers of tasks, each once.
+
+        Raises:
+            ValueError: There is no task, or one that does not exist or comes twice.
+
+        Example:
+            >>> from mtl_gym.data import load
+            >>> load("digits").part([3, 5]).task_names
+            ('digit 3', 'digit 5')
+        """
+        numbers = list(tasks)
+        if not numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(range(self.num_tasks)):
+            raise ValueError(
+                f"data set {self.name!r} has no part of the tasks {numbers}; "
+                f"give one number or more from 0 to {self.num_tasks - 1}, each once"
+            )
+        names = tuple(self.task_names[number] for number in numbers)
+        classes = tuple(self.class_names[number] for number in numbers)
+        splits = {name: split.part(numbers) for name, split in self.splits.items()}
+        words = (self.vocabulary, self.characters)
+        name = f"{self.name}, {len(numbers)} of {self.num_tasks} tasks"
+        return MultiTaskDataset(name, splits, names, classes, self.mean, self.std, *words)
 
     def to(self, device: str | torch.device) -> "MultiTaskDataset":
         """Returns the data set with its tensors on ``device``.
@@ -209,14 +258,16 @@ class MultiTaskDataset:
 
     def __reduce__(self) -> tuple[type["MultiTaskDataset"], tuple[object, ...]]:
         """Pickles the fields as they were given, because a mapping proxy cannot be pickled."""
-        return type(self), (self.name, dict(self.splits), self.task_names, self.class_names, self.mean, self.std)
+        given = {part.name: getattr(self, part.name) for part in fields(self) if part.init}
+        return type(self), tuple((given | {"splits": dict(self.splits)}).values())
 
     def __repr__(self) -> str:
         """Sizes instead of tensors."""
         classes = self.num_classes if len(set(self.num_classes)) > 1 or self.num_tasks < 4 else self.max_classes
         dtype = str(self.splits["train"].x.dtype).removeprefix("torch.")
+        words = f", {len(self.vocabulary)} words" if self.has_text else ""
         rows = ", ".join(f"{name} {len(split)}" for name, split in self.splits.items())
         return (
             f"MultiTaskDataset({self.name!r}, {self.num_tasks} tasks, classes {classes}, "
-            f"input {list(self.input_shape)} {dtype}, {rows})"
+            f"input {list(self.input_shape)} {dtype}{words}, {rows})"
         )

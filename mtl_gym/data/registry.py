@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import UnknownDatasetError
-from mtl_gym.data.sources import cifar, digits, mini_imagenet, mnist
+from mtl_gym.data.sources import cifar, code_switched, digits, mini_imagenet, mnist, reviews, tagging
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ class DataSource:
         """Whether all files of one layout are in ``root``; their contents are not looked at."""
         return any(all((root / name).exists() for name in layout) for layout in self.layouts)
 
+
+_REVIEWS = (
+    "nobody states a licence for its reviews. Copy the files DOMAIN.task.train and DOMAIN.task.test of data/fdu-mtl in "
+    "https://github.com/ccsasuke/man to fdu-mtl/"
+)
+_CONLL2000 = "train.txt and test.txt of NLTK's corpus conll2000 (https://github.com/nltk/nltk_data) into conll2000/"
 
 _SOURCES = (
     DataSource(
@@ -102,6 +108,57 @@ _SOURCES = (
             "mini-imagenet/classes.txt with lines 'WNID name' is optional"
         ),
     ),
+    DataSource(
+        name="reviews",
+        description="is a review positive? in 16 domains, without the test reviews that leaked into training",
+        tasks=16,
+        origin="Liu, Qiu, Huang 2017 (FDU-MTL), from Blitzer et al. 2007 and others",
+        licence="none stated for the reviews; research use",
+        size="22 MiB",
+        layouts=(reviews.FILES,),
+        build=reviews.build,
+        by_hand=_REVIEWS,
+    ),
+    DataSource(
+        name="reviews-leaked",
+        description="the same with the training and test files as they are given out",
+        tasks=16,
+        origin="Liu, Qiu, Huang 2017 (FDU-MTL), from Blitzer et al. 2007 and others",
+        licence="none stated for the reviews; research use",
+        size="none beside that of reviews",
+        layouts=(reviews.FILES,),
+        build=reviews.build_leaked,
+        by_hand=_REVIEWS,
+    ),
+    DataSource(
+        name="tagging",
+        description="parts of speech, chunks and named entities of English news",
+        tasks=3,
+        origin="CoNLL-2000 (Tjong Kim Sang, Buchholz); CoNLL-2003 (Tjong Kim Sang, De Meulder)",
+        licence="LDC and NIST: research use",
+        size="8 MiB",
+        layouts=(tagging.FILES,),
+        build=tagging.build,
+        by_hand=(
+            f"the licences of its texts do not let us fetch it. Put {_CONLL2000}, and eng.train, eng.testa and "
+            "eng.testb of CoNLL-2003 (such as data/ in https://github.com/ZhixiuYe/HSCRF-pytorch) into conll2003/"
+        ),
+    ),
+    DataSource(
+        name="code-switched",
+        description="parts of speech of Hindi-English posts, with English and Hindi beside them",
+        tasks=3,
+        origin="Jamatia, Gambaeck, Das 2016 (ICON); CoNLL-2000; Universal Dependencies",
+        licence="none stated for the posts; LDC (research use); CC BY-NC-SA 4.0",
+        size="9 MiB",
+        layouts=(code_switched.FILES,),
+        build=code_switched.build,
+        by_hand=(
+            f"no place gives out all three of its parts. Put the coarse Facebook file of ICON 2016's tool contest "
+            f"(https://github.com/kz-khan/POS-Tagging) into icon2016/, hi-ud-dev.conllu and hi-ud-test.conllu of UD "
+            f"1.2's Hindi (https://github.com/UniversalDependencies/UD_Hindi-HDTB) into ud/, and {_CONLL2000}"
+        ),
+    ),
 )
 
 
@@ -110,7 +167,8 @@ def catalogue() -> list[DataSource]:
 
     Example:
         >>> [(source.name, source.tasks) for source in catalogue()]
-        [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10)]
+        [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10),
+         ('reviews', 16), ('reviews-leaked', 16), ('tagging', 3), ('code-switched', 3)]
     """
     return list(_SOURCES)
 

@@ -64,10 +64,10 @@ class RunSettings:
         """Call it after its agent, if it has no name."""
         object.__setattr__(self, "name", self.name or self.agent)
 
-    def make_env(self) -> BatchedVecEnv:
-        """The environment, with the options that the agent cannot do without."""
+    def make_env(self, **more: Any) -> BatchedVecEnv:
+        """The environment, with the options that the agent cannot do without, and objects that settings cannot hold."""
         needed = getattr(find_agent(self.agent), "ENV_KWARGS", {})
-        return make_vec_env(self.env_id, self.num_envs, self.seed, **needed | self.env_kwargs)
+        return make_vec_env(self.env_id, self.num_envs, self.seed, **needed | self.env_kwargs | more)
 
     def make_agent(self, env: BatchedVecEnv) -> Any:
         """The agent, in that environment."""
@@ -86,6 +86,7 @@ class RunResult:
         blocks_used: Blocks that the policy takes on the test split, all depths together.
         epochs: Passes over the training data, of the network that was tested.
         samples_per_second: Training episodes per second, evaluations left out.
+        f1: F1 over spans, by the name of the task, for tasks that mark spans.
     """
 
     settings: RunSettings
@@ -95,6 +96,7 @@ class RunResult:
     blocks_used: int | None
     epochs: float
     samples_per_second: float
+    f1: dict[str, float] = field(default_factory=dict)
 
 
 def train(settings: RunSettings, out: Path, tell: Callable[[int], None] = lambda steps: None) -> RunResult:
@@ -138,7 +140,8 @@ def _result(settings: RunSettings, test: Evaluation, env: Any, seconds: float) -
     loss = test.mean_loss if np.isfinite(test.mean_loss) else None
     speed = env.episodes / seconds
     epochs = float(test.figures.get("epochs", getattr(env, "epoch", float("nan"))))
-    return RunResult(settings, test.mean_accuracy, per_task, loss, test.figures.get("blocks_used"), epochs, speed)
+    blocks, f1 = test.figures.get("blocks_used"), test.figures.get("f1", {})
+    return RunResult(settings, test.mean_accuracy, per_task, loss, blocks, epochs, speed, f1)
 
 
 def draw(evaluation: Evaluation, out: Path, settings: RunSettings, env: MultiTaskVectorEnv) -> None:

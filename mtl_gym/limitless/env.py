@@ -14,7 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.answers import Classes, final_reward
+from mtl_gym.answers import Classes, final_reward, one_answer_each
 from mtl_gym.batches import Rows
 from mtl_gym.data import load
 from mtl_gym.errors import TrainingDiverged
@@ -66,7 +66,8 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         super().__init__(num_envs, **options)
         data = self.options.data
-        self.data = (load(data, self.options.data_root) if isinstance(data, str) else data).to(self.device)
+        data = load(data, self.options.data_root) if isinstance(data, str) else data
+        self.data = one_answer_each(data, "MTLLimitless").to(self.device)
         self._split = self.data.split(self.options.split)
         self._inputs = Inputs(self.data, self.options.split, self.options.image_shape)
         self._task, self._label = self._split.task.cpu().numpy(), self._split.y.cpu().numpy()

@@ -5,6 +5,7 @@ Source: QLS ("Q-Learning Scheduler for Multi-Task Learning through the use of Hi
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -24,7 +25,8 @@ from mtl_gym.scheduling.network import SharedNetwork
 from mtl_gym.scheduling.options import SchedulingOptions
 from mtl_gym.scheduling.presets import network_for
 from mtl_gym.scheduling.reference import reference_accuracy
-from mtl_gym.scheduling.stack import seeded
+from mtl_gym.scheduling.spans import marks_spans, span_score_of_labels
+from mtl_gym.scheduling.stack import RunStack, seeded
 from mtl_gym.scheduling.timeline import Timeline
 from mtl_gym.scheduling.training import Recipe, Training
 from mtl_gym.single import BatchOfOne
@@ -93,6 +95,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     EVALUATION_WIDTH: ClassVar[int | None] = None
     PICTURES_OF: ClassVar[str] = "test"  # its runs are trained for either, and show validation curves
     options: SchedulingOptions
+    trained: RunStack
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         super().__init__(num_envs, **options)
@@ -216,6 +219,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         loss, accuracy = self._validation
         if self._final is not None:
             loss, accuracy = self._per_task(self._final.figures(self.training.runs))
+            self.trained = copy.deepcopy(self.training.runs)
         figures = {
             "accuracy": accuracy,
             "loss": loss,
@@ -252,7 +256,8 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
         """New training runs, whose `final_info` has loss and accuracy on `split`; this environment's own go on.
 
-        Every `reset()` begins the same runs, which are none of the training ones. The pass is over when they are.
+        Every `reset()` begins the same runs, which are none of the training ones. The pass is over when they are;
+        their networks are then in `trained`.
 
         Args:
             split: What is measured when the runs end: "test", "validation" or "train".
@@ -262,7 +267,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
             self.reset()
         options = replace(self.options, train=True, tensors=False, render_mode=None)
         view = type(self)(num_envs or self.num_envs, **shallow_dict(options))
-        view._final = HeldOut(self.data, split, self.template.objective, self.options.uncertainty)
+        view._final = HeldOut(self.data, split, self.template.objective, None)
         view._source = self
         return view
 
@@ -286,10 +291,26 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     def evaluation_figures(self) -> dict[str, Any]:
         """What was trained when, and what came of it, in the runs that ended last or are under way.
 
-        `timeline`, and `epochs`: passes of a run over the training data.
+        `timeline`; `epochs`, passes of a run over the training data; in an evaluation view `f1`, by task name, of tasks
+        that mark spans.
         """
         epochs = self.episodes / self.num_envs / len(self.data.split(self.options.split))
-        return {"timeline": self._last if self.finished else self.timeline, "epochs": epochs}
+        figures = {"timeline": self._last if self.finished else self.timeline, "epochs": epochs}
+        return figures | ({"f1": self._f1()} if self._final is not None and self.finished else {})
+
+    def _f1(self) -> dict[str, float]:
+        """F1 over the spans of each task that marks spans, all runs together."""
+        assert self._final is not None
+        if not self.data.has_sequences:
+            return {}
+        predicted, real = self._final.predictions(self.trained), self._final.y
+        return {
+            name: span_score_of_labels(
+                predicted[:, task].flatten(0, 1), real[task].repeat(self.num_envs, 1), self.data.class_names[task]
+            ).f1
+            for task, name in enumerate(self.task_names)
+            if marks_spans(self.data.class_names[task])
+        }
 
     def evaluation_spacing(self, steps: int) -> int:
         """An evaluation is a training run, so there is not more than one to an episode."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,16 @@ def reference_accuracy(
     settings = _settings(options, data, template)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     if key not in _known:
-        path = data_root(options.data_root) / "references" / f"{data.name}-{key}.json"
+        path = data_root(options.data_root) / "references" / f"{_slug(data.name)}-{key}.json"
         kept = _read(path, data)
         _known[key] = _train(options, data, template, held_out) if kept is None else kept
         if kept is None:
             _write(path, settings, _known[key], data)
     return _known[key]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def _given(given: float | Sequence[float], data: MultiTaskDataset) -> Floats:
@@ -71,9 +76,15 @@ def _given(given: float | Sequence[float], data: MultiTaskDataset) -> Floats:
 
 def _settings(options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork) -> dict[str, Any]:
     """All that the accuracies depend on."""
-    names = ("minibatch", "learning_rate", "updates", "validation_samples")
+    names = ("minibatch", "learning_rate", "validation_samples")
     network = [str(part) for part in (template.encoder, template.head, type(template.objective).__name__)]
-    return {name: getattr(options, name) for name in names} | {"network": network, "data": _fingerprint(data)}
+    kept = {name: getattr(options, name) for name in names} | {"updates": _updates(options, data)}
+    return kept | {"network": network, "data": _fingerprint(data)}
+
+
+def _updates(options: SchedulingOptions, data: MultiTaskDataset) -> int:
+    """How many minibatches of a task a uniform schedule trains on."""
+    return options.updates if options.control == "weights" else max(1, options.updates // data.num_tasks)
 
 
 def _fingerprint(data: MultiTaskDataset) -> list[Any]:
@@ -92,7 +103,7 @@ def _train(options: SchedulingOptions, data: MultiTaskDataset, template: SharedN
     training = Training(data, "train", template, tasks, 1, recipe)
     training.begin(list(range(tasks)))
     task, weight = np.arange(tasks)[:, None], np.ones((tasks, 1), np.float32)
-    for _ in _bar(range(max(1, options.updates // tasks)), f"Single-task networks of {data.name}"):
+    for _ in _bar(range(_updates(options, data)), f"Single-task networks of {data.name}"):
         training.update(task, weight)
     return held_out.own_figures(training.runs).task_accuracy()[:, 0].cpu().numpy()
 

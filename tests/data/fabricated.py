@@ -10,7 +10,7 @@ import torch
 
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.copies import fingerprints
-from mtl_gym.data.sources import cifar
+from mtl_gym.data.sources import cifar, reviews
 
 
 def images_of(data: MultiTaskDataset) -> dict[str, set[int]]:
@@ -60,3 +60,95 @@ def cifar_arrays(train: int = 4, test: int = 2) -> dict[str, np.ndarray]:
         images[:, 0, 0, 0] = fine
         arrays |= {f"{part}_images": images, f"{part}_fine": fine}
     return arrays
+
+
+def write_columns(path: Path, sentences: list[list[tuple[str, ...]]], separator: str = " ") -> Path:
+    """Writes sentences with a token a line, its columns parted by a separator, and an empty line behind each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = ["".join(f"{separator.join(token)}\n" for token in sentence) for sentence in sentences]
+    path.write_text("\n".join(blocks) + "\n", encoding="utf-8")
+    return path
+
+
+def write_conll2000(root: Path, train: int = 20, test: int = 5) -> None:
+    """Sentences "The dogN runs ." that differ in N, with parts of speech and chunks."""
+    for part, first, count in (("train", 0, train), ("test", train, test)):
+        sentences = [
+            [("The", "DT", "B-NP"), (f"dog{n}", "NN", "I-NP"), ("runs", "VBZ", "B-VP"), (".", ".", "O")]
+            for n in range(first, first + count)
+        ]
+        write_columns(root / "conll2000" / f"{part}.txt", sentences)
+
+
+def write_hindi(root: Path, train: int = 20, test: int = 5) -> None:
+    """Sentences of two words in CoNLL-U, with comments, a word that is several, and a word left out."""
+    for part, first, count in (("dev", 0, train), ("test", train, test)):
+        rows = [
+            f"# sent_id = {n}\n1-2\tकाक\t" + "\t".join("_" * 8) + "\n"
+            f"1\tकाल{n}\t_\tNOUN\tNN\t_\t2\tnmod\t_\t_\n1.1\tखाली\t_\tVERB\t_\t_\t_\t_\t_\t_\n2\tमें\t_\tADP\tPSP\t_\t1\tcase\t_\t_\n"
+            for n in range(first, first + count)
+        ]
+        path = root / "ud" / f"hi-ud-{part}.conllu"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_posts(root: Path, posts: int = 20, longest: int = 100) -> None:
+    """Posts "yeh postN hai #tag", the first of them as long as given."""
+    sentences = [
+        [("yeh", "hi", "G_PRP"), (f"post{n}", "en", "G_N"), ("hai", "hi", "G_V"), ("#tag", "univ", "#")]
+        for n in range(posts)
+    ]
+    sentences[0] *= longest // 4
+    write_columns(root / "icon2016" / "FB_HI_EN_CR.txt", sentences, "\t")
+
+
+def labels_by_text(data: MultiTaskDataset, split: str, task: int) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The known words and the tags of each row of a task, without padding."""
+    part = data.split(split)
+    found = set()
+    for row in (part.task == task).nonzero().flatten().tolist():
+        length = int((part.y[row] >= 0).sum())
+        words = part.x[row, :length, 0] if part.x.ndim == 3 else part.x[row, :length]
+        tags = part.y[row, :length]
+        found.add((tuple(data.vocabulary[word] for word in words), tuple(data.class_names[task][tag] for tag in tags)))
+    return found
+
+
+def tokens_of_each_task(data: MultiTaskDataset, split: str) -> list[int]:
+    part = data.split(split)
+    return [int((part.y[part.task == task] >= 0).sum()) for task in range(data.num_tasks)]
+
+
+def review_lines(domain: str, part: str, count: int) -> list[str]:
+    """Reviews "this DOMAIN PART NUMBER is good" and "... bad" in turn."""
+    return [f"{n % 2}\tthis {domain} {part} {n} is {('bad', 'good')[n % 2]}" for n in range(count)]
+
+
+def write_reviews(root: Path, train: int = 206, test: int = 4) -> Path:
+    """Writes the 32 files of reviews; returns their folder."""
+    folder = root / "fdu-mtl"
+    folder.mkdir(parents=True)
+    for domain in reviews.DOMAINS:
+        for part, count in (("train", train), ("test", test)):
+            content = "\n".join(review_lines(domain, part, count)) + "\n"
+            (folder / f"{domain}.task.{part}").write_bytes(content.encode())
+    return folder
+
+
+def write_conll2003(root: Path, train: int = 12, others: int = 4) -> None:
+    """Documents of one sentence "John P. visits Rome Paris ." with its entities in IOB1."""
+    sentence = [
+        ("P.", "NNP", "I-NP", "I-PER"),
+        ("visits", "VBZ", "I-VP", "O"),
+        ("Rome", "NNP", "I-NP", "I-LOC"),
+        ("Paris", "NNP", "I-NP", "B-LOC"),
+        (".", ".", "O", "O"),
+    ]
+    for part, count in (("train", train), ("testa", others), ("testb", others)):
+        documents = [
+            block
+            for n in range(count)
+            for block in ([("-DOCSTART-", "-X-", "O", "O")], [(f"John{part}{n}", "NNP", "I-NP", "I-PER"), *sentence])
+        ]
+        write_columns(root / "conll2003" / f"eng.{part}", documents)

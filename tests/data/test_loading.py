@@ -48,8 +48,9 @@ def test_every_row_of_the_catalogue_says_what_it_is_and_how_to_get_it():
         assert source.downloadable or source.by_hand
 
 
-def test_only_mini_imagenet_must_be_fetched_by_hand():
-    assert [source.name for source in data.catalogue() if not source.downloadable] == ["mini-imagenet"]
+def test_only_what_torchvision_has_is_downloaded():
+    by_hand = [source.name for source in data.catalogue() if not source.downloadable]
+    assert by_hand == ["mini-imagenet", "reviews", "reviews-leaked", "tagging", "code-switched"]
 
 
 def test_what_needs_no_files_is_present_everywhere_and_the_rest_is_not(tmp_path):
@@ -84,7 +85,7 @@ def test_unknown_data_is_a_value_error_and_missing_data_a_file_not_found_error()
     assert issubclass(data.DamagedDataError, ValueError)
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar", "mini-imagenet"])
+@pytest.mark.parametrize("name", ["mnist", "cifar", "mini-imagenet", "reviews", "tagging", "code-switched"])
 def test_missing_files_are_named_with_place_command_and_variable_and_no_network(tmp_path, name, offline):
     with pytest.raises(data.MissingDataError) as caught:
         data.load(name, tmp_path)

@@ -1,0 +1,66 @@
+"""Annotated text in columns: a token a line, an empty line behind every sentence.
+
+CoNLL's shared tasks, Universal Dependencies and ICON all use this form, with columns of their own.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtl_gym.data.errors import damaged
+
+Sentence = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a kind of file is laid out.
+
+    Attributes:
+        columns: How many columns a line has.
+        kept: Which of them are read, the words first.
+        separator: What stands between columns.
+        ignored: Which lines are no tokens.
+    """
+
+    columns: int
+    kept: tuple[int, ...]
+    separator: str = " "
+    ignored: Callable[[str], bool] = lambda line: False
+
+
+def read_columns(path: Path, form: Format) -> list[Sentence]:
+    """Reads the sentences of a file, in its order.
+
+    Returns:
+        For each sentence one tuple per kept column, all as long as the sentence.
+
+    Raises:
+        DamagedDataError: The file is not UTF-8, has no sentence, or has a line with another number of columns.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise damaged(path, f"it is not UTF-8 ({error})") from error
+    sentences = [tuple(zip(*tokens, strict=True)) for tokens in _sentences(path, lines, form)]
+    if not sentences:
+        raise damaged(path, "it holds no sentence")
+    return sentences
+
+
+def _sentences(path: Path, lines: Sequence[str], form: Format) -> Iterator[list[tuple[str, ...]]]:
+    tokens: list[tuple[str, ...]] = []
+    for number, line in enumerate([*lines, ""], start=1):
+        if line.strip():
+            if not form.ignored(line):
+                tokens.append(_token(path, number, line, form))
+        elif tokens:
+            yield tokens
+            tokens = []
+
+
+def _token(path: Path, number: int, line: str, form: Format) -> tuple[str, ...]:
+    fields = line.rstrip("\r").split(form.separator)
+    if len(fields) != form.columns or not all(fields):
+        raise damaged(path, f"line {number} is {line!r}, but every line has {form.columns} columns that are not empty")
+    return tuple(fields[column] for column in form.kept)

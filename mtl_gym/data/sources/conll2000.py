@@ -1,0 +1,31 @@
+"""CoNLL-2000: sentences of the Wall Street Journal with parts of speech and chunks.
+
+Source: Tjong Kim Sang and Buchholz 2000. The shared task has no development part: a tenth of the training sentences is
+held out for validation.
+"""
+
+from pathlib import Path
+
+from mtl_gym.data.sources.columns import Format, Sentence, read_columns
+from mtl_gym.data.sources.tagged import held_out
+
+FILES = ("conll2000/train.txt", "conll2000/test.txt")
+POS, CHUNK = 1, 2
+_FORMAT = Format(columns=3, kept=(0, POS, CHUNK))
+_SEED = 20000
+
+
+def read(root: Path) -> dict[str, list[Sentence]]:
+    """Reads words, parts of speech and chunks of each split.
+
+    Raises:
+        DamagedDataError: Naming the file.
+    """
+    train, test = (read_columns(root / name, _FORMAT) for name in FILES)
+    rows, validation = held_out(train, _SEED, elsewhere=test)
+    return {"train": [train[row] for row in rows], "validation": [train[row] for row in validation], "test": test}
+
+
+def with_tags(parts: dict[str, list[Sentence]], column: int) -> dict[str, list[Sentence]]:
+    """The words of each sentence with one kind of its tags: ``POS`` or ``CHUNK``."""
+    return {split: [(sentence[0], sentence[column]) for sentence in part] for split, part in parts.items()}

@@ -1,0 +1,88 @@
+"""Word vectors that others trained."""
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mtl_gym.data.errors import MissingDataError, damaged
+
+_LOG = logging.getLogger(__name__)
+
+Vectors = npt.NDArray[np.float32]
+
+
+def word_vectors(path: str | Path, vocabulary: Sequence[str], width: int, seed: int = 0) -> Tensor:
+    r"""Reads the vectors of a vocabulary from a file in GloVe's text format: a word a line, its numbers behind it.
+
+    Args:
+        path: The file, UTF-8.
+        vocabulary: Of a data set: padding, the unknown word, and words.
+        width: Numbers per word in the file.
+        seed: Decides the vectors of words that are not in the file, uniform in +-sqrt(3 / width), and nothing else.
+
+    Returns:
+        float32 ``[words, width]``, in the vocabulary's order; padding is 0. The log says how many words were found.
+
+    Raises:
+        MissingDataError: There is no such file.
+        DamagedDataError: A line has not so many numbers behind its word; the message names the line.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        ...     _ = file.write("the 0.5 1\nof 2 3\n")
+        ...     file.flush()
+        ...     word_vectors(file.name, ("<pad>", "<unk>", "of"), width=2)[2]
+        tensor([2., 3.])
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingDataError(
+            f"there is no file of word vectors {path}; GloVe's are at https://nlp.stanford.edu/projects/glove, and any "
+            "text file will do that has a word and its numbers in each line"
+        )
+    bound = math.sqrt(3 / width)
+    vectors = np.random.default_rng(seed).uniform(-bound, bound, (len(vocabulary), width)).astype(np.float32)
+    vectors[0] = 0
+    found = _fill(vectors, path, {word: row for row, word in enumerate(vocabulary)})
+    _LOG.info("%s has vectors for %d of %d words", path, found, len(vocabulary))
+    return torch.from_numpy(vectors)
+
+
+def _fill(vectors: Vectors, path: Path, rows: dict[str, int]) -> int:
+    """Puts what the file has in its rows; how many that were. The first of several vectors of a word counts."""
+    wanted = dict(rows)
+    try:
+        # Only line feeds part lines: some of GloVe's words are other line-break characters.
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                word, values = _parted(path, number, line, vectors.shape[1])
+                if word in wanted:
+                    vectors[wanted.pop(word)] = _numbers(path, number, values)
+    except UnicodeDecodeError as error:
+        raise damaged(path, f"it is not UTF-8 ({error})") from error
+    return len(rows) - len(wanted)
+
+
+def _parted(path: Path, number: int, line: str, width: int) -> tuple[str, list[str]]:
+    # From the right, because a few of GloVe's words hold spaces; but not the first, which tells a wrong width.
+    word, *values = line.rstrip("\r\n").rsplit(" ", width)
+    if len(values) != width or (number == 1 and " " in word):
+        raise damaged(path, f"line {number} has {line.count(' ')} numbers behind its word where {width} are needed")
+    return word, values
+
+
+def _numbers(path: Path, number: int, values: list[str]) -> Vectors:
+    try:
+        vector = np.array(values, np.float32)
+    except ValueError as error:
+        raise damaged(path, f"line {number} holds something else than numbers ({error})") from error
+    if not np.isfinite(vector).all():
+        raise damaged(path, f"line {number} holds a number that is not finite")
+    return vector

@@ -1,0 +1,104 @@
+"""Precision, recall and F1 over spans: a span counts as found only if its kind, its start and its end are right.
+
+Source: Tjong Kim Sang and Buchholz 2000, section 4 (the measure of CoNLL's shared tasks and of QLS, table 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mtl_gym.data.spans import spans_of
+
+
+@dataclass(frozen=True)
+class SpanScore:
+    """How many spans were found.
+
+    Attributes:
+        right: Spans that were marked and are there.
+        marked: Spans that were marked.
+        real: Spans that are there.
+
+    Example:
+        >>> score = SpanScore(right=1, marked=2, real=4)
+        >>> score.precision, score.recall, round(score.f1, 3)
+        (0.5, 0.25, 0.333)
+    """
+
+    right: int
+    marked: int
+    real: int
+
+    @property
+    def precision(self) -> float:
+        """Share of the marked spans that are there; 0 if none was marked."""
+        return self.right / max(self.marked, 1)
+
+    @property
+    def recall(self) -> float:
+        """Share of the spans that were marked; 0 if there are none."""
+        return self.right / max(self.real, 1)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 0 if nothing was right."""
+        return 2 * self.right / max(self.marked + self.real, 1)
+
+
+def span_score(predicted: Iterable[Sequence[str]], real: Iterable[Sequence[str]]) -> SpanScore:
+    """Compare the tags of sentences, in BIO, IOB1 or IOBES.
+
+    Args:
+        predicted: Tags of each sentence.
+        real: The right ones.
+
+    Raises:
+        ValueError: If there are not as many sentences, a sentence has not as many tags, or a tag marks no span.
+
+    Example:
+        >>> span_score([["B-NP", "I-NP", "O"]], [["B-NP", "I-NP", "B-VP"]])
+        SpanScore(right=1, marked=1, real=2)
+    """
+    counts = [_counts(*sentence) for sentence in zip(predicted, real, strict=True)]
+    return SpanScore(*(sum(column) for column in zip(*counts, strict=True))) if counts else SpanScore(0, 0, 0)
+
+
+def span_score_of_labels(predicted: Tensor, real: Tensor, tags: Sequence[str]) -> SpanScore:
+    """Compare label sequences.
+
+    Args:
+        predicted: int64 [rows, steps].
+        real: int64 [rows, steps], -1 behind the end of a row; what is predicted there does not matter.
+        tags: What the labels stand for: the class names of the task.
+
+    Example:
+        >>> import torch
+        >>> span_score_of_labels(torch.tensor([[0, 0]]), torch.tensor([[0, -1]]), ["B-NP", "O"])
+        SpanScore(right=1, marked=1, real=1)
+    """
+    lengths = (real >= 0).sum(1).tolist()
+    named = (
+        [[tags[label] for label in row[:length]] for row, length in zip(labels.tolist(), lengths, strict=True)]
+        for labels in (predicted, real)
+    )
+    return span_score(*named)
+
+
+def marks_spans(tags: Sequence[str]) -> bool:
+    """Whether tags are those of spans, such as B-NP and O.
+
+    Example:
+        >>> marks_spans(["B-NP", "I-NP", "O"]), marks_spans(["NN", "VB"])
+        (True, False)
+    """
+    return all(tag == "O" or tag[:2] in ("B-", "I-", "E-", "S-") for tag in tags)
+
+
+def _counts(predicted: Sequence[str], real: Sequence[str]) -> tuple[int, int, int]:
+    if len(predicted) != len(real):
+        raise ValueError(f"a sentence of {len(real)} tokens has {len(predicted)} predicted tags; give one for each")
+    marked, there = set(spans_of(predicted)), set(spans_of(real))
+    return len(marked & there), len(marked), len(there)
