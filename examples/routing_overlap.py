@@ -12,14 +12,14 @@ import argparse
 from itertools import combinations
 
 import numpy as np
-from mtl_agents import RandomFixed, StraightThroughRouter
+from mtl_agents import RandomFixedConnections, StraightThroughRouter
 from scipy.stats import spearmanr
 
 import mtl_gym
 from mtl_gym.data.sources.brain_series import REGIMES, truth
 from mtl_gym.integrations.sb3 import make_vec_env
 
-AGENTS = {"straight-through": StraightThroughRouter, "random-fixed": RandomFixed}
+AGENTS = {"straight-through": StraightThroughRouter, "random-fixed": RandomFixedConnections}
 
 
 def overlaps(name: str, dial: float, seed: int, arguments: argparse.Namespace) -> np.ndarray:

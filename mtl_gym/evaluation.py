@@ -85,7 +85,7 @@ def evaluate(
 
     Args:
         policy: An object with Stable-Baselines3's `predict`, or a function of the batched observation that gives
-            actions. Action masks are handed to a `predict` that takes `action_masks`.
+            actions. A `predict` that takes `action_masks` or, where runs are scheduled, `progress` is given them.
         env: Any environment of this package, wrapped or not, or an SB3 `VecEnv` around it.
         split: "test", "validation" or "train".
         deterministic: Handed to `predict`.
@@ -144,12 +144,14 @@ def _acting(policy: Any, view: MultiTaskVectorEnv, deterministic: bool) -> Calla
     if not hasattr(policy, "predict"):
         return lambda obs, masks, start: policy(obs)
     prepare = _flattening(policy, view)
-    takes_masks = "action_masks" in inspect.signature(policy.predict).parameters
+    takes = inspect.signature(policy.predict).parameters
     state = None
 
     def act(obs: Any, masks: Any, start: Any) -> Any:
         nonlocal state
-        extra = {"action_masks": masks} if takes_masks else {}
+        extra = {"action_masks": masks} if "action_masks" in takes else {}
+        if "progress" in takes and hasattr(view, "progress"):
+            extra["progress"] = view.progress
         actions, state = policy.predict(
             prepare(obs), state=state, episode_start=start, deterministic=deterministic, **extra
         )

@@ -3,39 +3,66 @@
 from __future__ import annotations
 
 from mtl_agents.base import Agent
+from mtl_agents.connections import (
+    AllConnected,
+    ConnectionAgent,
+    RandomConnections,
+    RandomFixedConnections,
+)
 from mtl_agents.counterfactual import Counterfactual
 from mtl_agents.dispatched import Dispatched
-from mtl_agents.fixed import (
-    AllConnected,
-    FixedRouting,
-    Random,
-    RandomFixed,
-    Shared,
-    SoftMixture,
-    TaskSpecificAll,
-    TaskSpecificLast,
-)
+from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, SoftMixture, TaskSpecificAll, TaskSpecificLast
 from mtl_agents.hardening import HardeningMixture
 from mtl_agents.lrn import LRN
+from mtl_agents.qls import QLS
 from mtl_agents.reinforce import QNetwork, Reinforce, ReinforceSingle
+from mtl_agents.routers import RoutingAgent
+from mtl_agents.scheduler import Scheduler
+from mtl_agents.schedulers import (
+    Adaptive,
+    FocalLoss,
+    Greedy,
+    HandCrafted,
+    LossExponentiation,
+    RandomSchedule,
+    Uniform,
+)
+from mtl_agents.search import search_weights
 from mtl_agents.straight_through import StraightThroughRouter
 from mtl_agents.tabular import TabularPolicyGradient, TabularQ, TabularQHistory
+from mtl_agents.weighting import DTP, GradNorm, Homoscedastic, SelfPaced
 from mtl_agents.wpl import WPL
 
 __all__ = [
+    "DTP",
     "LRN",
+    "QLS",
     "WPL",
+    "Adaptive",
     "Agent",
     "AllConnected",
+    "ConnectionAgent",
     "Counterfactual",
     "Dispatched",
     "FixedRouting",
+    "FocalLoss",
+    "GradNorm",
+    "Greedy",
+    "HandCrafted",
     "HardeningMixture",
+    "Homoscedastic",
+    "LossExponentiation",
     "QNetwork",
     "Random",
+    "RandomConnections",
     "RandomFixed",
+    "RandomFixedConnections",
+    "RandomSchedule",
     "Reinforce",
     "ReinforceSingle",
+    "RoutingAgent",
+    "Scheduler",
+    "SelfPaced",
     "Shared",
     "SoftMixture",
     "StraightThroughRouter",
@@ -44,4 +71,6 @@ __all__ = [
     "TabularQHistory",
     "TaskSpecificAll",
     "TaskSpecificLast",
+    "Uniform",
+    "search_weights",
 ]

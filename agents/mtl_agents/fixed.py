@@ -11,13 +11,12 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
-from mtl_agents.base import Agent, Masks
+from mtl_agents.routers import Masks, RoutingAgent
 
 
-class FixedRouting(Agent):
+class FixedRouting(RoutingAgent):
     """One route per task, given once.
 
     Attributes:
@@ -64,9 +63,7 @@ class FixedRouting(Agent):
         deterministic: bool = False,
         action_masks: Masks | None = None,
     ) -> tuple[NDArray[np.int64], Any]:
-        """The next block of each row's route, or its connections."""
-        if "depth" not in observation:
-            return self.routes[observation["task"]], state
+        """The next block of each row's route."""
         return self.routes[observation["task"], observation["depth"]], state
 
 
@@ -106,41 +103,19 @@ class Shared(FixedRouting):
 class RandomFixed(FixedRouting):
     """One random route per task, drawn once from the seed and kept: the control for every learned router.
 
-    In layers that is a random block per depth, never PASS; from a pool, a random valid network. Where connections are
-    routed, each is on or off with equal chance, the same at all time steps, and at least one leads into every
-    sub-network.
+    In layers that is a random block per depth, never PASS; from a pool, a random valid network.
     """
-
-    ACTIONS: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.Discrete, spaces.MultiBinary)
 
     def _routes(self) -> NDArray[np.int64]:
         draw = self._random_routes()
-        if draw is not None:
-            return draw(self.num_tasks, self.np_random)
-        if isinstance(self.action_space, spaces.MultiBinary):
-            return self.np_random.integers(2, size=(self.num_tasks, self.num_actions))
-        return super()._routes()
+        return super()._routes() if draw is None else draw(self.num_tasks, self.np_random)
 
     def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.np_random.integers(sizes, size=(self.num_tasks, self.depth))
 
 
-class AllConnected(FixedRouting):
-    """Every connection is on at all time steps: nothing is routed. For networks that have nothing to route as well."""
-
-    ACTIONS: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.MultiBinary,)
-
-    def _routes(self) -> NDArray[np.int64]:
-        return self._draw(np.empty(0, np.int64))
-
-    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.ones((self.num_tasks, self.num_actions), np.int64)
-
-
-class Random(Agent):
-    """A new random valid choice at every decision; or connections that are each on or off with equal chance."""
-
-    ACTIONS: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.Discrete, spaces.MultiBinary)
+class Random(RoutingAgent):
+    """A new random valid choice at every decision."""
 
     def predict(
         self,
@@ -152,8 +127,6 @@ class Random(Agent):
     ) -> tuple[NDArray[np.int64], Any]:
         """A block, or PASS where it is valid; without masks never PASS, which may not be valid."""
         shape = np.shape(observation["task"])
-        if isinstance(self.action_space, spaces.MultiBinary):
-            return self.np_random.integers(2, size=(*shape, self.num_actions)), state
         if action_masks is None:
             return self.np_random.integers(self.num_actions - 1, size=shape), state
         return np.where(action_masks, self.np_random.random(action_masks.shape), -1.0).argmax(-1), state

@@ -6,17 +6,17 @@ Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from typing_extensions import Self
 
-from mtl_agents.base import Agent, Callback, Masks
+from mtl_agents.base import Callback
+from mtl_agents.connections import Bits, ConnectionAgent
 from mtl_gym.batches import Rows, clone
 from mtl_gym.recurrent.adam import StackedAdam
 from mtl_gym.recurrent.env import RecurrentVectorEnv
@@ -25,7 +25,7 @@ from mtl_gym.recurrent.network import GatesOf
 from mtl_gym.recurrent.policies import Decided, gumbel
 
 
-class StraightThroughRouter(Agent):
+class StraightThroughRouter(ConnectionAgent):
     """Gumbel straight-through policy networks, trained together with the environment's network.
 
     Each sub-encoder has a policy network that scores the outputs of the layer before, each task one that scores the
@@ -57,8 +57,6 @@ class StraightThroughRouter(Agent):
         >>> agent.tau
         100.0
     """
-
-    ACTIONS: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.MultiBinary,)
 
     def __init__(
         self,
@@ -99,7 +97,7 @@ class StraightThroughRouter(Agent):
 
     def _forget(self) -> None:
         """There are no decisions that wait for an update."""
-        self._noise = torch.zeros(self.n_envs, self.depth, self.batched.layout.size, 2, device=self.batched.device)
+        self._noise = torch.zeros(self.n_envs, self.steps, self.batched.layout.size, 2, device=self.batched.device)
         self._ended: list[Tensor] = []
 
     @property
@@ -121,8 +119,7 @@ class StraightThroughRouter(Agent):
         state: Any = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
-        action_masks: Masks | None = None,
-    ) -> tuple[NDArray[np.int64], Any]:
+    ) -> tuple[Bits, Any]:
         """Decide, with the sub-encoders of the environment's network.
 
         Args:
@@ -130,7 +127,6 @@ class StraightThroughRouter(Agent):
             state: Handed back as it is.
             episode_start: Unused.
             deterministic: Without Gumbel noise.
-            action_masks: Unused; all choices are valid.
 
         Returns:
             int8 [rows, connections] (or [connections] for one observation), and `state`.
@@ -141,7 +137,7 @@ class StraightThroughRouter(Agent):
         gates = self._decide(batch, None if deterministic else gumbel(shape, self.generator))
         return gates[0] if single else gates, state
 
-    def _decide(self, obs: Any, noise: Tensor | None) -> NDArray[np.int64]:
+    def _decide(self, obs: Any, noise: Tensor | None) -> Bits:
         batched = self.batched
         units = torch.from_numpy(obs["units"]).to(batched.device)
         shared, memory, own = units.split(list(batched.parts.values()), 1)
@@ -150,7 +146,7 @@ class StraightThroughRouter(Agent):
             step = batched.network.share(shared, own, memory, groups, Decided(self.policies, noise))
         return step.gates.to(torch.int8).cpu().numpy()
 
-    def _act(self, obs: Any) -> NDArray[np.int64]:
+    def _act(self, obs: Any) -> Bits:
         noise = gumbel((self.n_envs, self.batched.layout.size, 2), self.generator)
         self._noise[np.arange(self.n_envs), obs["step"]] = noise
         return self._decide(obs, noise)

@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,7 @@ class Row:
         blocks: Mean number of blocks used; NaN where there are none.
         epochs: Passes over the training data.
         speed: Mean training samples per second.
+        f1: Mean F1 over spans of each task that marks spans, in per cent.
     """
 
     agent: str
@@ -55,6 +56,7 @@ class Row:
     blocks: float
     epochs: float
     speed: float
+    f1: dict[str, float] = field(default_factory=dict)
 
 
 def plan(base: RunSettings, agents: Sequence[str], seeds: int) -> list[RunSettings]:
@@ -109,10 +111,11 @@ def _row(results: list[RunResult]) -> Row:
         blocks=float(np.mean(blocks)) if blocks else float("nan"),
         epochs=float(np.mean([result.epochs for result in results])),
         speed=float(np.mean([result.samples_per_second for result in results])),
+        f1={name: float(np.mean([r.f1[name] for r in results])) * 100 for name in results[0].f1},
     )
 
 
-COLUMNS = ("agent", "accuracy", "worst task", "best task", "blocks", "epochs", "samples/s")
+COLUMNS = ("agent", "accuracy", "worst task", "best task", "F1", "blocks", "epochs", "samples/s")
 
 
 def table(rows: Sequence[Row]) -> list[list[str]]:
@@ -124,9 +127,10 @@ def table(rows: Sequence[Row]) -> list[list[str]]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     blocks = "-" if np.isnan(row.blocks) else f"{row.blocks:.0f}"
+    f1 = ", ".join(f"{value:.1f} {name}" for name, value in row.f1.items()) or "-"
     accuracy = f"{row.accuracy:.2f} ± {row.spread:.2f}" if row.seeds > 1 else f"{row.accuracy:.2f}"
     tasks = [f"{percent:.1f} {name}" for name, percent in (row.worst, row.best)]
-    return row.agent, accuracy, *tasks, blocks, f"{row.epochs:.1f}", f"{row.speed:,.0f}"
+    return row.agent, accuracy, *tasks, f1, blocks, f"{row.epochs:.1f}", f"{row.speed:,.0f}"
 
 
 def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = (), control: str = CONTROL) -> None:
@@ -155,7 +159,8 @@ def write_results(results: Sequence[RunResult], path: Path) -> None:
 def _line(result: RunResult) -> dict[str, object]:
     settings = {key: value for key, value in asdict(result.settings).items() if not key.endswith("kwargs")}
     figures = {key: getattr(result, key) for key in ("accuracy", "loss", "blocks_used", "epochs", "samples_per_second")}
-    return settings | figures | {f"accuracy/{name}": value for name, value in result.per_task.items()}
+    f1 = {f"f1/{name}": value for name, value in result.f1.items()}
+    return settings | figures | {f"accuracy/{name}": value for name, value in result.per_task.items()} | f1
 
 
 def draw_curves(runs: Sequence[Path], title: str, out: Path) -> Path | None:

@@ -86,6 +86,7 @@ class RunResult:
         blocks_used: Blocks that the policy takes on the test split, all depths together.
         epochs: Passes over the training data, of the network that was tested.
         samples_per_second: Training episodes per second, evaluations left out.
+        f1: F1 over spans, by the name of the task, for tasks that mark spans.
     """
 
     settings: RunSettings
@@ -95,6 +96,7 @@ class RunResult:
     blocks_used: int | None
     epochs: float
     samples_per_second: float
+    f1: dict[str, float] = field(default_factory=dict)
 
 
 def train(settings: RunSettings, out: Path, tell: Callable[[int], None] = lambda steps: None) -> RunResult:
@@ -139,7 +141,8 @@ def _result(settings: RunSettings, test: Evaluation, env: Any, seconds: float) -
     loss = test.mean_loss if np.isfinite(test.mean_loss) else None
     speed = env.episodes / seconds
     epochs = float(test.figures.get("epochs", getattr(env, "epoch", float("nan"))))
-    return RunResult(settings, test.mean_accuracy, per_task, loss, test.figures.get("blocks_used"), epochs, speed)
+    blocks, f1 = test.figures.get("blocks_used"), test.figures.get("f1", {})
+    return RunResult(settings, test.mean_accuracy, per_task, loss, blocks, epochs, speed, f1)
 
 
 def draw(evaluation: Evaluation, out: Path, settings: RunSettings, env: MultiTaskVectorEnv) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -102,15 +101,4 @@ def select_tasks(data: MultiTaskDataset, names: tuple[str, ...]) -> MultiTaskDat
     """
     if not names or len(set(names)) != len(names):
         raise ValueError(f"tasks={list(names)} is not possible; name each of one or more tasks once.")
-    numbers = [number_of(name, data.task_names) for name in names]
-    splits = {name: _rows_of_tasks(split, numbers, data.num_tasks) for name, split in data.splits.items()}
-    classes = tuple(data.class_names[number] for number in numbers)
-    return dataclasses.replace(data, splits=splits, task_names=names, class_names=classes)
-
-
-def _rows_of_tasks(split: Split, numbers: list[int], tasks: int) -> Split:
-    place = torch.full((tasks,), -1)
-    place[torch.tensor(numbers)] = torch.arange(len(numbers))
-    task = place[split.task]
-    rows = task >= 0
-    return Split(split.x[rows], task[rows], split.y[rows])
+    return data.part([number_of(name, data.task_names) for name in names])

@@ -25,6 +25,7 @@ from mtl_gym.scheduling.network import SharedNetwork
 from mtl_gym.scheduling.options import SchedulingOptions
 from mtl_gym.scheduling.presets import network_for
 from mtl_gym.scheduling.reference import reference_accuracy
+from mtl_gym.scheduling.spans import marks_spans, span_score_of_labels
 from mtl_gym.scheduling.stack import RunStack, seeded
 from mtl_gym.scheduling.timeline import Timeline
 from mtl_gym.scheduling.training import Recipe, Training
@@ -266,7 +267,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
             self.reset()
         options = replace(self.options, train=True, tensors=False, render_mode=None)
         view = type(self)(num_envs or self.num_envs, **shallow_dict(options))
-        view._final = HeldOut(self.data, split, self.template.objective, self.options.uncertainty)
+        view._final = HeldOut(self.data, split, self.template.objective, None)
         view._source = self
         return view
 
@@ -290,10 +291,26 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     def evaluation_figures(self) -> dict[str, Any]:
         """What was trained when, and what came of it, in the runs that ended last or are under way.
 
-        `timeline`, and `epochs`: passes of a run over the training data.
+        `timeline`; `epochs`, passes of a run over the training data; in an evaluation view `f1`, by task name, of tasks
+        that mark spans.
         """
         epochs = self.episodes / self.num_envs / len(self.data.split(self.options.split))
-        return {"timeline": self._last if self.finished else self.timeline, "epochs": epochs}
+        figures = {"timeline": self._last if self.finished else self.timeline, "epochs": epochs}
+        return figures | ({"f1": self._f1()} if self._final is not None and self.finished else {})
+
+    def _f1(self) -> dict[str, float]:
+        """F1 over the spans of each task that marks spans, all runs together."""
+        assert self._final is not None
+        if not self.data.has_sequences:
+            return {}
+        predicted, real = self._final.predictions(self.trained), self._final.y
+        return {
+            name: span_score_of_labels(
+                predicted[:, task].flatten(0, 1), real[task].repeat(self.num_envs, 1), self.data.class_names[task]
+            ).f1
+            for task, name in enumerate(self.task_names)
+            if marks_spans(self.data.class_names[task])
+        }
 
     def evaluation_spacing(self, steps: int) -> int:
         """An evaluation is a training run, so there is not more than one to an episode."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mtl_gym.data import MultiTaskDataset
+from mtl_gym.data.split import NO_LABEL
 from mtl_gym.scheduling.minibatches import rows_of_tasks
-from mtl_gym.scheduling.objectives import Objective, Scores
+from mtl_gym.scheduling.objectives import Objective, Scores, right
 from mtl_gym.scheduling.padding import Padding
 from mtl_gym.scheduling.stack import RunStack
 from mtl_gym.scheduling.uncertainty import MEASURES, hardest, histograms
@@ -58,6 +61,14 @@ class Figures:
         return histograms(self.uncertainty.gather(-1, where), there.gather(-1, where), bins)
 
 
+class _Read(NamedTuple):
+    """What the runs gave for some samples, row after row: scores, labels and tasks."""
+
+    scores: Scores
+    label: Tensor
+    task: Tensor
+
+
 class HeldOut:
     """One split, or the first samples of each of its tasks.
 
@@ -65,18 +76,19 @@ class HeldOut:
         data: The data set, on the device of the runs.
         split: The part of it.
         objective: What scores mean.
-        measure: A name in `MEASURES`.
+        measure: A name in `MEASURES`; None where nobody asks for uncertainty, which is 0 then.
         limit: Samples of each task; None for all.
     """
 
     def __init__(
-        self, data: MultiTaskDataset, split: str, objective: Objective, measure: str, limit: int | None = None
+        self, data: MultiTaskDataset, split: str, objective: Objective, measure: str | None, limit: int | None = None
     ) -> None:
         self._padding = Padding(data, split)
         rows, count = rows_of_tasks(data, split, limit)
         real, order = np.arange(rows.shape[1]) < count[:, None], self._padding.by_length(rows)
         rows = self.rows = np.take_along_axis(rows, order, -1)
-        self.split, self.objective, self.measure = split, objective, MEASURES[measure]
+        self.split, self.objective = split, objective
+        self.measure = MEASURES[measure] if measure else None
         device = data.split(split).x.device
         index = torch.from_numpy(rows).to(device)
         self.x, self.y = data.inputs(split, index), data.split(split).y[index]
@@ -94,30 +106,51 @@ class HeldOut:
         """Measure run k on task k alone; figures are [tasks, 1, samples]."""
         return self._figures(runs, self.task[:, None], shared=False)
 
-    @torch.no_grad()
+    def predictions(self, runs: RunStack) -> Tensor:
+        """The likeliest labels of every sample of every task, in the shape of `y` behind an axis of runs; int64."""
+        task = self.task.expand(runs.runs, -1)
+        parts = self._in_parts(runs, task, True, lambda read: self.objective.predict(read.scores, read.label))
+        whole = torch.full((runs.runs, *self.y.shape), NO_LABEL, device=self.y.device)
+        start = 0
+        for part in parts:
+            rows = part.unflatten(0, (*task.shape, -1))
+            samples = slice(start, start + rows.shape[2])
+            whole[:, :, samples][tuple(map(slice, rows.shape))] = rows
+            start = samples.stop
+        return whole
+
     def _figures(self, runs: RunStack, task: Tensor, shared: bool) -> Figures:
         """Of those tasks, int64 [runs, groups]; `shared` where they are the same in all runs."""
+        parts = zip(*self._in_parts(runs, task, shared, self._measured), strict=True)
+        loss, hits, unsure = (torch.cat([v.unflatten(0, (*task.shape, -1)) for v in part], -1) for part in parts)
+        return Figures(loss, hits, unsure, self.labels if shared else self.labels[:, None])
+
+    @torch.no_grad()
+    def _in_parts(self, runs: RunStack, task: Tensor, shared: bool, look: Callable[[_Read], Any]) -> list[Any]:
+        """Let the runs read the samples, some at a time, and keep what `look` makes of it."""
         training = runs.training
         runs.train(False)
         size = max(1, self._padding.rows_at_once // task.numel())
-        parts = [self._part(runs, task, slice(at, at + size), shared) for at in range(0, self.x.shape[1], size)]
+        places = [slice(at, at + size) for at in range(0, self.x.shape[1], size)]
+        parts = [look(self._read(runs, task, place, shared)) for place in places]
         runs.train(training)
-        loss, right, uncertainty = (torch.cat(part, -1) for part in zip(*parts, strict=True))
-        return Figures(loss, right, uncertainty, self.labels if shared else self.labels[:, None])
+        return parts
 
-    def _part(self, runs: RunStack, task: Tensor, samples: slice, shared: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _read(self, runs: RunStack, task: Tensor, samples: slice, shared: bool) -> _Read:
         x, y = self._padding.cut(self.rows[:, samples], self.x[:, samples], self.y[:, samples])
-        label = y[task]
         scores = runs.run_shared(x, self.task) if shared else runs.run(x[:, None], task)
-        shape, label = label.shape[:3], label.flatten(0, 2)
-        own = task[..., None].expand(shape).flatten()
-        scores = self.objective.restrict(scores, self.allowed[own])
-        losses, right = self.objective.losses(scores, label), self.objective.right(scores, label)
-        uncertainty = self._uncertainty(scores, label, own)
-        return losses.view(shape), right.view(shape), uncertainty.view(shape)
+        own = task[..., None].expand(*task.shape, x.shape[1]).flatten()
+        return _Read(self.objective.restrict(scores, self.allowed[own]), y[task].flatten(0, 2), own)
+
+    def _measured(self, read: _Read) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses, right labels and uncertainty of each row."""
+        losses = self.objective.losses(read.scores, read.label)
+        hits = right(self.objective.predict(read.scores, read.label), read.label)
+        return losses, hits, self._uncertainty(*read) if self.measure else torch.zeros_like(losses)
 
     def _uncertainty(self, scores: Scores, label: Tensor, task: Tensor) -> Tensor:
         """Of each row; of sequences the mean over their tokens."""
+        assert self.measure is not None
         classes = self.allowed.sum(-1)[task]
         probabilities = self.objective.probabilities(scores, label)
         if label.ndim == 1:

@@ -24,8 +24,8 @@ class Objective(Protocol):
         """The loss of each row; float32 [rows]."""
         ...
 
-    def right(self, scores: Scores, label: Tensor) -> Tensor:
-        """How many of a row's labels are predicted; float32 [rows]."""
+    def predict(self, scores: Scores, label: Tensor) -> Tensor:
+        """The likeliest labels, in the shape of `label`, of which only -1 is looked at; int64."""
         ...
 
     def probabilities(self, scores: Scores, label: Tensor) -> Tensor:
@@ -51,9 +51,9 @@ class Classification:
         """Cross-entropies; float32 [rows]."""
         return functional.cross_entropy(scores, label, reduction="none")
 
-    def right(self, scores: Tensor, label: Tensor) -> Tensor:
-        """1 where the likeliest class is the label; float32 [rows]."""
-        return (scores.argmax(-1) == label).float()
+    def predict(self, scores: Tensor, label: Tensor) -> Tensor:
+        """The likeliest class; int64 [rows]."""
+        return scores.argmax(-1)
 
     def probabilities(self, scores: Tensor, label: Tensor) -> Tensor:
         """The softmax; float32 [rows, classes]."""
@@ -95,10 +95,9 @@ class Tagging:
         mask = label >= 0
         return -crf.log_likelihood(*scores, label, mask) / mask.sum(1).clamp(min=1)
 
-    def right(self, scores: tuple[Tensor, Tensor], label: Tensor) -> Tensor:
-        """How many tokens the likeliest label sequence has right; float32 [rows]."""
-        mask = label >= 0
-        return ((crf.viterbi(*scores, mask) == label) & mask).sum(1).float()
+    def predict(self, scores: tuple[Tensor, Tensor], label: Tensor) -> Tensor:
+        """The likeliest label sequence, -1 behind its end; int64 [rows, tokens]."""
+        return crf.viterbi(*scores, label >= 0)
 
     def probabilities(self, scores: tuple[Tensor, Tensor], label: Tensor) -> Tensor:
         """The probability of each label at each token; float32 [rows, tokens, classes]."""
@@ -107,3 +106,14 @@ class Tagging:
     def restrict(self, scores: tuple[Tensor, Tensor], allowed: Tensor) -> tuple[Tensor, Tensor]:
         """Take away classes that the row's task does not have."""
         return scores[0].masked_fill(~allowed[:, None], -torch.inf), scores[1]
+
+
+def right(predicted: Tensor, label: Tensor) -> Tensor:
+    """How many of a row's labels are predicted; int64 [rows] or [rows, tokens] -> float32 [rows].
+
+    Example:
+        >>> right(torch.tensor([[1, 0, -1], [1, 1, 1]]), torch.tensor([[1, 1, -1], [1, 1, 1]]))
+        tensor([1., 3.])
+    """
+    hits = ((predicted == label) & (label >= 0)).float()
+    return hits if hits.ndim == 1 else hits.sum(1)

@@ -76,9 +76,15 @@ def _given(given: float | Sequence[float], data: MultiTaskDataset) -> Floats:
 
 def _settings(options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork) -> dict[str, Any]:
     """All that the accuracies depend on."""
-    names = ("minibatch", "learning_rate", "updates", "validation_samples")
+    names = ("minibatch", "learning_rate", "validation_samples")
     network = [str(part) for part in (template.encoder, template.head, type(template.objective).__name__)]
-    return {name: getattr(options, name) for name in names} | {"network": network, "data": _fingerprint(data)}
+    kept = {name: getattr(options, name) for name in names} | {"updates": _updates(options, data)}
+    return kept | {"network": network, "data": _fingerprint(data)}
+
+
+def _updates(options: SchedulingOptions, data: MultiTaskDataset) -> int:
+    """How many minibatches of a task a uniform schedule trains on."""
+    return options.updates if options.control == "weights" else max(1, options.updates // data.num_tasks)
 
 
 def _fingerprint(data: MultiTaskDataset) -> list[Any]:
@@ -97,7 +103,7 @@ def _train(options: SchedulingOptions, data: MultiTaskDataset, template: SharedN
     training = Training(data, "train", template, tasks, 1, recipe)
     training.begin(list(range(tasks)))
     task, weight = np.arange(tasks)[:, None], np.ones((tasks, 1), np.float32)
-    for _ in _bar(range(max(1, options.updates // tasks)), f"Single-task networks of {data.name}"):
+    for _ in _bar(range(_updates(options, data)), f"Single-task networks of {data.name}"):
         training.update(task, weight)
     return held_out.own_figures(training.runs).task_accuracy()[:, 0].cpu().numpy()
 

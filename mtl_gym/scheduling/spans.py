@@ -87,6 +87,16 @@ def span_score_of_labels(predicted: Tensor, real: Tensor, tags: Sequence[str]) -
     return span_score(*named)
 
 
+def marks_spans(tags: Sequence[str]) -> bool:
+    """Whether tags are those of spans, such as B-NP and O.
+
+    Example:
+        >>> marks_spans(["B-NP", "I-NP", "O"]), marks_spans(["NN", "VB"])
+        (True, False)
+    """
+    return all(tag == "O" or tag[:2] in ("B-", "I-", "E-", "S-") for tag in tags)
+
+
 def _counts(predicted: Sequence[str], real: Sequence[str]) -> tuple[int, int, int]:
     if len(predicted) != len(real):
         raise ValueError(f"a sentence of {len(real)} tokens has {len(predicted)} predicted tags; give one for each")

@@ -150,7 +150,7 @@ class Training:
         flat = torch.cat([part.flatten(2) for part in jacobian], -1).transpose(0, 1)
         joined = torch.stack([aggregate(own) for own in flat])
         for p, part in zip(shared, joined.split([p[0].numel() for p in shared], -1), strict=True):
-            p.grad = part.view_as(p)
+            p.grad = part.reshape(p.shape).contiguous()  # fused Adam reads memory in order, whatever the strides
         for p, grad in zip(heads, torch.autograd.grad(losses.sum(), heads), strict=True):
             p.grad = grad
 

@@ -4,7 +4,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from mtl_agents import WPL, AllConnected, Random, RandomFixed, Shared, StraightThroughRouter
+from mtl_agents import (
+    WPL,
+    AllConnected,
+    RandomConnections,
+    RandomFixed,
+    RandomFixedConnections,
+    Shared,
+    StraightThroughRouter,
+)
+from mtl_agents.families import random, random_fixed
 from torch import nn
 
 import mtl_gym
@@ -214,12 +223,12 @@ def test_its_policies_of_the_encoder_are_fixed_when_an_unseen_task_arrives():
 def test_another_agent_is_not_disturbed_by_a_router_that_has_learned():
     agent = router(4).learn(4 * STEPS)
     assert agent.batched.router is None
-    RandomFixed(agent.env, seed=0).learn(4 * STEPS * 2)
+    RandomFixedConnections(agent.env, seed=0).learn(4 * STEPS * 2)
     agent.learn(4 * STEPS, reset_num_timesteps=False)
 
 
 def test_environments_that_it_cannot_route_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="StraightThroughRouter acts in MultiBinary spaces"):
+    with pytest.raises(ValueError, match="StraightThroughRouter needs a Dict observation with 'units'"):
         StraightThroughRouter("MTLRouting-Digits-v0")
     with pytest.raises(ValueError, match="sharing='ic-mtl' has no connections to decide"):
         router(sharing="ic-mtl")
@@ -231,19 +240,20 @@ def test_environments_that_it_cannot_route_are_refused(tmp_path):
     agent.save(tmp_path / "agent.pt")
     with pytest.raises(CheckpointError, match="The saved agent knows"):
         StraightThroughRouter.load(tmp_path / "agent.pt", BatchedVecEnv(make(layers=(2, 2, 2))))
-    with pytest.raises(CheckpointError, match="holds StraightThroughRouter, not RandomFixed"):
-        RandomFixed.load(tmp_path / "agent.pt")
+    with pytest.raises(CheckpointError, match="holds StraightThroughRouter, not AllConnected"):
+        AllConnected.load(tmp_path / "agent.pt")
 
 
-@pytest.mark.parametrize("agent_class", [WPL, Shared])
+@pytest.mark.parametrize("agent_class", [WPL, Shared, RandomFixed])
 def test_routers_of_blocks_refuse_connections(agent_class):
-    with pytest.raises(ValueError, match=f"{agent_class.__name__} acts in Discrete spaces"):
+    with pytest.raises(ValueError, match="needs a Dict observation with 'task' and 'depth'"):
         agent_class(BRAIN)
 
 
 def test_random_fixed_draws_connections_once_per_task_and_keeps_them(tmp_path):
     env = BatchedVecEnv(make(12))
-    agent = RandomFixed(env, seed=0).learn(12 * STEPS * 2)
+    agent = random_fixed(env, seed=0).learn(12 * STEPS * 2)
+    assert isinstance(agent, RandomFixedConnections)
     figures = mtl_gym.evaluate(agent, env.batched, "validation").figures
     assert (figures["usage"] == figures["usage"][:, :1]).all()
     np.testing.assert_array_equal(figures["usage"][:, 0], agent.routes)
@@ -251,7 +261,7 @@ def test_random_fixed_draws_connections_once_per_task_and_keeps_them(tmp_path):
     for receiver in np.unique(env.batched.layout.receivers):
         assert agent.routes[:, env.batched.layout.receivers == receiver].any(1).all()
     agent.save(tmp_path / "agent.pt")
-    loaded = RandomFixed.load(tmp_path / "agent.pt")
+    loaded = random_fixed.load(tmp_path / "agent.pt")
     obs = env.reset()
     np.testing.assert_array_equal(loaded.predict(obs)[0], agent.predict(obs)[0])
 
@@ -259,7 +269,9 @@ def test_random_fixed_draws_connections_once_per_task_and_keeps_them(tmp_path):
 def test_random_draws_anew_and_all_connected_never():
     env = BatchedVecEnv(make(12))
     obs = env.reset()
-    drawn = Random(env, seed=0).learn(12 * STEPS).predict(obs)[0]
+    agent = random(env, seed=0).learn(12 * STEPS)
+    assert isinstance(agent, RandomConnections)
+    drawn = agent.predict(obs)[0]
     assert env.action_space.contains(drawn[0]) and 0.3 < drawn.mean() < 0.7
     agent = AllConnected(env).learn(12 * STEPS)
     assert (agent.predict(obs)[0] == 1).all() and agent.predict(obs)[0].shape == (12, 17)

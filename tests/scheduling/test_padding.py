@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+import mtl_gym
 from mtl_gym.data import MultiTaskDataset, Split
 from mtl_gym.scheduling.held_out import HeldOut
 from mtl_gym.scheduling.network import SharedNetwork
-from mtl_gym.scheduling.objectives import Classification, Tagging
+from mtl_gym.scheduling.objectives import Classification, Tagging, right
 from mtl_gym.scheduling.padding import Padding
 from mtl_gym.scheduling.text import CRFHead, ReviewEncoder, TaggingEncoder
 
@@ -80,8 +81,8 @@ def test_the_sample_that_fills_up_a_short_task_does_not_count(template):
     label = split.y[split.task == 1]
     objective = env.template.objective
     assert figures.task_loss()[1, 1] == pytest.approx(objective.losses(scores, label).mean().item(), abs=1e-5)
-    right = objective.right(scores, label).sum() / (label >= 0).sum()
-    assert figures.task_accuracy()[1, 1] == pytest.approx(right.item())
+    hits = right(objective.predict(scores, label), label).sum() / (label >= 0).sum()
+    assert figures.task_accuracy()[1, 1] == pytest.approx(hits.item())
 
 
 def test_runs_on_texts_learn(template):
@@ -95,7 +96,7 @@ def test_runs_on_texts_learn(template):
 def test_a_tag_that_the_task_does_not_have_is_never_given():
     objective, allowed = Tagging(), torch.tensor([[True, True, False]])
     scores = objective.restrict((torch.tensor([[[0.0, 1.0, 9.0]]]), torch.zeros(1, 4, 3)), allowed)
-    assert objective.right(scores, torch.tensor([[1]])).item() == 1
+    assert objective.predict(scores, torch.tensor([[1]])).tolist() == [[1]]
     assert objective.probabilities(scores, torch.tensor([[1]]))[0, 0, 2] == 0
     assert torch.isfinite(objective.losses(scores, torch.tensor([[0]]))).all()
 
@@ -105,3 +106,27 @@ def test_losses_of_sequences_are_per_token():
     losses = Tagging().losses(scores, torch.tensor([[0, 1, 1], [0, -1, -1]]))
     assert losses.tolist() == pytest.approx([np.log(2)] * 2, abs=1e-6)
     assert Classification().losses(torch.zeros(1, 2), torch.tensor([0])).item() == pytest.approx(np.log(2))
+
+
+def test_predictions_stand_where_the_labels_do(template, monkeypatch):
+    env = begun(template)
+    held_out = HeldOut(env.data, "validation", env.template.objective, None)
+    whole = held_out.predictions(env.network)
+    monkeypatch.setattr(Padding, "rows_at_once", 6)
+    assert torch.equal(whole, held_out.predictions(env.network)) and whole.shape == (2, *held_out.y.shape)
+    real = held_out.labels > 0
+    hits = (whole == held_out.y) & (held_out.y >= 0)
+    hits = (hits if hits.ndim == 3 else hits.sum(-1)) * real
+    assert torch.equal(hits.float(), held_out.figures(env.network).right * real)
+
+
+def test_an_evaluation_of_tags_that_mark_spans_has_their_f1():
+    whole = data(tagged=True)
+    spans = MultiTaskDataset(
+        "spans", whole.splits, whole.task_names, (("B-X", "O"), ("no", "yes")), None, None, WORDS, whole.characters
+    )
+    network = SharedNetwork(TaggingEncoder(9, 10, 4, 3), CRFHead(6, 2), Tagging())
+    env = begun((spans, network), learning_rate=0.03)
+    result = mtl_gym.evaluate(lambda obs: np.zeros(len(obs), int), env)
+    assert list(result.figures["f1"]) == ["odd"]  # the other task's tags are no spans
+    assert result.accuracy[0] > 0.9 and result.figures["f1"]["odd"] > 0.9

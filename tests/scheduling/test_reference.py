@@ -44,7 +44,8 @@ def test_it_is_what_a_network_of_one_task_reaches_alone(make, root, plants, netw
 
 def test_other_settings_have_a_reference_of_their_own(make, root):
     make(reference="single-task", data_root=str(root))
-    make(reference="single-task", data_root=str(root), updates=61)
+    make(reference="single-task", data_root=str(root), updates=90)
+    make(reference="single-task", data_root=str(root), updates=20, control="weights")  # as many minibatches of a task
     make(reference="single-task", data_root=str(root), hard_samples=3)  # changes nothing about networks
     assert len(list((root / "references").iterdir())) == 2
 

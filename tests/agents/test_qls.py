@@ -1,0 +1,148 @@
+"""Boltzmann-Gumbel exploration, its annealing, the scaled rewards, and files."""
+
+import numpy as np
+import pytest
+import torch
+from mtl_agents import QLS, WPL
+from mtl_agents.qls import boltzmann_gumbel, cooling
+from scipy.special import softmax
+from scipy.stats import chisquare
+
+from mtl_gym.errors import CheckpointError
+from mtl_gym.evaluation import evaluate
+from mtl_gym.routing.env import RoutingVectorEnv
+from tests.agents.schedules import blank, rows
+
+QUICK = {"learning_starts": 16, "batch_size": 8}
+
+
+def spread(agent, values):
+    """Have the Q-network give those values everywhere."""
+    with torch.no_grad():
+        for p in agent.q_net.parameters():
+            p.zero_()
+        last = [m for m in agent.q_net.q_net if isinstance(m, torch.nn.Linear)][-1]
+        last.bias.copy_(torch.tensor(values))
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_frequencies_at_a_temperature_are_the_softmax(temperature):
+    values = [0.0, 0.5, -0.4, 1.0]
+    agent = QLS(blank(4, chooses=True), seed=0)
+    spread(agent, values)
+    agent.exploration_rate = temperature
+    choices, _ = agent.predict(np.zeros((40_000, 4), np.float32))
+    expected = 40_000 * softmax(np.array(values) / temperature)
+    assert chisquare(np.bincount(choices, minlength=4), expected).pvalue > 0.01
+
+
+def test_another_temperature_would_be_told_apart():
+    choices = boltzmann_gumbel(np.tile([0.0, 0.5, -0.4, 1.0], (40_000, 1)), 1.0, np.random.default_rng(0))
+    expected = 40_000 * softmax(np.array([0.0, 0.5, -0.4, 1.0]) / 1.1)
+    assert chisquare(np.bincount(choices, minlength=4), expected).pvalue < 1e-6
+
+
+def test_all_tasks_are_about_as_likely_at_the_beginning_and_one_is_chosen_at_the_end():
+    env = rows(4)
+    agent = QLS(env, seed=0, **QUICK)
+    begin = np.bincount(agent.predict(np.tile(env.reset()[:1], (4_000, 1)))[0], minlength=10) / 4_000
+    assert 0.05 < begin.min() <= begin.max() < 0.2
+    agent.learn(400)
+    assert agent.temperature == 0
+    obs = np.tile(agent._last_obs[:1], (200, 1))
+    greedy, _ = agent.predict(obs, deterministic=True)
+    assert agent.predict(obs)[0].tolist() == greedy.tolist() == [agent.q_values(obs)[0].argmax()] * 200
+
+
+def test_the_temperature_falls_all_the_way_and_then_is_zero():
+    temperature = cooling(2.0, 0.002, 0.5)
+    falling = [temperature(left) for left in (1.0, 0.75, 0.51, 0.5, 0.2)]
+    assert falling == pytest.approx([2.0, 2.0 * 0.001**0.5, 2.0 * 0.001**0.98, 0, 0])
+
+
+def test_a_deterministic_choice_is_the_best_at_any_temperature():
+    agent = QLS(blank(3, chooses=True), seed=0)
+    spread(agent, [0.1, 0.3, 0.2])
+    agent.exploration_rate = 100.0
+    assert agent.predict(np.zeros((50, 3), np.float32), deterministic=True)[0].tolist() == [1] * 50
+    assert agent.predict(np.zeros(3, np.float32), deterministic=True)[0] == 1
+
+
+def test_rewards_are_kept_as_means_and_time_limits_are_no_ends():
+    env = rows(2, updates=5, reference=1.0, tolerance=1.0)
+    agent = QLS(env, seed=0, gamma=0.9, learning_starts=100)
+    agent.learn(10)
+    assert agent.replay_buffer.rewards[:5] == pytest.approx(-10 * 0.1)  # the penalty, in units of 1 - gamma
+    sample = agent.replay_buffer.sample(200)
+    assert agent.replay_buffer.dones[4].all() and not sample.dones.any()
+
+
+def test_values_settle_at_the_discounted_mean_of_the_rewards():
+    """A reward of -10 at every step: in units of 1 - gamma the value of every choice is -10."""
+    env = rows(4, reference=1.0, tolerance=1.0, updates=10)
+    agent = QLS(env, seed=0, gamma=0.5, learning_rate=1e-2, target_update_interval=8, gradient_steps=4, **QUICK)
+    agent.learn(1_200)
+    assert agent.q_values(env.reset()).mean() == pytest.approx(-10, abs=1)
+
+
+def test_one_seed_is_one_agent_and_global_generators_are_left_alone():
+    torch.manual_seed(0), np.random.seed(0)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    first, second = (QLS(rows(2), seed=5, **QUICK).learn(80) for _ in range(2))
+    third = QLS(rows(2), seed=6, **QUICK).learn(80)
+    for mine, theirs in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
+        assert (mine == theirs).all()
+    obs = first._last_obs
+    assert not np.array_equal(first.q_values(obs), third.q_values(obs))
+    assert (torch.get_rng_state() == before[0]).all() and (np.random.get_state()[1] == before[1]).all()
+
+
+def test_a_saved_agent_is_the_same_agent(tmp_path):
+    agent = QLS(rows(2), seed=0, exploration_fraction=1.0, **QUICK).learn(60)
+    agent.save(tmp_path / "qls.pt")
+    loaded = QLS.load(tmp_path / "qls.pt")
+    obs = agent._last_obs
+    np.testing.assert_array_equal(agent.q_values(obs), loaded.q_values(obs))
+    many = np.repeat(obs, 50, 0)
+    agent.exploration_rate = loaded.exploration_rate = 0.05
+    np.testing.assert_array_equal(agent.predict(many)[0], loaded.predict(many)[0])
+    assert (loaded.num_timesteps, loaded.gamma, loaded.batch_size) == (60, 0.99, 8)
+
+
+def test_a_loaded_agent_goes_on_learning(tmp_path):
+    env = rows(2)
+    agent = QLS(env, seed=0, **QUICK).learn(60)
+    agent.save(tmp_path / "qls.pt")
+    for there in (env, rows(3)):
+        loaded = QLS.load(tmp_path / "qls.pt", there)
+        before = loaded.q_values(agent._last_obs)
+        loaded.learn(60, reset_num_timesteps=False)
+        assert loaded.num_timesteps == 120
+        assert not np.array_equal(loaded.q_values(agent._last_obs), before)
+
+
+def test_files_of_others_are_refused(tmp_path):
+    QLS(rows(2), seed=0).save(tmp_path / "qls.pt")
+    with pytest.raises(CheckpointError, match=r"knows .*'tasks': 10.*; this environment has"):
+        QLS.load(tmp_path / "qls.pt", rows(2, bins=5))
+    WPL("MTLRouting-Digits-v0").save(tmp_path / "wpl.pt")
+    with pytest.raises(CheckpointError, match="holds WPL, not QLS"):
+        QLS.load(tmp_path / "wpl.pt")
+
+
+def test_what_cannot_work_is_refused():
+    with pytest.raises(ValueError, match='control="choice"'):
+        QLS(rows(2, control="weights"))
+    with pytest.raises(ValueError, match="QLS takes flat observations"):
+        QLS(RoutingVectorEnv())
+    with pytest.raises(ValueError, match=r"Temperatures from 1.0 to 0.0 are not possible"):
+        QLS(rows(2), final_temperature=0.0)
+
+
+def test_it_is_evaluated_greedily_on_new_runs():
+    env = rows(2, updates=8)
+    agent = QLS(env, seed=0, **QUICK).learn(40)
+    line = evaluate(agent, env).figures["timeline"]
+    assert line.trained.sum(2).tolist() == [[1, 1]] * 8
+    again = evaluate(agent, env).figures["timeline"]
+    np.testing.assert_array_equal(line.trained, again.trained)
