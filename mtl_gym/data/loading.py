@@ -3,15 +3,27 @@
 import functools
 import os
 from pathlib import Path
+from typing import Literal, TypeAlias, overload
 
 from mtl_gym.data import fetching
+from mtl_gym.data.collection import TaskCollection
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import MissingDataError
 from mtl_gym.data.registry import DataSource, find
 from mtl_gym.data.roots import ROOT_VARIABLE, data_root
 
+Collection: TypeAlias = Literal["linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
 
-def load(name: str, root: str | os.PathLike[str] | None = None, download: bool = False) -> MultiTaskDataset:
+
+@overload
+def load(  # type: ignore[overload-overlap]  # the names of collections are strings as well
+    name: Collection, root: str | os.PathLike[str] | None = None, download: bool = False
+) -> TaskCollection: ...
+@overload
+def load(name: str, root: str | os.PathLike[str] | None = None, download: bool = False) -> MultiTaskDataset: ...
+def load(
+    name: str, root: str | os.PathLike[str] | None = None, download: bool = False
+) -> MultiTaskDataset | TaskCollection:
     """Loads a data set by name; the same object for the same name and root, as long as the process lives.
 
     Args:
@@ -20,7 +32,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None, download: bool =
         download: Whether to fetch what is not there. Without it the network is never touched.
 
     Returns:
-        The data set, on the CPU.
+        The data set, on the CPU; a `TaskCollection` for tasks that have neither inputs nor outputs in common.
 
     Raises:
         UnknownDatasetError: There is no data set of that name.
@@ -42,7 +54,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None, download: bool =
 
 
 @functools.lru_cache(maxsize=16)
-def _build(name: str, root: Path) -> MultiTaskDataset:
+def _build(name: str, root: Path) -> MultiTaskDataset | TaskCollection:
     return find(name).build(root)
 
 

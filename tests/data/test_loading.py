@@ -55,7 +55,7 @@ def test_only_what_torchvision_has_is_downloaded():
 
 def test_what_needs_no_files_is_present_everywhere_and_the_rest_is_not(tmp_path):
     present = [source.name for source in data.catalogue() if source.is_present(tmp_path)]
-    assert present == ["digits"]
+    assert present == ["digits", "linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
 
 
 @pytest.mark.parametrize("packed", [False, True])
