@@ -24,11 +24,11 @@ from mtl_gym.scheduling.network import SharedNetwork
 from mtl_gym.scheduling.options import SchedulingOptions
 from mtl_gym.scheduling.presets import network_for
 from mtl_gym.scheduling.reference import reference_accuracy
-from mtl_gym.scheduling.stack import seeded
 from mtl_gym.scheduling.timeline import Timeline
 from mtl_gym.scheduling.training import Recipe, Training
 from mtl_gym.single import BatchOfOne
 from mtl_gym.vector import EnvOptions, Flags, MultiTaskVectorEnv, Transition, shallow_dict
+from mtl_gym.weights import seeded
 
 Floats = NDArray[np.float32]
 
