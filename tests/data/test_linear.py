@@ -141,5 +141,5 @@ def test_names_groups_and_attributes_that_are_not_there_are_answered():
         TaskCollection("twice", [task, task])
     with pytest.raises(ValueError, match="2 groups for 1 tasks"):
         TaskCollection("one", [task], (0, 1))
-    with pytest.raises(AttributeError, match="has no 'num_classes'.*MultiTaskDataset"):
+    with pytest.raises(AttributeError, match=r"has no 'num_classes'.*MultiTaskDataset"):
         data.load("linear").num_classes  # noqa: B018
