@@ -77,6 +77,7 @@ class JointModel(nn.Module):
         form: How weights are generated.
         runs: Joint models side by side, each with parameters of its own.
         keep: Names of layers that stay as they are: one sequence per architecture, or none.
+        apart: One value per architecture; where they differ, architectures never run together.
 
     Attributes:
         hypermodules: H, [runs, modules, max(context, 1), m, n].
@@ -108,6 +109,7 @@ class JointModel(nn.Module):
         form: Form | None = None,
         runs: int = 1,
         keep: Sequence[Sequence[str]] | None = None,
+        apart: Sequence[object] | None = None,
     ) -> None:
         super().__init__()
         if not architectures:
@@ -115,16 +117,16 @@ class JointModel(nn.Module):
         self.form, self.runs = form or Form(), runs
         self.templates = tuple(architectures)
         self.kinds = nn.ModuleList()
-        self._add_kinds([() for _ in architectures] if keep is None else keep)
+        self._add_kinds(keep or [()] * len(architectures), apart or [None] * len(architectures))
         self.num_locations = sum(kind.locations for kind in self.kinds)  # type: ignore[misc]
         self.num_modules = self.form.modules or self.num_locations
         self._make_parameters()
         for run in range(runs):
             self.adopt(run, architectures, np.arange(self.num_locations) % self.num_modules)
 
-    def _add_kinds(self, keep: Sequence[Sequence[str]]) -> None:
+    def _add_kinds(self, keep: Sequence[Sequence[str]], apart: Sequence[object]) -> None:
         start = 0
-        for members in alike(self.templates):
+        for members in alike(self.templates, [(tuple(k), a) for k, a in zip(keep, apart, strict=True)]):
             first = members[0]
             kind = Kind(members, self.templates[first], self.runs, self.form.block, start, keep[first])
             self.kinds.append(kind)
@@ -145,7 +147,7 @@ class JointModel(nn.Module):
         """What each location belongs to."""
         parts: list[tuple[Index, Index]] = []
         names: list[str] = []
-        for kind in self._kinds:
+        for kind in self.stacks:
             for tensor, count in zip(kind.tensors, kind.counts, strict=True):
                 for member in kind.members:
                     parts.append((np.full(count, member), np.full(count, len(names))))
@@ -158,7 +160,8 @@ class JointModel(nn.Module):
         return Locations(architecture, layer, order, tuple(names))
 
     @property
-    def _kinds(self) -> list[Kind]:
+    def stacks(self) -> list[Kind]:
+        """The architectures, those of one kind together."""
         return list(self.kinds)  # type: ignore[arg-type]
 
     @property
@@ -205,7 +208,7 @@ class JointModel(nn.Module):
     def _adopted_blocks(self, run: int, architectures: Sequence[nn.Module]) -> tuple[Tensor, Tensor]:
         """Blocks of all locations, [locations, m, n], and the standard deviation of the weights they are of."""
         blocks, deviations = [], []
-        for kind in self._kinds:
+        for kind in self.stacks:
             own = [dict(architectures[member].named_parameters()) for member in kind.members]
             for member, number in enumerate(kind.members):
                 kind.write(run, member, architectures[number])
@@ -248,7 +251,7 @@ class JointModel(nn.Module):
         """Parameters of all kinds of architectures, [runs * members, ...] each; by default under the assignment."""
         if blocks is None:
             blocks = self.blocks(self.table(self.assignment[..., None]))
-        return [kind.weights(blocks) for kind in self._kinds]
+        return [kind.weights(blocks) for kind in self.stacks]
 
     def forward(self, number: int, x: Tensor, run: int = 0) -> Tensor:
         """What architecture `number` gives for a batch `x` with the weights that are generated for it."""
@@ -262,7 +265,7 @@ class JointModel(nn.Module):
         Raises:
             ValueError: If there is no architecture of that number.
         """
-        for kind in self._kinds:
+        for kind in self.stacks:
             if number in kind.members:
                 return kind, kind.members.index(number)
         raise ValueError(f"There is no architecture {number}; there are {len(self.templates)}, counted from 0.")

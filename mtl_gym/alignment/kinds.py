@@ -125,8 +125,8 @@ class Kind(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def alike(architectures: Sequence[nn.Module]) -> list[list[int]]:
-    """Numbers of the architectures, those together that are alike but for their weights.
+def alike(architectures: Sequence[nn.Module], apart: Sequence[object]) -> list[list[int]]:
+    """Numbers of the architectures, those together that are alike but for their weights, and equal in `apart`.
 
     Raises:
         ValueError: If one keeps running statistics, which a functional call would not keep up to date.
@@ -140,5 +140,5 @@ def alike(architectures: Sequence[nn.Module]) -> list[list[int]]:
                 "reparameterised here: take GroupNorm or LayerNorm instead of BatchNorm."
             )
         shapes = [(name, tuple(p.shape), p.requires_grad) for name, p in architecture.named_parameters()]
-        groups.setdefault(f"{architecture!r} {shapes}", []).append(number)
+        groups.setdefault(f"{architecture!r} {shapes} {apart[number]}", []).append(number)
     return list(groups.values())
