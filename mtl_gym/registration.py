@@ -12,6 +12,8 @@ LIMITLESS = ("mtl_gym.limitless.env:LimitlessEnv", "mtl_gym.limitless.env:Limitl
 
 SCHEDULING = ("mtl_gym.scheduling.env:SchedulingEnv", "mtl_gym.scheduling.env:SchedulingVectorEnv")
 
+ALIGNMENT = ("mtl_gym.alignment.env:AlignmentEnv", "mtl_gym.alignment.env:AlignmentVectorEnv")
+
 ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLRouting-Digits-v0": (ROUTING, {"data": "digits", "hidden": 64}),
     "MTLRouting-MNIST-v0": (ROUTING, {"data": "mnist"}),
@@ -23,6 +25,7 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLLimitless-MiniImageNet-v0": (LIMITLESS, {"data": "mini-imagenet", "image_shape": [3, 28, 28]}),
     "MTLScheduling-Digits-v0": (SCHEDULING, {"data": "digits"}),
     "MTLScheduling-CIFAR-v0": (SCHEDULING, {"data": "cifar", "validation_samples": 16, "updates_per_step": 10}),
+    "MTLAlignment-Linear-v0": (ALIGNMENT, {"data": "linear", "block": [20, 1], "context": 1}),
 }
 
 

@@ -19,7 +19,10 @@ import mtl_gym
 from mtl_gym.registration import ENVIRONMENTS
 
 # Training runs are long episodes: short ones will do here.
-SHORT = {"MTLScheduling": {"updates": 8, "updates_per_step": 2, "validation_samples": 2, "reference": 0.5}}
+SHORT = {
+    "MTLScheduling": {"updates": 8, "updates_per_step": 2, "validation_samples": 2, "reference": 0.5},
+    "MTLAlignment": {"generations": 4, "iterations": 2, "final_generations": 1, "samples": 4, "minibatch": 2},
+}
 
 
 def short(env_id):
@@ -36,7 +39,12 @@ def make_vec(env_id, num_envs):
 
 def valid_actions(env, rng):
     masks = env.unwrapped.action_masks()
-    return np.where(masks, rng.random(masks.shape), -1).argmax(-1)
+    drawn = np.where(masks, rng.random(masks.shape), -1)
+    space = getattr(env.unwrapped, "single_action_space", env.action_space)
+    if not isinstance(space, gym.spaces.MultiDiscrete):
+        return drawn.argmax(-1)
+    parts = np.split(drawn, np.cumsum(space.nvec)[:-1], -1)
+    return np.stack([part.argmax(-1) for part in parts], -1)
 
 
 def same(left, right):
@@ -94,7 +102,7 @@ def test_one_seed_is_one_trajectory_for_both_classes(env_id):
     wide.reset(seed=4)
     rng = np.random.default_rng(0)
     for _ in range(33):
-        action = int(valid_actions(single, rng))
+        action = valid_actions(single, rng)
         obs, reward, terminated, truncated, _ = single.step(action)
         other, other_reward, *_ = again.step(action)
         _, wide_reward, *_, wide_info = wide.step(np.array([action]))
@@ -128,9 +136,12 @@ def test_a_restored_environment_goes_on_as_the_original(env_id):
 
 def test_evaluation_sees_every_task(env_id):
     env = make(env_id)
-    result = mtl_gym.evaluate(
-        lambda obs: np.zeros(len(obs["task"] if isinstance(obs, dict) else obs), int), env, split="validation"
-    )
+
+    def first_choice(obs):
+        rows = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+        return np.zeros((rows, *env.action_space.shape), int)
+
+    result = mtl_gym.evaluate(first_choice, env, split="validation")
     assert (result.episodes > 0).all()
     assert ((result.accuracy >= 0) & (result.accuracy <= 1)).all()
 
