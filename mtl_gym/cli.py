@@ -1,4 +1,4 @@
-"""The command line: `mtl-gym list | data | train | evaluate | compare | figures`."""
+"""The command line: `mtl-gym list | data | train | evaluate | compare | transfer | figures`."""
 
 from __future__ import annotations
 
@@ -207,6 +207,38 @@ def compare(
             console.print(f"{label}: {picture}", highlight=False, soft_wrap=True)
 
 
+@app.command()
+def transfer(
+    out: Annotated[Path, typer.Option(help="Folder of the table; what is finished in it is not run again.")],
+    env: Annotated[str | None, typer.Argument(metavar="[ENV]", help="A scheduling id.", show_default=False)] = None,
+    agents: Annotated[str | None, typer.Option(help="Names of agents, parted by commas.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="A YAML file, as for compare.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="The tasks to leave out, parted by commas; else every one.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0, 1, ... of each agent; else 3.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Decisions, counted over all rows; else 100,000.")] = None,
+    num_envs: Annotated[int | None, typer.Option(min=1, help="Runs side by side; else 64.")] = None,
+    env_kwargs: EnvKwargs = "{}",
+    quiet: Quiet = False,
+) -> None:
+    """Train on all tasks but one, freeze the encoder, and cross-validate a new head on that one."""
+    from mtl_gym.experiments import transfer as leave_one_out
+
+    with sentences():
+        changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs}
+        runs = planned(env, agents, settings, read_json("--env-kwargs", env_kwargs), changes)
+        names = [name.strip() for name in tasks.split(",")] if tasks else leave_one_out.tasks_of(runs[0])
+        jobs = [(run, name) for name in names for run in runs]
+        with bar_of(len(jobs), quiet) as move:
+            found = [leave_one_out.transfer(run, task, out) for run, task in map(move, jobs)]
+        leave_one_out.write(found, out)
+    head, *body = leave_one_out.lines(found)
+    table = Table(*head, title=f"{runs[0].env_id}: accuracy in % on a task that was left out")
+    for line in body:
+        table.add_row(*line)
+    console.print(table)
+    console.print(f"wrote {out / 'transfer.md'}", highlight=False, soft_wrap=True)
+
+
 def print_differences(results: Sequence[RunResult], control: str) -> None:
     """What sets the agents apart from the control: accuracy, and how many blocks or modules they use."""
     from mtl_gym.experiments.statistics import differences
@@ -292,6 +324,22 @@ def progress_of(runs: Sequence[RunSettings], quiet: bool) -> Iterator[Any]:
             label = f"run {number + 1}/{len(runs)}: {run.name}, seed {run.seed}"
             before = sum(earlier.steps for earlier in runs[:number])
             progress.update(bar, completed=before + min(done, run.steps), description=label)
+
+        yield move
+
+
+@contextmanager
+def bar_of(jobs: int, quiet: bool) -> Iterator[Any]:
+    """A bar over jobs; gives the function that names the next one and hands it on."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
+        bar = progress.add_task("", total=jobs, completed=-1)
+
+        def move(job: tuple[RunSettings, str]) -> tuple[RunSettings, str]:
+            run, task = job
+            progress.update(bar, advance=1, description=f"{run.name}, seed {run.seed}, without {task}")
+            return job
 
         yield move
 

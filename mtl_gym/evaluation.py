@@ -85,7 +85,7 @@ def evaluate(
 
     Args:
         policy: An object with Stable-Baselines3's `predict`, or a function of the batched observation that gives
-            actions. Action masks are handed to a `predict` that takes `action_masks`.
+            actions. A `predict` that takes `action_masks` or, where runs are scheduled, `progress` is given them.
         env: Any environment of this package, wrapped or not, or an SB3 `VecEnv` around it.
         split: "test", "validation" or "train".
         deterministic: Handed to `predict`.
@@ -104,6 +104,12 @@ def evaluate(
     """
     trained = _batched(env)
     view = trained.evaluation_view(split, num_envs or trained.EVALUATION_WIDTH)
+    sums = roll_out(policy, view, deterministic)
+    return Evaluation(split, view.task_names, *_means(*sums), view.evaluation_figures())
+
+
+def roll_out(policy: Any, view: MultiTaskVectorEnv, deterministic: bool = True) -> NDArray[np.float64]:
+    """Let `policy` decide in an evaluation view until its pass is over; `evaluation_counts` added up, [4, tasks]."""
     act = _acting(policy, view, deterministic)
     sums = np.zeros((4, len(view.task_names)))
     obs, info = view.reset()
@@ -113,7 +119,7 @@ def evaluate(
         start = terminated | truncated
         if start.any():
             sums += view.evaluation_counts(info["final_info"])
-    return Evaluation(split, view.task_names, *_means(*sums), view.evaluation_figures())
+    return sums
 
 
 def _means(
@@ -138,12 +144,14 @@ def _acting(policy: Any, view: MultiTaskVectorEnv, deterministic: bool) -> Calla
     if not hasattr(policy, "predict"):
         return lambda obs, masks, start: policy(obs)
     prepare = _flattening(policy, view)
-    takes_masks = "action_masks" in inspect.signature(policy.predict).parameters
+    takes = inspect.signature(policy.predict).parameters
     state = None
 
     def act(obs: Any, masks: Any, start: Any) -> Any:
         nonlocal state
-        extra = {"action_masks": masks} if takes_masks else {}
+        extra = {"action_masks": masks} if "action_masks" in takes else {}
+        if "progress" in takes and hasattr(view, "progress"):
+            extra["progress"] = view.progress
         actions, state = policy.predict(
             prepare(obs), state=state, episode_start=start, deterministic=deterministic, **extra
         )

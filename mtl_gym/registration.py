@@ -24,6 +24,8 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLLimitless-CIFAR-v0": (LIMITLESS, {"data": "cifar"}),
     "MTLLimitless-MiniImageNet-v0": (LIMITLESS, {"data": "mini-imagenet", "image_shape": [3, 28, 28]}),
     "MTLScheduling-Digits-v0": (SCHEDULING, {"data": "digits"}),
+    "MTLScheduling-Reviews-v0": (SCHEDULING, {"data": "reviews", "validation_samples": 16, "updates_per_step": 10}),
+    "MTLScheduling-Tagging-v0": (SCHEDULING, {"data": "tagging", "validation_samples": 64, "updates_per_step": 10}),
     "MTLScheduling-CIFAR-v0": (SCHEDULING, {"data": "cifar", "validation_samples": 16, "updates_per_step": 10}),
     "MTLAlignment-Linear-v0": (ALIGNMENT, {"data": "linear", "block": [20, 1], "context": 1}),
 }

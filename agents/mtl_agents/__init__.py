@@ -8,23 +8,50 @@ from mtl_agents.dispatched import Dispatched
 from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, SoftMixture, TaskSpecificAll, TaskSpecificLast
 from mtl_agents.hardening import HardeningMixture
 from mtl_agents.lrn import LRN
+from mtl_agents.qls import QLS
 from mtl_agents.reinforce import QNetwork, Reinforce, ReinforceSingle
+from mtl_agents.routers import RoutingAgent
+from mtl_agents.scheduler import Scheduler
+from mtl_agents.schedulers import (
+    Adaptive,
+    FocalLoss,
+    Greedy,
+    HandCrafted,
+    LossExponentiation,
+    RandomSchedule,
+    Uniform,
+)
+from mtl_agents.search import search_weights
 from mtl_agents.tabular import TabularPolicyGradient, TabularQ, TabularQHistory
+from mtl_agents.weighting import DTP, GradNorm, Homoscedastic, SelfPaced
 from mtl_agents.wpl import WPL
 
 __all__ = [
+    "DTP",
     "LRN",
+    "QLS",
     "WPL",
+    "Adaptive",
     "Agent",
     "Counterfactual",
     "Dispatched",
     "FixedRouting",
+    "FocalLoss",
+    "GradNorm",
+    "Greedy",
+    "HandCrafted",
     "HardeningMixture",
+    "Homoscedastic",
+    "LossExponentiation",
     "QNetwork",
     "Random",
     "RandomFixed",
+    "RandomSchedule",
     "Reinforce",
     "ReinforceSingle",
+    "RoutingAgent",
+    "Scheduler",
+    "SelfPaced",
     "Shared",
     "SoftMixture",
     "TabularPolicyGradient",
@@ -32,4 +59,6 @@ __all__ = [
     "TabularQHistory",
     "TaskSpecificAll",
     "TaskSpecificLast",
+    "Uniform",
+    "search_weights",
 ]

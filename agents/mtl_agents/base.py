@@ -23,33 +23,34 @@ from mtl_gym.errors import CheckpointError
 from mtl_gym.integrations.sb3 import as_vec_env
 
 Callback: TypeAlias = BaseCallback | list[BaseCallback] | Any | None
-Masks: TypeAlias = NDArray[np.bool_]
 
 
 class Agent(ABC):
-    """An algorithm with Stable-Baselines3's face.
+    """An algorithm with Stable-Baselines3's face, for environments of any family.
 
-    A subclass gives `predict` and, if it learns, `_record`; it names what files must keep in `_STATE` (arrays) and
-    `_hyperparameters` (arguments), and in `ENV_KWARGS` the environment's options that it cannot do without.
+    The base class of a family gives `_sizes_of` and `_blank`. An agent gives `predict` and, if it learns, `_record`; it
+    names what files must keep in `_STATE` (arrays; in `_PER_ROW` those with an axis of rows) and `_hyperparameters`
+    (arguments), and in `ENV_KWARGS` the environment's options that it cannot do without.
 
     Args:
-        env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv`; its observation is a `Dict` with
-            `task` and `depth`.
+        env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv`.
         seed: Seeds the agent and, with its next reset, the environment.
         verbose: 1 prints SB3's log tables.
         tensorboard_log: Folder for TensorBoard events, or None.
 
+    Attributes:
+        sizes: What the agent's tables and networks are made for; an environment of other sizes is refused.
+
     Raises:
-        ValueError: If the environment's spaces are not those of a routing environment.
+        ValueError: If the environment is of another family.
     """
 
     ENV_KWARGS: ClassVar[dict[str, Any]] = {}
+    SIZES: ClassVar[str]
     _STATE: ClassVar[tuple[str, ...]] = ()
     _PER_ROW: ClassVar[tuple[str, ...]] = ()
     env: VecEnv
-    num_tasks: int
-    depth: int
-    num_actions: int
+    sizes: tuple[int, ...]
 
     def __init__(
         self, env: Any, *, seed: int | None = None, verbose: int = 0, tensorboard_log: str | None = None
@@ -67,16 +68,42 @@ class Agent(ABC):
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Act in another environment of the same spaces from the next `learn` on."""
         vec_env = as_vec_env(env, **self.ENV_KWARGS)
-        sizes = routing_sizes(vec_env.observation_space, vec_env.action_space)
-        if hasattr(self, "env") and sizes != (self.num_tasks, self.depth, self.num_actions):
-            here = (self.num_tasks, self.depth, self.num_actions)
-            raise ValueError(f"The agent knows {here} tasks, depths and actions; this environment has {sizes}.")
+        sizes = self._sizes_of(vec_env)
+        if hasattr(self, "env") and sizes != self.sizes:
+            raise ValueError(f"The agent knows {self.sizes} {self.SIZES}; this environment has {sizes}.")
         self.env, self.n_envs = vec_env, vec_env.num_envs
         self.observation_space, self.action_space = vec_env.observation_space, vec_env.action_space
-        self.num_tasks, self.depth, self.num_actions = sizes
+        self.sizes = sizes
         self._check_options(vec_env)
         if force_reset:
             self._last_obs = None
+
+    @classmethod
+    @abstractmethod
+    def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
+        """The numbers that `SIZES` names, from an environment's spaces.
+
+        Raises:
+            ValueError: If the environment is of another family.
+        """
+
+    @classmethod
+    def fits(cls, env: VecEnv) -> bool:
+        """Whether the environment is of the agent's family."""
+        try:
+            cls._sizes_of(env)
+        except ValueError:
+            return False
+        return True
+
+    @classmethod
+    @abstractmethod
+    def _blank(cls, num_envs: int, *sizes: Any) -> Blank:
+        """Stands for an environment with those sizes, then those of `_more_sizes`."""
+
+    def _more_sizes(self) -> list[int | None]:
+        """What else `_blank` takes."""
+        return []
 
     def _check_options(self, vec_env: VecEnv) -> None:
         for name in self.ENV_KWARGS:
@@ -112,24 +139,22 @@ class Agent(ABC):
         state: Any = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
-        action_masks: Masks | None = None,
-    ) -> tuple[NDArray[np.int64], Any]:
+    ) -> tuple[NDArray[Any], Any]:
         """Choose actions.
 
         Args:
             observation: One observation or a batch of them.
-            state: Handed back as it is; the agents have no recurrent state.
-            episode_start: Unused.
+            state: What the last call gave, for agents that remember.
+            episode_start: Rows in which an episode begins; bool [rows].
             deterministic: Take the likeliest choice instead of sampling.
-            action_masks: Valid choices; bool [rows, actions]. Without them, those seen while learning.
 
         Returns:
-            int64 [rows] (or a scalar for one observation), and `state`.
+            An action per row (or one for one observation), and the state.
         """
 
-    def _act(self, obs: Any) -> NDArray[np.int64]:
+    def _act(self, obs: Any) -> NDArray[Any]:
         """The choices of all rows while learning."""
-        return self.predict(obs, action_masks=self._masks())[0]
+        return self.predict(obs)[0]
 
     def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:  # noqa: B027 (not learning is allowed)
         """Learn from one step of all rows; agents that do not learn leave it."""
@@ -199,23 +224,10 @@ class Agent(ABC):
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
 
-    def _layers(self) -> list[NDArray[np.int64]]:
-        """The blocks that exist at each depth, without PASS; an environment that does not tell is taken to have all."""
-        try:
-            masks = self.env.get_attr("masks")[0]
-        except AttributeError:
-            masks = np.ones((self.depth, self.num_actions), bool)
-        return [np.flatnonzero(mask[:-1]) for mask in masks]
-
-    def _masks(self) -> Masks:
-        whole = getattr(self.env, "action_masks", None)
-        return whole() if whole is not None else np.stack(self.env.env_method("action_masks"))
-
     def state_dict(self) -> dict[str, Any]:
         """What the future of this agent depends on: tensors and plain values."""
         tables = {name: torch.from_numpy(np.array(getattr(self, name))) for name in self._STATE}
-        last = None if self._last_obs is None else {k: torch.from_numpy(v.copy()) for k, v in self._last_obs.items()}
-        random = self.np_random.bit_generator.state
+        last, random = to_tensors(self._last_obs), self.np_random.bit_generator.state
         return {"tables": tables, "last_obs": last, "np_random": random, "num_timesteps": self.num_timesteps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -232,8 +244,7 @@ class Agent(ABC):
                 raise CheckpointError(f"The saved table {name!r} has shape {there}, this environment needs {here}.")
         for name in self._STATE:
             setattr(self, name, tables[name])
-        last = state["last_obs"]
-        self._last_obs = None if last is None else {key: value.numpy().copy() for key, value in last.items()}
+        self._last_obs = to_arrays(state["last_obs"])
         self.np_random.bit_generator.state = state["np_random"]
         self.num_timesteps = int(state["num_timesteps"])
 
@@ -241,8 +252,7 @@ class Agent(ABC):
         """Write the agent to `path`: plain values and tensors, no code."""
         arguments = {"seed": self.seed, "verbose": self.verbose, "tensorboard_log": self.tensorboard_log}
         arguments = json.loads(json.dumps(arguments | self._hyperparameters()))
-        more = [value_width(self.observation_space), dispatched_agents(self.observation_space)]
-        sizes = [self.n_envs, self.num_tasks, self.depth, self.num_actions, *more]
+        sizes = [self.n_envs, *self.sizes, *self._more_sizes()]
         state = {"agent": type(self).__name__, "arguments": arguments, "sizes": sizes, "state": self.state_dict()}
         return checkpoint.save(state, path)
 
@@ -261,29 +271,28 @@ class Agent(ABC):
         saved = checkpoint.load(path)
         if saved.get("agent") != cls.__name__:
             raise CheckpointError(f"{path} holds {saved.get('agent', 'no agent')}, not {cls.__name__}.")
-        width, *sizes = saved["sizes"]
-        agent = cls.__new__(cls)
-        return agent._restore(
-            saved, as_vec_env(env, **cls.ENV_KWARGS) if env is not None else Blank(width, *sizes), width
-        )
+        vec_env = cls._blank(*saved["sizes"]) if env is None else as_vec_env(env, **cls.ENV_KWARGS)
+        return cls.__new__(cls)._restore(saved, vec_env)
 
-    def _restore(self, saved: dict[str, Any], env: VecEnv, width: int) -> Self:
+    def _restore(self, saved: dict[str, Any], env: VecEnv) -> Self:
         arguments = saved["arguments"]
         seed = arguments.pop("seed")
         self.__init__(env, seed=None, **arguments)  # type: ignore[misc]
         self.seed = seed
-        sizes = [self.num_tasks, self.depth, self.num_actions]
-        if sizes != saved["sizes"][1:4]:
+        width, *sizes = saved["sizes"]
+        known = sizes[: len(self.sizes)]
+        if known != list(self.sizes):
             raise CheckpointError(
-                f"The saved agent knows {saved['sizes'][1:4]} tasks, depths and actions; this environment has {sizes}."
+                f"The saved agent knows {known} {self.SIZES}; this environment has {list(self.sizes)}."
             )
         state = saved["state"]
-        if env.num_envs != width:
-            fresh = self.state_dict()
-            rows = {name: table for name, table in fresh["tables"].items() if name in self._PER_ROW}
-            state = state | {"tables": state["tables"] | rows, "last_obs": None}
-        self.load_state_dict(state)
+        self.load_state_dict(state if env.num_envs == width else self._without_rows(state))
         return self
+
+    def _without_rows(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A saved state for an environment of another width: the episodes under way are forgotten."""
+        fresh = self.state_dict()["tables"]
+        return state | {"tables": state["tables"] | {name: fresh[name] for name in self._PER_ROW}, "last_obs": None}
 
     def __repr__(self) -> str:
         """The agent and its hyperparameters."""
@@ -294,14 +303,8 @@ class Agent(ABC):
 class Blank(VecEnv):
     """Stands for the environment of an agent that was loaded to predict: it has spaces and cannot be acted in."""
 
-    def __init__(
-        self, num_envs: int, tasks: int, depth: int, actions: int, width: int = 0, agents: int | None = None
-    ) -> None:
-        value = spaces.Box(-np.inf, np.inf, (width,), np.float32)
-        space = spaces.Dict(value=value, task=spaces.Discrete(tasks), depth=spaces.Discrete(depth))
-        if agents is not None:
-            space["agent"] = spaces.Discrete(agents + 1)
-        self.num_envs, self.observation_space, self.action_space = num_envs, space, spaces.Discrete(actions)
+    def __init__(self, num_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+        self.num_envs, self.observation_space, self.action_space = num_envs, observation_space, action_space
         self.render_mode = None
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
@@ -314,27 +317,6 @@ class Blank(VecEnv):
         raise AttributeError(attr_name)
 
 
-def routing_sizes(observation: spaces.Space[Any], action: spaces.Space[Any]) -> tuple[int, int, int]:
-    """Numbers of tasks, depths and actions, from a routing environment's spaces.
-
-    Raises:
-        ValueError: If the spaces are of another kind.
-    """
-    known = isinstance(observation, spaces.Dict) and {"task", "depth"} <= set(observation.spaces)
-    if not known or not isinstance(action, spaces.Discrete):
-        raise ValueError(
-            "A bundled router needs a Dict observation with 'task' and 'depth' and a Discrete action, as the "
-            f"MTLRouting environments have unwrapped; this environment has {observation} and {action}."
-        )
-    return int(observation["task"].n), int(observation["depth"].n), int(action.n)  # type: ignore[index]
-
-
-def dispatched_agents(observation: spaces.Space[Any]) -> int | None:
-    """How many agents a dispatcher picks from; None without one."""
-    known = isinstance(observation, spaces.Dict) and "agent" in observation.spaces
-    return int(observation["agent"].n) - 1 if known else None  # type: ignore[index]
-
-
 def option(env: VecEnv, name: str, default: Any) -> Any:
     """An option of the environment behind `env`; the default where it has none of that name."""
     try:
@@ -343,10 +325,18 @@ def option(env: VecEnv, name: str, default: Any) -> Any:
         return default
 
 
-def value_width(observation: spaces.Space[Any]) -> int:
-    """Width of the observation's value; 0 if it has none."""
-    known = isinstance(observation, spaces.Dict) and "value" in observation.spaces
-    return int(observation["value"].shape[0]) if known else 0  # type: ignore[index]
+def to_tensors(arrays: Any) -> Any:
+    """Copies of arrays, or of dictionaries of them, as tensors; None stays None."""
+    if isinstance(arrays, dict):
+        return {key: to_tensors(value) for key, value in arrays.items()}
+    return None if arrays is None else torch.from_numpy(np.array(arrays))
+
+
+def to_arrays(tensors: Any) -> Any:
+    """Undo `to_tensors`; copies as well."""
+    if isinstance(tensors, dict):
+        return {key: to_arrays(value) for key, value in tensors.items()}
+    return None if tensors is None else tensors.numpy().copy()
 
 
 def collect_callbacks(callback: Callback, progress_bar: bool) -> BaseCallback:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtl_agents.base import dispatched_agents
 from mtl_agents.reinforce import GroupedMLP, NetworkRouter
+from mtl_agents.routers import dispatched_agents
 from mtl_agents.routes import Decisions, Floats, Index, Situations
 from mtl_agents.tabular import move_towards
 from mtl_agents.wpl import WPL

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_agents.base import Agent, Masks
+from mtl_agents.routers import Masks, RoutingAgent
 
 
-class FixedRouting(Agent):
+class FixedRouting(RoutingAgent):
     """One route per task, given once.
 
     Attributes:
@@ -114,7 +114,7 @@ class RandomFixed(FixedRouting):
         return self.np_random.integers(sizes, size=(self.num_tasks, self.depth))
 
 
-class Random(Agent):
+class Random(RoutingAgent):
     """A new random valid choice at every decision."""
 
     def predict(

@@ -224,13 +224,13 @@ class BlankLimitless(Blank):
     """Stands for the environment of an agent that was loaded to predict."""
 
     def __init__(self, num_envs: int, image: list[int], tasks: int, modules: int, depth: int) -> None:
-        super().__init__(num_envs, tasks, depth, modules + 1)
-        self.observation_space = spaces.Dict(
+        space = spaces.Dict(
             image=spaces.Box(0, 1, tuple(image), np.float32),
             task=spaces.Discrete(tasks),
             chosen=spaces.MultiDiscrete([modules + 1] * depth),
             depth=spaces.Discrete(depth),
         )
+        super().__init__(num_envs, space, spaces.Discrete(modules + 1))
 
 
 def check_spaces(env: VecEnv) -> None:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_agents.base import Agent, Masks, option, value_width
+from mtl_agents.base import option
+from mtl_agents.routers import Masks, RoutingAgent, value_width
 
 Index: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
@@ -49,7 +50,7 @@ class Decisions(Situations):
     last: NDArray[np.bool_]
 
 
-class LearningRouter(Agent):
+class LearningRouter(RoutingAgent):
     """A router that learns from finished routes.
 
     A subclass gives `_probabilities` and `_update`.

@@ -199,6 +199,33 @@ class MultiTaskDataset:
             return rows.to(torch.float32, copy=True)
         return (rows.float() - self.mean).div_(self.std)
 
+    def part(self, tasks: Sequence[int]) -> "MultiTaskDataset":
+        """Returns the data set with those tasks alone, in that order.
+
+        Args:
+            tasks: Numbers of tasks, each once.
+
+        Raises:
+            ValueError: There is no task, or one that does not exist or comes twice.
+
+        Example:
+            >>> from mtl_gym.data import load
+            >>> load("digits").part([3, 5]).task_names
+            ('digit 3', 'digit 5')
+        """
+        numbers = list(tasks)
+        if not numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(range(self.num_tasks)):
+            raise ValueError(
+                f"data set {self.name!r} has no part of the tasks {numbers}; "
+                f"give one number or more from 0 to {self.num_tasks - 1}, each once"
+            )
+        names = tuple(self.task_names[number] for number in numbers)
+        classes = tuple(self.class_names[number] for number in numbers)
+        splits = {name: split.part(numbers) for name, split in self.splits.items()}
+        words = (self.vocabulary, self.characters)
+        name = f"{self.name}, {len(numbers)} of {self.num_tasks} tasks"
+        return MultiTaskDataset(name, splits, names, classes, self.mean, self.std, *words)
+
     def to(self, device: str | torch.device) -> "MultiTaskDataset":
         """Returns the data set with its tensors on ``device``.
 

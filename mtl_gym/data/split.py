@@ -1,5 +1,6 @@
 """One part of a data set: rows of inputs, each with its task and its label or labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,3 +46,11 @@ class Split:
     def to(self, device: str | torch.device) -> "Split":
         """Returns the same rows with all three tensors on ``device``."""
         return Split(self.x.to(device), self.task.to(device), self.y.to(device))
+
+    def part(self, tasks: Sequence[int]) -> "Split":
+        """Returns the rows of those tasks, which are numbered anew in the order given."""
+        numbers = torch.full((int(self.task.max()) + 1 + max(tasks),), -1, device=self.task.device)
+        numbers[list(tasks)] = torch.arange(len(tasks), device=self.task.device)
+        task = numbers[self.task]
+        rows = task >= 0
+        return Split(self.x[rows], task[rows], self.y[rows])

@@ -64,10 +64,10 @@ class RunSettings:
         """Call it after its agent, if it has no name."""
         object.__setattr__(self, "name", self.name or self.agent)
 
-    def make_env(self) -> BatchedVecEnv:
-        """The environment, with the options that the agent cannot do without."""
+    def make_env(self, **more: Any) -> BatchedVecEnv:
+        """The environment, with the options that the agent cannot do without, and objects that settings cannot hold."""
         needed = getattr(find_agent(self.agent), "ENV_KWARGS", {})
-        return make_vec_env(self.env_id, self.num_envs, self.seed, **needed | self.env_kwargs)
+        return make_vec_env(self.env_id, self.num_envs, self.seed, **needed | self.env_kwargs | more)
 
     def make_agent(self, env: BatchedVecEnv) -> Any:
         """The agent, in that environment."""

@@ -5,6 +5,7 @@ Source: QLS ("Q-Learning Scheduler for Multi-Task Learning through the use of Hi
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from mtl_gym.scheduling.network import SharedNetwork
 from mtl_gym.scheduling.options import SchedulingOptions
 from mtl_gym.scheduling.presets import network_for
 from mtl_gym.scheduling.reference import reference_accuracy
+from mtl_gym.scheduling.stack import RunStack
 from mtl_gym.scheduling.timeline import Timeline
 from mtl_gym.scheduling.training import Recipe, Training
 from mtl_gym.single import BatchOfOne
@@ -93,6 +95,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     EVALUATION_WIDTH: ClassVar[int | None] = None
     PICTURES_OF: ClassVar[str] = "test"  # its runs are trained for either, and show validation curves
     options: SchedulingOptions
+    trained: RunStack
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         super().__init__(num_envs, **options)
@@ -216,6 +219,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         loss, accuracy = self._validation
         if self._final is not None:
             loss, accuracy = self._per_task(self._final.figures(self.training.runs))
+            self.trained = copy.deepcopy(self.training.runs)
         figures = {
             "accuracy": accuracy,
             "loss": loss,
@@ -252,7 +256,8 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
         """New training runs, whose `final_info` has loss and accuracy on `split`; this environment's own go on.
 
-        Every `reset()` begins the same runs, which are none of the training ones. The pass is over when they are.
+        Every `reset()` begins the same runs, which are none of the training ones. The pass is over when they are;
+        their networks are then in `trained`.
 
         Args:
             split: What is measured when the runs end: "test", "validation" or "train".

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.scheduling.minibatches import rows_of_tasks
 from mtl_gym.scheduling.objectives import Objective, Scores
+from mtl_gym.scheduling.padding import Padding
 from mtl_gym.scheduling.stack import RunStack
 from mtl_gym.scheduling.uncertainty import MEASURES, hardest, histograms
-
-ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,15 @@ class HeldOut:
     def __init__(
         self, data: MultiTaskDataset, split: str, objective: Objective, measure: str, limit: int | None = None
     ) -> None:
+        self._padding = Padding(data, split)
         rows, count = rows_of_tasks(data, split, limit)
+        real, order = np.arange(rows.shape[1]) < count[:, None], self._padding.by_length(rows)
+        rows = self.rows = np.take_along_axis(rows, order, -1)
         self.split, self.objective, self.measure = split, objective, MEASURES[measure]
         device = data.split(split).x.device
         index = torch.from_numpy(rows).to(device)
         self.x, self.y = data.inputs(split, index), data.split(split).y[index]
-        there = torch.arange(rows.shape[1], device=device) < torch.from_numpy(count).to(device)[:, None]
+        there = torch.from_numpy(np.take_along_axis(real, order, -1)).to(device)
         tokens = (self.y >= 0).float()
         self.labels = there * (tokens if tokens.ndim == 2 else tokens.sum(-1))
         self.task = torch.arange(data.num_tasks, device=device)
@@ -96,14 +99,15 @@ class HeldOut:
         """Of those tasks, int64 [runs, groups]; `shared` where they are the same in all runs."""
         training = runs.training
         runs.train(False)
-        size = max(1, ROWS_AT_ONCE // task.numel())
+        size = max(1, self._padding.rows_at_once // task.numel())
         parts = [self._part(runs, task, slice(at, at + size), shared) for at in range(0, self.x.shape[1], size)]
         runs.train(training)
         loss, right, uncertainty = (torch.cat(part, -1) for part in zip(*parts, strict=True))
         return Figures(loss, right, uncertainty, self.labels if shared else self.labels[:, None])
 
     def _part(self, runs: RunStack, task: Tensor, samples: slice, shared: bool) -> tuple[Tensor, Tensor, Tensor]:
-        x, label = self.x[:, samples], self.y[:, samples][task]
+        x, y = self._padding.cut(self.rows[:, samples], self.x[:, samples], self.y[:, samples])
+        label = y[task]
         scores = runs.run_shared(x, self.task) if shared else runs.run(x[:, None], task)
         shape, label = label.shape[:3], label.flatten(0, 2)
         own = task[..., None].expand(shape).flatten()

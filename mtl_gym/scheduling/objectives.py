@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mtl_gym.scheduling import crf
+
 Scores: TypeAlias = Any
 
 
@@ -78,3 +80,30 @@ class Focal(Classification):
         """Focal losses; float32 [rows]."""
         plain = super().losses(scores, label)
         return (1 - (-plain).exp()).clamp(min=0) ** self.gamma * plain
+
+
+class Tagging:
+    """A label for each token, from a conditional random field over (emissions, transitions), as `CRFHead` gives them.
+
+    Losses are per token, so that tasks with long sentences do not count more.
+
+    Source: QLS, section 5.2; Ma and Hovy 2016, section 2.3.
+    """
+
+    def losses(self, scores: tuple[Tensor, Tensor], label: Tensor) -> Tensor:
+        """Minus the log-likelihood of a row's labels over their number; float32 [rows]."""
+        mask = label >= 0
+        return -crf.log_likelihood(*scores, label, mask) / mask.sum(1).clamp(min=1)
+
+    def right(self, scores: tuple[Tensor, Tensor], label: Tensor) -> Tensor:
+        """How many tokens the likeliest label sequence has right; float32 [rows]."""
+        mask = label >= 0
+        return ((crf.viterbi(*scores, mask) == label) & mask).sum(1).float()
+
+    def probabilities(self, scores: tuple[Tensor, Tensor], label: Tensor) -> Tensor:
+        """The probability of each label at each token; float32 [rows, tokens, classes]."""
+        return crf.marginals(*scores, label >= 0)
+
+    def restrict(self, scores: tuple[Tensor, Tensor], allowed: Tensor) -> tuple[Tensor, Tensor]:
+        """Take away classes that the row's task does not have."""
+        return scores[0].masked_fill(~allowed[:, None], -torch.inf), scores[1]

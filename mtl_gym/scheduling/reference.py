@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,16 @@ def reference_accuracy(
     settings = _settings(options, data, template)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     if key not in _known:
-        path = data_root(options.data_root) / "references" / f"{data.name}-{key}.json"
+        path = data_root(options.data_root) / "references" / f"{_slug(data.name)}-{key}.json"
         kept = _read(path, data)
         _known[key] = _train(options, data, template, held_out) if kept is None else kept
         if kept is None:
             _write(path, settings, _known[key], data)
     return _known[key]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def _given(given: float | Sequence[float], data: MultiTaskDataset) -> Floats:

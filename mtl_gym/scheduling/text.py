@@ -197,7 +197,7 @@ class CRFHead(nn.Module):
     Example:
         >>> emissions, transitions = CRFHead(16, tags=5)(torch.zeros(2, 7, 16))
         >>> emissions.shape, transitions.shape
-        (torch.Size([2, 7, 5]), torch.Size([6, 5]))
+        (torch.Size([2, 7, 5]), torch.Size([2, 6, 5]))
     """
 
     def __init__(self, features: int, tags: int) -> None:
@@ -211,11 +211,8 @@ class CRFHead(nn.Module):
         nn.init.zeros_(self.transitions)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """float32 [rows, steps, features] -> emissions [rows, steps, tags] and transitions [tags + 1, tags].
-
-        The functions of `crf` want transitions for every row: `transitions.expand(rows, -1, -1)`.
-        """
-        return self.emissions(features), self.transitions
+        """float32 [rows, steps, features] -> emissions [rows, steps, tags], transitions [rows, tags + 1, tags]."""
+        return self.emissions(features), self.transitions.expand(len(features), -1, -1)
 
 
 def _dropout(share: float) -> nn.Module:

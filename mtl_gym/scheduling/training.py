@@ -17,6 +17,7 @@ from mtl_gym.scheduling.minibatches import Minibatches
 from mtl_gym.scheduling.network import SharedNetwork
 from mtl_gym.scheduling.objectives import Classification, Focal, Objective
 from mtl_gym.scheduling.optimiser import HeadAdam
+from mtl_gym.scheduling.padding import Padding
 from mtl_gym.scheduling.stack import RunStack
 
 Aggregate: TypeAlias = Callable[[Tensor], Tensor]
@@ -101,6 +102,7 @@ class Training:
         self.minibatches = Minibatches(data, split, groups, recipe.minibatch)
         self.optimiser = Optimiser(self.runs, recipe.learning_rate)
         self._allowed = allowed_classes(data, self.device)
+        self._padding = Padding(data, split)
 
     def begin(self, seeds: Sequence[int]) -> None:
         """Start every run anew, from a seed each."""
@@ -117,7 +119,7 @@ class Training:
         """
         rows = self.minibatches.take(task)
         tasks, weights = (torch.from_numpy(part).to(self.device) for part in (task, weight))
-        losses = self._losses(torch.from_numpy(rows).to(self.device), tasks)
+        losses = self._losses(rows, tasks)
         norms = self._norms(losses) if self.recipe.gradient_norms else None
         self._backward(losses * weights / task.shape[1])
         if norms is None:
@@ -126,11 +128,13 @@ class Training:
         self.optimiser.step(trained.scatter(1, tasks, weights > 0))
         return Update(losses.detach(), norms)
 
-    def _losses(self, rows: Tensor, task: Tensor) -> Tensor:
-        label = self.data.split(self.split).y[rows].flatten(0, 2)
-        scores = self.runs.run(self.data.inputs(self.split, rows), task, seed=self.minibatches.taken)
+    def _losses(self, rows: NDArray[np.int64], task: Tensor) -> Tensor:
+        index = torch.from_numpy(rows).to(self.device)
+        x, y = self.data.inputs(self.split, index), self.data.split(self.split).y[index]
+        x, y = self._padding.cut(rows, x, y)
+        scores = self.runs.run(x, task, seed=self.minibatches.taken)
         own = task[..., None].expand(rows.shape).flatten()
-        losses = self.objective.losses(self.objective.restrict(scores, self._allowed[own]), label)
+        losses = self.objective.losses(self.objective.restrict(scores, self._allowed[own]), y.flatten(0, 2))
         return losses.view(rows.shape).mean(-1)
 
     def _backward(self, losses: Tensor) -> None:

@@ -21,7 +21,7 @@ from mtl_agents import (
     TaskSpecificAll,
     TaskSpecificLast,
 )
-from mtl_agents.base import Blank
+from mtl_agents.routers import BlankRouting
 from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback, StopTrainingOnMaxEpisodes
 from torch import nn
 
@@ -175,7 +175,7 @@ def test_routers_of_layers_refuse_a_pool_of_modules(router):
 
 
 def test_the_static_baselines_take_the_routes_they_are_named_after():
-    env = Blank(1, 4, 3, 5)
+    env = BlankRouting(1, 4, 3, 5)
     assert TaskSpecificAll(env).routes.tolist() == [[t, t, t] for t in range(4)]
     assert TaskSpecificLast(env).routes.tolist() == [[0, 0, t] for t in range(4)]
     assert Shared(env).routes.tolist() == [[0, 0, 0]] * 4
@@ -200,7 +200,7 @@ def test_random_fixed_draws_its_routes_from_its_seed_and_keeps_them():
 
 
 def test_random_uses_every_valid_choice_and_no_other():
-    agent = Random(Blank(1, 2, 3, 4), seed=0)
+    agent = Random(BlankRouting(1, 2, 3, 4), seed=0)
     obs = {"task": np.zeros(500, int), "depth": np.zeros(500, int)}
     masks = np.tile([True, False, True, True], (500, 1))
     assert set(agent.predict(obs, action_masks=masks)[0]) == {0, 2, 3}
@@ -208,7 +208,7 @@ def test_random_uses_every_valid_choice_and_no_other():
 
 
 def test_returns_add_up_collaboration_and_final_reward_from_each_decision_on():
-    agent = WPL(Blank(2, 1, 3, 2), gamma=0.5)
+    agent = WPL(BlankRouting(2, 1, 3, 2), gamma=0.5)
     agent._rewards = np.array([[1.0, 2.0, 4.0], [3.0, 9.0, 9.0]])
     agent._length = np.array([3, 1])
     assert agent._returns(np.array([0, 1])).tolist() == [[3.0, 4.0, 4.0], [3.0, 0.0, 0.0]]

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from mtl_agents import WPL
-from mtl_agents.base import Blank
+from mtl_agents.routers import BlankRouting
 
 from tests.agents.decisions import decisions
 
 
 def players(count, actions, **arguments):
     """One player per task, with a single decision."""
-    return WPL(Blank(1, count, 1, actions), seed=0, **arguments)
+    return WPL(BlankRouting(1, count, 1, actions), seed=0, **arguments)
 
 
 def decide(agent, task, choice, returns, depth=None):
@@ -90,7 +90,7 @@ def test_the_routing_papers_weighting_does_not_converge_there():
 
 
 def test_masked_choices_are_never_sampled_and_keep_probability_zero():
-    agent = WPL(Blank(200, 2, 2, 3), seed=0)
+    agent = WPL(BlankRouting(200, 2, 2, 3), seed=0)
     obs = {"task": np.arange(200) % 2, "depth": np.full(200, 1)}
     masks = np.tile([True, True, False], (200, 1))
     choices, _ = agent.predict(obs, action_masks=masks)

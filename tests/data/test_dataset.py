@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from mtl_gym.data import MultiTaskDataset, Split
+from mtl_gym.data import MultiTaskDataset, Split, load
 
 
 def spoil(parts, split, **changes):
@@ -171,3 +171,20 @@ def test_channel_statistics_broadcast_over_an_image(parts):
     mean, std = torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1), torch.ones(3, 1, 1)
     data = MultiTaskDataset(**parts | {"splits": images}, mean=mean, std=std)
     assert data.inputs("test", torch.tensor([0]))[0, :, 2, 3].tolist() == [-1, -2, -3]
+
+
+def test_a_part_holds_the_rows_of_its_tasks_in_the_order_asked_for():
+    whole = load("digits")
+    part = whole.part([7, 2])
+    assert part.task_names == ("digit 7", "digit 2") and part.name == "digits, 2 of 10 tasks"
+    for name, split in part.splits.items():
+        for new, old in enumerate([7, 2]):
+            theirs = whole.splits[name]
+            assert torch.equal(split.x[split.task == new], theirs.x[theirs.task == old])
+            assert torch.equal(split.y[split.task == new], theirs.y[theirs.task == old])
+
+
+@pytest.mark.parametrize("tasks", [[], [1, 1], [10], [-1]])
+def test_an_impossible_part_is_refused(tasks):
+    with pytest.raises(ValueError, match="0 to 9, each once"):
+        load("digits").part(tasks)

@@ -1,0 +1,129 @@
+"""Leave one task out: train on all others, freeze the encoder, and see what it is worth to that task.
+
+Source: QLS, section 5.1 and table 3.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtl_gym.checkpoint import write_atomically
+from mtl_gym.data import MultiTaskDataset
+from mtl_gym.errors import CheckpointError
+from mtl_gym.evaluation import roll_out
+from mtl_gym.experiments.run import RunSettings
+from mtl_gym.scheduling.env import SchedulingVectorEnv
+from mtl_gym.scheduling.transfer import cross_validated, frozen_features
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What the encoders of one agent and seed were worth to a task that was left out.
+
+    Attributes:
+        settings: The training on the other tasks.
+        task: The task that was left out.
+        folds: Accuracy of the new head on each part, mean over runs.
+    """
+
+    settings: RunSettings
+    task: str
+    folds: list[float]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over parts."""
+        return float(np.mean(self.folds))
+
+
+def tasks_of(settings: RunSettings) -> tuple[str, ...]:
+    """Names of the tasks that can be left out.
+
+    Raises:
+        ValueError: If the environment schedules no tasks.
+    """
+    return _data(settings).task_names
+
+
+def _data(settings: RunSettings) -> MultiTaskDataset:
+    env = settings.make_env().batched
+    if not isinstance(env, SchedulingVectorEnv):
+        raise ValueError(f"{settings.env_id} schedules no tasks; transfer takes an MTLScheduling environment.")
+    return env.data
+
+
+def transfer(settings: RunSettings, task: str, out: Path) -> Transfer:
+    """Carry out one line of the table, or read it if `out` has it already.
+
+    Args:
+        settings: How the other tasks are trained.
+        task: The name of the task that is left out.
+        out: Folder of the table.
+
+    Raises:
+        ValueError: If there is no such task.
+        FileExistsError: If `out` holds the same line with other settings.
+        CheckpointError: If the file cannot be read.
+    """
+    path = out / settings.name / f"seed-{settings.seed}" / f"{task}.json"
+    if path.is_file():
+        return _read(path, settings)
+    whole = _data(settings)
+    if task not in whole.task_names:
+        raise ValueError(f"There is no task {task!r} to leave out; there are {', '.join(whole.task_names)}.")
+    left = whole.task_names.index(task)
+    env = settings.make_env(data=whole.part([number for number in range(whole.num_tasks) if number != left]))
+    agent = settings.make_agent(env)
+    agent.learn(settings.steps)
+    view: Any = env.batched.evaluation_view("validation")
+    roll_out(agent, view)
+    scores = cross_validated(*frozen_features(view.trained, whole, left), FOLDS, settings.seed)
+    found = Transfer(settings, task, scores.mean(0).tolist())
+    write_atomically(path, lambda file: file.write(json.dumps(asdict(found), indent=2).encode()))
+    return found
+
+
+def _read(path: Path, settings: RunSettings) -> Transfer:
+    try:
+        fields = json.loads(path.read_text())
+        found = Transfer(**fields | {"settings": RunSettings(**fields["settings"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); remove it to run again.") from error
+    if found.settings != settings:
+        raise FileExistsError(f"{path} is of another training ({found.settings}); choose another folder.")
+    return found
+
+
+def lines(found: Sequence[Transfer]) -> list[list[str]]:
+    """The table as text, its head first: tasks by agents, mean over seeds in per cent, and the mean over tasks."""
+    agents, tasks = (dict.fromkeys(names) for names in zip(*((t.settings.name, t.task) for t in found), strict=True))
+    cells = {key: _percent(found, *key) for key in ((agent, task) for task in tasks for agent in agents)}
+    body = [[task, *(f"{cells[agent, task]:.1f}" for agent in agents)] for task in tasks]
+    means = [f"{np.mean([cells[agent, task] for task in tasks]):.2f}" for agent in agents]
+    return [["left out", *agents], *body, ["mean", *means]]
+
+
+def _percent(found: Sequence[Transfer], agent: str, task: str) -> float:
+    return 100 * float(np.mean([t.accuracy for t in found if t.settings.name == agent and t.task == task]))
+
+
+def write(found: Sequence[Transfer], out: Path) -> None:
+    """Write `transfer.md` and, one line per agent, seed and task, `transfer.csv`."""
+    head, *body = lines(found)
+    text = "".join("| " + " | ".join(line) + " |\n" for line in [head, ["---"] * len(head), *body])
+    write_atomically(out / "transfer.md", lambda file: file.write(text.encode()))
+    sheet = io.StringIO()
+    table = csv.writer(sheet)
+    table.writerow(["agent", "seed", "left out", "accuracy", *(f"fold {n + 1}" for n in range(FOLDS))])
+    table.writerows([t.settings.name, t.settings.seed, t.task, t.accuracy, *t.folds] for t in found)
+    write_atomically(out / "transfer.csv", lambda file: file.write(sheet.getvalue().encode()))
