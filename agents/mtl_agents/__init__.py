@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from mtl_agents.alignment import AlignmentAgent, FixedAlignment, RandomAlignment
 from mtl_agents.base import Agent
 from mtl_agents.counterfactual import Counterfactual
 from mtl_agents.dispatched import Dispatched
+from mtl_agents.evolution import DecomposedEA
 from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, SoftMixture, TaskSpecificAll, TaskSpecificLast
 from mtl_agents.hardening import HardeningMixture
 from mtl_agents.lrn import LRN
@@ -33,8 +35,11 @@ __all__ = [
     "WPL",
     "Adaptive",
     "Agent",
+    "AlignmentAgent",
     "Counterfactual",
+    "DecomposedEA",
     "Dispatched",
+    "FixedAlignment",
     "FixedRouting",
     "FocalLoss",
     "GradNorm",
@@ -45,6 +50,7 @@ __all__ = [
     "LossExponentiation",
     "QNetwork",
     "Random",
+    "RandomAlignment",
     "RandomFixed",
     "RandomSchedule",
     "Reinforce",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mtl_agents.alignment import RandomAlignment
 from mtl_agents.base import Agent
 from mtl_agents.fixed import Random
 from mtl_agents.schedulers import RandomSchedule
@@ -52,4 +53,4 @@ class ByFamily:
         return kinds[name].load(path, env)
 
 
-random = ByFamily(Random, RandomSchedule)
+random = ByFamily(Random, RandomSchedule, RandomAlignment)
