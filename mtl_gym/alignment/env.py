@@ -311,12 +311,11 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         return np.stack([rows, rows * accuracy, rows, rows * loss]).astype(np.float64)
 
     def evaluation_figures(self) -> dict[str, Any]:
-        """Per run `rmse` (of regressions, over all samples), `modules_used`, `groups_found`; and its `history`."""
+        """Per run `rmse` (mean over regressions), `modules_used`, `groups_found`, `assignment`; one `history`."""
         source = self._looked_at
         numbers = np.array([task.kind == "regression" for task in self.data.tasks])
-        rows = np.array([len(task.splits[self.options.split][0]) for task in self.data.tasks])[numbers]
-        squares = self.reached.loss[:, numbers]
-        rmse = np.sqrt((squares * rows).sum(1) / rows.sum()) if numbers.any() else np.full(self.num_envs, np.nan)
+        errors = np.sqrt(self.reached.loss[:, numbers])
+        rmse = errors.mean(1) if numbers.any() else np.full(self.num_envs, np.nan)
         ended = source._step == 0 and source._ended is not None
         return {
             "rmse": rmse,
