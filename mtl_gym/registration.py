@@ -28,6 +28,18 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLScheduling-Tagging-v0": (SCHEDULING, {"data": "tagging", "validation_samples": 64, "updates_per_step": 10}),
     "MTLScheduling-CIFAR-v0": (SCHEDULING, {"data": "cifar", "validation_samples": 16, "updates_per_step": 10}),
     "MTLAlignment-Linear-v0": (ALIGNMENT, {"data": "linear", "block": [20, 1], "context": 1}),
+    "MTLAlignment-CrossModal-v0": (
+        ALIGNMENT,
+        {
+            "data": "cross-modal",
+            "challenger_share": 0.5,
+            "score_learning_rate": 0.1,
+            "minibatch": 32,
+            "samples": 256,
+            "generations": 100,
+            "final_generations": 0,
+        },
+    ),
 }
 
 

@@ -64,6 +64,13 @@ def test_agents_measures_every_agent():
     assert all(row[3].endswith("%") for row in found)
 
 
-@pytest.mark.parametrize("name", ["agents", "routed_training", "dispatch", "steps", "limitless"])
+@pytest.mark.parametrize("name", ["agents", "routed_training", "dispatch", "steps", "limitless", "alignment"])
 def test_the_readme_gives_the_command(name):
     assert f"python benchmarks/{name}.py" in (BENCHMARKS / "README.md").read_text()
+
+
+def test_alignment_measures_runs_side_by_side_and_networks_of_some_sizes():
+    found = rows(printed("alignment", "--runs", "1", "2", "--blocks", "30", "300"))
+    assert [row[0] for row in found] == ["1", "2", "27", "300"]
+    assert all(float(row[1]) > 0 for row in found[:2])
+    assert all(float(cell.replace(",", "")) > 0 for row in found[2:] for cell in row[2:])

@@ -127,10 +127,13 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         return self.training.optimiser
 
     def _begin(self, rows: Rows) -> None:
-        """All runs are of one length, so they begin together."""
+        """All runs are of one length, so they begin together. A view has the weights that it looks at."""
         self.run_seeds = self.np_random.integers(2**63, size=self.num_envs)
-        for run, seed in enumerate(self.run_seeds.tolist()):
-            self.network.renew(run, seed, self.start)
+        if self._source is not None:
+            self.network.load_state_dict(self._source_state())
+        else:
+            for run, seed in enumerate(self.run_seeds.tolist()):
+                self.network.renew(run, seed, self.start)
         self.training.begin(self.run_seeds.tolist())
         self._step = 0
         self._score = np.zeros((self.num_envs, len(self.unit) * self.options.challengers), np.float32)
@@ -285,12 +288,11 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         return view
 
     def _adopt(self, source: AlignmentVectorEnv) -> None:
-        self._restart(source.seed)
         self._looked_at = source
+        self._restart(source.seed)
 
     def _look(self) -> Transition:
         """Measure the source's weights: the single step of an evaluation view."""
-        self.network.load_state_dict(self._source_state())
         self._step, self.finished = 1, self.num_envs
         self.reached = self._figures(self.options.split)
         return self._transition(np.zeros(self.num_envs, np.float32), self._final_figures(self.reached), True)

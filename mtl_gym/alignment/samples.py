@@ -11,7 +11,9 @@ from torch.nn import functional
 
 from mtl_gym.data.collection import Pair, TaskData
 
-ROWS_AT_ONCE = 512
+# Numbers of an answer that are held at once.
+ANSWERS_AT_ONCE = 4_000_000
+MOST_ROWS = 512
 
 
 def data_key(task: TaskData) -> tuple[object, ...]:
@@ -30,7 +32,7 @@ class Samples:
     """
 
     def __init__(self, tasks: Sequence[TaskData], number: int, minibatch: int | None) -> None:
-        self.kind, self.number = tasks[0].kind, number
+        self.kind, self.outputs, self.number = tasks[0].kind, tasks[0].outputs, number
         self.splits = {name: _stacked([task.splits[name] for task in tasks]) for name in tasks[0].splits}
         self.members = torch.arange(len(tasks), device=self.splits["train"][0].device)
         rows = self.splits["train"][0].shape[1]
@@ -53,7 +55,9 @@ class Samples:
     def part(self, split: str, limit: int | None) -> list[Pair]:
         """The first `limit` samples of each task, in pieces; [members, rows, ...] each."""
         x, y = (part[:, :limit] for part in self.splits[split])
-        return list(zip(x.split(ROWS_AT_ONCE, 1), y.split(ROWS_AT_ONCE, 1), strict=True))
+        answer = len(self.members) * self.outputs * y[0, 0].numel()
+        rows = max(1, min(MOST_ROWS, ANSWERS_AT_ONCE // answer))
+        return list(zip(x.split(rows, 1), y.split(rows, 1), strict=True))
 
     def losses(self, answers: Tensor, y: Tensor) -> Tensor:
         """Squared error or cross-entropy of each answer, mean over its outputs or steps; [runs, members, rows].

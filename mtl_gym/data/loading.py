@@ -12,7 +12,7 @@ from mtl_gym.data.errors import MissingDataError
 from mtl_gym.data.registry import DataSource, find
 from mtl_gym.data.roots import ROOT_VARIABLE, data_root
 
-Collection: TypeAlias = Literal["linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
+Collection: TypeAlias = Literal["cross-modal", "linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
 
 
 @overload

@@ -8,7 +8,17 @@ from pathlib import Path
 from mtl_gym.data.collection import TaskCollection
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import UnknownDatasetError
-from mtl_gym.data.sources import cifar, code_switched, digits, linear, mini_imagenet, mnist, reviews, tagging
+from mtl_gym.data.sources import (
+    cifar,
+    code_switched,
+    cross_modal,
+    digits,
+    linear,
+    mini_imagenet,
+    mnist,
+    reviews,
+    tagging,
+)
 
 Layouts = tuple[tuple[str, ...], ...]
 
@@ -176,6 +186,21 @@ _SOURCES = (
             f"1.2's Hindi (https://github.com/UniversalDependencies/UD_Hindi-HDTB) into ud/, and {_CONLL2000}"
         ),
     ),
+    DataSource(
+        name="cross-modal",
+        description="pictures of CIFAR-100 by coarse label, the next word of WikiText-2, and generated DNA (MUiR)",
+        tasks=3,
+        origin="Krizhevsky 2009; Merity et al. 2016",
+        licence="none stated; CC BY-SA 3.0",
+        size="13 MiB beside that of cifar",
+        layouts=cross_modal.LAYOUTS,
+        build=cross_modal.build,
+        by_hand=(
+            "no place gives out both of its parts. Get cifar (`mtl-gym data get cifar`), and put train.txt, valid.txt "
+            "and test.txt of WikiText-2 (such as word_language_model/data in https://github.com/pytorch/examples) into "
+            "wikitext-2/"
+        ),
+    ),
     _linear("linear", "linear regressions in three groups (MUiR)", linear.build, (linear.FILES, ())),
     _linear("linear-noisy", "the same with noisy targets", linear.build_noisy, (linear.FILES, ())),
     _linear("generated-linear", "the stand-in for linear, always generated", linear.build_generated, ((),)),
@@ -189,7 +214,7 @@ def catalogue() -> list[DataSource]:
     Example:
         >>> [(source.name, source.tasks) for source in catalogue()]
         [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10),
-         ('reviews', 16), ('reviews-leaked', 16), ('tagging', 3), ('code-switched', 3),
+         ('reviews', 16), ('reviews-leaked', 16), ('tagging', 3), ('code-switched', 3), ('cross-modal', 3),
          ('linear', 30), ('linear-noisy', 30), ('generated-linear', 30), ('generated-linear-noisy', 30)]
     """
     return list(_SOURCES)

@@ -162,7 +162,19 @@ def test_evaluation_looks_at_the_run_under_way_and_then_at_the_one_that_ended():
     ended = mtl_gym.evaluate(lambda obs: nobody(env), env, "validation")
     assert ended.loss == pytest.approx(info["final_info"]["loss"].mean(0), rel=1e-5)
     assert ended.figures["history"].length == 3
+    assert np.array_equal(ended.figures["assignment"], env._ended["assignment"].numpy())
     assert ended.mean_loss < under_way.mean_loss
+
+
+def test_figures_are_those_of_the_weights_that_were_measured():
+    env = linear(1, start="oracle", generations=2)
+    agreed = nobody(env)
+    agreed[:] = 0
+    env.step(agreed)
+    result = mtl_gym.evaluate(lambda obs: nobody(env), env)
+    best = env._best.state["assignment"]
+    assert result.figures["modules_used"].tolist() == [len(best.unique())]
+    assert np.array_equal(result.figures["assignment"], best.numpy())
 
 
 def test_rmse_is_the_mean_over_tasks_of_their_roots():
@@ -284,3 +296,28 @@ def test_the_preset_is_the_papers_synthetic_benchmark():
         env.options.iterations == 100 and env.options.learning_rate == 1e-3 and env.options.score_learning_rate == 1e-2
     )
     assert env.batched.network.hypermodules.shape == (1, 30, 1, 20, 1)
+
+
+def test_the_cross_modal_architectures_have_the_papers_blocks():
+    tasks = {
+        "vision": (
+            torch.zeros(2, 3, 32, 32, dtype=torch.uint8),
+            torch.zeros(2, dtype=torch.int64),
+            "classification",
+            20,
+        ),
+        "text": (torch.zeros(2, 5, dtype=torch.int64), torch.zeros(2, 5, dtype=torch.int64), "classification", 9),
+        "dna": (torch.zeros(2, 30, dtype=torch.int64), torch.zeros(2, 1), "regression", 1),
+    }
+    found = TaskCollection(
+        "cross-modal",
+        [TaskData(name, kind, dict.fromkeys(SPLITS, (x, y)), n) for name, (x, y, kind, n) in tasks.items()],
+    )
+    for width, blocks in (("small", [181, 64, 52]), ("paper", [361, 4096, 6400])):
+        for name, count in zip(tasks, blocks, strict=True):
+            env = AlignmentVectorEnv(1, data=found, tasks=[name], width=width, device="cpu")
+            assert env.network.num_locations == count
+    env = AlignmentVectorEnv(2, data=found, device="cpu", **SHORT)
+    env.reset(seed=0)
+    _, reward, *_ = env.step(nobody(env))
+    assert (reward > 0).all()
