@@ -14,6 +14,8 @@ from mtl_agents.alignment import AlignmentAgent, Index, checked_share, chosen_lo
 from mtl_agents.base import option
 
 SAMPLINGS = ("proportional", "uniform")
+# Below this share it pays to draw the few locations that are resampled, and not whether each one is.
+SELDOM = 0.02
 
 
 class DecomposedEA(AlignmentAgent):
@@ -162,10 +164,17 @@ def _next_generation(random: np.random.Generator, mapping: Index, submappings: i
 
 def _resampled(random: np.random.Generator, runs: int, locations: int, submappings: int) -> tuple[Index, Index]:
     """Which locations of which runs the offspring differ in: each with probability D / L."""
-    if submappings == locations:
-        row, place = np.indices((runs, locations)).reshape(2, -1)
-        return row, place
-    counts = random.binomial(locations, submappings / locations, size=runs)
-    row = np.repeat(np.arange(runs), counts)
-    place = np.concatenate([random.choice(locations, count, replace=False) for count in counts.tolist()])
-    return row, place.astype(np.int64)
+    everywhere, probability = runs * locations, submappings / locations
+    if probability > SELDOM:
+        flat = np.flatnonzero(random.random(everywhere) < probability)
+    else:
+        flat = _distinct(random, everywhere, random.binomial(everywhere, probability))
+    return flat // locations, flat % locations
+
+
+def _distinct(random: np.random.Generator, below: int, count: int) -> Index:
+    """So many distinct numbers, drawn evenly; int64 [count]. It is made for few out of many."""
+    while True:
+        drawn = random.integers(below, size=count)
+        if len(np.unique(drawn)) == count:
+            return drawn

@@ -350,8 +350,8 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
             "arrays": {name: torch.from_numpy(value.copy()) for name, value in arrays.items()},
             "counts": {"step": self._step, "episodes": self.episodes, "finished": self.finished},
             "training": self.training.state(),
-            "best": {"state": self._best.state, "score": torch.from_numpy(self._best.score.copy())},
-            "ended": self._ended,
+            "best": {"state": clone(self._best.state), "score": torch.from_numpy(self._best.score.copy())},
+            "ended": clone(self._ended),
             "histories": [torch.from_numpy(h.assignment.copy()) for h in self._histories()],
         }
 

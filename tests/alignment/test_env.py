@@ -321,3 +321,27 @@ def test_the_cross_modal_architectures_have_the_papers_blocks():
     env.reset(seed=0)
     _, reward, *_ = env.step(nobody(env))
     assert (reward > 0).all()
+
+
+def test_a_state_that_was_taken_is_not_changed_by_what_follows():
+    env = linear(1, generations=10)
+    env.step(nobody(env))
+    state = env.state_dict()
+    before = {name: value.clone() for name, value in state["family"]["best"]["state"].items()}
+    for _ in range(3):
+        env.step(nobody(env))
+    assert all(torch.equal(value, before[name]) for name, value in state["family"]["best"]["state"].items())
+    env.load_state_dict(state)
+    assert env.history.length == 2
+
+
+def test_both_runs_and_histories_come_back_from_a_checkpoint():
+    env = linear(2, generations=2)
+    for _ in range(3):
+        env.step(nobody(env))
+    twin = env.fork()
+    for one in (env, twin):
+        one.step(nobody(one))
+    first, second = (mtl_gym.evaluate(lambda obs: nobody(env), one) for one in (env, twin))
+    assert np.array_equal(first.loss, second.loss)
+    assert np.array_equal(first.figures["history"].assignment, second.figures["history"].assignment)
