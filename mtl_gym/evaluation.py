@@ -36,8 +36,9 @@ class Evaluation:
         split: The split.
         task_names: Names of the tasks.
         episodes: Evaluated episodes per task; int64 [tasks].
-        accuracy: Share of right answers per task, NaN for a task without episodes; float64 [tasks].
-        loss: Mean cross-entropy per task over episodes that ended with an answer; float64 [tasks].
+        accuracy: Share of right answers per task, or of the variance that a regression explains; NaN for a task without
+            episodes. float64 [tasks].
+        loss: Mean cross-entropy (or squared error) per task over episodes that ended with an answer; float64 [tasks].
         figures: The family's own figures; for routing `usage` and `blocks_used`.
     """
 

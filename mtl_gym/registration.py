@@ -13,6 +13,7 @@ LIMITLESS = ("mtl_gym.limitless.env:LimitlessEnv", "mtl_gym.limitless.env:Limitl
 SCHEDULING = ("mtl_gym.scheduling.env:SchedulingEnv", "mtl_gym.scheduling.env:SchedulingVectorEnv")
 
 RECURRENT = ("mtl_gym.recurrent.env:RecurrentEnv", "mtl_gym.recurrent.env:RecurrentVectorEnv")
+ALIGNMENT = ("mtl_gym.alignment.env:AlignmentEnv", "mtl_gym.alignment.env:AlignmentVectorEnv")
 
 ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLRouting-Digits-v0": (ROUTING, {"data": "digits", "hidden": 64}),
@@ -29,6 +30,19 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLScheduling-CIFAR-v0": (SCHEDULING, {"data": "cifar", "validation_samples": 16, "updates_per_step": 10}),
     "MTLRecurrent-BrainSeries-v0": (RECURRENT, {"data": "brain-series"}),
     "MTLRecurrent-CodeSwitched-v0": (RECURRENT, {"data": "code-switched"}),
+    "MTLAlignment-Linear-v0": (ALIGNMENT, {"data": "linear", "block": [20, 1], "context": 1}),
+    "MTLAlignment-CrossModal-v0": (
+        ALIGNMENT,
+        {
+            "data": "cross-modal",
+            "challenger_share": 0.5,
+            "score_learning_rate": 0.1,
+            "minibatch": 32,
+            "samples": 256,
+            "generations": 100,
+            "final_generations": 0,
+        },
+    ),
 }
 
 

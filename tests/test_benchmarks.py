@@ -70,6 +70,24 @@ def test_recurrent_prints_a_line_per_length_and_number_of_tasks():
     assert all(float(row[4].replace(",", "")) > 0 for row in found)
 
 
-@pytest.mark.parametrize("name", ["recurrent", "agents", "routed_training", "dispatch", "steps", "limitless"])
+def test_scheduling_prints_the_cost_of_the_state_and_of_runs_side_by_side():
+    found = rows(printed("scheduling", "--samples", "4", "--runs", "1", "2"))
+    assert [row[1] for row in found] == ["plain loop", "update", "step, 4", "step, all"] + 2 * ["choice"] + 2 * [
+        "weights"
+    ]
+    assert all(float(row[2].replace(",", "")) > 0 for row in found)
+
+
+NAMES = ("agents", "alignment", "dispatch", "limitless", "recurrent", "routed_training", "scheduling", "steps")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_readme_gives_the_command(name):
     assert f"python benchmarks/{name}.py" in (BENCHMARKS / "README.md").read_text()
+
+
+def test_alignment_measures_runs_side_by_side_and_networks_of_some_sizes():
+    found = rows(printed("alignment", "--runs", "1", "2", "--blocks", "30", "300"))
+    assert [row[0] for row in found] == ["1", "2", "27", "300"]
+    assert all(float(row[1]) > 0 for row in found[:2])
+    assert all(float(cell.replace(",", "")) > 0 for row in found[2:] for cell in row[2:])

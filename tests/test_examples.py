@@ -65,6 +65,24 @@ def test_routing_overlap_prints_a_correlation_per_agent_and_seed(tmp_path: Path)
         assert re.search(rf"^{agent} +0 +([+-]\d\.\d\d|nan) ", printed, re.MULTILINE), printed
 
 
+def test_the_table_of_alignment_has_a_line_for_each_method(tmp_path: Path) -> None:
+    sizes = ("--seeds", "2", "--generations", "3", "--final", "1", "--iterations", "3")
+    printed = run("alignment_table.py", tmp_path, "--data", "generated-linear", "--picture", "seen", *sizes)
+    for method, modules in (("single task", 30), ("classical sharing", 1), ("MUiR, oracle", 3)):
+        line = rf"^\| {method} +\| \d\.\d{{3}} ± \d\.\d{{3}} \| \d\.\d{{3}} \| {modules} {modules} "
+        assert re.search(line, printed, re.MULTILINE), printed
+    assert matplotlib.image.imread(tmp_path / "seen-generated-linear-assignment.png").ndim == 3
+
+
+@pytest.mark.slow
+def test_the_growth_of_alignment_is_printed_and_drawn(tmp_path: Path) -> None:
+    printed = run("alignment_growth.py", tmp_path, "--locations", "10", "40", "--runs", "5", "--limit", "5000")
+    times = re.search(r"^\| D = L, proportional \| (\d+) \| (\d+) \|", printed, re.MULTILINE)
+    slow = re.search(r"^\| D = 1, proportional \| ([\d,]+) \| ([\d,]+) \|", printed, re.MULTILINE)
+    assert times and slow and int(times[2]) < 20 < int(slow[2].replace(",", ""))
+    assert matplotlib.image.imread(tmp_path / "alignment_growth.png").ndim == 3
+
+
 def blocks(page: Path) -> Iterator[tuple[str, str | None]]:
     """The Python blocks of a page, each with the text block below it; on the lines that they have in the page."""
     text = page.read_text(encoding="utf-8")

@@ -21,7 +21,8 @@ from mtl_gym.registration import ENVIRONMENTS
 
 # Training runs are long episodes: short ones will do here.
 SHORT = {
-    "MTLScheduling": {"updates": 4, "updates_per_step": 1, "minibatch": 2, "validation_samples": 2, "reference": 0.5}
+    "MTLScheduling": {"updates": 4, "updates_per_step": 1, "minibatch": 2, "validation_samples": 2, "reference": 0.5},
+    "MTLAlignment": {"generations": 4, "iterations": 2, "final_generations": 1, "samples": 4, "minibatch": 2},
 }
 
 
@@ -40,13 +41,17 @@ def make_vec(env_id, num_envs):
 def valid_actions(env, rng):
     masks = env.unwrapped.action_masks()
     drawn = np.where(masks, rng.random(masks.shape), -1)
-    if isinstance(getattr(env, "single_action_space", env.action_space), MultiBinary):
+    space = getattr(env.unwrapped, "single_action_space", env.action_space)
+    if isinstance(space, MultiBinary):
         return drawn.reshape(*masks.shape[:-1], -1, 2).argmax(-1)
-    return drawn.argmax(-1)
+    if not isinstance(space, gym.spaces.MultiDiscrete):
+        return drawn.argmax(-1)
+    parts = np.split(drawn, np.cumsum(space.nvec)[:-1], -1)
+    return np.stack([part.argmax(-1) for part in parts], -1)
 
 
 def longest(env):
-    """The most decisions of an episode; of schedules, those that the tests make of it."""
+    """The most decisions of an episode; of training runs, those that the tests make of it."""
     parts = getattr(getattr(env, "single_observation_space", env.observation_space), "spaces", {})
     return next((int(parts[name].n) for name in ("depth", "step") if name in parts), 4)
 
@@ -140,10 +145,12 @@ def test_a_restored_environment_goes_on_as_the_original(env_id):
 
 def test_evaluation_sees_every_task(env_id):
     env = make(env_id)
-    shape = env.action_space.shape
-    result = mtl_gym.evaluate(
-        lambda obs: np.zeros((len(obs["task"] if isinstance(obs, dict) else obs), *shape), int), env, split="validation"
-    )
+
+    def first_choice(obs):
+        rows = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+        return np.zeros((rows, *env.action_space.shape), int)
+
+    result = mtl_gym.evaluate(first_choice, env, split="validation")
     assert (result.episodes > 0).all()
     assert ((result.accuracy >= 0) & (result.accuracy <= 1)).all()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mtl_agents.alignment import AlignmentAgent, FixedAlignment, RandomAlignment
 from mtl_agents.base import Agent
 from mtl_agents.connections import (
     AllConnected,
@@ -11,6 +12,7 @@ from mtl_agents.connections import (
 )
 from mtl_agents.counterfactual import Counterfactual
 from mtl_agents.dispatched import Dispatched
+from mtl_agents.evolution import DecomposedEA
 from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, SoftMixture, TaskSpecificAll, TaskSpecificLast
 from mtl_agents.hardening import HardeningMixture
 from mtl_agents.lrn import LRN
@@ -40,10 +42,13 @@ __all__ = [
     "WPL",
     "Adaptive",
     "Agent",
+    "AlignmentAgent",
     "AllConnected",
     "ConnectionAgent",
     "Counterfactual",
+    "DecomposedEA",
     "Dispatched",
+    "FixedAlignment",
     "FixedRouting",
     "FocalLoss",
     "GradNorm",
@@ -54,6 +59,7 @@ __all__ = [
     "LossExponentiation",
     "QNetwork",
     "Random",
+    "RandomAlignment",
     "RandomConnections",
     "RandomFixed",
     "RandomFixedConnections",

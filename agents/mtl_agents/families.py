@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mtl_agents.alignment import RandomAlignment
 from mtl_agents.base import Agent
 from mtl_agents.connections import RandomConnections, RandomFixedConnections
 from mtl_agents.fixed import Random, RandomFixed
@@ -53,5 +54,5 @@ class ByFamily:
         return kinds[name].load(path, env)
 
 
-random = ByFamily(Random, RandomConnections, RandomSchedule)
+random = ByFamily(Random, RandomConnections, RandomSchedule, RandomAlignment)
 random_fixed = ByFamily(RandomFixed, RandomFixedConnections)

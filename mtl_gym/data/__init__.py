@@ -3,6 +3,7 @@
 ``load(name)`` gives the bundled ones, ``MultiTaskDataset.from_tasks`` makes one of your own arrays.
 """
 
+from mtl_gym.data.collection import TaskCollection, TaskData
 from mtl_gym.data.dataset import SPLITS, MultiTaskDataset, Split
 from mtl_gym.data.errors import DamagedDataError, DownloadError, MissingDataError, UnknownDatasetError
 from mtl_gym.data.fetching import download
@@ -19,6 +20,8 @@ __all__ = [
     "MissingDataError",
     "MultiTaskDataset",
     "Split",
+    "TaskCollection",
+    "TaskData",
     "UnknownDatasetError",
     "catalogue",
     "data_root",

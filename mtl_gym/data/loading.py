@@ -4,18 +4,29 @@ import functools
 import inspect
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, overload
 
 from mtl_gym.data import fetching
+from mtl_gym.data.collection import TaskCollection
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import MissingDataError
 from mtl_gym.data.registry import DataSource, find
 from mtl_gym.data.roots import ROOT_VARIABLE, data_root
 
+Collection: TypeAlias = Literal["cross-modal", "linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
 
+
+@overload
+def load(  # type: ignore[overload-overlap]  # the names of collections are strings as well
+    name: Collection, root: str | os.PathLike[str] | None = None, download: bool = False
+) -> TaskCollection: ...
+@overload
 def load(
     name: str, root: str | os.PathLike[str] | None = None, download: bool = False, **arguments: Any
-) -> MultiTaskDataset:
+) -> MultiTaskDataset: ...
+def load(
+    name: str, root: str | os.PathLike[str] | None = None, download: bool = False, **arguments: Any
+) -> MultiTaskDataset | TaskCollection:
     """Loads a data set by name; the same object for the same name, root and arguments, as long as the process lives.
 
     Args:
@@ -25,7 +36,7 @@ def load(
         **arguments: Of data sets that take some, such as ``relatedness`` of ``brain-series``.
 
     Returns:
-        The data set, on the CPU.
+        The data set, on the CPU; a `TaskCollection` for tasks that have neither inputs nor outputs in common.
 
     Raises:
         UnknownDatasetError: There is no data set of that name.
@@ -49,7 +60,7 @@ def load(
 
 
 @functools.lru_cache(maxsize=16)
-def _build(name: str, root: Path, **arguments: Any) -> MultiTaskDataset:
+def _build(name: str, root: Path, **arguments: Any) -> MultiTaskDataset | TaskCollection:
     return find(name).build(root, **arguments)
 
 

@@ -5,9 +5,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtl_gym.data.collection import TaskCollection
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import UnknownDatasetError
-from mtl_gym.data.sources import brain_series, cifar, code_switched, digits, mini_imagenet, mnist, reviews, tagging
+from mtl_gym.data.sources import (
+    brain_series,
+    cifar,
+    code_switched,
+    cross_modal,
+    digits,
+    linear,
+    mini_imagenet,
+    mnist,
+    reviews,
+    tagging,
+)
+
+Layouts = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -33,8 +47,8 @@ class DataSource:
     origin: str
     licence: str
     size: str
-    layouts: tuple[tuple[str, ...], ...]
-    build: Callable[..., MultiTaskDataset]
+    layouts: Layouts
+    build: Callable[..., MultiTaskDataset | TaskCollection]
     torchvision: str | None = None
     by_hand: str = ""
 
@@ -58,6 +72,20 @@ _REVIEWS = (
     "https://github.com/ccsasuke/man to fdu-mtl/"
 )
 _CONLL2000 = "train.txt and test.txt of NLTK's corpus conll2000 (https://github.com/nltk/nltk_data) into conll2000/"
+
+
+def _linear(name: str, description: str, build: Callable[[Path], TaskCollection], layouts: Layouts) -> "DataSource":
+    return DataSource(
+        name=name,
+        description=description,
+        tasks=linear.TASKS,
+        origin="Kang, Grauman, Sha 2011, where linear30.npz is there; else generated with the same statistics",
+        licence="none stated; research use",
+        size="0.3 MiB, or none",
+        layouts=layouts,
+        build=build,
+    )
+
 
 _SOURCES = (
     DataSource(
@@ -169,6 +197,25 @@ _SOURCES = (
         layouts=((),),
         build=brain_series.build,
     ),
+    DataSource(
+        name="cross-modal",
+        description="pictures of CIFAR-100 by coarse label, the next word of WikiText-2, and generated DNA (MUiR)",
+        tasks=3,
+        origin="Krizhevsky 2009; Merity et al. 2016",
+        licence="none stated; CC BY-SA 3.0",
+        size="13 MiB beside that of cifar",
+        layouts=cross_modal.LAYOUTS,
+        build=cross_modal.build,
+        by_hand=(
+            "no place gives out both of its parts. Get cifar (`mtl-gym data get cifar`), and put train.txt, valid.txt "
+            "and test.txt of WikiText-2 (such as word_language_model/data in https://github.com/pytorch/examples) into "
+            "wikitext-2/"
+        ),
+    ),
+    _linear("linear", "linear regressions in three groups (MUiR)", linear.build, (linear.FILES, ())),
+    _linear("linear-noisy", "the same with noisy targets", linear.build_noisy, (linear.FILES, ())),
+    _linear("generated-linear", "the stand-in for linear, always generated", linear.build_generated, ((),)),
+    _linear("generated-linear-noisy", "the same with noisy targets", linear.build_generated_noisy, ((),)),
 )
 
 
@@ -178,7 +225,9 @@ def catalogue() -> list[DataSource]:
     Example:
         >>> [(source.name, source.tasks) for source in catalogue()]
         [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10),
-         ('reviews', 16), ('reviews-leaked', 16), ('tagging', 3), ('code-switched', 3), ('brain-series', 4)]
+         ('reviews', 16), ('reviews-leaked', 16), ('tagging', 3), ('code-switched', 3), ('brain-series', 4),
+         ('cross-modal', 3), ('linear', 30), ('linear-noisy', 30), ('generated-linear', 30),
+         ('generated-linear-noisy', 30)]
     """
     return list(_SOURCES)
 

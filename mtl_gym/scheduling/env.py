@@ -26,11 +26,12 @@ from mtl_gym.scheduling.options import SchedulingOptions
 from mtl_gym.scheduling.presets import network_for
 from mtl_gym.scheduling.reference import reference_accuracy
 from mtl_gym.scheduling.spans import marks_spans, span_score_of_labels
-from mtl_gym.scheduling.stack import RunStack, seeded
+from mtl_gym.scheduling.stack import RunStack
 from mtl_gym.scheduling.timeline import Timeline
 from mtl_gym.scheduling.training import Recipe, Training
 from mtl_gym.single import BatchOfOne
 from mtl_gym.vector import EnvOptions, Flags, MultiTaskVectorEnv, Transition, shallow_dict
+from mtl_gym.weights import seeded
 
 Floats = NDArray[np.float32]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -13,7 +12,7 @@ from torch.func import functional_call, vmap
 
 from mtl_gym.scheduling.network import SharedNetwork
 from mtl_gym.scheduling.objectives import Scores
-from mtl_gym.weights import renewed
+from mtl_gym.weights import renewed, seeded
 
 Named = dict[str, Tensor]
 
@@ -155,11 +154,3 @@ def _flatten(scores: Scores) -> Scores:
     if isinstance(scores, tuple):
         return tuple(part.flatten(0, 2) for part in scores)
     return scores.flatten(0, 2)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator meanwhile, and leave it as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

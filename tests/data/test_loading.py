@@ -50,12 +50,13 @@ def test_every_row_of_the_catalogue_says_what_it_is_and_how_to_get_it():
 
 def test_only_what_torchvision_has_is_downloaded():
     by_hand = [source.name for source in data.catalogue() if not source.downloadable]
-    assert by_hand == ["mini-imagenet", "reviews", "reviews-leaked", "tagging", "code-switched"]
+    assert by_hand == ["mini-imagenet", "reviews", "reviews-leaked", "tagging", "code-switched", "cross-modal"]
 
 
 def test_what_needs_no_files_is_present_everywhere_and_the_rest_is_not(tmp_path):
     present = [source.name for source in data.catalogue() if source.is_present(tmp_path)]
-    assert present == ["digits", "brain-series"]
+    generated = ["linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
+    assert present == ["digits", "brain-series", *generated]
 
 
 @pytest.mark.parametrize("packed", [False, True])

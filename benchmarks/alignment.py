@@ -1,0 +1,115 @@
+"""Milliseconds per task and training step of alignment, and what generating weights costs as blocks get more.
+
+The first table is a generation of the synthetic benchmark as `DecomposedEA` runs it: four challengers at half of the
+locations, everything but the measuring of losses between generations included.
+
+The second is one training step, forward, backward and Adam, of a network of square dense layers on 128 rows: with its
+own weights, or with weights that hypermodules generate in blocks of 16 x 16 with contexts of 4, one module for each
+location, with a challenger at every location or without.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from measuring import alternate, begin, parser, percent, table
+from torch import nn
+
+from mtl_gym.alignment.competition import Competition
+from mtl_gym.alignment.env import AlignmentVectorEnv
+from mtl_gym.alignment.joint import Form, JointModel
+
+ROWS, BLOCK, CONTEXT = 128, 16, 4
+ITERATIONS = 10
+# Layers and units of a network with about so many blocks.
+NETWORKS = {30: (3, 48), 300: (3, 160), 3_000: (3, 512), 12_000: (3, 1024)}
+
+
+def generation(runs: int) -> tuple[Callable[[], object], int]:
+    """A generation on the synthetic benchmark, and the tasks and gradient steps in it."""
+    env = AlignmentVectorEnv(runs, data="generated-linear", block=(20, 1), context=1, challengers=4, device="cpu")
+    env.reset(seed=0)
+    random = np.random.default_rng(0)
+    challengers = random.integers(30, size=(runs, 30, 4))
+    challengers[:, ::2] = env.network.num_modules
+    competition = Competition.between(env.assignment, challengers, env.network.num_modules, env.unit)
+    return lambda: env.training.generation(competition, ITERATIONS), runs * 30 * ITERATIONS
+
+
+def plain(layers: int, units: int) -> nn.Module:
+    """A network of square layers."""
+    return nn.Sequential(*[part for _ in range(layers) for part in (nn.Linear(units, units), nn.ReLU())])
+
+
+def plain_step(layers: int, units: int) -> Callable[[], object]:
+    """A training step of the network itself."""
+    net = plain(layers, units)
+    optimiser = torch.optim.Adam(net.parameters(), fused=True)
+    x = torch.randn(ROWS, units)
+
+    def step() -> None:
+        net(x).square().mean().backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    return step
+
+
+def generated_step(layers: int, units: int, slots: int) -> tuple[Callable[[], object], int]:
+    """A training step of the network with generated weights, and how many blocks it has."""
+    joint = JointModel([plain(layers, units)], Form((BLOCK, BLOCK), CONTEXT))
+    optimiser = torch.optim.Adam(joint.parameters(), fused=True)
+    x = torch.randn(1, ROWS, units)
+    modules = torch.randint(joint.num_modules, (1, joint.num_locations, slots))
+    scores = torch.zeros(modules.shape, requires_grad=True)
+    kind, taken = joint.stacks[0], joint.table(modules)
+
+    def step() -> None:
+        belief = scores.softmax(-1) if slots > 1 else None
+        kind.run(joint.weights(joint.blocks(taken, belief))[0], x).square().mean().backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        scores.grad = None
+
+    return step, joint.num_locations
+
+
+def linear_table(args: argparse.Namespace) -> str:
+    """Milliseconds per task and training step for some numbers of runs side by side."""
+    made = {runs: generation(runs) for runs in args.runs}
+    timings = alternate({runs: call for runs, (call, _) in made.items()}, args.rounds, args.seconds)
+    rows = [(runs, 1e3 * timings[runs].median / made[runs][1], percent(timings[runs].spread)) for runs in args.runs]
+    return table(("runs side by side", "ms per task and step", "spread"), rows)
+
+
+def network_table(args: argparse.Namespace) -> str:
+    """Milliseconds of a training step, plain and generated, for some numbers of blocks."""
+    rows = []
+    for size in args.blocks:
+        shape = NETWORKS[size]
+        alone, blocks = generated_step(*shape, 1)
+        contested, _ = generated_step(*shape, 2)
+        ways = {"plain": plain_step(*shape), "generated": alone, "contested": contested}
+        timings = alternate(ways, args.rounds, args.seconds)
+        times = [1e3 * timings[way].median for way in ways]
+        ratios = [1 / timings[way].speed_against(timings["plain"]) for way in ("generated", "contested")]
+        rows.append((blocks, shape[1], *times, *ratios))
+    head = ("blocks", "units", "plain, ms", "generated, ms", "with challengers, ms", "generated / plain", "challengers")
+    return table(head, rows)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print both tables."""
+    begin("Alignment", arguments)
+    print(f"### On linear regressions\n\n{linear_table(arguments)}\n", flush=True)
+    print(f"### Against plain networks\n\n{network_table(arguments)}", flush=True)
+
+
+if __name__ == "__main__":
+    made = parser(__doc__, rounds=5, seconds=0.3)
+    made.add_argument("--runs", type=int, nargs="+", default=[1, 5, 20], help="runs side by side")
+    made.add_argument("--blocks", type=int, nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    main(made.parse_args())

@@ -1,0 +1,136 @@
+"""Weight tensors as blocks of m inputs x n outputs: which tensors there are, cutting them, putting them together.
+
+Source: MUiR, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+
+import torch
+from torch import Tensor, nn
+
+Block = tuple[int, int]
+# Gates whose matrices torch stacks in the rows of one tensor.
+RECURRENT: dict[type[nn.Module], int] = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}
+
+
+@dataclass(frozen=True)
+class WeightTensor:
+    """One weight tensor, which holds a matrix per gate and per place of the receptive field.
+
+    Attributes:
+        name: Of the parameter in its architecture.
+        shape: [gates * outputs, inputs, *receptive field].
+        gates: Matrices that are stacked in the first axis: 4 for an LSTM, else 1.
+
+    Example:
+        >>> kernel = WeightTensor("conv.weight", (16, 6, 5, 5))
+        >>> kernel.count((4, 8))
+        100
+        >>> weight = torch.randn(kernel.shape)
+        >>> blocks = kernel.cut(weight, (4, 8), torch.zeros)
+        >>> blocks.shape, torch.equal(kernel.join(blocks), weight)
+        (torch.Size([100, 4, 8]), True)
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    gates: int = 1
+
+    @property
+    def matrices(self) -> tuple[int, int, int, int]:
+        """Gates, outputs, inputs, places of the receptive field."""
+        return self.gates, self.shape[0] // self.gates, self.shape[1], prod(self.shape[2:])
+
+    def tiles(self, block: Block) -> tuple[int, int]:
+        """Blocks along the inputs and along the outputs of one matrix; those at the edges may overflow it."""
+        _, outputs, inputs, _ = self.matrices
+        return ceil(inputs / block[0]), ceil(outputs / block[1])
+
+    def count(self, block: Block) -> int:
+        """Blocks of the whole tensor."""
+        return self.gates * prod(self.shape[2:]) * prod(self.tiles(block))
+
+    def join(self, blocks: Tensor) -> Tensor:
+        """Put blocks together, and discard what overflows the edges; [..., count, m, n] -> [..., *shape]."""
+        m, n = blocks.shape[-2:]
+        gates, outputs, inputs, places = self.matrices
+        rows, columns = self.tiles((m, n))
+        lead = blocks.shape[:-3]
+        tiled = blocks.reshape(*lead, gates, places, rows, columns, m, n)
+        at = len(lead)
+        order = [*range(at), *(at + axis for axis in (0, 3, 5, 2, 4, 1))]  # gates, columns, n, rows, m, places
+        whole = tiled.permute(order).reshape(*lead, gates, columns * n, rows * m, places)
+        return whole[..., :outputs, :inputs, :].reshape(*lead, *self.shape)
+
+    def cut(self, weight: Tensor, block: Block, fill: Callable[..., Tensor]) -> Tensor:
+        """Undo `join`: [*shape] -> [count, m, n], where overflow is what `fill(*size)` gives."""
+        m, n = block
+        gates, outputs, inputs, places = self.matrices
+        rows, columns = self.tiles(block)
+        whole = fill(gates, columns * n, rows * m, places).to(weight)
+        whole[:, :outputs, :inputs] = weight.reshape(gates, outputs, inputs, places)
+        tiled = whole.reshape(gates, columns, n, rows, m, places).permute(0, 5, 3, 1, 4, 2)
+        return tiled.reshape(self.count(block), m, n)
+
+
+def weight_tensors(architecture: nn.Module, keep: Sequence[str] = ()) -> list[WeightTensor]:
+    """The weights of dense, 1-d and 2-d convolutional and recurrent layers that can be generated.
+
+    Biases, embeddings and norms are no linear maps of the paper's kind and stay parameters of their own, as do
+    parameters that two layers share.
+
+    Args:
+        architecture: Any module.
+        keep: Names of layers that stay as they are.
+
+    Raises:
+        ValueError: If `keep` names a layer that is not there, or nothing is left to generate.
+    """
+    layers = dict(architecture.named_modules())
+    unknown = [name for name in keep if name not in layers]
+    if unknown:
+        raise ValueError(f"keep names the layer {unknown[0]!r}; there is only {', '.join(filter(None, layers))}.")
+    own = {name for name, _ in architecture.named_parameters()} - _shared(architecture)
+    found = [
+        WeightTensor(f"{name}.{part}" if name else part, tuple(weight.shape), gates)
+        for name, layer in layers.items()
+        if not any(name == kept or name.startswith(f"{kept}.") for kept in keep)
+        for part, weight, gates in _weights_of(layer)
+    ]
+    found = [tensor for tensor in found if tensor.name in own]
+    if not found:
+        raise ValueError(f"{type(architecture).__name__} has no dense, convolutional or recurrent weight to generate.")
+    return found
+
+
+def _weights_of(layer: nn.Module) -> list[tuple[str, Tensor, int]]:
+    if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+        return [("weight", layer.weight, 1)]
+    if isinstance(layer, nn.RNNBase):
+        gates = RECURRENT.get(type(layer), 1)
+        matrices = [(name, value) for name, value in layer.named_parameters() if value.ndim == 2]
+        return [(name, value, 1 if "_hr_" in name else gates) for name, value in matrices]
+    return []
+
+
+def _shared(architecture: nn.Module) -> set[str]:
+    """Names of parameters that stand in the architecture more than once."""
+    names: dict[int, list[str]] = {}
+    for name, value in architecture.named_parameters(remove_duplicate=False):
+        names.setdefault(id(value), []).append(name)
+    return {name for several in names.values() if len(several) > 1 for name in several}
+
+
+def root_mean_square(weights: Sequence[Tensor]) -> float:
+    """Of all the numbers in `weights`; 0 without any."""
+    total = sum(float(weight.square().sum()) for weight in weights)
+    return (total / max(1, sum(weight.numel() for weight in weights))) ** 0.5
+
+
+def normal(deviation: float) -> Callable[..., Tensor]:
+    """Draws numbers of that standard deviation from torch's CPU generator, in any shape."""
+    return lambda *size: deviation * torch.randn(*size)

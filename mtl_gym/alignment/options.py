@@ -1,0 +1,102 @@
+"""The keyword arguments of the alignment environments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from mtl_gym.alignment.competition import DECOMPOSITIONS
+from mtl_gym.alignment.joint import Form
+from mtl_gym.alignment.starts import STARTS
+from mtl_gym.data import TaskCollection
+from mtl_gym.vector import EnvOptions
+
+SELECTIONS = ("best", "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentOptions(EnvOptions):
+    """Keyword arguments of the alignment environments, besides those of `EnvOptions`.
+
+    Defaults are the paper's for its cross-modal experiments; where it is silent, those of its authors' program.
+
+    Attributes:
+        data: Name of a data set, or a `TaskCollection`.
+        data_root: Where its files are; None takes the environment variable MTL_GYM_DATA or the user's cache folder.
+        tasks: Names of the tasks that are taken; None takes all.
+        architectures: One module per task, as templates whose weights are drawn anew for every run. None takes the
+            architectures that fit the data.
+        keep: With `architectures`: for each of them the names of layers that stay as they are.
+        width: "small" or "paper": the size of the architectures that fit the data.
+        block: m inputs and n outputs of a block.
+        context: c, the size of a context vector; 0 shares blocks exactly.
+        modules: K, how many hypermodules there are; None for as many as locations.
+        adapter: Rank of a term of its own that every location adds to its block; 0 for none.
+        start: The assignment that a run begins with: "disjoint" (a module for each location), "hierarchical" (the i-th
+            locations of all architectures have the i-th module), "oracle" (the locations of a group have one module;
+            for data whose groups are known), or the module of each location.
+        challengers: lambda, the challengers at each location in a step; the action names as many for each location.
+        decomposition: What competes as one: "location" (D = L), "task" (D = T) or "model" (D = 1).
+        selection: "best", or "random", which is the control of table 2.
+        challenger_share: The belief that challengers begin with, all together; None gives every slot the same.
+        iterations: Gradient steps in a generation, which is a step of the environment.
+        generations: Of a run, which is an episode.
+        final_generations: So many more follow for the assignment that was best on the validation samples.
+        learning_rate: Adam's, for hypermodules, contexts and all other parameters.
+        score_learning_rate: Adam's, for the weights s of the soft merge.
+        minibatch: Training samples of each task in a gradient step, drawn with replacement; None for all.
+        samples: Training and validation samples of each task that are measured after a generation; None for all.
+    """
+
+    data: str | TaskCollection = "linear"
+    data_root: str | None = None
+    tasks: Sequence[str] | None = None
+    architectures: Sequence[nn.Module] | None = None
+    keep: Sequence[Sequence[str]] | None = None
+    width: str = "small"
+    block: Sequence[int] = (16, 16)
+    context: int = 4
+    modules: int | None = None
+    adapter: int = 0
+    start: str | Sequence[int] = "disjoint"
+    challengers: int = 1
+    decomposition: str = "location"
+    selection: str = "best"
+    challenger_share: float | None = None
+    iterations: int = 100
+    generations: int = 1000
+    final_generations: int = 200
+    learning_rate: float = 1e-3
+    score_learning_rate: float = 1e-2
+    minibatch: int | None = None
+    samples: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        for name in ("challengers", "iterations", "generations"):
+            self._require(name, getattr(self, name) >= 1, "1 or more")
+        for name in ("minibatch", "samples"):
+            self._require(name, (getattr(self, name) or 1) >= 1, "1 or more, or None for all")
+        self._require("final_generations", self.final_generations >= 0, "0 or more")
+        for name in ("learning_rate", "score_learning_rate"):
+            self._require(name, getattr(self, name) > 0, "more than 0")
+        self._require("challenger_share", 0 < (self.challenger_share or 0.5) < 1, "a number between 0 and 1, or None")
+        self._require("width", self.width in ("small", "paper"), 'one of ("small", "paper")')
+        self._require("decomposition", self.decomposition in DECOMPOSITIONS, f"one of {DECOMPOSITIONS}")
+        self._require("selection", self.selection in SELECTIONS, f"one of {SELECTIONS}")
+        known = not isinstance(self.start, str) or self.start in STARTS
+        self._require("start", known, f"one of {STARTS}, or the module of each location")
+        self._require("keep", self.keep is None or self.architectures is not None, "None without architectures")
+        assert self.form
+
+    @property
+    def form(self) -> Form:
+        """How weights are generated."""
+        m, n = self.block if len(self.block) == 2 else (0, 0)
+        return Form((int(m), int(n)), self.context, self.modules, self.adapter)
+
+    def _require(self, name: str, holds: bool, allowed: str) -> None:
+        if not holds:
+            raise ValueError(f"{name}={getattr(self, name)!r} is not possible; it takes {allowed}.")
