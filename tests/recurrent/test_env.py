@@ -356,7 +356,7 @@ def test_the_dial_reaches_the_data_from_the_id():
     assert not torch.equal(far.data.split("test").x, gym.make(BRAIN).unwrapped.data.split("test").x)
 
 
-@pytest.mark.parametrize(("algorithm", "arguments"), [(PPO, {"n_steps": 10, "batch_size": 40}), (A2C, {})])
+@pytest.mark.parametrize(("algorithm", "arguments"), [(PPO, {"n_steps": 10, "batch_size": 10}), (A2C, {})])
 def test_sb3s_algorithms_with_binary_actions_route(algorithm, arguments):
     vec_env = BatchedVecEnv(make(num_envs=8))
     model = algorithm("MultiInputPolicy", vec_env, seed=0, device="cpu", **arguments).learn(200)
