@@ -50,7 +50,7 @@ def sentences() -> Iterator[None]:
     """Errors that a user can cause end the program with their message, not with a traceback."""
     try:
         yield
-    except (ValueError, OSError, ArithmeticError, gym.error.Error) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError, gym.error.Error) as error:
         Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 

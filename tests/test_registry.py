@@ -19,7 +19,9 @@ import mtl_gym
 from mtl_gym.registration import ENVIRONMENTS
 
 # Training runs are long episodes: short ones will do here.
-SHORT = {"MTLScheduling": {"updates": 8, "updates_per_step": 2, "validation_samples": 2, "reference": 0.5}}
+SHORT = {
+    "MTLScheduling": {"updates": 4, "updates_per_step": 1, "minibatch": 2, "validation_samples": 2, "reference": 0.5}
+}
 
 
 def short(env_id):
