@@ -181,13 +181,14 @@ def draw_curves(runs: Sequence[Path], title: str, out: Path) -> Path | None:
         ValueError: If the runs of an agent were evaluated at different decisions.
     """
     curves: dict[str, list[Curve]] = {}
-    for run in runs:
-        if (run / PROGRESS).is_file():
-            curves.setdefault(run.parent.name, []).append(read_curve(run / PROGRESS))
-        else:
-            logger.warning("%s has no %s and is left out of the learning curves.", run, PROGRESS)
+    known = [run for run in runs if (run / PROGRESS).is_file()]
+    for run in known:
+        curves.setdefault(run.parent.name, []).append(read_curve(run / PROGRESS))
     if not curves:
         return None
+    left_out = ", ".join(str(run) for run in runs if run not in known)
+    if left_out:
+        logger.warning("Without %s, and so left out of the learning curves: %s.", PROGRESS, left_out)
     write_picture(learning_curves(curves, title), out / "learning_curves.png")
     return out / "learning_curves.png"
 

@@ -191,7 +191,8 @@ def write_picture(figure: Figure, path: Path) -> None:
 
 
 def _title(settings: RunSettings) -> str:
-    return f"{settings.name} on {settings.env_id}, seed {settings.seed}, {settings.steps:,} decisions"
+    trained = f", {settings.steps:,} decisions" if settings.steps > 1 else ""  # rules have nothing to learn
+    return f"{settings.name} on {settings.env_id}, seed {settings.seed}{trained}"
 
 
 def restore(out: Path) -> tuple[RunSettings, BatchedVecEnv, Any]:
