@@ -20,10 +20,10 @@ LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def run(example: str, folder: Path, *arguments: str) -> str:
+def run(example: str, folder: Path, *arguments: str, timeout: int = 120) -> str:
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / example), *arguments]
     result = subprocess.run(
-        command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+        command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=timeout
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -81,6 +81,35 @@ def test_the_growth_of_alignment_is_printed_and_drawn(tmp_path: Path) -> None:
     slow = re.search(r"^\| D = 1, proportional \| ([\d,]+) \| ([\d,]+) \|", printed, re.MULTILINE)
     assert times and slow and int(times[2]) < 20 < int(slow[2].replace(",", ""))
     assert matplotlib.image.imread(tmp_path / "alignment_growth.png").ndim == 3
+
+
+def accuracies_and_shares(printed: str, schedule: str) -> tuple[list[float], list[int]]:
+    """Of the four tasks, in a line of the learned schedule's table, in %."""
+    line = next(line for line in printed.splitlines() if line.startswith(f"{schedule}  "))
+    cells = re.findall(r"(\d+\.\d) \( ?(\d+)\)", line)
+    return [float(right) for right, _ in cells], [int(share) for _, share in cells]
+
+
+@pytest.mark.slow
+def test_a_learned_schedule_is_better_than_uniform_for_the_known_reason(tmp_path: Path) -> None:
+    printed = run("learned_schedule.py", tmp_path, timeout=3000)
+    assert (tmp_path / "schedule.png").is_file()
+    table = {
+        name: accuracies_and_shares(printed, name)
+        for name in ("parity alone", "pattern, then parity", "uniform", "qls")
+    }
+    assert table["pattern, then parity"][0][1] > table["parity alone"][0][1] + 20
+    assert sum(table["qls"][0][:3]) > sum(table["uniform"][0][:3]) + 15
+    assert table["qls"][1][3] <= 10
+    decisions = {
+        name: [int(share) for share in shares.split()]
+        for name, shares in re.findall(r"^(pattern|parity) +((?:\d+ *)+)$", printed, re.MULTILINE)
+    }
+    first, second = (
+        sum(step * share for step, share in enumerate(decisions[name])) / sum(decisions[name])
+        for name in ("pattern", "parity")
+    )
+    assert first < second
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str | None]]:

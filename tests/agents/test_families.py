@@ -27,7 +27,9 @@ def test_it_acts_in_both():
 
 
 def test_an_environment_of_no_family_is_refused():
-    with pytest.raises(ValueError, match="RandomConnections and RandomSchedule and RandomAlignment are of other families"):
+    with pytest.raises(
+        ValueError, match="RandomConnections and RandomSchedule and RandomAlignment are of other families"
+    ):
         random(gym.make("CartPole-v1"))
 
 

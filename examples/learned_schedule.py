@@ -1,0 +1,151 @@
+"""Four tasks of which the right schedule is known, and a scheduler that has to find it.
+
+Inputs hide three bits behind a rotation and noise. "pattern" asks for all three, from plenty of samples. "parity" asks
+whether their sum is odd, from so few samples that a network learns them by heart, unless its encoder has found the bits
+before: pattern is its prerequisite. "easy" is one loud feature, learned in a few steps. "noise" has random labels, and
+training it does harm.
+
+    python examples/learned_schedule.py
+    python examples/learned_schedule.py --runs 6400 --seed 1 --picture schedule.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import numpy as np
+import torch
+from mtl_agents import QLS, Greedy, RandomSchedule, Uniform
+from torch import nn
+
+import mtl_gym
+from mtl_gym.data import MultiTaskDataset
+from mtl_gym.data.split import Split
+from mtl_gym.scheduling.env import Progress, SchedulingVectorEnv
+from mtl_gym.scheduling.network import SharedNetwork
+from mtl_gym.scheduling.render import timeline
+
+TASKS = ("pattern", "parity", "easy", "noise")
+INPUTS, BITS = 24, 3
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What can be set on the command line."""
+
+    runs: Annotated[int, "Training runs in which QLS learns to schedule."] = 3_200
+    num_envs: Annotated[int, "Training runs side by side."] = 64
+    updates: Annotated[int, "Gradient steps of a run; ten to a decision."] = 120
+    seed: Annotated[int, "Seeds the agents and the networks."] = 0
+    picture: Annotated[Path, "Where the time line of QLS goes."] = Path("schedule.png")
+
+
+def from_command_line() -> Arguments:
+    """The arguments, with one option per field."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, hint in get_type_hints(Arguments, include_extras=True).items():
+        kind, sentence = get_args(hint)
+        default = getattr(Arguments, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{sentence} [{default}]")
+    return Arguments(**vars(parser.parse_args()))
+
+
+def samples(task: str, count: int, rotation: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs [count, INPUTS] and labels [count] of a task."""
+    bits, loud = rng.integers(2, size=(count, BITS)), rng.integers(2, size=count)
+    x = rng.normal(size=(count, INPUTS))
+    x[:, :BITS] = 1.5 * (2 * bits - 1) + 0.3 * x[:, :BITS]
+    x[:, BITS] = 3.0 * (2 * loud - 1)
+    labels = {
+        "pattern": bits @ [1, 2, 4],
+        "parity": bits.sum(1) % 2,
+        "easy": loud,
+        "noise": rng.integers(2, size=count),
+    }
+    return x @ rotation, labels[task]
+
+
+def four_tasks() -> MultiTaskDataset:
+    """Many samples of pattern and easy, 192 of parity and noise; the same for every seed of a run."""
+    rng = np.random.default_rng(0)
+    rotation = np.linalg.qr(rng.normal(size=(INPUTS, INPUTS)))[0]
+
+    def split(*sizes: int) -> Split:
+        parts = [samples(task, size, rotation, rng) for task, size in zip(TASKS, sizes, strict=True)]
+        x, y = (torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True))
+        return Split(x.float(), torch.arange(len(TASKS)).repeat_interleave(torch.tensor(sizes)), y)
+
+    splits = {"train": split(1000, 192, 1000, 192), "validation": split(*[100] * 4), "test": split(*[300] * 4)}
+    classes = [[f"{number:03b}" for number in range(8)], ["even", "odd"], ["low", "high"], ["heads", "tails"]]
+    return MultiTaskDataset("four-tasks", splits, TASKS, tuple(map(tuple, classes)))
+
+
+class Plan:
+    """Follows a plan that was made beforehand: a task for each decision."""
+
+    def __init__(self, tasks: list[str]) -> None:
+        self.tasks = np.array([TASKS.index(task) for task in tasks])
+
+    def predict(self, obs: Any, *, progress: Progress, **rest: Any) -> tuple[np.ndarray, None]:
+        """The task whose turn it is; `evaluate` says how far the runs are."""
+        return self.tasks[progress.updates * len(self.tasks) // args.updates], None
+
+
+args = from_command_line()
+logging.getLogger("mtl_gym").setLevel(logging.ERROR)
+encoder = nn.Sequential(nn.Linear(INPUTS, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
+env = SchedulingVectorEnv(
+    args.num_envs,
+    data=four_tasks(),
+    network=SharedNetwork(encoder, nn.Linear(32, 8)),
+    updates=args.updates,
+    updates_per_step=10,
+    learning_rate=1e-2,
+    reference=None,
+)
+qls = QLS(
+    env,
+    gamma=0.9,
+    learning_rate=1e-3,
+    gradient_steps=8,
+    batch_size=128,
+    target_update_interval=10 * args.num_envs,
+    initial_temperature=0.3,
+    final_temperature=0.003,
+    seed=args.seed,
+)
+qls.learn(args.runs * args.updates // 10)
+
+schedules = {
+    "parity alone": Plan(["parity"]),
+    "parity, then pattern": Plan(["parity", "pattern"]),
+    "pattern, then parity": Plan(["pattern", "parity"]),
+    "pattern, parity, easy": Plan(["pattern"] * 7 + ["parity"] * 3 + ["easy"] * 2),
+    "uniform": Uniform(env, seed=args.seed),
+    "random": RandomSchedule(env, seed=args.seed),
+    "greedy": Greedy(env, seed=args.seed),
+    "qls": qls,
+}
+print(
+    f"Test accuracy in %, mean over {args.num_envs} runs of {args.updates} updates; share of the updates in brackets\n"
+)
+print(f"{'schedule':<22}" + "".join(f"{task:>13}" for task in TASKS) + f"{'but noise':>11}")
+for name, schedule in schedules.items():
+    result = mtl_gym.evaluate(schedule, env, "test")
+    line = result.figures["timeline"]
+    shares = line.trained.sum((0, 1)) / line.trained.sum()
+    cells = [f"{100 * right:.1f} ({100 * share:2.0f})" for right, share in zip(result.accuracy, shares, strict=True)]
+    print(
+        f"{name:<22}" + "".join(f"{cell:>13}" for cell in cells) + f"{100 * result.accuracy[:3].mean():>11.1f}",
+        flush=True,
+    )
+
+print("\nShare of each task in every decision of qls, in %")
+for task, shares in zip(TASKS, line.shares.T, strict=True):
+    print(f"{task:<8}" + "".join(f"{100 * share:>5.0f}" for share in shares))
+timeline(line, TASKS, f"QLS after {args.runs:,} runs, seed {args.seed}").savefig(args.picture)
+print(f"wrote {args.picture}")
