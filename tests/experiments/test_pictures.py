@@ -210,7 +210,7 @@ def test_runs_without_progress_are_left_out_of_the_curves(run, tmp_path, caplog)
     shutil.copytree(run, second)
     remove("progress.csv")(second)
     assert draw_curves([first, second], "title", tmp_path) == tmp_path / "learning_curves.png"
-    assert f"{second} has no progress.csv" in caplog.text
+    assert f"left out of the learning curves: {second}." in caplog.text
     assert draw_curves([second], "title", tmp_path) is None
     remove("progress.csv")(first)
     outcome = call("figures", tmp_path / "out")
