@@ -10,8 +10,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import gymnasium as gym
 import matplotlib.image
 import pytest
+import yaml
+from stable_baselines3 import DQN, PPO
+
+from mtl_gym.registration import ENVIRONMENTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -45,6 +50,26 @@ def test_three_sb3_algorithms_route_and_are_evaluated(tmp_path: Path) -> None:
     for algorithm, decisions in (("PPO", 192), ("MaskablePPO", 192), ("DQN", 60)):
         line = rf"^{algorithm} +{decisions} +\d+ +\d+\.\d\d +(\d+\.\d+|nan) +\d+$"
         assert re.search(line, printed, re.MULTILINE), printed
+
+
+@pytest.mark.slow
+def test_ppo_in_one_file_learns_on_tensors(tmp_path: Path) -> None:
+    printed = run("ppo.py", tmp_path, "--steps", "1200", "--num-envs", "8", "--rollout", "15")
+    assert len(re.findall(r"^ +[\d,]+ decisions  reward per decision -?\d\.\d{3}$", printed, re.MULTILINE)) == 10
+    assert re.search(r"^test accuracy \d+\.\d\d%, worst digit \d \d+\.\d%$", printed, re.MULTILINE)
+
+
+@pytest.mark.parametrize("algorithm", [PPO, DQN])
+def test_the_zoos_hyperparameters_fit_the_environments(algorithm: type[PPO | DQN]) -> None:
+    path = ROOT / "examples" / "zoo" / f"{algorithm.__name__.lower()}.yml"
+    entries = yaml.safe_load(path.read_text())
+    assert set(entries) <= set(ENVIRONMENTS)
+    at_hand = [env_id for env_id in entries if "-Digits-" in env_id or "-BrainSeries-" in env_id]
+    assert len(at_hand) >= 2
+    for env_id in at_hand:
+        fields = {name: value for name, value in entries[env_id].items() if name not in ("n_timesteps", "n_envs")}
+        env = gym.make(env_id, **fields.pop("env_kwargs", {}))
+        algorithm(fields.pop("policy"), env, **fields)
 
 
 @pytest.mark.slow
