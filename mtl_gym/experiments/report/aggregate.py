@@ -30,6 +30,7 @@ STATIC = (
     "hand-crafted",
     "fixed-alignment",
 )
+METRICS = ("interquartile mean", "median", "mean")
 REPETITIONS = 2_000
 SEED = 0
 # Profiles and their pictures end here; scores beyond are counted, and named at the edge.
@@ -213,7 +214,7 @@ class Statistics:
 
     Attributes:
         scores: Behind it all.
-        metrics: "interquartile mean", "median", "mean": by metric and agent.
+        metrics: By metric ("interquartile mean", "mean", and of several comparisons "median") and agent.
         thresholds: Of the profiles; float64 [thresholds].
         profiles: By agent the share of runs above each threshold and its interval; float64 [3, thresholds].
         control: What `improvement` compares with; None if it is not there.
@@ -237,10 +238,10 @@ class Statistics:
 def statistics_of(scores: Scores, control: str) -> Statistics:
     """All figures of scores, float64 [seeds, comparisons] by agent."""
     found = {agent: estimate(values, _metrics) for agent, values in scores.values.items()}
-    names = ("interquartile mean", "median", "mean")
     metrics = {
         name: {agent: Estimate(*figures[:, column]) for agent, figures in found.items()}
-        for column, name in enumerate(names)
+        for column, name in enumerate(METRICS)
+        if name != "median" or len(scores.comparisons) > 1  # of one comparison it is the mean
     }
     thresholds = _thresholds(scores)
     profiles = {
@@ -257,7 +258,7 @@ def _metrics(scores: Floats) -> Floats:
 
 def _thresholds(scores: Scores) -> Floats:
     every = np.concatenate([values.ravel() for values in scores.values.values()])
-    return np.linspace(max(LOWEST, every.min() - 0.05), min(HIGHEST, every.max() + 0.05), 201)
+    return np.linspace(max(LOWEST, every.min() - 0.05), min(HIGHEST, every.max() + 0.05), 101)
 
 
 def _improvement(scores: Scores, control: str | None) -> dict[str, Estimate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mtl_gym.checkpoint import write_atomically
 from mtl_gym.errors import CheckpointError
@@ -23,13 +23,40 @@ from mtl_gym.experiments.report.aggregate import (
 from mtl_gym.experiments.report.collection import Comparison, Run
 from mtl_gym.experiments.report.document import Block, Item, Items, Picture, Section
 from mtl_gym.experiments.report.efficiency import efficiency_of
-from mtl_gym.experiments.run import write_picture
+from mtl_gym.experiments.run import PROGRESS, write_picture
 from mtl_gym.experiments.statistics import default_control, differences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURES = "figures"
+CAPTIONS = {
+    "differences": (
+        "Differences to the control",
+        "Accuracy minus that of the control: dot, mean over the seeds that both have; bar, Student's 95% interval. A "
+        "bar that crosses 0 leaves open which of the two is better.",
+    ),
+    "metrics": (
+        "Aggregate scores",
+        "Normalised scores; bar: 95% interval of a stratified bootstrap over seeds. The interquartile mean leaves out "
+        "the lowest and the highest quarter of all runs. What lies beyond an axis is named at its edge.",
+    ),
+    "profiles": (
+        "Performance profiles",
+        "The share of an agent's runs above every score, and the 95% interval of that share. The further right a line "
+        "falls, the better; one line above another everywhere is better throughout.",
+    ),
+    "improvement": (
+        "Probability of improvement",
+        "How probably a run of the agent is better than a run of the control, mean over comparisons, with 95% "
+        "interval; at 0.5 neither is.",
+    ),
+    "efficiency": (
+        "Sample efficiency",
+        "Interquartile mean of the normalised validation accuracy over the share of the training done, with 95% "
+        "interval.",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -123,7 +150,7 @@ class Author:
             difference.agent: Estimate(difference.mean, difference.low, difference.high) for difference in apart
         }
         figure = figures.draw_differences(estimates, control, title)
-        return [self._picture(figure, f"{comparison.name}-differences", _DIFFERENCES)]
+        return [self._picture(figure, comparison.name, "differences")]
 
     def _statistics(self, scope: Scope) -> list[Block]:
         try:
@@ -132,60 +159,35 @@ class Author:
             return [f"There are no statistics of scores: {error}"]
         scores, stem, title = statistics.scores, scope.stem, scope.title
         blocks: list[Block] = [tables.scores_note(scores), tables.statistics_table(statistics)]
-        blocks.append(self._picture(figures.draw_metrics(statistics, title), f"{stem}-metrics", _METRICS))
-        blocks.append(self._picture(figures.draw_profiles(statistics, title), f"{stem}-profiles", _PROFILES))
+        blocks.append(self._picture(figures.draw_metrics(statistics, title), stem, "metrics"))
+        blocks.append(self._picture(figures.draw_profiles(statistics, title), stem, "profiles"))
         if statistics.improvement:
-            picture = figures.draw_improvement(statistics, title)
-            blocks.append(self._picture(picture, f"{stem}-improvement", _IMPROVEMENT))
+            blocks.append(self._picture(figures.draw_improvement(statistics, title), stem, "improvement"))
         else:
-            blocks.append(f"No probability of improvement: {scope.control} is not among these agents, or alone.")
-        return [*blocks, *self._efficiency(scope)]
+            blocks.append(f"No probability of improvement: it takes {scope.control} and another agent.")
+        return [*blocks, *self._efficiency(scope, list(scores.values))]
 
-    def _efficiency(self, scope: Scope) -> list[Block]:
+    def _efficiency(self, scope: Scope, agents: Sequence[str]) -> list[Block]:
         try:
             efficiency = efficiency_of(scope.comparisons)
         except (NoStatisticsError, CheckpointError) as error:
-            return [f"There are no curves of sample efficiency: {error}"]
-        missing = [agent for agent in scope.scores().values if agent not in efficiency.curves]
-        notes = [f"Without curves in progress.csv: {', '.join(missing)}."] * bool(missing)
-        text = f"{_EFFICIENCY} {tables.seeds_of(efficiency.scores)}."
-        return [
-            *notes,
-            self._picture(figures.draw_efficiency(efficiency, scope.title), f"{scope.stem}-efficiency", text),
-        ]
+            sentence = str(error).replace(f"{self.folder}/", "")
+            return [f"There are no curves of sample efficiency: {sentence}"]
+        without = ", ".join(agent for agent in agents if agent not in efficiency.curves)
+        note = f"{tables.seeds_of(efficiency.scores)} in the curves of sample efficiency."
+        note += f" Without curves in {PROGRESS}: {without}." if without else ""
+        return [note, self._picture(figures.draw_efficiency(efficiency, scope.title), scope.stem, "efficiency")]
 
-    def _picture(self, figure: Figure, stem: str, text: str) -> Picture:
+    def _picture(self, figure: Figure, stem: str, kind: str) -> Picture:
         from matplotlib import rc_context
 
-        path = self.folder / FIGURES / f"{stem}.png"
+        path = self.folder / FIGURES / f"{stem}-{kind}.png"
         write_picture(figure, path)
-        with rc_context({"svg.hashsalt": stem}):
-            write_atomically(
-                path.with_suffix(".svg"), lambda file: figure.savefig(file, format="svg", metadata={"Date": None})
-            )
-        return Picture(path, text)
-
-
-_DIFFERENCES = (
-    "Accuracy of every agent minus that of the control: dot, mean over the seeds that both have; bar, Student's 95% "
-    "interval. A bar that crosses 0 leaves open which of the two is better."
-)
-_METRICS = (
-    "Normalised scores, a dot each; bar: 95% interval of a stratified bootstrap over seeds. The interquartile mean "
-    "leaves out the lowest and the highest quarter of all runs. What lies beyond an axis is named at its edge."
-)
-_PROFILES = (
-    "Performance profiles: the share of an agent's runs above every score, and the 95% interval of that share. The "
-    "further right a line falls, the better; one line above another everywhere is better throughout."
-)
-_IMPROVEMENT = (
-    "How probably a run of the agent is better than a run of the control, mean over comparisons, with 95% interval; at "
-    "0.5 neither is."
-)
-_EFFICIENCY = (
-    "Sample efficiency: interquartile mean of the normalised validation accuracy over the share of the training done, "
-    "with 95% interval."
-)
+        # Without these two an SVG differs every time that it is drawn.
+        stable: dict[str, Any] = {"format": "svg", "metadata": {"Date": None}}
+        with rc_context({"svg.hashsalt": path.stem}):
+            write_atomically(path.with_suffix(".svg"), lambda file: figure.savefig(file, **stable))
+        return Picture(path, *CAPTIONS[kind])
 
 
 def _scales(comparisons: Sequence[Comparison]) -> tuple[dict[str, Scale], dict[str, str]]:

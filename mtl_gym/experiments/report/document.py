@@ -30,10 +30,12 @@ class Picture:
 
     Attributes:
         png: The file.
-        text: What it shows, for those who cannot see it as well.
+        title: What it is.
+        text: How to read it.
     """
 
     png: Path
+    title: str
     text: str
     kind: str = "picture"
 
@@ -93,8 +95,8 @@ def _markdown(block: Block, folder: Path) -> str:
         rows = ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)]
         return "\n".join([f"{plain(block.caption)}\n", *rows])
     if isinstance(block, Picture):
-        link = f"![{plain(block.text)}]({_link(block.png, folder)})"
-        return f"{link}\n\n{plain(block.text)} ([SVG]({_link(block.svg, folder)}))"
+        link = f"![{plain(block.title)}]({_link(block.png, folder)})"
+        return f"{link}\n\n**{plain(block.title)}.** {plain(block.text)} ([SVG]({_link(block.svg, folder)}))"
     if isinstance(block, Code):
         return f"```{block.language}\n{block.text}```"
     if isinstance(block, Items):
@@ -141,14 +143,13 @@ def embedded(path: Path) -> str:
 
 
 def shrunk(path: Path) -> bytes:
-    """A PNG with a palette, or as it is where that is no smaller.
-
-    Raises:
-        OSError: If the picture is damaged.
-    """
+    """A PNG with a palette, or as it is where that is no smaller, or where it is damaged."""
     from PIL import Image
 
     file = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.convert("RGB").quantize(SHADES).save(file, "png", optimize=True)
+    try:
+        with Image.open(path) as picture:
+            picture.convert("RGB").quantize(SHADES).save(file, "png", optimize=True)
+    except OSError:
+        return path.read_bytes()  # the page shows its name then
     return min(file.getvalue(), path.read_bytes(), key=len)

@@ -54,6 +54,9 @@ def efficiency_of(comparisons: Sequence[Comparison]) -> Efficiency:
         NoStatisticsError: If the runs have no curves that can be set side by side.
     """
     curves = {comparison.name: _curves(comparison.runs) for comparison in comparisons}
+    for name, runs in curves.items():
+        if not runs:
+            raise NoStatisticsError(f"no run of {name} has a {PROGRESS} with several evaluations.")
     shares = _shares([shared for runs in curves.values() for shared in runs.values()])
     scores = {comparison.name: _scores(comparison, curves[comparison.name], shares) for comparison in comparisons}
     aligned = align(scores)
@@ -78,8 +81,6 @@ def _share(curve: Curve, steps: int) -> Floats:
 
 def _shares(curves: Sequence[tuple[Floats, Floats]]) -> Floats:
     """The points at which every run has been evaluated already, and still is."""
-    if not curves:
-        raise NoStatisticsError(f"no run has a {PROGRESS} with several evaluations.")
     first, last = max(share[0] for share, _ in curves), min(share[-1] for share, _ in curves)
     shares = SHARES[(first - TOLERANCE <= SHARES) & (last + TOLERANCE >= SHARES)]
     if len(shares) < 2:

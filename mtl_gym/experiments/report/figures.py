@@ -28,8 +28,9 @@ SCORE = "normalised score: 0 random, 1 best static baseline"
 def draw_metrics(statistics: Statistics, title: str) -> Figure:
     """Interquartile mean, median and mean of every agent, the best on top; of one comparison the first only."""
     several = len(statistics.scores.comparisons) > 1
-    metrics = {name: of for name, of in statistics.metrics.items() if several or name == "interquartile mean"}
-    return _draw_panels(metrics, statistics.ranking, title, SCORE, (0, 1), (LOWEST, HIGHEST))
+    metrics = statistics.metrics if several else {"": statistics.metrics["interquartile mean"]}
+    label = SCORE if several else f"interquartile mean of the {SCORE}"
+    return _draw_panels(metrics, statistics.ranking, title, label, (0, 1), (LOWEST, HIGHEST))
 
 
 def draw_improvement(statistics: Statistics, title: str) -> Figure:
