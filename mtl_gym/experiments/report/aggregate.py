@@ -63,7 +63,8 @@ class Estimate:
 
     def __str__(self) -> str:
         """As it stands in a table."""
-        return f"{self.value:.2f}" + ("" if np.isnan(self.low) else f" [{self.low:.2f}, {self.high:.2f}]")
+        value, low, high = (f"{round(number, 2) + 0.0:.2f}" for number in (self.value, self.low, self.high))  # no -0.00
+        return value if np.isnan(self.low) else f"{value} [{low}, {high}]"
 
 
 @dataclass(frozen=True)

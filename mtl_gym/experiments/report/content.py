@@ -127,12 +127,12 @@ class Author:
         control = self.control_of(comparison.agents)
         scales, reasons = _scales([comparison])
         blocks: list[Block] = [
-            f"{comparison.env_id}; the others are set against {control}.",
+            f"Environment: {comparison.env_id}. The control, against which the others are set, is {control}.",
             *tables.scale_notes(scales),
         ]
         blocks += [f"There are no normalised scores: {reason}" for reason in reasons.values()]
         blocks.append(tables.accuracies(comparison, control, scales.get(comparison.name)))
-        title = comparison.name if comparison.name in comparison.env_id else f"{comparison.name}: {comparison.env_id}"
+        title = f"{comparison.name}: {comparison.env_id}"
         blocks += self._differences(comparison, control, title)
         if scales:
             scope = Scope(title, comparison.name, [comparison], list(scales.values()), control)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 GRID = "#e8e8e8"
 # More lines than these get axes of their own.
-TOGETHER = 5
+TOGETHER = 3
 SCORE = "normalised score: 0 random, 1 best static baseline"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 import yaml
@@ -11,24 +12,28 @@ from mtl_gym.experiments.report.collection import CONFIG, Comparison, Run
 from mtl_gym.experiments.report.document import Block, Code, Section, Table
 from mtl_gym.experiments.run import RunSettings
 
+FAILED = "Runs that failed or did not finish"
+
 
 def failures(comparisons: Sequence[Comparison]) -> Section:
     """The runs that are not in any figure."""
     lines = [[c.name, failure.agent, failure.seed, failure.error] for c in comparisons for failure in c.failures]
     if not lines:
-        return Section("Runs that failed", ["None."])
+        return Section(FAILED, ["None."])
     head = ["comparison", "agent", "seed", "what happened"]
-    return Section("Runs that failed", [Table("These runs are in no figure of this report.", [head, *lines])])
+    return Section(FAILED, [Table("These runs are in no figure of this report.", [head, *lines])])
 
 
 def method(comparisons: Sequence[Comparison], command: str) -> Section:
     """How the numbers were made, so that they can be made again."""
-    blocks: list[Block] = ["This report is written by:", Code(f"{command}\n", "console")]
+    again = "mtl-gym compare --settings FILE --out FOLDER"
+    blocks: list[Block] = [
+        "The first command writes this report. The second makes the runs of a comparison again, from a FILE that holds "
+        "what stands below under its name.",
+        Code(f"$ {command}\n$ {again}\n", "console"),
+    ]
     for comparison in (comparison for comparison in comparisons if comparison.runs):
-        blocks.append(
-            f"{comparison.name}: `mtl-gym compare --settings FILE --out FOLDER` makes the runs again, with this FILE. "
-            f"Versions: {_versions(comparison.runs)}."
-        )
+        blocks.append(f"{comparison.name}, with {_versions(comparison.runs)}:")
         blocks += [Code(text, "yaml") for text in settings_files([run.result.settings for run in comparison.runs])]
     return Section("How the numbers were made", blocks)
 
@@ -52,15 +57,16 @@ def settings_files(runs: Sequence[RunSettings]) -> list[str]:
 
 
 def _settings_file(runs: Sequence[RunSettings]) -> str:
-    first = runs[0]
-    agents = {run.name: _entry(run, first) for run in runs}
-    fields = {"env": first.env_id, "steps": first.steps, "num_envs": first.num_envs}
+    steps = Counter(run.steps for run in runs).most_common(1)[0][0]
+    agents = {run.name: _entry(run, steps) for run in runs}
+    fields = {"env": runs[0].env_id, "steps": steps, "num_envs": runs[0].num_envs}
     seeds = {"seeds": 1 + max(run.seed for run in runs)}
-    return yaml.safe_dump(fields | seeds | {"agents": agents}, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(fields | seeds | {"agents": agents}, sort_keys=False, allow_unicode=True)
+    return text.replace(": null\n", ":\n")  # as people write it
 
 
-def _entry(run: RunSettings, first: RunSettings) -> dict[str, object] | None:
+def _entry(run: RunSettings, steps: int) -> dict[str, object] | None:
     fields: dict[str, object] = {"agent": run.agent} if run.agent != run.name else {}
-    fields |= {"steps": run.steps} if run.steps != first.steps else {}
+    fields |= {"steps": run.steps} if run.steps != steps else {}
     fields |= {key: value for key in ("env_kwargs", "agent_kwargs") if (value := getattr(run, key))}
     return fields or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mtl_gym.experiments.compare import Row, summarise, table
-from mtl_gym.experiments.report.aggregate import TOO_FEW_TO_CUT, Scale, Scores, Statistics
+from mtl_gym.experiments.report.aggregate import TOO_FEW_TO_CUT, Estimate, Scale, Scores, Statistics
 from mtl_gym.experiments.report.collection import Comparison
 from mtl_gym.experiments.report.document import Table
 from mtl_gym.experiments.statistics import Difference, differences
@@ -71,7 +71,7 @@ def accuracies(comparison: Comparison, control: str, scale: Scale | None) -> Tab
 
 def _beside(row: Row, apart: Mapping[str, Difference], scale: Scale | None) -> list[str]:
     minus = apart[row.agent].interval if row.agent in apart else "-"
-    return [minus, "-" if scale is None else f"{scale(row.accuracy / 100):.2f}", str(row.seeds)]
+    return [minus, "-" if scale is None else str(Estimate(float(scale(row.accuracy / 100)))), str(row.seeds)]
 
 
 def seeds_of(scores: Scores) -> str:
