@@ -77,7 +77,7 @@ class Scale:
         baseline: Its name.
 
     Example:
-        >>> Scale(0.5, 0.9, "shared")(0.7)
+        >>> Scale(0.5, 1.0, "shared")(0.75)
         0.5
     """
 

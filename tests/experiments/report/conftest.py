@@ -47,12 +47,15 @@ def quick(monkeypatch):
     monkeypatch.setattr(aggregate, "REPETITIONS", 20)
 
 
-@pytest.fixture
-def comparison(tmp_path):
+def write_comparison(folder):
     """Three agents, three seeds each, with curves; random is 0.5 and the best static baseline 0.9."""
-    folder = tmp_path / "digits"
     for seed, noise in enumerate((-0.02, 0.0, 0.02)):
         write_run(folder, "random", seed, 0.5, [0.5, 0.5, 0.5, 0.5], picture=not seed)
         write_run(folder, "random-fixed", seed, 0.9 + noise, [0.6, 0.7, 0.8, 0.9])
         write_run(folder, "wpl", seed, 0.7 + 2 * noise, [0.5, 0.6, 0.6, 0.7], picture=not seed)
     return folder
+
+
+@pytest.fixture
+def comparison(tmp_path):
+    return write_comparison(tmp_path / "digits")

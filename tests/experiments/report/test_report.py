@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import sys
 
 import pytest
 import yaml
@@ -75,7 +76,8 @@ def test_several_comparisons_are_aggregated_over_the_agents_and_seeds_that_they_
     assert "Seeds 0, 1: those that every agent here finished in digits and mnist." in across
     assert "and so left out: lrn." in across
     assert "There are no curves of sample efficiency: no run of mnist has a progress.csv" in across
-    assert [cell.split()[0] for cell in line(across, "wpl")[1:]] == ["0.80", "0.80", "0.80", "0.50"]
+    # 0.4 and 0.5 in digits, 1.136 and 1.15 in mnist, where wpl always beats the control; in digits it never does.
+    assert [cell.split()[0] for cell in line(across, "wpl")[1:]] == ["0.82", "0.80", "0.80", "0.50"]
     bare = section(text, "bare")
     assert "There are no normalised scores" in bare and "No run of random-fixed is finished here" in bare
     assert line(bare, "wpl")[1] == "50.00"
@@ -151,6 +153,14 @@ def test_mistakes_end_with_a_sentence(comparison, tmp_path):
     assert outcome.exit_code == 1 and f"The report cannot be written into {comparison}" in outcome.output
 
 
+def test_the_command_names_the_extra_in_full(comparison, monkeypatch):
+    """Square brackets are no markup here."""
+    monkeypatch.setitem(sys.modules, "rliable", None)
+    outcome = call(comparison)
+    assert outcome.exit_code == 1 and "pip install 'mtl-gym[report]'" in outcome.output
+    assert not (comparison / "results.csv").exists()
+
+
 def test_the_settings_behind_a_comparison_make_its_runs_again(tmp_path):
     runs = [
         RunSettings("MTLRouting-Digits-v0", agent, steps, seed, 32, {"rho": 0.1}, kwargs, name)
@@ -186,7 +196,7 @@ def test_text_is_escaped():
     assert "<b>" not in page and "&lt;b&gt;" in page
     assert page.count("<script") == 1 and "http:" not in page and "https:" not in page
     markdown = to_markdown(nasty, sections, None)
-    assert "<b>" not in markdown and markdown.count(plain(nasty)) == 5
+    assert "<b>" not in markdown and markdown.count(plain(nasty)) == 6
     assert r"\|\`\*\_\[x\](javascript" in plain(nasty)
 
 
