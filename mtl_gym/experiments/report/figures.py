@@ -86,12 +86,12 @@ def _draw_estimate(axes: Axes, row: int, estimate: Estimate) -> None:
     axes.hlines(row, estimate.low, estimate.high, color=COLOURS[0], lw=5, alpha=0.45)
     if low <= estimate.value <= high:
         axes.plot(estimate.value, row, "o", color=INK, ms=4)
-        return
     # What lies outside is named at the edge: an axis that held it would show nothing of the others.
-    left = estimate.value < low
-    side: dict[str, Any] = {"ha": "left" if left else "right", "va": "center", "color": INK, "size": 8}
-    text = f"◂ {estimate.value:.1f}" if left else f"{estimate.value:.1f} ▸"
-    axes.text(low if left else high, row, text, **side)
+    side: dict[str, Any] = {"va": "center", "color": INK, "size": 8}
+    if min(estimate.value, np.nan_to_num(estimate.low)) < low:
+        axes.text(low, row, "◂" + (f" {estimate.value:.1f}" if estimate.value < low else ""), ha="left", **side)
+    if max(estimate.value, np.nan_to_num(estimate.high)) > high:
+        axes.text(high, row, (f"{estimate.value:.1f} " if estimate.value > high else "") + "▸", ha="right", **side)
 
 
 def draw_profiles(statistics: Statistics, title: str) -> Figure:
