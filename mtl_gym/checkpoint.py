@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 import zipfile
@@ -13,6 +14,9 @@ import torch
 
 from mtl_gym.errors import CheckpointError
 
+# How the names of files end that are being written; a kill may leave one.
+UNFINISHED = ".unfinished"
+
 
 def save(state: dict[str, Any], path: str | Path) -> Path:
     """Write nested dictionaries of tensors and plain values, such as an environment's `state_dict()`.
@@ -20,7 +24,9 @@ def save(state: dict[str, Any], path: str | Path) -> Path:
     Raises:
         OSError: If the file cannot be written; one that was there before is left as it was.
     """
-    return write_atomically(path, lambda file: torch.save(state, file))
+    whole = io.BytesIO()  # torch's own writer tells of a full disk as of a fault in its archive
+    torch.save(state, whole)
+    return write_atomically(path, lambda file: file.write(whole.getbuffer()))
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -52,7 +58,7 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
     """Let `write` fill a temporary file beside `path`, then rename it: a kill leaves the old file or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
     try:
         with os.fdopen(descriptor, "wb") as file:
             write(file)
@@ -60,8 +66,10 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
             os.fsync(file.fileno())
         os.chmod(scratch, 0o666 & ~_umask())
         os.replace(scratch, path)
-    except BaseException:
+    except BaseException as error:
         Path(scratch).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     return path
 

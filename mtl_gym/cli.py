@@ -24,6 +24,7 @@ from mtl_gym.registration import ENVIRONMENTS
 if TYPE_CHECKING:
     from mtl_gym.experiments.compare import Row
     from mtl_gym.experiments.run import RunResult, RunSettings
+    from mtl_gym.experiments.sweep import Failure
 
 # What a run draws of its evaluation, by family.
 PICTURES = ("routing_map.png", "networks.png", "timeline.png", "routing_patterns.png")
@@ -43,6 +44,7 @@ Steps = Annotated[int, typer.Option(min=1, help="Decisions, counted over all row
 NumEnvs = Annotated[int, typer.Option(min=1, help="Episodes side by side; also the least episodes per update.")]
 EnvKwargs = Annotated[str, typer.Option(help="Keyword arguments of the environment, as JSON.")]
 Root = Annotated[Path | None, typer.Option(help="Data root; by default MTL_GYM_DATA or the user's cache folder.")]
+Wandb = Annotated[str | None, typer.Option(metavar="PROJECT", help="Log to this project of Weights and Biases too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
 
@@ -113,18 +115,20 @@ def train(
     num_envs: NumEnvs = 64,
     env_kwargs: EnvKwargs = "{}",
     agent_kwargs: Annotated[str, typer.Option(help="Keyword arguments of the agent, as JSON.")] = "{}",
+    wandb: Wandb = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train one agent with one seed and evaluate it on the test split."""
+    """Train one agent with one seed and evaluate it on the test split; an interrupted run goes on."""
     from mtl_gym.experiments.compare import summarise
+    from mtl_gym.experiments.progress import Bar
     from mtl_gym.experiments.run import RunSettings
     from mtl_gym.experiments.run import train as carry_out
 
     with sentences():
         kwargs = read_json("--env-kwargs", env_kwargs), read_json("--agent-kwargs", agent_kwargs)
         settings = RunSettings(env, agent, steps, seed, num_envs, *kwargs)
-        with progress_of([settings], quiet) as bar:
-            result = carry_out(settings, out, lambda done: bar(settings, done))
+        with Bar([settings], console, quiet) as bar:
+            result = carry_out(settings, out, lambda done, accuracy: bar.moved(0, done, accuracy), wandb)
     console.print(table_of(summarise([result]), env))
     console.print(f"wrote {out}", highlight=False, soft_wrap=True)
 
@@ -164,21 +168,30 @@ def compare(
     control: Annotated[
         str | None, typer.Option(help="The run that the others are set against; else random-fixed or uniform.")
     ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes on this machine, which share its threads.")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help='A Ray cluster: its address, "auto", or "local" for this machine.'),
+    ] = None,
+    wandb: Wandb = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train several agents with several seeds each, and set them side by side."""
+    """Train several agents with several seeds each, and set them side by side.
+
+    The same command again skips what is finished and goes on with what was interrupted.
+    """
     from mtl_gym.experiments.compare import (
-        carry_out,
         draw_curves,
         draw_unused,
-        folder,
         summarise,
         write_results,
         write_table,
     )
     from mtl_gym.experiments.figures import task_accuracies
+    from mtl_gym.experiments.progress import Bar
     from mtl_gym.experiments.run import write_picture
     from mtl_gym.experiments.statistics import default_control, differences
+    from mtl_gym.experiments.sweep import Failure, Sweep, carry_out, folder
 
     with sentences():
         changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs}
@@ -187,8 +200,12 @@ def compare(
         if control is not None and control not in names:
             raise ValueError(f"--control {control!r} is no run of this comparison; it has {', '.join(names)}.")
         control = control or default_control(names)
-        with progress_of(runs, quiet) as bar:
-            results = list(carry_out(runs, out, bar))
+        with Bar(runs, console, quiet) as bar:
+            outcomes = carry_out(Sweep(runs, out.resolve(), wandb), jobs, ray, bar)
+        results = [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        if not results:
+            raise ValueError(told(failures))
         rows = summarise(results)
         write_results(results, out / "results.csv")
         write_table(rows, out / "table.md", differences(results, control), control)
@@ -198,7 +215,7 @@ def compare(
         for path in filter(Path.is_file, (out / row.agent / "seed-0" / name for name in PICTURES)):
             console.print(f"{row.agent}: {path}", highlight=False, soft_wrap=True)
     with sentences():
-        folders = [folder(out, run) for run in runs]
+        folders = [folder(out, result.settings) for result in results]
         curves, unused = draw_curves(folders, env, out), draw_unused(folders, env, out)
         accuracies = out / "accuracies.png"
         write_picture(task_accuracies(results, env), accuracies)
@@ -206,6 +223,9 @@ def compare(
     for label, picture in zip(labels, (curves, unused, accuracies), strict=True):
         if picture is not None:
             console.print(f"{label}: {picture}", highlight=False, soft_wrap=True)
+    if failures:
+        Console(stderr=True).print(f"[red]error:[/red] {escape(told(failures))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -238,6 +258,12 @@ def transfer(
         table.add_row(*line)
     console.print(table)
     console.print(f"wrote {out / 'transfer.md'}", highlight=False, soft_wrap=True)
+
+
+def told(failures: Sequence[Failure]) -> str:
+    """The runs that failed, a line each, and what to do."""
+    head = f"{len(failures)} of the runs failed; the same command tries them again:"
+    return "\n".join([head, *(f"  {failure}" for failure in failures)])
 
 
 def print_differences(results: Sequence[RunResult], control: str) -> None:
@@ -332,23 +358,6 @@ def read_json(option: str, text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f'{option} {text!r} must be a JSON object, such as {{"rho": 0.0}}.')
     return value
-
-
-@contextmanager
-def progress_of(runs: Sequence[RunSettings], quiet: bool) -> Iterator[Any]:
-    """A bar over all decisions of all runs; gives the function that moves it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    hidden = quiet or not console.is_terminal
-    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
-        bar = progress.add_task("", total=sum(run.steps for run in runs))
-
-        def move(run: RunSettings, done: int) -> None:
-            number = list(runs).index(run)
-            label = f"run {number + 1}/{len(runs)}: {run.name}, seed {run.seed}"
-            before = sum(earlier.steps for earlier in runs[:number])
-            progress.update(bar, completed=before + min(done, run.steps), description=label)
-
-        yield move
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_agents.scheduler import Floats, Memory, Scheduler, known_losses
 from mtl_agents.schedulers import at_least
@@ -87,7 +88,7 @@ class DTP(Scheduler):
     """Dynamic task prioritisation: hard tasks count more, and within tasks hard samples.
 
     With k a running mean of the task's accuracy, it counts -(1 - k)^gamma log k. Samples are weighed by the
-    environment's focal loss (`focal_gamma`).
+    environment's focal loss (`focal_gamma`; with 0, which tags and spans need, tasks alone are prioritised).
 
     Source: Guo et al. 2018, eqs. 1 to 3: focal terms at task level and at example level over a smoothed key performance
     indicator.
@@ -109,6 +110,9 @@ class DTP(Scheduler):
         if not 0 < smoothing <= 1:
             raise ValueError(f"smoothing={smoothing!r} is not possible; it takes more than 0, at most 1.")
         self.gamma, self.smoothing = at_least("gamma", gamma, 0), smoothing
+
+    def _check_options(self, vec_env: VecEnv) -> None:
+        """None is needed: without a focal loss the level of samples is left out."""
 
     def _hyperparameters(self) -> dict[str, Any]:
         return {"gamma": self.gamma, "smoothing": self.smoothing}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -56,6 +57,14 @@ class HeldOutCurve(BaseCallback):
             self._evaluated = parts
             self._evaluate()
         return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has seen, plain values; `seconds` as well, which are not of this process alone then."""
+        return {"rows": [dict(row) for row in self.rows], "seconds": self.seconds, "evaluated": self._evaluated}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`."""
+        self.rows, self.seconds, self._evaluated = list(state["rows"]), state["seconds"], state["evaluated"]
 
     def _evaluate(self) -> None:
         start = time.perf_counter()
@@ -109,8 +118,19 @@ class PolicyHistory(BaseCallback):
         decisions, samples, policy = zip(*self._kept, strict=True)
         return History(np.array(decisions), np.stack(samples), np.stack(policy))
 
+    def state_dict(self) -> dict[str, Any]:
+        """What was kept so far; tensors and plain values."""
+        kept = [(decisions, torch.from_numpy(n), torch.from_numpy(policy)) for decisions, n, policy in self._kept]
+        return {"samples": torch.from_numpy(self.samples.copy()), "kept": kept, "calls": self.n_calls}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`."""
+        self.samples, self.n_calls = state["samples"].numpy().copy(), state["calls"]
+        self._kept = [(decisions, n.numpy(), policy.numpy()) for decisions, n, policy in state["kept"]]
+
     def _on_training_start(self) -> None:
-        self._keep()
+        if not self._kept:
+            self._keep()
 
     def _on_step(self) -> bool:
         if self._kept:
@@ -144,12 +164,12 @@ def moments(steps: int) -> list[int]:
 
 
 class Progress(BaseCallback):
-    """Tells a function how many decisions have been made."""
+    """Tells a function how many decisions have been made, and the accuracy that was last evaluated (NaN before)."""
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
+    def __init__(self, tell: Callable[[int, float], None], curve: HeldOutCurve) -> None:
         super().__init__()
-        self.tell = tell
+        self.tell, self.curve = tell, curve
 
     def _on_step(self) -> bool:
-        self.tell(self.num_timesteps)
+        self.tell(self.num_timesteps, self.curve.rows[-1]["accuracy"] if self.curve.rows else float("nan"))
         return True

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 
 from mtl_gym.checkpoint import write_atomically
@@ -21,7 +22,6 @@ from mtl_gym.experiments.run import (
     RunSettings,
     draw_policies,
     read_result,
-    train,
     write_picture,
 )
 from mtl_gym.experiments.statistics import CONTROL, Difference
@@ -64,6 +64,7 @@ def plan(base: RunSettings, agents: Sequence[str], seeds: int) -> list[RunSettin
 
     Raises:
         UnknownAgentError: If an agent is not known; nothing has run then.
+        gymnasium.error.Error: If an environment is not known.
         ValueError: If there is no seed, or an agent is named twice.
     """
     return plan_entries([replace(base, agent=name, name=name) for name in agents], seeds)
@@ -76,18 +77,8 @@ def plan_entries(entries: Sequence[RunSettings], seeds: int) -> list[RunSettings
         raise ValueError(f"A comparison takes one seed or more (not {seeds}) and each agent once ({names}).")
     for entry in entries:
         find_agent(entry.agent)
+        gym.spec(entry.env_id)
     return [replace(entry, seed=seed) for seed in range(seeds) for entry in entries]
-
-
-def folder(out: Path, settings: RunSettings) -> Path:
-    """Where a run of a comparison lives."""
-    return out / settings.name / f"seed-{settings.seed}"
-
-
-def carry_out(runs: Sequence[RunSettings], out: Path, tell: Callable[[RunSettings, int], None]) -> Iterator[RunResult]:
-    """Carry out the runs one after the other; those that are finished in `out` are read."""
-    for settings in runs:
-        yield train(settings, folder(out, settings), lambda steps, run=settings: tell(run, steps))  # type: ignore[misc]
 
 
 def summarise(results: Sequence[RunResult]) -> list[Row]:

@@ -1,20 +1,17 @@
 """One seeded training run, from its settings to a folder with everything that came of it.
 
-A run's folder holds `config.json` (settings and versions), `progress.csv` (validation figures during training),
-`environment.pt` and the agent (tensors and plain values only), `result.json` (test figures) and the run's pictures;
-for tabular routers also `policies.npz` (their policies over time).
-`result.json` is written last: a run that has one is finished.
+A run's folder holds `config.json` (settings, versions, git state), `progress.csv` (validation figures during
+training), `tensorboard/`, `environment.pt` and the agent (tensors and plain values only), `result.json` (test figures)
+and the run's pictures; for tabular routers also `policies.npz` (their policies over time).
+`result.json` is written last: a run that has one is finished. One that was interrupted has a `checkpoint.pt`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import platform
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +22,9 @@ from mtl_gym.errors import CheckpointError
 from mtl_gym.evaluation import Evaluation, evaluate
 from mtl_gym.experiments.agents import SB3, find_agent
 from mtl_gym.experiments.callbacks import HeldOutCurve, PolicyHistory, Progress
+from mtl_gym.experiments.logs import logging_to
+from mtl_gym.experiments.provenance import git_state, versions
+from mtl_gym.experiments.resume import Checkpoints
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
 from mtl_gym.vector import MultiTaskVectorEnv
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-POLICIES, PROGRESS = "policies.npz", "progress.csv"
+POLICIES, PROGRESS, CHECKPOINT, ERROR = "policies.npz", "progress.csv", "checkpoint.pt", "error.json"
 
 
 @dataclass(frozen=True)
@@ -99,28 +99,54 @@ class RunResult:
     f1: dict[str, float] = field(default_factory=dict)
 
 
-def train(settings: RunSettings, out: Path, tell: Callable[[int], None] = lambda steps: None) -> RunResult:
-    """Carry out a run, or read its result if `out` has the finished run of these settings already.
+def train(
+    settings: RunSettings,
+    out: Path,
+    tell: Callable[[int, float], None] = lambda steps, accuracy: None,
+    wandb: str | None = None,
+) -> RunResult:
+    """Carry out a run, go on with it if it was interrupted, or read its result if it is finished.
+
+    A run that goes on ends as if it had never been interrupted; only an agent whose state cannot be taken begins anew.
 
     Args:
         settings: The run.
         out: Its folder.
-        tell: Called with the decisions made so far.
+        tell: Called with the decisions made so far and the last validation accuracy.
+        wandb: A project of Weights and Biases that the run is logged to as well.
 
     Raises:
         FileExistsError: If `out` holds a run with other settings.
+        CheckpointError: If a file of the run is damaged.
     """
     finished = _finished(settings, out)
-    if finished is not None:
-        return finished
+    if finished is None:
+        finished = _train(settings, out, tell, wandb)
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    return finished
+
+
+def _train(settings: RunSettings, out: Path, tell: Callable[[int, float], None], wandb: str | None) -> RunResult:
     env = settings.make_env()
     agent = settings.make_agent(env)
-    _write_json(out / "config.json", {"settings": asdict(settings), "versions": versions()})
+    clear(out)
+    _write_json(out / "config.json", {"settings": asdict(settings), "versions": versions(), "git": git_state()})
     curve = HeldOutCurve(env.batched, env.batched.evaluation_spacing(settings.steps), out / PROGRESS)
     policies = PolicyHistory(env.batched, settings.steps)
-    start = time.perf_counter()
-    agent.learn(settings.steps, callback=[Progress(tell), policies, curve])
-    seconds = time.perf_counter() - start - curve.seconds
+    checkpoints = Checkpoints(out / CHECKPOINT, env, curve, policies)
+    done = checkpoints.restore(agent)
+    with logging_to(agent, settings, out, done, wandb):
+        going_on = {"reset_num_timesteps": False} if done else {}
+        callbacks = [Progress(tell, curve), policies, curve, checkpoints]
+        agent.learn(settings.steps - done, callback=callbacks, **going_on)
+    seconds = checkpoints.seconds
+    return _conclude(settings, out, env, agent, policies, seconds)
+
+
+def _conclude(
+    settings: RunSettings, out: Path, env: BatchedVecEnv, agent: Any, policies: PolicyHistory, seconds: float
+) -> RunResult:
+    """Save, test and draw what was trained; `result.json` comes last."""
     checkpoint.save(env.batched.state_dict(), out / "environment.pt")
     save_agent(agent, out / "agent.pt")
     test = evaluate(agent, env.batched)
@@ -273,10 +299,10 @@ def read_result(out: Path) -> RunResult:
         raise CheckpointError(f"The result in {path} cannot be read ({error}); remove it to run again.") from error
 
 
-def versions() -> dict[str, str]:
-    """Versions that a run depends on."""
-    packages = ("mtl-gym", "gymnasium", "torch", "stable-baselines3", "sb3-contrib", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+def clear(out: Path) -> None:
+    """Remove what an interrupted run may have left half written, and the error of one that failed."""
+    for path in (*out.glob(f"*{checkpoint.UNFINISHED}"), out / ERROR):
+        path.unlink(missing_ok=True)
 
 
 def _write_json(path: Path, value: Any) -> None:

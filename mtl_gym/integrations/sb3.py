@@ -99,6 +99,20 @@ class BatchedVecEnv(VecEnv):
             info["TimeLimit.truncated"] = cut
             yield row, info
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the future of the environment and of its episodes' figures depends on."""
+        figures = {"returns": self._returns.tolist(), "lengths": self._lengths.tolist()}
+        return {"batched": self.batched.state_dict(), **figures}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`; an episode's time counts from here.
+
+        Raises:
+            CheckpointError: If the state was taken from a different environment.
+        """
+        self.batched.load_state_dict(state["batched"])
+        self._returns, self._lengths = np.array(state["returns"]), np.array(state["lengths"], np.int64)
+
     def close(self) -> None:
         """Close the environment."""
         self.batched.close()

@@ -215,6 +215,10 @@ def test_an_option_that_a_rule_needs_is_asked_for():
         Adaptive(rows(reference=None))
 
 
+def test_dtp_runs_without_a_focal_loss():
+    assert DTP(rows(control="weights", focal_gamma=0.0)).learn(2).num_timesteps >= 2
+
+
 def test_a_scheduler_for_other_tasks_is_refused(tmp_path):
     Uniform(blank(3)).save(tmp_path / "agent.pt")
     with pytest.raises(CheckpointError, match=r"knows \[3\] tasks; this environment has \[10\]"):

@@ -32,7 +32,7 @@ def test_a_run_leaves_a_folder_from_which_it_can_be_evaluated_again(tmp_path, ag
     result = train(settings(agent), tmp_path / "run")
     policies = {"policies.npz", "policies.png"} if agent == "wpl" else set()
     assert {p.name for p in (tmp_path / "run").iterdir()} == policies | {
-        "agent.pt", "config.json", "environment.pt", "progress.csv", "result.json", "routing_map.png",
+        "agent.pt", "config.json", "environment.pt", "progress.csv", "result.json", "routing_map.png", "tensorboard",
     }  # fmt: skip
     assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["agent"] == agent
     with open(tmp_path / "run" / "progress.csv") as file:

@@ -13,9 +13,9 @@ from pathlib import Path
 from mtl_gym.checkpoint import write_atomically
 from mtl_gym.errors import CheckpointError
 from mtl_gym.experiments.compare import line_of
-from mtl_gym.experiments.run import RunResult, read_result
+from mtl_gym.experiments.run import ERROR, RunResult, read_result
 
-ERROR, RESULT, CONFIG = "error.json", "result.json", "config.json"
+RESULT, CONFIG = "result.json", "config.json"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,28 @@
+"""What a run was made with: versions of packages, and the commit of the folder that it was started from."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import version
+from typing import Any
+
+PACKAGES = ("mtl-gym", "gymnasium", "torch", "stable-baselines3", "sb3-contrib", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions that a run depends on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def git_state() -> dict[str, Any] | None:
+    """The commit of the folder that the run is started from, and whether it has changes; None outside of git."""
+    try:
+        commit, changes = (_git(*command) for command in (("rev-parse", "HEAD"), ("status", "--porcelain")))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "changed": bool(changes)}
+
+
+def _git(*command: str) -> str:
+    return subprocess.run(("git", *command), capture_output=True, text=True, check=True, timeout=20).stdout.strip()

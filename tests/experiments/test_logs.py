@@ -1,0 +1,67 @@
+"""TensorBoard events and Weights and Biases."""
+
+import sys
+import types
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mtl_gym.experiments.logs import Events, logger_of
+from mtl_gym.experiments.run import RunSettings, train
+
+RUN = RunSettings("MTLRouting-Digits-v0", "ppo", 6144, num_envs=16)
+
+
+def read(folder):
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_a_run_writes_what_its_agent_logs(tmp_path):
+    train(RUN, tmp_path)
+    curves = read(tmp_path / "tensorboard")
+    assert {"rollout/ep_rew_mean", "train/loss", "validation/accuracy"} <= set(curves)
+    assert [step for step, _ in curves["rollout/ep_rew_mean"]] == [2048, 4096, 6144]
+    assert "time/total_timesteps" not in curves  # SB3 leaves it to the other outputs
+
+
+def test_what_a_killed_run_logged_beyond_its_checkpoint_is_purged(tmp_path):
+    killed = Events(tmp_path, 0)
+    for step in (10, 20, 30):
+        killed.write({"loss": float(step)}, {"loss": ()}, step)
+    killed.close()
+    going_on = Events(tmp_path, 10)
+    going_on.write({"loss": 21.0, "name": "run"}, {"loss": (), "name": ()}, 20)
+    going_on.close()
+    assert read(tmp_path) == {"loss": [(10, 10.0), (20, 21.0)]}
+
+
+def test_weights_and_biases_is_given_what_the_agent_logs(tmp_path, monkeypatch):
+    logged = []
+    run = types.SimpleNamespace(
+        log=lambda values, step: logged.append((step, values)), finish=lambda: logged.append("finished")
+    )
+    begun = {}
+    wandb = types.SimpleNamespace(init=lambda **arguments: begun.update(arguments) or run)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    train(RUN, tmp_path, wandb="routing")
+    assert begun["project"] == "routing" and begun["name"] == "ppo-seed-0" and begun["config"]["steps"] == 6144
+    assert [entry[0] for entry in logged[:-1]] == [2048, 4096, 6144] and logged[-1] == "finished"
+    assert "train/loss" in logged[1][1]
+
+
+def test_weights_and_biases_itself_takes_a_run_without_a_network(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    logger = logger_of(RUN, tmp_path, 0, "routing")
+    logger.record("train/loss", 0.5)
+    logger.dump(1)
+    logger.close()
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+def test_without_weights_and_biases_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ImportError, match=r"pip install 'mtl-gym\[wandb\]'"):
+        train(RUN, tmp_path, wandb="routing")
