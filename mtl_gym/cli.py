@@ -1,4 +1,4 @@
-"""The command line: `mtl-gym list | data | train | evaluate | compare | transfer | figures`."""
+"""The command line: `mtl-gym list | data | train | evaluate | compare | report | transfer | figures`."""
 
 from __future__ import annotations
 
@@ -321,6 +321,28 @@ def figures(
     with sentences():
         for path in redraw(folder, block, depth):
             console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a comparison, or of several comparisons.")],
+    control: Annotated[
+        str | None, typer.Option(help="The run that the others are set against; else random-fixed or uniform.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write statistics, figures and a page about finished comparisons into their folder."""
+    from mtl_gym.experiments.report import report as write
+
+    with sentences(), console.status("the runs") as status:
+        if quiet or not console.is_terminal:
+            status.stop()
+        failed = write(folder, control, status.update)
+    for comparison, failures in failed.items():
+        for failure in failures:
+            line = f"failed: {comparison}, {failure.agent}, seed {failure.seed}: {failure.error}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"wrote {folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
 def read_json(option: str, text: str) -> dict[str, Any]:

@@ -140,14 +140,15 @@ def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = (
 def write_results(results: Sequence[RunResult], path: Path) -> None:
     """One CSV line per run, with the accuracy of every task."""
     text = io.StringIO()
-    lines = [_line(result) for result in results]
+    lines = [line_of(result) for result in results]
     table = csv.DictWriter(text, list(lines[0]))
     table.writeheader()
     table.writerows(lines)
     write_atomically(path, lambda file: file.write(text.getvalue().encode()))
 
 
-def _line(result: RunResult) -> dict[str, object]:
+def line_of(result: RunResult) -> dict[str, object]:
+    """A run as a line of `results.csv`."""
     settings = {key: value for key, value in asdict(result.settings).items() if not key.endswith("kwargs")}
     figures = {key: getattr(result, key) for key in ("accuracy", "loss", "blocks_used", "epochs", "samples_per_second")}
     f1 = {f"f1/{name}": value for name, value in result.f1.items()}
