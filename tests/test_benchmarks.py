@@ -91,3 +91,10 @@ def test_alignment_measures_runs_side_by_side_and_networks_of_some_sizes():
     assert [row[0] for row in found] == ["1", "2", "27", "300"]
     assert all(float(row[1]) > 0 for row in found[:2])
     assert all(float(cell.replace(",", "")) > 0 for row in found[2:] for cell in row[2:])
+
+
+@pytest.mark.slow
+def test_sweep_prints_a_line_for_each_number_of_jobs():
+    found = rows(printed("sweep", "--steps", "640", "--jobs", "1", "2"))
+    assert [row[:2] for row in found] == [["1", "1"], ["2", "1"]]
+    assert float(found[1][4]) > 0

@@ -1,0 +1,70 @@
+"""How long a sweep takes with several processes, against one.
+
+Runs are of `random-fixed`, `wpl` and `q-table` on digits, two seeds each. With more than one job the runs have
+processes of their own, and to begin those is part of what is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from measuring import Timing, begin, parser, percent, table
+
+from mtl_gym.experiments.compare import plan
+from mtl_gym.experiments.run import RunSettings
+from mtl_gym.experiments.sweep import Failure, Sweep, carry_out
+
+AGENTS = ("random-fixed", "wpl", "q-table")
+SEEDS = 2
+AIM = 0.65
+
+
+def sweep(jobs: int, steps: int) -> None:
+    """Carry out all runs in a folder that is forgotten."""
+    runs = plan(RunSettings("MTLRouting-Digits-v0", "", steps, num_envs=64), AGENTS, SEEDS)
+    with tempfile.TemporaryDirectory() as out:
+        failed = [outcome for outcome in carry_out(Sweep(runs, Path(out)), jobs) if isinstance(outcome, Failure)]
+    if failed:
+        raise RuntimeError(f"a run failed: {failed[0]}")
+
+
+def seconds(jobs: int, steps: int) -> float:
+    """How long a sweep takes."""
+    start = time.perf_counter()
+    sweep(jobs, steps)
+    return time.perf_counter() - start
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print the table."""
+    begin("A sweep of six runs on digits", arguments)
+    taken: dict[int, list[float]] = {jobs: [] for jobs in arguments.jobs}
+    for _ in range(arguments.rounds):
+        for jobs in arguments.jobs:
+            taken[jobs].append(seconds(jobs, arguments.steps))
+    timings = {jobs: Timing(np.array(times)) for jobs, times in taken.items()}
+    one = timings[arguments.jobs[0]]
+    rows = [
+        [
+            jobs,
+            max(1, torch.get_num_threads() // jobs),
+            timing.median,
+            percent(timing.spread),
+            1 / timing.speed_against(one),
+        ]
+        for jobs, timing in timings.items()
+    ]
+    print(table(["jobs", "threads of each", "seconds", "spread", "share of the first"], rows))
+    print(f"\nAim: two jobs on two cores take under {AIM} of the time of one.")
+
+
+if __name__ == "__main__":
+    made = parser(__doc__, rounds=2, seconds=0.0)
+    made.add_argument("--steps", type=int, default=300_000, help="decisions of each run")
+    made.add_argument("--jobs", type=int, nargs="+", default=[1, 2], help="processes; the first is compared with")
+    main(made.parse_args())
