@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 
 from mtl_gym.errors import CheckpointError
@@ -52,6 +53,20 @@ def load(path: str | Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is no checkpoint of this package: it holds a {type(state).__name__}.")
     return state
+
+
+def to_tensors(arrays: Any) -> Any:
+    """Copies of arrays, or of dictionaries of them, as tensors; None stays None."""
+    if isinstance(arrays, dict):
+        return {key: to_tensors(value) for key, value in arrays.items()}
+    return None if arrays is None else torch.from_numpy(np.array(arrays))
+
+
+def to_arrays(tensors: Any) -> Any:
+    """Undo `to_tensors`; copies as well."""
+    if isinstance(tensors, dict):
+        return {key: to_arrays(value) for key, value in tensors.items()}
+    return None if tensors is None else tensors.numpy().copy()
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> Path:

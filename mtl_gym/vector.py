@@ -93,6 +93,8 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     """
 
     Options: ClassVar[type[EnvOptions]] = EnvOptions
+    # Title of the window of render_mode="human".
+    WINDOW: ClassVar[str] = "mtl_gym"
     # Rows of an evaluation, unless it is told; None takes as many as the environment has.
     EVALUATION_WIDTH: ClassVar[int | None] = 256
     # The split that the pictures of a run are drawn from.
@@ -350,6 +352,13 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
         """Figures of matplotlib that show an evaluation, by file name; `figures` is what `evaluation_figures` gave."""
         return {}
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the window of `render_mode="human"`."""
+        if self.render_mode == "human":
+            from mtl_gym.pictures import close_window
+
+            close_window(self.WINDOW)
 
     @property
     def signature(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_no
 from typing_extensions import Self
 
 from mtl_gym import checkpoint
+from mtl_gym.checkpoint import to_arrays, to_tensors
 from mtl_gym.errors import CheckpointError
 from mtl_gym.integrations.sb3 import as_vec_env
 
@@ -323,20 +324,6 @@ def option(env: VecEnv, name: str, default: Any) -> Any:
         return getattr(env.get_attr("options")[0], name, default)
     except AttributeError:
         return default
-
-
-def to_tensors(arrays: Any) -> Any:
-    """Copies of arrays, or of dictionaries of them, as tensors; None stays None."""
-    if isinstance(arrays, dict):
-        return {key: to_tensors(value) for key, value in arrays.items()}
-    return None if arrays is None else torch.from_numpy(np.array(arrays))
-
-
-def to_arrays(tensors: Any) -> Any:
-    """Undo `to_tensors`; copies as well."""
-    if isinstance(tensors, dict):
-        return {key: to_arrays(value) for key, value in tensors.items()}
-    return None if tensors is None else tensors.numpy().copy()
 
 
 def collect_callbacks(callback: Callback, progress_bar: bool) -> BaseCallback:

@@ -20,8 +20,9 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
-from mtl_agents.base import Blank, to_arrays, to_tensors
+from mtl_agents.base import Blank
 from mtl_gym import checkpoint
+from mtl_gym.checkpoint import to_arrays, to_tensors
 from mtl_gym.errors import CheckpointError
 from mtl_gym.integrations.sb3 import as_vec_env
 

@@ -12,7 +12,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from mtl_agents.base import Agent, Blank, option, to_arrays, to_tensors
+from mtl_agents.base import Agent, Blank, option
+from mtl_gym.checkpoint import to_arrays, to_tensors
 from mtl_gym.scheduling.env import Progress
 
 Floats: TypeAlias = NDArray[np.float64]

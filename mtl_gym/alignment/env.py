@@ -68,6 +68,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = AlignmentOptions
+    WINDOW: ClassVar[str] = render.WINDOW
     EVALUATION_WIDTH: ClassVar[int | None] = None
     PICTURES_OF: ClassVar[str] = "test"
     options: AlignmentOptions
@@ -382,11 +383,6 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
     def render(self) -> Any:
         """The assignment of the first run over its generations, beside how layers or tasks share modules now."""
         return render.show(self.render_mode, self.history, self.network.locations, self.task_names)
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Close the window of `render_mode="human"`."""
-        if self.render_mode == "human":
-            render.close_window()
 
 
 class AlignmentEnv(BatchOfOne):

@@ -31,11 +31,6 @@ def show(
     return pictures.show(mode, draw, partial(ansi, history, places, task_names), (11.0, 5.0), WINDOW)
 
 
-def close_window() -> None:
-    """Close the window that render mode "human" opened, if there is one."""
-    pictures.close_window(WINDOW)
-
-
 def over_time(history: History, places: Locations, task_names: Sequence[str], title: str | None = None) -> Figure:
     """Draw the module of every location, one colour each, generation after generation.
 

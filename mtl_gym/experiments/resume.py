@@ -20,6 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from mtl_gym import checkpoint
+from mtl_gym.checkpoint import to_arrays, to_tensors
 from mtl_gym.errors import CheckpointError
 from mtl_gym.experiments.callbacks import HeldOutCurve, PolicyHistory
 from mtl_gym.integrations.sb3 import BatchedVecEnv
@@ -158,7 +159,7 @@ def algorithm_state(agent: BaseAlgorithm) -> dict[str, Any]:
         "parameters": agent.get_parameters(),
         "variables": {name: attrgetter(name)(agent).detach().clone() for name in names},
         "counts": {name: getattr(agent, name) for name in COUNTS if hasattr(agent, name)},
-        "arrays": {name: tensors(getattr(agent, name)) for name in ARRAYS if hasattr(agent, name)},
+        "arrays": {name: to_tensors(getattr(agent, name)) for name in ARRAYS if hasattr(agent, name)},
         "episodes": [dict(episode) for episode in agent.ep_info_buffer or ()],
         "space": agent.action_space.np_random.bit_generator.state,
         "lstm": None if states is None else [list(part) for part in states],
@@ -174,7 +175,7 @@ def load_algorithm_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
     for name, value in state["counts"].items():
         setattr(agent, name, value)
     for name, value in state["arrays"].items():
-        setattr(agent, name, arrays(value))
+        setattr(agent, name, to_arrays(value))
     agent.ep_info_buffer = deque(state["episodes"], maxlen=agent._stats_window_size)
     agent.ep_success_buffer = deque(maxlen=agent._stats_window_size)
     agent.action_space.np_random.bit_generator.state = state["space"]
@@ -190,14 +191,14 @@ def _replay(buffer: Any) -> dict[str, Any]:
     if buffer is None:
         return {}
     filled = buffer.buffer_size if buffer.full else buffer.pos
-    parts = {name: tensors(_rows(getattr(buffer, name), filled)) for name in REPLAY}
+    parts = {name: to_tensors(_rows(getattr(buffer, name), filled)) for name in REPLAY}
     return {"pos": buffer.pos, "full": buffer.full, **parts}
 
 
 def _load_replay(buffer: Any, state: dict[str, Any]) -> None:
     buffer.pos, buffer.full = state["pos"], state["full"]
     for name in REPLAY:
-        _fill(getattr(buffer, name), arrays(state[name]))
+        _fill(getattr(buffer, name), to_arrays(state[name]))
 
 
 def _rows(values: Any, count: int) -> Any:
@@ -219,20 +220,6 @@ def plain(state: Any) -> Any:
     if isinstance(state, (list, tuple)):
         return type(state)(map(plain, state))
     return state.item() if isinstance(state, np.generic) else state
-
-
-def tensors(values: Any) -> Any:
-    """Copies of arrays, or of dictionaries of them, as tensors; None stays None."""
-    if isinstance(values, dict):
-        return {key: tensors(value) for key, value in values.items()}
-    return None if values is None else torch.from_numpy(np.array(values))
-
-
-def arrays(values: Any) -> Any:
-    """Undo `tensors`; copies as well."""
-    if isinstance(values, dict):
-        return {key: arrays(value) for key, value in values.items()}
-    return None if values is None else values.numpy().copy()
 
 
 def generators() -> dict[str, Any]:

@@ -61,6 +61,7 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = LimitlessOptions
+    WINDOW: ClassVar[str] = render.WINDOW
     network: ModulePool
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
@@ -334,11 +335,6 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
     def render(self) -> Any:
         """The networks of the last 200 or so episodes of each task."""
         return render.show(self.render_mode, self.usage.edges, self.usage.taken, self.task_names, self.names)
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Close the window of `render_mode="human"`."""
-        if self.render_mode == "human":
-            render.close_window()
 
 
 class LimitlessEnv(BatchOfOne):

@@ -34,11 +34,6 @@ def show(
     return pictures.show(mode, draw, text, _size(task_names, names), WINDOW)
 
 
-def close_window() -> None:
-    """Close the window that render mode "human" opened, if there is one."""
-    pictures.close_window(WINDOW)
-
-
 def networks(
     edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str], title: str | None = None
 ) -> Figure:

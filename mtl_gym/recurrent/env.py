@@ -92,6 +92,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = RecurrentOptions
+    WINDOW: ClassVar[str] = render.WINDOW
     network: MultiTaskNetwork
     router: Router | None = None
 
@@ -428,11 +429,6 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     def render(self) -> Any:
         """The routing patterns of the last 200 or so episodes of each task."""
         return render.show(self.render_mode, self.usage.shares, self.layout, self.task_names)
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Close the window of `render_mode="human"`."""
-        if self.render_mode == "human":
-            render.close_window()
 
 
 class RecurrentEnv(BatchOfOne):

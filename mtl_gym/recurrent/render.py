@@ -37,11 +37,6 @@ def show(mode: str | None, shares: Floats, layout: Layout, task_names: Sequence[
     return pictures.show(mode, draw, text, _size(layout, task_names), WINDOW)
 
 
-def close_window() -> None:
-    """Close the window that render mode "human" opened, if there is one."""
-    pictures.close_window(WINDOW)
-
-
 def routing_patterns(shares: Floats, layout: Layout, task_names: Sequence[str], title: str | None = None) -> Figure:
     """Draw who takes which sub-encoder when, whom each serves, and how far tasks overlap.
 

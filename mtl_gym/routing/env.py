@@ -61,6 +61,7 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = RoutingOptions
+    WINDOW: ClassVar[str] = render.WINDOW
     network: RoutedNetwork
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
@@ -348,11 +349,6 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
     def render(self) -> Any:
         """The routing map of the last 200 or so episodes of each task."""
         return render.show(self.render_mode, self.usage, self.data.task_names, bool(self.agents))
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Close the window of `render_mode="human"`."""
-        if self.render_mode == "human":
-            render.close_window()
 
 
 class RoutingEnv(BatchOfOne):

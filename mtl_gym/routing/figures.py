@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mtl_gym.checkpoint import write_atomically
 from mtl_gym.errors import CheckpointError
-from mtl_gym.routing.render import COLOURS, DASHES, DOTS_PER_INCH, FAINT, INCHES_PER_CHARACTER, INK
+from mtl_gym.pictures import COLOURS, DOTS_PER_INCH, FAINT, INK
+from mtl_gym.routing.render import DASHES, INCHES_PER_CHARACTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,16 +5,16 @@ Source: Rosenbaum et al. 2018, figure 11.
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from gymnasium import logger
 from numpy.typing import NDArray
+
+from mtl_gym import pictures
+from mtl_gym.pictures import COLOURS, FAINT, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,13 +26,10 @@ Floats: TypeAlias = NDArray[np.float64]
 
 LEAST_SHARE = 0.05
 WINDOW = "mtl_gym: routing map"
-WITHOUT_WINDOWS = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
-DOTS_PER_INCH, INCHES_PER_CHARACTER = 100, 0.085
+INCHES_PER_CHARACTER = 0.085
 BOX_WIDTH, BOX_HEIGHT = 0.72, 0.3
-# Petroff 2021: ten colours that stay apart under colour vision deficiencies. Tasks beyond ten change the dash instead.
-COLOURS = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadf"]
+# Tasks beyond ten change the dash instead of the colour.
 DASHES = ("solid", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
-INK, FAINT = "#333333", "#b8b8b8"
 CAPTION = f"""Lines: share of a task's episodes, from {LEAST_SHARE:.0%} on.
 Boxes: the darker, the more tasks use them; dashed: unused.
 Heat maps: share of a task's episodes, white 0%, darkest 100%; P is PASS."""
@@ -42,15 +39,10 @@ def show(
     mode: str | None, usage: Usage, task_names: Sequence[str], dispatched: bool = False
 ) -> NDArray[np.uint8] | str | None:
     """What `render()` does in a render mode: pixels for "rgb_array", text for "ansi", else None. None also warns."""
-    if mode == "rgb_array":
-        return rgb_array(usage, task_names, dispatched)
-    if mode == "ansi":
-        return ansi(usage, task_names, dispatched)
-    if mode == "human":
-        _show_window(usage, task_names, dispatched)
-    else:
-        logger.warn('render() was called without a render mode; choose one: gym.make(id, render_mode="rgb_array").')
-    return None
+    shares = _shares(usage, task_names)
+    draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched)
+    text = partial(ansi, usage, task_names, dispatched)
+    return pictures.show(mode, draw, text, _size(shares, task_names), WINDOW)
 
 
 def ansi(usage: Usage, task_names: Sequence[str], dispatched: bool = False) -> str:
@@ -77,11 +69,7 @@ def rgb_array(usage: Usage, task_names: Sequence[str], dispatched: bool = False)
 
     Height and width are even, as video encoders want it, and stay the same as long as tasks and blocks do.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(routing_map(usage, task_names, dispatched=dispatched))
-    canvas.draw()
-    return np.array(np.asarray(canvas.buffer_rgba())[..., :3], np.uint8)
+    return pictures.pixels(routing_map(usage, task_names, dispatched=dispatched))
 
 
 def routing_map(
@@ -103,50 +91,12 @@ def routing_map(
     Raises:
         ValueError: If usage does not have three axes, the first of them as long as `task_names`.
     """
-    from matplotlib.figure import Figure
-
     shares = _shares(usage, task_names)
-    figure = Figure(_size(shares, task_names), DOTS_PER_INCH, layout="constrained")
-    _draw(figure, shares, task_names, dispatched)
+    draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched)
+    figure = pictures.figure_of(draw, _size(shares, task_names))
     if title is not None:
         figure.suptitle(title, color=INK)
     return figure
-
-
-def close_window() -> None:
-    """Close the window that render mode "human" opened, if there is one."""
-    if "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].close(WINDOW)
-
-
-def _show_window(usage: Usage, task_names: Sequence[str], dispatched: bool) -> None:
-    import matplotlib.pyplot as plt
-
-    shares = _shares(usage, task_names)
-    figure = _window(_size(shares, task_names))
-    if figure is not None:
-        _draw(figure, shares, task_names, dispatched)
-        # Otherwise the window would take the keyboard from whatever the user is typing in, at every step.
-        with plt.rc_context({"figure.raise_window": False}):
-            plt.pause(0.001)
-
-
-def _window(size: tuple[float, float]) -> Figure | None:
-    """The one window, emptied; None where there is no display, which the log says once."""
-    import matplotlib.pyplot as plt
-
-    if plt.get_backend().lower() in WITHOUT_WINDOWS:
-        return _no_window(plt.get_backend())
-    if plt.fignum_exists(WINDOW):
-        return plt.figure(WINDOW, clear=True)
-    # Large maps get smaller type instead of a window that is taller than the screen.
-    return plt.figure(WINDOW, size, min(DOTS_PER_INCH, 900 / size[1]), layout="constrained")
-
-
-@cache
-def _no_window(backend: str) -> None:
-    message = 'render_mode="human" shows nothing: matplotlib\'s backend %s has no display here; "rgb_array" needs none.'
-    logging.getLogger(__name__).warning(message, backend)
 
 
 def _shares(usage: Usage, task_names: Sequence[str]) -> Floats:
@@ -192,7 +142,6 @@ def _heights(shares: Floats) -> tuple[float, float]:
 
 
 def _draw(figure: Figure, shares: Floats, task_names: Sequence[str], dispatched: bool) -> None:
-    figure.set_facecolor("white")
     grid = figure.add_gridspec(2, shares.shape[1], height_ratios=_heights(shares))
     axes = figure.add_subplot(grid[0, :], frameon=False)
     names = _depth_names(shares.shape[1], dispatched)

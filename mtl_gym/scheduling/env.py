@@ -93,6 +93,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = SchedulingOptions
+    WINDOW: ClassVar[str] = render.WINDOW
     EVALUATION_WIDTH: ClassVar[int | None] = None
     PICTURES_OF: ClassVar[str] = "test"  # its runs are trained for either, and show validation curves
     options: SchedulingOptions
@@ -355,11 +356,6 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     def render(self) -> Any:
         """The histograms now, and the time line of trained tasks above the learning curves."""
         return render.show(self.render_mode, self._histograms[0].cpu().numpy(), self.timeline, self.task_names)
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Close the window of `render_mode="human"`."""
-        if self.render_mode == "human":
-            render.close_window()
 
 
 class SchedulingEnv(BatchOfOne):

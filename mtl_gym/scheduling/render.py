@@ -39,11 +39,6 @@ def show(
     return pictures.show(mode, draw, text, (width, height + _heat_height(task_names)), WINDOW)
 
 
-def close_window() -> None:
-    """Close the window that render mode "human" opened, if there is one."""
-    pictures.close_window(WINDOW)
-
-
 def timeline(line: Timeline, task_names: Sequence[str], title: str | None = None) -> Figure:
     """Draw which tasks were trained when, above the learning curves.
 

@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
+from mtl_gym import pictures
 from mtl_gym.routing import render
 
 NAMES = ("pos", "chunking", "ner")
@@ -170,7 +171,7 @@ def test_images_leave_pyplot_alone() -> None:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """Pretends that the backend has windows; gives the pauses that a window was granted."""
     made: list[float] = []
-    monkeypatch.setattr(render, "WITHOUT_WINDOWS", set())
+    monkeypatch.setattr(pictures, "WITHOUT_WINDOWS", set())
     monkeypatch.setattr(plt, "pause", made.append)
     yield made
     plt.close("all")
@@ -181,8 +182,8 @@ def test_the_window_is_reused_and_closed(pauses: list[float]) -> None:
         assert render.show("human", USAGE, NAMES) is None
     assert len(plt.get_fignums()) == 1 and pauses == [0.001] * 3
     assert len(plt.figure(render.WINDOW).axes) == 1 + USAGE.shape[1]
-    render.close_window()
-    render.close_window()
+    pictures.close_window(render.WINDOW)
+    pictures.close_window(render.WINDOW)
     assert not plt.get_fignums()
 
 
@@ -190,10 +191,11 @@ def test_the_window_is_reused_and_closed(pauses: list[float]) -> None:
 def test_without_a_display_human_mode_says_so_once_and_goes_on(backend: str) -> None:
     code = (
         "import logging, numpy as np\n"
+        "from mtl_gym import pictures\n"
         "from mtl_gym.routing import render\n"
         "logging.basicConfig(format='%(message)s')\n"
         "for _ in range(3): render.show('human', np.ones((1, 1, 2)), ['a'])\n"
-        "render.close_window()"
+        "pictures.close_window(render.WINDOW)"
     )
     environment = {"MPLBACKEND": backend, "PYTHONPATH": ":".join(sys.path)}
     result = subprocess.run(
