@@ -56,6 +56,9 @@ def sentences() -> Iterator[None]:
     except (ValueError, OSError, ArithmeticError, ImportError, gym.error.Error) as error:
         Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        Console(stderr=True).print("interrupted: what is finished, and the last checkpoint of each run, are kept.")
+        raise typer.Exit(130) from error
 
 
 @app.callback()

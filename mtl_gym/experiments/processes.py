@@ -99,6 +99,7 @@ def _look(pending: dict[Future[Outcome], int], board: Board, watcher: Watcher, o
     done, _ = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
     for run in board.under_way():
         watcher.moved(run, int(board.runs[run, 1]), float(board.runs[run, 2]))
+    # Results first: one of a process that died ends this.
     for future in sorted(done, key=lambda future: future.exception() is not None):
         run = pending[future]
         outcomes[run] = future.result()

@@ -19,7 +19,8 @@ SCHEDULING = {
     "env_kwargs": {"updates": 60, "updates_per_step": 3, "validation_samples": 20, "reference": None},
 }
 WEIGHTS = SCHEDULING | {"env_kwargs": SCHEDULING["env_kwargs"] | {"control": "weights"}}
-LIMITLESS = {"env_id": "MTLLimitless-Digits-v0", "steps": 3000, "num_envs": 16}
+SMALL_LRN = {"d_model": 32, "heads": 2, "feed_forward": 32, "n_steps": 32, "batch_size": 128}
+LIMITLESS = {"env_id": "MTLLimitless-Digits-v0", "steps": 3000, "num_envs": 16, "agent_kwargs": SMALL_LRN}
 RECURRENT = {"env_id": "MTLRecurrent-BrainSeries-v0", "steps": 6000, "num_envs": 8}
 ALIGNMENT = {
     "env_id": "MTLAlignment-Linear-v0",
@@ -59,9 +60,9 @@ def kill_after(decisions):
 
 
 @pytest.fixture(autouse=True)
-def _checkpoints_all_the_time(monkeypatch):
+def _checkpoints_half_of_the_time(monkeypatch):
     monkeypatch.setattr(resume, "LEAST_APART", 0.0)
-    monkeypatch.setattr(resume, "COSTS_APART", 0)
+    monkeypatch.setattr(resume, "COSTS_APART", 1)
 
 
 @pytest.mark.parametrize(("agent", "fields"), RUNS, ids=[f"{agent}-{f['env_id'][3:-3]}" for agent, f in RUNS])

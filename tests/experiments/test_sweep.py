@@ -185,6 +185,21 @@ def test_a_sweep_that_is_killed_twenty_times_ends_as_an_undisturbed_one(settings
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_interrupted_sweep_says_what_is_kept(settings_file, tmp_path, jobs):
+    steps = ("--steps", "1000000", "--jobs", jobs)
+    sweep = subprocess.Popen(
+        command(settings_file, tmp_path, *steps), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not list(tmp_path.rglob("checkpoint.pt")):
+        time.sleep(0.5)
+    os.killpg(sweep.pid, signal.SIGINT)
+    assert sweep.communicate(timeout=60)[1].startswith("interrupted: what is finished")
+    assert sweep.returncode == 130
+    nothing_is_half_written(tmp_path)
+
+
+@pytest.mark.slow
 def test_a_ray_worker_that_is_killed_harms_nothing(settings_file, undisturbed, tmp_path):
     psutil = pytest.importorskip("psutil")
     pytest.importorskip("ray")
