@@ -128,7 +128,9 @@ def die_in_the_second(run):
 
 
 def command(settings, out, *more):
-    program = "import sys; from mtl_gym.cli import app; app(sys.argv[1:])"
+    # A program that runs in the background of a shell would not hear an interrupt.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heard}; import sys; from mtl_gym.cli import app; app(sys.argv[1:])"
     return [
         *(sys.executable, "-W", "ignore", "-c", program),
         *("compare", "--settings", str(settings), "--out", str(out), "--quiet", *more),
@@ -188,14 +190,16 @@ def test_a_sweep_that_is_killed_twenty_times_ends_as_an_undisturbed_one(settings
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_an_interrupted_sweep_says_what_is_kept(settings_file, tmp_path, jobs):
     steps = ("--steps", "1000000", "--jobs", jobs)
-    sweep = subprocess.Popen(
-        command(settings_file, tmp_path, *steps), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while not list(tmp_path.rglob("checkpoint.pt")):
-        time.sleep(0.5)
-    os.killpg(sweep.pid, signal.SIGINT)
-    assert sweep.communicate(timeout=60)[1].startswith("interrupted: what is finished")
-    assert sweep.returncode == 130
+    arguments = command(settings_file, tmp_path, *steps)
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True) as sweep:
+        while sweep.poll() is None and not list(tmp_path.rglob("checkpoint.pt")):
+            time.sleep(0.5)
+        os.killpg(sweep.pid, signal.SIGINT)
+        try:
+            told = sweep.communicate(timeout=60)[1]
+        finally:
+            sweep.kill()
+    assert told.startswith("interrupted: what is finished") and sweep.returncode == 130
     nothing_is_half_written(tmp_path)
 
 
