@@ -239,10 +239,9 @@ class Interleaved(Base):
         fed = self.auxiliaries.input(x.expand(len(shares), *x.shape))
         hidden, cell = (part[0] for part in self.auxiliaries.begin(len(x)))
         states = []
-        for step in range(x.shape[1]):
-            everywhere = (hidden.expand_as(fed[:, :, 0, : self.width]), cell.expand_as(fed[:, :, 0, : self.width]))
-            proposed = self.auxiliaries.step(fed[:, :, step], everywhere)
-            hidden, cell = ((shares[:, :, step] * part).sum(0) for part in proposed)
+        for now, share in zip(fed.unbind(2), shares.unbind(2), strict=True):
+            everywhere = (hidden.expand(len(fed), -1, -1), cell.expand(len(fed), -1, -1))
+            hidden, cell = ((share * part).sum(0) for part in self.auxiliaries.step(now, everywhere))
             states.append(hidden)
         return torch.stack(states, 1)
 

@@ -166,9 +166,9 @@ class GroupedLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Hidden states of whole sequences; [groups, rows, steps, inputs] -> [groups, rows, steps, hidden]."""
-        fed, state, hidden = self.input(x), self.begin(x.shape[1]), []
-        for step in range(x.shape[2]):
-            state = self.step(fed[:, :, step], state)
+        state, hidden = self.begin(x.shape[1]), []
+        for fed in self.input(x).unbind(2):  # indexing would fill a gradient of all steps at every step
+            state = self.step(fed, state)
             hidden.append(state[0])
         return torch.stack(hidden, 2)
 

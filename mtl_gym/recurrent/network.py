@@ -241,9 +241,9 @@ class MultiTaskNetwork(nn.Module):
         """The same for shared parts that carry a memory from step to step."""
         rows = torch.arange(len(sequences.task), device=shared.device) * sequences.steps
         memory, knowledge, on = shared.new_zeros(len(rows), self.memory), [], []
-        for number in range(sequences.steps):
-            at = rows + number
-            step = self.share(shared[at], own[at], memory, sequences.groups, gates(at))
+        by_step = (part.unflatten(0, (len(rows), -1)).unbind(1) for part in (shared, own))
+        for number, (now, mine) in enumerate(zip(*by_step, strict=True)):
+            step = self.share(now, mine, memory, sequences.groups, gates(rows + number))
             memory = step.memory
             knowledge.append(step.knowledge)
             on.append(step.gates)

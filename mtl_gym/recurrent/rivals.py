@@ -41,7 +41,7 @@ class Communicating(Sharing):
     def _own_states(self, states: list[Tensor], groups: Groups) -> Tensor:
         """[tasks, rows, hidden] per step -> [rows, steps, hidden] of each row's task."""
         rows = torch.arange(len(groups.group), device=groups.group.device)
-        return torch.stack([state[groups.group, rows] for state in states], 1)
+        return torch.stack(states, 2)[groups.group, rows]
 
 
 class DirectCommunication(Communicating):
@@ -59,9 +59,9 @@ class DirectCommunication(Communicating):
         tasks = len(self.lstms.recurrent)
         state, states = self.lstms.begin(len(x)), []
         to_itself = torch.eye(tasks, dtype=torch.bool, device=x.device)[:, None]
-        for step in range(x.shape[1]):
+        for now in x.unbind(1):
             message = messages(self.match(state[0]), state[0], to_itself if tasks > 1 else None)
-            read = torch.cat([x[:, step].expand(tasks, -1, -1), message], 2)
+            read = torch.cat([now.expand(tasks, -1, -1), message], 2)
             state = self.lstms.step(self.lstms.input(read), state)
             states.append(state[0])
         return self._own_states(states, groups)
@@ -83,8 +83,7 @@ class IndirectCommunication(Communicating):
         """As `Sharing.embed`."""
         tasks = len(self.lstms.recurrent)
         state, common, states = self.lstms.begin(len(x)), self.common.begin(len(x)), []
-        for step in range(x.shape[1]):
-            now = x[None, :, step]
+        for now in x.unsqueeze(0).unbind(2):
             heard = messages(self.match(common[0]), state[0])
             told = common[0].expand(tasks, -1, -1)
             state = self.lstms.step(self.lstms.input(torch.cat([now.expand(tasks, -1, -1), told], 2)), state)
