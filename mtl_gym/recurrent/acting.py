@@ -141,11 +141,31 @@ class Acting:
     def refresh(self) -> None:
         """Bring everything up to the weights there are now, episodes under way included."""
         self.embed_waiting()
-        target, actions, spent, self._groups = self.step.copy(), self.actions.copy(), self.spent, None
         embedded = self._embed(self.sample)
         steps = embedded.own.shape[1]
         self._shared[:, :steps], self._own[:, :steps] = embedded.shared, embedded.own
-        self.memory, self.total = torch.zeros_like(self.memory), torch.zeros_like(self.total)
+        self.memory, self.total, self._groups = torch.zeros_like(self.memory), torch.zeros_like(self.total), None
+        if self.network.carries:
+            self._retrace_in_turn()
+        elif self.step.any():
+            self._retrace()
+
+    @torch.no_grad()
+    def _retrace(self) -> None:
+        """Carry out again all decisions of episodes under way, all steps at once."""
+        row, step = np.nonzero(np.arange(self.actions.shape[1]) < self.step[:, None])
+        groups = Groups.of(self.task[row], self.network.tasks, self._rows.device)
+        on_device = torch.from_numpy(np.stack([row, step])).to(self._rows.device)
+        shared, own = self._shared[on_device[0], on_device[1]], self._own[on_device[0], on_device[1]]
+        given = torch.from_numpy(self.actions[row, step]).to(self._rows.device).to(shared.dtype)
+        taken = self.network.share(shared, own, self.memory[on_device[0]], groups, Given(self.network.layout, given))
+        self.total.index_add_(0, on_device[0], taken.knowledge)
+        last = torch.from_numpy(np.flatnonzero(step == self.step[row] - 1)).to(self._rows.device)
+        self.memory[on_device[0][last]] = taken.memory[last]
+
+    def _retrace_in_turn(self) -> None:
+        """The same for shared parts that carry a memory from step to step."""
+        target, actions, spent = self.step.copy(), self.actions.copy(), self.spent
         self.step[:] = 0
         for step in range(int(target.max(initial=0))):
             memory, total, going = self.memory, self.total, torch.from_numpy(step < target)[:, None]

@@ -195,6 +195,11 @@ class MultiTaskNetwork(nn.Module):
         """Width of the tasks' own representations, where policies see them (eq. 6); else 0 (eq. 7)."""
         return self.own if self.base is not None and self.base.task_specific else 0
 
+    @property
+    def carries(self) -> bool:
+        """Whether the shared part carries a memory from step to step."""
+        return self.sharing is not None and self.sharing.carries
+
     def embed(self, x: Tensor, groups: Groups) -> Embedded:
         """Everything that no decision has a part in; x [rows, steps, ...]."""
         values = self.front(x)
@@ -223,8 +228,7 @@ class MultiTaskNetwork(nn.Module):
         """
         embedded = self.embed(x, sequences.groups)
         shared, own = embedded.shared.flatten(0, 1), embedded.own.flatten(0, 1)
-        carries = self.sharing is not None and self.sharing.carries
-        knowledge, on = (self._in_turn if carries else self._at_once)(shared, own, sequences, gates)
+        knowledge, on = (self._in_turn if self.carries else self._at_once)(shared, own, sequences, gates)
         last = own[sequences.last]
         auxiliary = self.base.auxiliary(last, sequences.groups) if self.base else x.new_zeros(())
         if self.readout == "every":

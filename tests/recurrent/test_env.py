@@ -175,11 +175,11 @@ def test_a_task_that_a_batch_lacks_keeps_its_own_parts_bit_identical():
             assert torch.equal(value[1], before[key][1]) and not torch.equal(value, before[key])
 
 
-def test_bringing_episodes_under_way_up_to_date_twice_changes_nothing_more():
-    env = make(num_envs=3)
+@pytest.mark.parametrize("sharing", ["mt-rmn", "rrn", "ic-mtl"])
+def test_bringing_episodes_under_way_up_to_date_changes_nothing_under_the_same_weights(sharing):
+    env = make(num_envs=3, sharing=sharing)
     env.reset(seed=0)
     roll(env, STEPS + 2)
-    env._acting.refresh()
     units, total, actions = env._acting.units, env._acting.total.clone(), env._acting.actions.copy()
     env._acting.refresh()
     torch.testing.assert_close(units, env._acting.units)
