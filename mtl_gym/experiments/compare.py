@@ -44,7 +44,7 @@ class Row:
         blocks: Mean number of blocks used; NaN where there are none.
         epochs: Passes over the training data.
         speed: Mean training samples per second.
-        f1: Mean F1 over spans of each task that marks spans, in per cent.
+        f1: Mean F1 of each task that has one, in per cent.
     """
 
     agent: str

@@ -86,7 +86,7 @@ class RunResult:
         blocks_used: Blocks that the policy takes on the test split, all depths together.
         epochs: Passes over the training data, of the network that was tested.
         samples_per_second: Training episodes per second, evaluations left out.
-        f1: F1 over spans, by the name of the task, for tasks that mark spans.
+        f1: By the name of the task: F1 over spans, or over labels where an environment gives that.
     """
 
     settings: RunSettings

@@ -29,7 +29,7 @@ from mtl_gym.recurrent.network import GatesOf, MultiTaskNetwork
 from mtl_gym.recurrent.options import RecurrentOptions
 from mtl_gym.recurrent.policies import PolicyNetworks
 from mtl_gym.recurrent.sequences import SequenceSplit, number_of, select_tasks
-from mtl_gym.recurrent.tallies import Tallies
+from mtl_gym.recurrent.tallies import Confusion, Tallies
 from mtl_gym.recurrent.usage import Usage, overlap
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import SampleStream
@@ -158,6 +158,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         self._random = random
         self._acting = Acting(self.network, self._split, self.num_envs, self.connections)
         self._tallies = Tallies(self.num_envs, self._split.steps, self._split.every_step)
+        self._confusion = Confusion(self.data.num_tasks, self.data.max_classes)
         self._ended: list[tuple[Rows, NDArray[np.int8]]] = []
         self.episodes = self._episodes_before = 0
         self.usage = self._new_usage()
@@ -257,6 +258,9 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         real = rows[acting.sample[rows] >= 0]
         self.usage.add(acting.task[real], acting.length[real], acting.actions[real])
         figures = self._tallies.figures()
+        if self._split.every_step:
+            task = np.repeat(acting.task[real, None], self._split.steps, 1)
+            self._confusion.add(task, figures["label"][real], figures["prediction"][real])
         figures |= {
             "invalid_action": np.zeros(self.num_envs, bool),
             "task": acting.task,
@@ -411,13 +415,16 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
 
         `usage` [K, T, C]: share of a task's sequences in which a connection was on at a step. `overlap` [T, K, K]: how
         far the connections to the sub-decoders of two tasks are the same. `blocks_used`: sub-encoders that any task
-        took. `names`: of the connections.
+        took. `names`: of the connections. Where every step is answered, `f1`: macro F1 over labels, by task name.
         """
         shares = self.usage.shares
         taken = shares[:, :, self.layout.c1 : self.layout.size]
         used = int((taken.max((0, 1), initial=0) > 0).sum())
         names = self.layout.names if self.layout.size else ["none"]
-        return {"usage": shares, "overlap": overlap(taken), "blocks_used": used, "names": names}
+        figures = {"usage": shares, "overlap": overlap(taken), "blocks_used": used, "names": names}
+        if self._split.every_step:
+            figures["f1"] = dict(zip(self.task_names, self._confusion.f1().tolist(), strict=True))
+        return figures
 
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
         """Figures of matplotlib for an evaluation, by file name."""

@@ -1,4 +1,4 @@
-"""What episodes have answered so far: one answer at the end, or one at every step."""
+"""What episodes have answered: those under way, at the end or at every step; and all those of an evaluation."""
 
 from __future__ import annotations
 
@@ -62,3 +62,33 @@ class Tallies:
         """Undo `state`."""
         for name in ARRAYS:
             setattr(self, name, state[name].numpy().copy())
+
+
+class Confusion:
+    """How often each label was answered with each, by task.
+
+    Args:
+        tasks: Number of tasks.
+        classes: Labels of the task that has most.
+
+    Example:
+        >>> confusion = Confusion(tasks=1, classes=3)
+        >>> confusion.add(np.zeros(4, int), label=np.array([0, 0, 1, -1]), prediction=np.array([0, 1, 1, -1]))
+        >>> confusion.f1().round(3).tolist()
+        [0.667]
+    """
+
+    def __init__(self, tasks: int, classes: int) -> None:
+        self.counts = np.zeros((tasks, classes, classes), np.int64)
+
+    def add(self, task: Rows, label: Rows, prediction: Rows) -> None:
+        """Count answers, int64 [n] each; labels of -1 are left out."""
+        real = label >= 0
+        np.add.at(self.counts, (task[real], label[real], prediction[real]), 1)
+
+    def f1(self) -> NDArray[np.float64]:
+        """Macro F1 of each task: the mean over labels that occur, in the data or in answers; float64 [tasks]."""
+        right = self.counts.diagonal(axis1=1, axis2=2)
+        total = self.counts.sum(1) + self.counts.sum(2)
+        score = np.divide(2 * right, total, out=np.zeros(total.shape), where=total > 0)
+        return score.sum(1) / np.maximum((total > 0).sum(1), 1)

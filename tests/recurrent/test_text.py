@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 from torch import nn
 
 import mtl_gym
@@ -74,14 +75,14 @@ def test_every_word_is_answered_and_paid_for():
                 paid[row] = []
 
 
-def test_accuracy_counts_words_and_not_sentences():
+def test_accuracy_and_f1_count_words_and_not_sentences():
     env = make()
     env.reset(seed=0)
     everything = lambda obs: np.ones((len(obs["task"]), env.connections), int)  # noqa: E731
     result = mtl_gym.evaluate(everything, env, "test", num_envs=7)
     view = env.evaluation_view("test", 24)
     view.reset()
-    right, answers = np.zeros(2), np.zeros(2)
+    right, answers, words = np.zeros(2), np.zeros(2), ([], [])
     while not view.pass_over:
         *_, info = view.step(np.ones((24, env.connections), int))
         final = info.get("final_info")
@@ -89,8 +90,12 @@ def test_accuracy_counts_words_and_not_sentences():
             if final["sample"][row] >= 0:
                 right[final["task"][row]] += final["right"][row]
                 answers[final["task"][row]] += final["answers"][row]
+                there = final["label"][row] >= 0
+                words[final["task"][row]].append(np.stack([final["label"][row], final["prediction"][row]])[:, there])
     np.testing.assert_allclose(result.accuracy, right / answers)
     assert result.episodes.tolist() == answers.tolist()
+    f1 = [f1_score(*np.concatenate(parts, 1), average="macro") for parts in words]
+    assert result.figures["f1"] == pytest.approx(dict(zip(DATA.task_names, f1, strict=True)))
 
 
 def test_training_teaches_the_tags_whatever_the_lengths():
