@@ -24,8 +24,10 @@ AGENTS = {"straight-through": StraightThroughRouter, "random-fixed": RandomFixed
 
 def overlaps(name: str, dial: float, seed: int, arguments: argparse.Namespace) -> np.ndarray:
     """Train, and give the overlap of every pair of tasks in every regime; [regimes, pairs]."""
-    env = make_vec_env("MTLRecurrent-BrainSeries-v0", arguments.num_envs, seed, data_kwargs={"relatedness": dial})
-    agent = AGENTS[name](env, seed=seed).learn(arguments.steps)
+    options = {"data_kwargs": {"relatedness": dial}, "learning_rate": arguments.learning_rate}
+    env = make_vec_env("MTLRecurrent-BrainSeries-v0", arguments.num_envs, seed, **options)
+    rate = {"learning_rate": arguments.learning_rate} if name == "straight-through" else {}
+    agent = AGENTS[name](env, seed=seed, **rate).learn(arguments.steps)
     result = mtl_gym.evaluate(agent, env, "validation")
     by_regime = result.figures["overlap"].reshape(REGIMES, -1, 4, 4).mean(1)
     print(f"{name:<18}{dial:>6.2f}{seed:>6}{100 * result.mean_accuracy:>10.1f}", flush=True)
@@ -64,6 +66,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dials", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], help="relatedness")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
-    parser.add_argument("--steps", type=int, default=1_900_000, help="decisions of each training; about 30 epochs")
-    parser.add_argument("--num-envs", type=int, default=64, help="sequences side by side")
+    parser.add_argument("--steps", type=int, default=770_000, help="decisions of each training; about 12 epochs")
+    parser.add_argument("--num-envs", type=int, default=256, help="sequences side by side")
+    parser.add_argument("--learning-rate", type=float, default=0.01, help="of the network and the router")
     main(parser.parse_args())
