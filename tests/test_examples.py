@@ -17,6 +17,7 @@ import yaml
 from stable_baselines3 import DQN, PPO
 
 from mtl_gym.registration import ENVIRONMENTS
+from tests.conftest import has_data
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -106,6 +107,18 @@ def test_the_growth_of_alignment_is_printed_and_drawn(tmp_path: Path) -> None:
     slow = re.search(r"^\| D = 1, proportional \| ([\d,]+) \| ([\d,]+) \|", printed, re.MULTILINE)
     assert times and slow and int(times[2]) < 20 < int(slow[2].replace(",", ""))
     assert matplotlib.image.imread(tmp_path / "alignment_growth.png").ndim == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_data("MTLAlignment-CrossModal-v0"), reason="cross-modal's files are not there")
+def test_cross_modal_tasks_alone_and_together_are_lines_of_a_table(tmp_path: Path) -> None:
+    sizes = ("--generations", "1", "--iterations", "1", "--methods", "baseline", "all")
+    printed = run("alignment_cross_modal.py", tmp_path, *sizes, "--picture", "seen")
+    error, perplexity, squared = r"\d+\.\d\d", r"\d+\.\d\d", r"\d\.\d{4}"
+    assert re.search(rf"^\| baseline \| text \| - \| {perplexity} \| - \| 64 of 64 \|$", printed, re.MULTILINE), printed
+    line = rf"^\| all \| vision \+ text \+ dna \| {error} \| {perplexity} \| {squared} \| \d+ of 297 \|$"
+    assert re.search(line, printed, re.MULTILINE), printed
+    assert matplotlib.image.imread(tmp_path / "seen-all-vision-text-dna-sharing.png").ndim == 3
 
 
 def accuracies_and_shares(printed: str, schedule: str) -> tuple[list[float], list[int]]:
