@@ -304,6 +304,12 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
             raise TrainingDiverged(self.updates, self._task_name(row), "an observation")
         return array
 
+    def _check_finite(self, figures: NDArray[np.floating[Any]], task: NDArray[np.int64]) -> None:
+        """Raise `TrainingDiverged` where a figure is not finite; `task`, whose it is, broadcasts to the figures."""
+        wrong = np.broadcast_to(task, figures.shape)[~np.isfinite(figures)]
+        if wrong.size:
+            raise TrainingDiverged(self.updates, self.task_names[wrong[0]])
+
     def _task_name(self, row: int) -> str:
         return "?"
 

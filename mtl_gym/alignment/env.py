@@ -25,7 +25,6 @@ from mtl_gym.alignment.starts import finds_groups, first_assignment
 from mtl_gym.alignment.training import Best, Figures, Recipe, Training
 from mtl_gym.batches import Info, Rows, clone
 from mtl_gym.data import TaskCollection, load
-from mtl_gym.errors import TrainingDiverged
 from mtl_gym.single import BatchOfOne
 from mtl_gym.vector import EnvOptions, Flags, MultiTaskVectorEnv, Transition, shallow_dict
 
@@ -156,13 +155,8 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
 
     def _figures(self, split: str, limit: int | None = None) -> Figures:
         figures = self.training.figures(split, limit)
-        self._check_finite(figures.loss)
+        self._check_finite(figures.loss, np.arange(self.data.num_tasks))
         return figures
-
-    def _check_finite(self, loss: Floats) -> None:
-        wrong = np.argwhere(~np.isfinite(loss))
-        if len(wrong):
-            raise TrainingDiverged(self.updates, self.data.task_names[wrong[0][1]])
 
     def _offer(self) -> None:
         relative = self._validation.loss / np.maximum(self._first_loss, np.finfo(np.float32).tiny)
@@ -209,7 +203,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
 
     def _train_generation(self, competition: Competition) -> Floats:
         belief, loss = self.training.generation(competition, self.options.iterations)
-        self._check_finite(loss)
+        self._check_finite(loss, np.arange(self.data.num_tasks))
         self.updates += self.options.iterations
         self.episodes += self.num_envs * self.options.iterations * self.training.samples_per_update
         return belief

@@ -17,7 +17,6 @@ from torch import Tensor
 from mtl_gym.answers import Classes, final_reward, one_answer_each
 from mtl_gym.batches import Rows
 from mtl_gym.data import load
-from mtl_gym.errors import TrainingDiverged
 from mtl_gym.limitless import execution, render
 from mtl_gym.limitless.construction import Construction, random_routes
 from mtl_gym.limitless.inputs import Inputs
@@ -227,11 +226,6 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
             self._losses.append(losses)
             self._log.append((samples, networks))
         return logits.detach(), losses.detach()
-
-    def _check_finite(self, figures: NDArray[np.float32], task: Rows) -> None:
-        finite = np.isfinite(figures).all(0)
-        if not finite.all():
-            raise TrainingDiverged(self.updates, self.data.task_names[task[~finite][0]])
 
     def _task_name(self, row: int) -> str:
         return self.data.task_names[self._tasks()[row]]

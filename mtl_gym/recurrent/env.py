@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from mtl_gym.answers import Classes, final_reward
 from mtl_gym.batches import Rows
 from mtl_gym.data import MultiTaskDataset, load
-from mtl_gym.errors import TrainingDiverged
 from mtl_gym.recurrent import render
 from mtl_gym.recurrent.acting import Acting
 from mtl_gym.recurrent.adam import StackedAdam
@@ -244,11 +243,6 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
 
     def _labels(self, samples: Rows, step: Rows) -> Rows:
         return self._split.label[samples, step] if self._split.every_step else self._split.label[samples]
-
-    def _check_finite(self, figures: NDArray[np.float32], task: Rows) -> None:
-        finite = np.isfinite(figures).all(0)
-        if not finite.all():
-            raise TrainingDiverged(self.updates, self.data.task_names[task[~finite][0]])
 
     def _task_name(self, row: int) -> str:
         return self.data.task_names[self._acting.task[row]]

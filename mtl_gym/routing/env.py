@@ -16,7 +16,6 @@ from torch import Tensor
 from mtl_gym.answers import Classes, final_reward, one_answer_each
 from mtl_gym.batches import Rows
 from mtl_gym.data import load
-from mtl_gym.errors import TrainingDiverged
 from mtl_gym.routing import render
 from mtl_gym.routing.blocks import simple_routed_network
 from mtl_gym.routing.graph import RouteGraph
@@ -231,11 +230,6 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
     def _loss(self, logits: Tensor, label_and_task: Tensor) -> Tensor:
         label, task = label_and_task.unbind(1)
         return torch.nn.functional.cross_entropy(self._classes.restrict(logits, task), label, reduction="none")
-
-    def _check_finite(self, figures: NDArray[np.float32], task: Rows) -> None:
-        finite = np.isfinite(figures).all(0)
-        if not finite.all():
-            raise TrainingDiverged(self.updates, self.data.task_names[task[~finite][0]])
 
     def _task_name(self, row: int) -> str:
         return self.data.task_names[self._tasks()[row]]

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from mtl_gym.batches import Info, Rows
 from mtl_gym.data import load
-from mtl_gym.errors import TrainingDiverged
 from mtl_gym.integrations.torchjd import aggregator
 from mtl_gym.scheduling import render
 from mtl_gym.scheduling.held_out import Figures, HeldOut
@@ -166,13 +165,8 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     def _per_task(self, figures: Figures) -> tuple[Floats, Floats]:
         """Loss and accuracy, [runs, tasks]."""
         loss, accuracy = torch.stack([figures.task_loss(), figures.task_accuracy()]).cpu().numpy()
-        self._check_finite(loss)
+        self._check_finite(loss, np.arange(self.data.num_tasks))
         return loss, accuracy
-
-    def _check_finite(self, loss: Floats) -> None:
-        wrong = np.argwhere(~np.isfinite(loss))
-        if len(wrong):
-            raise TrainingDiverged(self.updates, self.data.task_names[wrong[0][1]])
 
     def _observe(self) -> Tensor:
         return self._histograms.flatten(1).clone()
@@ -194,16 +188,12 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         task = actions[:, None] if self.chooses else np.broadcast_to(every, weights.shape).copy()
         update = self.training.update(task, np.take_along_axis(weights, task, 1))
         loss, norm = torch.stack([update.loss, update.gradient_norm]).cpu().numpy()
-        self._check_finite_minibatch(loss, task)
+        self._check_finite(loss, task)
         np.put_along_axis(self._train_loss, task, loss, 1)
         np.put_along_axis(self._gradient_norm, task, norm, 1)
         self._trained += weights > 0
         self.updates += 1
         self.episodes += task.size * self.options.minibatch
-
-    def _check_finite_minibatch(self, loss: Floats, task: Rows) -> None:
-        if not np.isfinite(loss).all():
-            raise TrainingDiverged(self.updates, self.data.task_names[task[~np.isfinite(loss)][0]])
 
     def _reward(self) -> Floats:
         loss, _ = self._validation
