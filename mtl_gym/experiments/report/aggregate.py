@@ -35,6 +35,8 @@ REPETITIONS = 2_000
 SEED = 0
 # Profiles and their pictures end here; scores beyond are counted, and named at the edge.
 LOWEST, HIGHEST = -1.0, 2.0
+# Where random and the best static baseline lie closer than this, in percentage points, scores are mostly chance.
+NARROW = 1.0
 # With up to this many scores nothing is left to cut away from both ends.
 TOO_FEW_TO_CUT = 3
 
@@ -93,6 +95,11 @@ class Scale:
     def points(self) -> float:
         """Percentage points from 0 to 1."""
         return 100 * (self.best - self.random)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether 0 and 1 lie so close together that scores are mostly chance."""
+        return self.points < NARROW
 
 
 def scale_of(

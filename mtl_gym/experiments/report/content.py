@@ -109,8 +109,10 @@ class Author:
         return Section("Headline", [" ".join([told, *failed]), tables.headlines(lines)])
 
     def across(self, comparisons: Sequence[Comparison]) -> Section:
-        """Statistics over all comparisons whose scores can be normalised."""
+        """Statistics over all comparisons whose scores can be normalised, and are not mostly chance."""
         scales, reasons = _scales(comparisons)
+        reasons |= {name: _too_narrow(scale) for name, scale in scales.items() if scale.narrow}
+        scales = {name: scale for name, scale in scales.items() if not scale.narrow}
         kept = [comparison for comparison in comparisons if comparison.name in scales]
         blocks: list[Block] = [f"{name} is left out: {reason}" for name, reason in reasons.items()]
         names = [name for name in (kept[0].agents if kept else []) if all(name in other.agents for other in kept)]
@@ -195,6 +197,13 @@ def _scales(comparisons: Sequence[Comparison]) -> tuple[dict[str, Scale], dict[s
     found = {comparison.name: _scale(comparison) for comparison in comparisons}
     scales = {name: scale for name, scale in found.items() if isinstance(scale, Scale)}
     return scales, {name: reason for name, reason in found.items() if isinstance(reason, str)}
+
+
+def _too_narrow(scale: Scale) -> str:
+    return (
+        f"random and its best static baseline, {scale.baseline}, lie {scale.points:.2f} percentage points apart, so "
+        "that normalised scores are mostly chance."
+    )
 
 
 def _scale(comparison: Comparison) -> Scale | str:

@@ -93,5 +93,10 @@ def _scores(
 ) -> dict[tuple[str, int], float | Floats]:
     final = {key: float(accuracy[-1]) for key, (_, accuracy) in curves.items()}
     known = {(result.settings.name, result.settings.seed): result for result in comparison.results}
-    scale = scale_of([known[key] for key in curves], lambda result: final[result.settings.name, result.settings.seed])
+    try:
+        scale = scale_of(
+            [known[key] for key in curves], lambda result: final[result.settings.name, result.settings.seed]
+        )
+    except NoStatisticsError as error:
+        raise NoStatisticsError(f"among the runs of {comparison.name} with several evaluations, {error}") from error
     return {key: scale(np.interp(shares, *curve)) for key, curve in curves.items()}

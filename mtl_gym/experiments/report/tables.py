@@ -10,9 +10,6 @@ from mtl_gym.experiments.report.collection import Comparison
 from mtl_gym.experiments.report.document import Table
 from mtl_gym.experiments.statistics import Difference, differences
 
-# Where random and the best static baseline lie closer than this, in percentage points, scores are mostly chance.
-NARROW = 1.0
-
 
 def headlines(lines: Sequence[list[str]]) -> Table:
     """A line per comparison."""
@@ -33,7 +30,7 @@ def scale_notes(scales: Mapping[str, Scale]) -> list[str]:
             f"A normalised score of 0 is random ({100 * scale.random:.2f} %), 1 is {scale.baseline}, the best static "
             f"baseline ({100 * scale.best:.2f} %): {scale.points:.2f} percentage points."
         )
-        if scale.points < NARROW:
+        if scale.narrow:
             notes.append(
                 "The two lie so close together that normalised scores here are mostly chance: read the accuracies."
             )

@@ -69,10 +69,13 @@ def test_several_comparisons_are_aggregated_over_the_agents_and_seeds_that_they_
         for name, accuracy in {"random": 0.1, "random-fixed": 0.8, "wpl": 0.9, "lrn": 0.9}.items():
             write_run(other, name, seed, accuracy + 0.01 * seed, env_id="MTLRouting-MNIST-v0")
     write_run(comparison.parent / "bare", "wpl", 0, 0.5)
+    for name, accuracy in {"random": 0.9, "random-fixed": 0.905, "wpl": 0.5}.items():
+        write_run(comparison.parent / "narrow", name, 0, accuracy)
     report(comparison.parent)
     text = (comparison.parent / "report.md").read_text()
     across = section(text, "Across comparisons")
     assert "bare is left out: there is no finished run of the agent random" in across
+    assert "narrow is left out: random and its best static baseline, random-fixed, lie 0.50 percentage points" in across
     assert "Seeds 0, 1: those that every agent here finished in digits and mnist." in across
     assert "and so left out: lrn." in across
     assert "There are no curves of sample efficiency: no run of mnist has a progress.csv" in across
