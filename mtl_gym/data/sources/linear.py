@@ -11,6 +11,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,10 @@ from mtl_gym.data.errors import damaged
 FILES = ("linear30.npz",)
 GROUPS, TASKS_PER_GROUP = 3, 10
 TASKS, INPUTS, TRAINING, VALIDATION, TEST = GROUPS * TASKS_PER_GROUP, 20, 15, 5, 50
-NOISE, FACTOR = 0.32, 40.0
-# Norms of the weight vectors of a group are spread evenly, in their logarithms, from here to FACTOR times as much.
-SMALLEST = 0.2
+NOISE = 0.32
+# Norms of weight vectors, of the paper's own data as well, are spread like absolute values of normal numbers of this
+# standard deviation.
+SPREAD = 3.5
 _SHAPES = {
     "train_x": (TASKS, TRAINING, INPUTS),
     "train_y": (TASKS, TRAINING),
@@ -82,7 +84,7 @@ def generate(seed: int = 0) -> Arrays:
     """Data with the statistics of the paper's own, of which it has the keys and shapes; float64.
 
     Inputs are uniform in [-1, 1]; each group has one direction, drawn evenly; the norms of its weight vectors are
-    spread over a factor of 40; the noise is normal.
+    evenly spaced quantiles of the half-normal distribution, from 0.2 to 6.9; the noise is normal.
 
     Example:
         >>> arrays = generate()
@@ -92,15 +94,20 @@ def generate(seed: int = 0) -> Arrays:
     random = np.random.default_rng(seed)
     directions = random.normal(size=(GROUPS, 1, INPUTS))
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    steps = np.stack([random.permutation(TASKS_PER_GROUP) for _ in range(GROUPS)]) / (TASKS_PER_GROUP - 1)
-    norms = SMALLEST * FACTOR**steps
-    weights = (directions * norms[..., None]).reshape(TASKS, INPUTS)
+    ranks = np.stack([random.permutation(TASKS_PER_GROUP) for _ in range(GROUPS)])
+    weights = (directions * _norms()[ranks][..., None]).reshape(TASKS, INPUTS)
     arrays = {}
     for part, rows in (("train", TRAINING), ("test", TEST)):
         arrays[f"{part}_x"] = random.uniform(-1, 1, (TASKS, rows, INPUTS))
         arrays[f"{part}_y"] = np.einsum("tri,ti->tr", arrays[f"{part}_x"], weights)
         arrays[f"noisy_{part}_y"] = arrays[f"{part}_y"] + random.normal(0, NOISE, (TASKS, rows))
     return arrays
+
+
+def _norms() -> npt.NDArray[np.float64]:
+    """Norms of the weight vectors of a group, ascending."""
+    shares = (np.arange(TASKS_PER_GROUP) + 0.5) / TASKS_PER_GROUP
+    return SPREAD * np.array([NormalDist().inv_cdf((1 + share) / 2) for share in shares])
 
 
 def _arrays(root: Path) -> Arrays:
