@@ -47,12 +47,13 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
     * `final_info`, for the weights that were best on the validation samples: `loss`, `accuracy` [num_envs, tasks] on
       those samples, `mean_accuracy`, `modules_used`, `parameters` (of the model when modules that are used too rarely
       are replaced by the blocks they generate), `is_success` (the true groups are found, or, where none are known, the
-      validation loss is lower than in the beginning), `seed`.
+      validation loss, relative as below, is less than 1), `seed`.
 
     Source: MUiR, section 3.3; of the end-to-end algorithm what its authors' program does.
 
-    Deviation: best on the validation samples is what has the lowest loss relative to the run's first, mean over tasks,
-    so that a task counts whatever its scale. The final training begins with a fresh optimiser.
+    Deviation: best on the validation samples is what has the lowest loss relative to the variance of a regression's
+    training targets, or to the run's first of a classification, mean over tasks, so that a task counts whatever its
+    scale. The final training begins with a fresh optimiser.
 
     Example:
         >>> env = AlignmentVectorEnv(num_envs=2, data="linear", block=(20, 1), context=1, iterations=5)
@@ -139,7 +140,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         self._score = np.zeros((self.num_envs, len(self.unit) * self.options.challengers), np.float32)
         self.history = History(self.options.generations, self.network.num_locations)
         self._measure()
-        self._first_loss = self._validation.loss
+        self._scale = self._scales()
         self._best = Best(self.network)
         self._offer()
         self.history.add(self.assignment[0])
@@ -158,8 +159,16 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         self._check_finite(figures.loss, np.arange(self.data.num_tasks))
         return figures
 
+    def _scales(self) -> Floats:
+        """What validation losses are set against: the first ones, or the variance of targets; [num_envs, tasks]."""
+        scales = self._validation.loss.copy()
+        for number, task in enumerate(self.data.tasks):
+            if task.kind == "regression":
+                scales[:, number] = task.splits["train"][1].var(0, correction=0).mean().item()
+        return np.maximum(scales, np.finfo(np.float32).tiny)
+
     def _offer(self) -> None:
-        relative = self._validation.loss / np.maximum(self._first_loss, np.finfo(np.float32).tiny)
+        relative = self._validation.loss / self._scale
         self._best.offer(self.network, relative.mean(1))
 
     def _observe(self) -> dict[str, Any]:
@@ -340,7 +349,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
 
     def _state(self) -> dict[str, Any]:
         arrays: dict[str, NDArray[Any]]
-        arrays = {"score": self._score, "seeds": self.run_seeds, "first_loss": self._first_loss}
+        arrays = {"score": self._score, "seeds": self.run_seeds, "scale": self._scale}
         return {
             "arrays": {name: torch.from_numpy(value.copy()) for name, value in arrays.items()},
             "counts": {"step": self._step, "episodes": self.episodes, "finished": self.finished},
@@ -355,7 +364,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
 
     def _load_state(self, state: dict[str, Any]) -> None:
         arrays = {name: value.numpy().copy() for name, value in state["arrays"].items()}
-        self._score, self.run_seeds, self._first_loss = arrays["score"], arrays["seeds"], arrays["first_loss"]
+        self._score, self.run_seeds, self._scale = arrays["score"], arrays["seeds"], arrays["scale"]
         self._step, self.episodes, self.finished = (state["counts"][key] for key in ("step", "episodes", "finished"))
         self.training.resume(**state["training"])
         self._best = Best(self.network)

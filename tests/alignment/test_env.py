@@ -209,11 +209,24 @@ def test_accuracy_of_a_regression_is_the_variance_it_explains():
 
 
 def test_the_best_weights_on_the_validation_samples_come_back_at_the_end():
-    env = linear(1, generations=3, final_generations=0, learning_rate=2.0)
-    first = env._validation.loss.copy()
+    env = linear(1, generations=4, final_generations=0, learning_rate=3.0)
+    variance = np.array([float(task.splits["train"][1].var(correction=0)) for task in env.data.tasks])
+    seen = [env._validation.loss[0]]
     for _ in range(3):
         *_, info = env.step(nobody(env))
-    assert (info["final_info"]["loss"].mean() <= first.mean() + 1e-6) or env._best.score[0] <= 1
+        seen.append(info["validation_loss"][0])
+    *_, info = env.step(nobody(env))
+    scores = [(loss / variance).mean() for loss in seen]
+    assert (info["final_info"]["loss"][0] / variance).mean() <= min(scores) * (1 + 1e-5)
+    assert min(scores) < scores[-1]
+
+
+def test_losses_are_set_against_the_variance_of_targets_or_the_first_loss():
+    env = AlignmentVectorEnv(1, **mixed(), **SHORT, device="cpu")
+    _, info = env.reset(seed=0)
+    line = env.data.tasks[0].splits["train"][1]
+    assert env._scale[0, 0] == pytest.approx(float((line - line.mean(0)).square().mean()), rel=1e-5)
+    assert np.array_equal(env._scale[0, 1:], info["validation_loss"][0, 1:])
 
 
 def test_an_evaluation_trains_nothing():
