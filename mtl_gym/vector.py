@@ -7,7 +7,6 @@ Gymnasium's vector API: seeding, action checks, masks, autoreset, checkpoints, f
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -25,34 +24,13 @@ from torch import Tensor, nn
 from mtl_gym.answers import count_answers
 from mtl_gym.batches import Info, Observation, Rows, clone, rows_of
 from mtl_gym.errors import CheckpointError, TrainingDiverged
+from mtl_gym.options import EnvOptions, choose_device, make_options, must_agree, shallow_dict
 
 logger = logging.getLogger(__name__)
 
 Flags: TypeAlias = NDArray[np.bool_]
 
 EVALUATIONS = 10
-PLAIN = (bool, int, float, str)
-# Options in which a checkpoint and the environment that loads it may differ.
-FREE = ("device", "tensors", "render_mode", "data", "data_root")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnvOptions:
-    """Keyword arguments that all environments share.
-
-    Attributes:
-        split: The part of the data that episodes are drawn from: "train", "validation" or "test".
-        train: Whether acting trains the network. False freezes it.
-        device: Where the network lives: "auto" (CUDA if there), "cpu", "cuda", "cuda:1", ...
-        tensors: Hand back torch tensors on `device` instead of NumPy arrays (batched environments only).
-        render_mode: None, "rgb_array", "human" or "ansi".
-    """
-
-    split: str = "train"
-    train: bool = True
-    device: str = "auto"
-    tensors: bool = False
-    render_mode: str | None = None
 
 
 @dataclass
@@ -111,7 +89,7 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs={num_envs} is not possible: an environment has at least one row.")
-        self.options = self._make_options(options)
+        self.options = make_options(self.Options, type(self).__name__, options)
         self.num_envs = num_envs
         self.render_mode = self.options.render_mode
         self._check_render_mode()
@@ -121,15 +99,6 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         self._warned_restart = False
         self._source: MultiTaskVectorEnv | None = None
         self._diverged: TrainingDiverged | None = None
-
-    def _make_options(self, options: dict[str, Any]) -> EnvOptions:
-        known = [field.name for field in dataclasses.fields(self.Options)]
-        for name in options:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"{type(self).__name__} has no option {name!r}.{hint} It takes {', '.join(known)}.")
-        return self.Options(**options)
 
     def _set_spaces(self, observation: gym.Space[Any], action: gym.Space[Any]) -> None:
         self.single_observation_space, self.single_action_space = observation, action
@@ -369,9 +338,7 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     @property
     def signature(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be loaded here; plain values."""
-        fields = shallow_dict(self.options).items()
-        plain = {name: value for name, value in fields if name not in FREE and isinstance(value, PLAIN)}
-        return {"environment": type(self).__name__, "num_envs": self.num_envs, **plain}
+        return {"environment": type(self).__name__, "num_envs": self.num_envs, **must_agree(self.options)}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the future of this environment depends on: tensors and plain values."""
@@ -413,21 +380,3 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         twin = type(self)(self.num_envs, **shallow_dict(self.options))
         twin.load_state_dict(self.state_dict())
         return twin
-
-
-def choose_device(name: str) -> torch.device:
-    """The torch device for `name`, where "auto" is CUDA if there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f'device={name!r} is unknown; use "auto", "cpu" or "cuda".') from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f'device={name!r} is not there: torch sees no GPU; use device="cpu" or "auto".')
-    return device
-
-
-def shallow_dict(options: EnvOptions) -> dict[str, Any]:
-    """The fields of `options` as keyword arguments, without copying what they hold."""
-    return {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}

@@ -11,7 +11,7 @@ from mtl_gym.alignment.competition import DECOMPOSITIONS
 from mtl_gym.alignment.joint import Form
 from mtl_gym.alignment.starts import STARTS
 from mtl_gym.data import TaskCollection
-from mtl_gym.vector import EnvOptions
+from mtl_gym.options import EnvOptions
 
 SELECTIONS = ("best", "random")
 

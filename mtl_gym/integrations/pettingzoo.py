@@ -17,10 +17,11 @@ from gymnasium.vector import AutoresetMode
 
 from mtl_gym.batches import Info, Observation, Rows, rows_of
 from mtl_gym.data import load
+from mtl_gym.options import shallow_dict
 from mtl_gym.routing.env import RoutingVectorEnv
 from mtl_gym.routing.options import RoutingOptions
 from mtl_gym.stream import SampleStream
-from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition, shallow_dict
+from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition
 
 try:
     from pettingzoo import ParallelEnv

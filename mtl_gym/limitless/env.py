@@ -25,9 +25,10 @@ from mtl_gym.limitless.options import LimitlessOptions
 from mtl_gym.limitless.pool import ModulePool
 from mtl_gym.limitless.rewards import RunningBonus
 from mtl_gym.limitless.usage import Usage
+from mtl_gym.options import EnvOptions
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import SampleStream
-from mtl_gym.vector import EnvOptions, Flags, MultiTaskVectorEnv, Transition
+from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition
 
 
 class LimitlessVectorEnv(MultiTaskVectorEnv):

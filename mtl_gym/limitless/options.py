@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mtl_gym.answers import FinalReward
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.limitless.pool import ModulePool
-from mtl_gym.vector import EnvOptions
+from mtl_gym.options import EnvOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mtl_gym.answers import Classes, final_reward
 from mtl_gym.batches import Rows
 from mtl_gym.data import MultiTaskDataset, load
+from mtl_gym.options import EnvOptions
 from mtl_gym.recurrent import render
 from mtl_gym.recurrent.acting import Acting
 from mtl_gym.recurrent.adam import StackedAdam
@@ -32,7 +33,7 @@ from mtl_gym.recurrent.tallies import Confusion, Tallies
 from mtl_gym.recurrent.usage import Usage, overlap
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import SampleStream
-from mtl_gym.vector import EnvOptions, Flags, MultiTaskVectorEnv, Transition
+from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition
 
 
 class Router(Protocol):

@@ -8,9 +8,9 @@ from typing import Any
 
 from mtl_gym.answers import FinalReward
 from mtl_gym.data import MultiTaskDataset
+from mtl_gym.options import EnvOptions
 from mtl_gym.recurrent.bases import BASES, BaseMaker
 from mtl_gym.recurrent.construction import SHARINGS, SharingMaker
-from mtl_gym.vector import EnvOptions
 
 
 @dataclass(frozen=True, kw_only=True)

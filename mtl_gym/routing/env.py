@@ -16,6 +16,7 @@ from torch import Tensor
 from mtl_gym.answers import Classes, final_reward, one_answer_each
 from mtl_gym.batches import Rows
 from mtl_gym.data import load
+from mtl_gym.options import EnvOptions
 from mtl_gym.routing import render
 from mtl_gym.routing.blocks import simple_routed_network
 from mtl_gym.routing.graph import RouteGraph
@@ -25,7 +26,7 @@ from mtl_gym.routing.options import RoutingOptions
 from mtl_gym.routing.rewards import CollaborationReward
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import SampleStream
-from mtl_gym.vector import EnvOptions, Flags, MultiTaskVectorEnv, Transition
+from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition
 
 MEMORY_OF_THE_MAP = 200
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mtl_gym.data import MultiTaskDataset
+from mtl_gym.options import EnvOptions
 from mtl_gym.routing.network import RoutedNetwork
 from mtl_gym.routing.rewards import FinalReward
-from mtl_gym.vector import EnvOptions
 
 
 @dataclass(frozen=True, kw_only=True)

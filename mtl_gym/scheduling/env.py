@@ -18,6 +18,7 @@ from torch import Tensor
 from mtl_gym.batches import Info, Rows
 from mtl_gym.data import load
 from mtl_gym.integrations.torchjd import aggregator
+from mtl_gym.options import EnvOptions, shallow_dict
 from mtl_gym.scheduling import render
 from mtl_gym.scheduling.held_out import Figures, HeldOut
 from mtl_gym.scheduling.network import SharedNetwork
@@ -29,7 +30,7 @@ from mtl_gym.scheduling.stack import RunStack
 from mtl_gym.scheduling.timeline import Timeline
 from mtl_gym.scheduling.training import Recipe, Training
 from mtl_gym.single import BatchOfOne
-from mtl_gym.vector import EnvOptions, Flags, MultiTaskVectorEnv, Transition, shallow_dict
+from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition
 from mtl_gym.weights import seeded
 
 Floats = NDArray[np.float32]

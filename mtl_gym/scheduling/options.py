@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mtl_gym.data import MultiTaskDataset
+from mtl_gym.options import EnvOptions
 from mtl_gym.scheduling.network import Make, SharedNetwork
 from mtl_gym.scheduling.uncertainty import MEASURES
-from mtl_gym.vector import EnvOptions
 
 CONTROLS = ("choice", "weights")
 SINGLE_TASK = "single-task"
