@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.batches import Flags, Rows
 from mtl_gym.data import MultiTaskDataset
 
 FinalReward: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -42,6 +43,45 @@ def final_reward(reward: str | FinalReward) -> FinalReward:
     if reward not in FINAL_REWARDS:
         raise ValueError(f"reward={reward!r} is unknown; use one of {sorted(FINAL_REWARDS)} or a callable.")
     return FINAL_REWARDS[reward]
+
+
+def judge(reward: FinalReward, logits: Tensor, losses: Tensor, label_and_task: Tensor) -> NDArray[np.float32]:
+    """What answers earn, their losses, and the classes they name, in one copy from the device; [3, rows].
+
+    Args:
+        reward: What an answer is worth.
+        logits: The answers; [rows, classes].
+        losses: Of each; [rows].
+        label_and_task: int64 [2, rows].
+    """
+    earned = reward(logits, *label_and_task)
+    figures: NDArray[np.float32] = torch.stack([earned.float(), losses, logits.argmax(1).float()]).cpu().numpy()
+    return figures
+
+
+def final_info(done: Flags, **figures: Any) -> dict[str, Any]:
+    """The `final_info` of a step in which rows are done, as long as none of them has answered.
+
+    Args:
+        done: The rows; bool [rows].
+        **figures: More of it, [rows, ...] each.
+    """
+    n = len(done)
+    unanswered = {
+        "is_success": np.zeros(n, bool),
+        "correct": np.zeros(n, bool),
+        "prediction": np.full(n, -1),
+        "loss": np.zeros(n, np.float32),
+    }
+    info = unanswered | figures
+    return info | {f"_{key}": done for key in info} | {"_loss": np.zeros(n, bool)}
+
+
+def enter(info: dict[str, Any], rows: Rows, label: Rows, loss: NDArray[np.float32], named: NDArray[np.float32]) -> None:
+    """Enter answers into what `final_info` gave: their rows, right labels, losses and the classes they name; [n]."""
+    info["loss"][rows], info["prediction"][rows] = loss, named
+    info["correct"][rows] = info["is_success"][rows] = named == label
+    info["_loss"][rows] = True
 
 
 def one_answer_each(data: MultiTaskDataset, family: str) -> MultiTaskDataset:

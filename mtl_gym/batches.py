@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Rows: TypeAlias = NDArray[np.int64]
+Flags: TypeAlias = NDArray[np.bool_]
 Observation: TypeAlias = Any
 Info: TypeAlias = dict[str, Any]
 

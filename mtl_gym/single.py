@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from mtl_gym.batches import Info, Observation, row_of
-from mtl_gym.vector import Flags, MultiTaskVectorEnv
+from mtl_gym.batches import Flags, Info, Observation, row_of
+from mtl_gym.vector import MultiTaskVectorEnv
 
 
 class BatchOfOne(gym.Env[Any, Any]):

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtl_gym.answers import count_answers
-from mtl_gym.batches import Info, Observation, Rows, clone, rows_of
+from mtl_gym.batches import Flags, Info, Observation, Rows, clone, rows_of
 from mtl_gym.errors import CheckpointError, TrainingDiverged
 from mtl_gym.options import EnvOptions, choose_device, make_options, must_agree, shallow_dict
 
 logger = logging.getLogger(__name__)
 
-Flags: TypeAlias = NDArray[np.bool_]
 
 EVALUATIONS = 10
 

@@ -23,11 +23,11 @@ from mtl_gym.alignment.presets import Architecture, architectures_for
 from mtl_gym.alignment.samples import data_key
 from mtl_gym.alignment.starts import finds_groups, first_assignment
 from mtl_gym.alignment.training import Best, Figures, Recipe, Training
-from mtl_gym.batches import Info, Rows, clone
+from mtl_gym.batches import Flags, Info, Rows, clone
 from mtl_gym.data import TaskCollection, load
 from mtl_gym.options import EnvOptions, shallow_dict
 from mtl_gym.single import BatchOfOne
-from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition
+from mtl_gym.vector import MultiTaskVectorEnv, Transition
 
 
 class AlignmentVectorEnv(MultiTaskVectorEnv):

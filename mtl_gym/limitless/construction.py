@@ -5,15 +5,10 @@ Source: LRN, section 4.1.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
+from mtl_gym.batches import Flags, Rows
 from mtl_gym.limitless.pool import Layout
-
-Rows: TypeAlias = NDArray[np.int64]
-Flags: TypeAlias = NDArray[np.bool_]
 
 
 class Construction:

@@ -14,8 +14,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.answers import Classes, final_reward, one_answer_each
-from mtl_gym.batches import Rows
+from mtl_gym.answers import Classes, enter, final_info, final_reward, judge, one_answer_each
+from mtl_gym.batches import Flags, Rows
 from mtl_gym.data import load
 from mtl_gym.limitless import execution, render
 from mtl_gym.limitless.construction import Construction, random_routes
@@ -28,7 +28,7 @@ from mtl_gym.limitless.usage import Usage
 from mtl_gym.options import EnvOptions
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import SampleStream
-from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition
+from mtl_gym.vector import MultiTaskVectorEnv, Transition
 
 
 class LimitlessVectorEnv(MultiTaskVectorEnv):
@@ -179,33 +179,25 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
         self._pays = pays
 
     def _ending(self, done: Flags, valid: Flags) -> dict[str, Any]:
-        n = self.num_envs
-        figures = {
-            "is_success": np.zeros(n, bool),
-            "correct": np.zeros(n, bool),
-            "invalid_action": ~valid,
-            "prediction": np.full(n, -1),
-            "label": self._label[self._sample],
-            "task": self._tasks(),
-            "route": self._building.modules.copy(),
-            "sample": self._sample.copy(),
-            "modules_unused": np.full(n, self.usage.unused),
-            "loss": np.zeros(n, np.float32),
-        }
-        return figures | {f"_{key}": done for key in figures} | {"_loss": np.zeros(n, bool)}
+        return final_info(
+            done,
+            invalid_action=~valid,
+            label=self._label[self._sample],
+            task=self._tasks(),
+            route=self._building.modules.copy(),
+            sample=self._sample.copy(),
+            modules_unused=np.full(self.num_envs, self.usage.unused),
+        )
 
     def _finish(self, rows: Rows, reward: NDArray[np.float32], info: dict[str, Any]) -> None:
         samples, networks = self._sample[rows], self._building.modules[rows]
         answers, losses = self._run(samples, networks)
         label, task = self._label[samples], self._task[samples]
         on_device = torch.from_numpy(np.stack([label, task])).to(self.device, non_blocking=True)
-        earned = self._final_reward(answers, *on_device)
-        figures = torch.stack([earned.float(), losses, answers.argmax(1).float()]).cpu().numpy()
+        earned, loss, named = figures = judge(self._final_reward, answers, losses, on_device)
         self._check_finite(figures[:2], task)
-        reward[rows] += figures[0]
-        info["loss"][rows], info["prediction"][rows] = figures[1], figures[2]
-        info["correct"][rows] = info["is_success"][rows] = figures[2] == label
-        info["_loss"][rows] = True
+        reward[rows] += earned
+        enter(info, rows, label, loss, named)
         real = samples >= 0
         self.usage.add(task[real], networks[real])
         info["modules_unused"][:] = self.usage.unused

@@ -14,8 +14,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym.answers import Classes, final_reward
-from mtl_gym.batches import Rows
+from mtl_gym.answers import Classes, final_reward, judge
+from mtl_gym.batches import Flags, Rows
 from mtl_gym.data import MultiTaskDataset, load
 from mtl_gym.options import EnvOptions
 from mtl_gym.recurrent import render
@@ -33,7 +33,7 @@ from mtl_gym.recurrent.tallies import Confusion, Tallies
 from mtl_gym.recurrent.usage import Usage, overlap
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import SampleStream
-from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition
+from mtl_gym.vector import MultiTaskVectorEnv, Transition
 
 
 class Router(Protocol):
@@ -236,11 +236,10 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         on_device = torch.from_numpy(np.stack([label, task])).to(self.device, non_blocking=True)
         logits = self._classes.restrict(self.network.answer(taken, own, groups), on_device[1])
         losses = nn.functional.cross_entropy(logits, on_device[0], reduction="none")
-        earned = self._final_reward(logits, *on_device)
-        figures = torch.stack([earned.float(), losses, logits.argmax(1).float()]).cpu().numpy()
+        earned, loss, named = figures = judge(self._final_reward, logits, losses, on_device)
         self._check_finite(figures[:2], task)
-        reward[rows] += figures[0]
-        self._tallies.add(rows, step, label, figures[2].astype(np.int64), figures[1])
+        reward[rows] += earned
+        self._tallies.add(rows, step, label, named.astype(np.int64), loss)
 
     def _labels(self, samples: Rows, step: Rows) -> Rows:
         return self._split.label[samples, step] if self._split.every_step else self._split.label[samples]

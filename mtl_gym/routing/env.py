@@ -13,8 +13,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.answers import Classes, final_reward, one_answer_each
-from mtl_gym.batches import Rows
+from mtl_gym.answers import Classes, enter, final_info, final_reward, judge, one_answer_each
+from mtl_gym.batches import Flags, Rows
 from mtl_gym.data import load
 from mtl_gym.options import EnvOptions
 from mtl_gym.routing import render
@@ -26,7 +26,7 @@ from mtl_gym.routing.options import RoutingOptions
 from mtl_gym.routing.rewards import CollaborationReward
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import SampleStream
-from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition
+from mtl_gym.vector import MultiTaskVectorEnv, Transition
 
 MEMORY_OF_THE_MAP = 200
 
@@ -200,32 +200,24 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         return reward
 
     def _ending(self, done: Flags) -> dict[str, Any]:
-        n = self.num_envs
-        figures = {
-            "is_success": np.zeros(n, bool),
-            "correct": np.zeros(n, bool),
-            "invalid_action": done & (self._depth < self.routed_depth),
-            "prediction": np.full(n, -1),
-            "label": self._label[self._sample],
-            "task": self._tasks(),
-            "route": self._route.copy(),
-            "sample": self._sample.copy(),
-            "loss": np.zeros(n, np.float32),
-        }
-        return figures | {f"_{key}": done for key in figures} | {"_loss": np.zeros(n, bool)}
+        return final_info(
+            done,
+            invalid_action=done & (self._depth < self.routed_depth),
+            label=self._label[self._sample],
+            task=self._tasks(),
+            route=self._route.copy(),
+            sample=self._sample.copy(),
+        )
 
     def _finish(self, rows: Rows, reward: NDArray[np.float32], info: dict[str, Any]) -> None:
         label, task = self._label[self._sample[rows]], self._tasks()[rows]
         logits, losses = self._graph.finish(rows, np.stack([label, task], 1), self._loss)
         on_device = torch.from_numpy(np.stack([label, task])).to(self.device, non_blocking=True)
         answers = self._classes.restrict(logits, on_device[1])
-        earned = self._final_reward(answers, *on_device)
-        figures = torch.stack([earned.float(), losses, answers.argmax(1).float()]).cpu().numpy()
+        earned, loss, named = figures = judge(self._final_reward, answers, losses, on_device)
         self._check_finite(figures[:2], task)
-        reward[rows] += figures[0]
-        info["loss"][rows], info["prediction"][rows] = figures[1], figures[2]
-        info["correct"][rows] = info["is_success"][rows] = figures[2] == label
-        info["_loss"][rows] = True
+        reward[rows] += earned
+        enter(info, rows, label, loss, named)
         self._remember(task, rows)
 
     def _loss(self, logits: Tensor, label_and_task: Tensor) -> Tensor:

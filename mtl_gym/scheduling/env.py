@@ -15,7 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.batches import Info, Rows
+from mtl_gym.batches import Flags, Info, Rows
 from mtl_gym.data import load
 from mtl_gym.integrations.torchjd import aggregator
 from mtl_gym.options import EnvOptions, shallow_dict
@@ -30,7 +30,7 @@ from mtl_gym.scheduling.stack import RunStack
 from mtl_gym.scheduling.timeline import Timeline
 from mtl_gym.scheduling.training import Recipe, Training
 from mtl_gym.single import BatchOfOne
-from mtl_gym.vector import Flags, MultiTaskVectorEnv, Transition
+from mtl_gym.vector import MultiTaskVectorEnv, Transition
 from mtl_gym.weights import seeded
 
 Floats = NDArray[np.float32]
