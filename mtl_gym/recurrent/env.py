@@ -6,7 +6,7 @@ Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,39 +21,20 @@ from mtl_gym.options import EnvOptions
 from mtl_gym.recurrent import render
 from mtl_gym.recurrent.acting import Acting
 from mtl_gym.recurrent.adam import StackedAdam
-from mtl_gym.recurrent.connections import Given, sparsity
+from mtl_gym.recurrent.connections import sparsity
 from mtl_gym.recurrent.construction import make_network
 from mtl_gym.recurrent.fronts import front_of
 from mtl_gym.recurrent.grouped import Groups
-from mtl_gym.recurrent.network import GatesOf, MultiTaskNetwork
+from mtl_gym.recurrent.network import MultiTaskNetwork
 from mtl_gym.recurrent.options import RecurrentOptions
 from mtl_gym.recurrent.policies import PolicyNetworks
 from mtl_gym.recurrent.sequences import SequenceSplit, number_of, select_tasks
 from mtl_gym.recurrent.tallies import Confusion, Tallies
+from mtl_gym.recurrent.training import Router, Training
 from mtl_gym.recurrent.usage import Usage, overlap
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import SampleStream
 from mtl_gym.vector import MultiTaskVectorEnv, Transition
-
-
-class Router(Protocol):
-    """A router that is trained by the gradient of the environment's own loss, through its decisions."""
-
-    def ended(self, rows: Rows) -> None:
-        """Episodes have ended in these rows, int64 [n], and will train in that order."""
-        ...
-
-    def gates(self, actions: Tensor) -> GatesOf:
-        """The decisions of all episodes that have ended since the last update, with their gradient.
-
-        Args:
-            actions: What was decided; float32 [episodes, steps, connections].
-        """
-        ...
-
-    def descend(self) -> None:
-        """The gradient of the loss is there: take a step."""
-        ...
 
 
 class RecurrentVectorEnv(MultiTaskVectorEnv):
@@ -159,7 +140,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         self._acting = Acting(self.network, self._split, self.num_envs, self.connections)
         self._tallies = Tallies(self.num_envs, self._split.steps, self._split.every_step)
         self._confusion = Confusion(self.data.num_tasks, self.data.max_classes)
-        self._ended: list[tuple[Rows, NDArray[np.int8]]] = []
+        self._training = Training(self.network, self._split, self._classes, self._penalties)
         self.episodes = self._episodes_before = 0
         self.usage = self._new_usage()
         self._open_stream()
@@ -268,47 +249,21 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         if not self.options.train:
             return
         rows = np.flatnonzero(done)
-        self._ended.append((self._acting.sample[rows], self._acting.actions[rows]))
+        self._training.add(self._acting.sample[rows], self._acting.actions[rows])
         self.episodes += len(rows)
         if self.router is not None:
             self.router.ended(rows)
-        if sum(len(samples) for samples, _ in self._ended) >= self.batch_size:
+        if len(self._training) >= self.batch_size:
             self._update()
             self._refresh(~done)
 
     def _update(self) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate * self.options.lr_decay ** int(self.epoch)
-        loss = self._loss(*(np.concatenate(parts) for parts in zip(*self._ended, strict=True)))
-        loss.backward()
-        if self.router is not None:
-            self.router.descend()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self._training.update(self.optimizer, self.router)
         self.updates += 1
-        self._ended = []
         if self.updates == self.options.seen_updates and self._unseen is not None:
             self._meet_unseen()
-
-    def _loss(self, samples: Rows, actions: NDArray[np.int8]) -> Tensor:
-        """Mean loss of the answers of whole episodes, and what a router is to lower besides."""
-        sequences = self._split.sequences(samples)
-        taken = torch.from_numpy(actions[:, : sequences.steps, : self.layout.size]).to(self.device).float()
-        gates = self._given(taken) if self.router is None else self.router.gates(taken)
-        outcome = self.network.run(self._split.inputs(samples), sequences, gates)
-        label, task = self._split.label[samples], sequences.task
-        if self._split.every_step:
-            label, task = label[label >= 0], sequences.pair_task
-        targets = torch.from_numpy(np.stack([label, task])).to(self.device)
-        logits = self._classes.restrict(outcome.logits, targets[1])
-        loss = nn.functional.cross_entropy(logits, targets[0]) + outcome.auxiliary
-        if outcome.gates.requires_grad:
-            loss = loss + self._penalties(sequences.mean(outcome.gates)).mean()
-        return loss
-
-    def _given(self, taken: Tensor) -> GatesOf:
-        flat = taken.flatten(0, 1)
-        return lambda at: Given(self.layout, flat[at])
 
     def _refresh(self, under_way: Flags) -> None:
         """Bring what was worked out ahead up to the weights after an update."""
@@ -366,11 +321,10 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         return super().signature | {"data": self.data.name, "layers": list(self.options.layers), **shapes}
 
     def _state(self) -> dict[str, Any]:
-        ended = [tuple(torch.from_numpy(part.copy()) for part in entry) for entry in self._ended]
         counts = {"episodes": self.episodes, "episodes_before": self._episodes_before}
         states = {"acting": self._acting.state(), "tallies": self._tallies.state(), "usage": self.usage.state()}
-        stream = self._stream.state()
-        return {"ended": ended, "stream": stream, "transferring": self.transferring, **counts, **states}
+        waiting = {"stream": self._stream.state(), "ended": self._training.state()}
+        return {"transferring": self.transferring, **counts, **states, **waiting}
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self.transferring = bool(state["transferring"])
@@ -379,7 +333,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         self._open_stream()
         self._stream.load(state["stream"])
         self.episodes, self._episodes_before = int(state["episodes"]), int(state["episodes_before"])
-        self._ended = [(samples.numpy().copy(), actions.numpy().copy()) for samples, actions in state["ended"]]
+        self._training.load(state["ended"])
         self._tallies.load(state["tallies"])
         self.usage.load(state["usage"])
         self._acting.load(state["acting"])

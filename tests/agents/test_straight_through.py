@@ -67,7 +67,7 @@ def test_one_update_lowers_loss_and_penalties_by_the_softmaxs_gradient():
 
     def gates(actions, real=agent.gates):
         noise = agent._ended[0].flatten(0, 1)
-        seen["noise"], seen["actions"], seen["samples"] = noise, actions.flatten(0, 1), env._ended[0][0]
+        seen["noise"], seen["actions"], seen["samples"] = noise, actions.flatten(0, 1), env._training.ended[0][0]
         seen["policies"] = {key: value.clone() for key, value in agent.policies.state_dict().items()}
         seen["network"] = {key: value.clone() for key, value in env.network.state_dict().items()}
         return real(actions)
@@ -139,7 +139,7 @@ def test_decisions_stay_those_that_were_taken():
 
     def gates(actions):
         source = real(actions)
-        samples, split = agent.batched._ended[0][0], agent.batched._split
+        samples, split = agent.batched._training.ended[0][0], agent.batched._split
         anew = agent.batched.network.run(
             split.inputs(samples), split.sequences(samples), lambda at: Decided(agent.policies, source(at).noise)
         )

@@ -286,7 +286,7 @@ def test_a_checkpoint_with_episodes_that_wait_for_their_update_goes_on_as_the_or
     env = make(num_envs=2, train_batch=6)
     env.reset(seed=0)
     roll(env, 2 * STEPS + 3)
-    assert len(env._ended) == 2
+    assert len(env._training.ended) == 2
     twin = env.fork()
     assert_same(roll(env, 3 * STEPS, seed=1), roll(twin, 3 * STEPS, seed=1))
     with pytest.raises(CheckpointError, match="from another environment"):

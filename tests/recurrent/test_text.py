@@ -110,9 +110,9 @@ def test_training_teaches_the_tags_whatever_the_lengths():
 
 def test_the_first_update_lowers_the_mean_loss_of_all_words_that_were_answered():
     env, rng, losses = make(num_envs=4, train_batch=12), np.random.default_rng(0), []
-    real = env._loss
-    env._loss = lambda *batch: losses.append(real(*batch)) or losses[-1]
     env.reset(seed=0)
+    real = env._training._loss
+    env._training._loss = lambda *batch: losses.append(real(*batch)) or losses[-1]
     total = words = 0
     while not losses:
         *_, info = env.step(draw(env, rng))
