@@ -81,7 +81,7 @@ def weight_tensors(architecture: nn.Module, keep: Sequence[str] = ()) -> list[We
     """The weights of dense, 1-d and 2-d convolutional and recurrent layers that can be generated.
 
     Biases, embeddings and norms are no linear maps of the paper's kind and stay parameters of their own, as do
-    parameters that two layers share.
+    parameters that two layers share. Parameters that require no gradient stay as they are.
 
     Args:
         architecture: Any module.
@@ -94,7 +94,7 @@ def weight_tensors(architecture: nn.Module, keep: Sequence[str] = ()) -> list[We
     unknown = [name for name in keep if name not in layers]
     if unknown:
         raise ValueError(f"keep names the layer {unknown[0]!r}; there is only {', '.join(filter(None, layers))}.")
-    own = {name for name, _ in architecture.named_parameters()} - _shared(architecture)
+    own = {name for name, p in architecture.named_parameters() if p.requires_grad} - _shared(architecture)
     found = [
         WeightTensor(f"{name}.{part}" if name else part, tuple(weight.shape), gates)
         for name, layer in layers.items()
@@ -103,7 +103,10 @@ def weight_tensors(architecture: nn.Module, keep: Sequence[str] = ()) -> list[We
     ]
     found = [tensor for tensor in found if tensor.name in own]
     if not found:
-        raise ValueError(f"{type(architecture).__name__} has no dense, convolutional or recurrent weight to generate.")
+        raise ValueError(
+            f"{type(architecture).__name__} has no dense, convolutional or recurrent weight to generate "
+            "that is neither frozen nor kept."
+        )
     return found
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mtl_gym.alignment import render
 from mtl_gym.alignment.competition import Competition, Floats, units
-from mtl_gym.alignment.history import History
+from mtl_gym.alignment.history import History, modules_used
 from mtl_gym.alignment.joint import Index, JointModel
 from mtl_gym.alignment.options import AlignmentOptions
 from mtl_gym.alignment.parsimony import count_parameters
@@ -23,7 +23,8 @@ from mtl_gym.alignment.presets import Architecture, architectures_for
 from mtl_gym.alignment.samples import data_key
 from mtl_gym.alignment.starts import finds_groups, first_assignment
 from mtl_gym.alignment.training import Best, Figures, Recipe, Training
-from mtl_gym.batches import Flags, Info, Rows, clone
+from mtl_gym.alignment.trial import try_out
+from mtl_gym.batches import Flags, Info, Rows
 from mtl_gym.data import TaskCollection, load
 from mtl_gym.options import EnvOptions, shallow_dict
 from mtl_gym.single import BatchOfOne
@@ -80,6 +81,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         self.data = self._chosen_data()
         self._templates = self._make_templates()
         self.network = self._make_network()
+        try_out(self.data.tasks, [template.module for template in self._templates], self.network)
         self.start = first_assignment(self.options.start, self.network, self.data)
         self.unit = units(self.options.decomposition, self.network.locations)
         locations, modules, slots = self.network.num_locations, self.network.num_modules, self.options.challengers
@@ -121,7 +123,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         recipe = Recipe(o.learning_rate, o.score_learning_rate, o.challenger_share, o.minibatch)
         self.training = Training(self.data, self.network, o.split, recipe)
         self.episodes = self.finished = self._step = 0
-        self._ended: dict[str, Any] | None = None
+        self._ended: Best | None = None
 
     @property
     def optimizer(self) -> Any:  # type: ignore[override]
@@ -132,7 +134,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         """All runs are of one length, so they begin together. A view has the weights that it looks at."""
         self.run_seeds = self.np_random.integers(2**63, size=self.num_envs)
         if self._source is not None:
-            self.network.load_state_dict(self._source_state())
+            self.network.load_state_dict(self._looked_at.shown[0].state)
         else:
             for run, seed in enumerate(self.run_seeds.tolist()):
                 self.network.renew(run, seed, self.start)
@@ -142,7 +144,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         self.history = History(self.options.generations, self.network.num_locations)
         self._measure()
         self._scale = self._scales()
-        self._best = Best(self.network)
+        self._best = Best.none_yet(self.network)
         self._offer()
         self.history.add(self.assignment[0])
 
@@ -230,7 +232,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
                 self._validation = self._figures("validation", self.options.samples)
                 self._offer()
             self._return_to_best()
-        self._ended, self.finished = self._best.state, self.finished + self.num_envs
+        self._ended, self.finished = self._best, self.finished + self.num_envs
         self._last_history = self.history
         return self._final_figures(self._figures("validation"))
 
@@ -242,19 +244,16 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
             "accuracy": reached.accuracy,
             "loss": reached.loss,
             "mean_accuracy": reached.accuracy.mean(1),
-            "modules_used": self._modules_used(),
+            "modules_used": modules_used(self.assignment),
             "parameters": count_parameters(self.network),
             "is_success": self._succeeded(),
             "seed": self.run_seeds.copy(),
         }
         return figures | {f"_{key}": np.ones(self.num_envs, bool) for key in figures}
 
-    def _modules_used(self) -> Index:
-        return np.array([len(np.unique(assignment)) for assignment in self.assignment])
-
     def _succeeded(self) -> Flags:
         if self.data.groups is None:
-            return (self if self._source is None else self._looked_at)._best.score < 1
+            return (self if self._source is None else self._looked_at).shown[0].score < 1
         architecture = self.network.locations.architecture
         return np.array([finds_groups(one, architecture, self.data.groups) for one in self.assignment])
 
@@ -266,7 +265,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         figures = {
             "train_loss": self._train.loss.copy(),
             "validation_loss": self._validation.loss.copy(),
-            "modules_used": self._modules_used(),
+            "modules_used": modules_used(self.assignment),
         }
         return super().mask_info() | figures | {f"_{name}": np.ones(self.num_envs, bool) for name in figures}
 
@@ -302,9 +301,12 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         self.reached = self._figures(self.options.split)
         return self._transition(np.zeros(self.num_envs, np.float32), self._final_figures(self.reached), True)
 
-    def _source_state(self) -> dict[str, Any]:
-        source = self._looked_at
-        return source._ended if source._step == 0 and source._ended is not None else source._best.state
+    @property
+    def shown(self) -> tuple[Best, History]:
+        """The best weights so far and how they came about; while runs have just begun, of those that ended before."""
+        if self._step == 0 and self._ended is not None:
+            return self._ended, self._last_history
+        return self._best, self.history
 
     @property
     def pass_over(self) -> bool:
@@ -319,16 +321,14 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
 
     def evaluation_figures(self) -> dict[str, Any]:
         """Per run `rmse` (mean over regressions), `modules_used`, `groups_found`, `assignment`; one `history`."""
-        source = self._looked_at
         numbers = np.array([task.kind == "regression" for task in self.data.tasks])
         errors = np.sqrt(self.reached.loss[:, numbers])
         rmse = errors.mean(1) if numbers.any() else np.full(self.num_envs, np.nan)
-        ended = source._step == 0 and source._ended is not None
         return {
             "rmse": rmse,
-            "modules_used": self._modules_used(),
+            "modules_used": modules_used(self.assignment),
             "groups_found": self._succeeded() & (self.data.groups is not None),
-            "history": source._last_history if ended else source.history,
+            "history": self._looked_at.shown[1],
             "assignment": self.assignment,
         }
 
@@ -355,8 +355,8 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
             "arrays": {name: torch.from_numpy(value.copy()) for name, value in arrays.items()},
             "counts": {"step": self._step, "episodes": self.episodes, "finished": self.finished},
             "training": self.training.state(),
-            "best": {"state": clone(self._best.state), "score": torch.from_numpy(self._best.score.copy())},
-            "ended": clone(self._ended),
+            "best": self._best.tensors(),
+            "ended": None if self._ended is None else self._ended.tensors(),
             "histories": [torch.from_numpy(h.assignment.copy()) for h in self._histories()],
         }
 
@@ -368,9 +368,8 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         self._score, self.run_seeds, self._scale = arrays["score"], arrays["seeds"], arrays["scale"]
         self._step, self.episodes, self.finished = (state["counts"][key] for key in ("step", "episodes", "finished"))
         self.training.resume(**state["training"])
-        self._best = Best(self.network)
-        self._best.state, self._best.score = clone(state["best"]["state"]), state["best"]["score"].numpy().copy()
-        self._ended = clone(state["ended"])
+        self._best = Best.of(state["best"])
+        self._ended = None if state["ended"] is None else Best.of(state["ended"])
         histories = [History.of(past.numpy(), self.options.generations) for past in state["histories"]]
         self.history, self._last_history = histories[0], histories[-1]
         self._measure()

@@ -43,7 +43,17 @@ class History:
 
     def modules_used(self) -> Index:
         """How many modules had a location; int64 [generations so far + 1]."""
-        return np.array([len(np.unique(assignment)) for assignment in self.assignment])
+        return modules_used(self.assignment)
+
+
+def modules_used(assignment: NDArray[np.integer]) -> Index:
+    """How many modules have a location; [..., locations] -> int64 [...].
+
+    Example:
+        >>> modules_used(np.array([[0, 2, 2], [1, 1, 1]]))
+        array([2, 1])
+    """
+    return 1 + (np.diff(np.sort(assignment, -1), axis=-1) != 0).sum(-1)
 
 
 def used_by(assignment: NDArray[np.integer], architecture: Index, modules: int) -> NDArray[np.bool_]:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtl_gym.alignment.blocks import Block, normal, root_mean_square
-from mtl_gym.alignment.kinds import Kind, Named, alike
+from mtl_gym.alignment.kinds import Kind, Named
+from mtl_gym.alignment.likeness import alike
 from mtl_gym.weights import renewed, seeded
 
 Index: TypeAlias = NDArray[np.int64]

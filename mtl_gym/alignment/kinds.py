@@ -123,22 +123,3 @@ class Kind(nn.Module):
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]  # as torch declares it
         self._skeleton[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)
-
-
-def alike(architectures: Sequence[nn.Module], apart: Sequence[object]) -> list[list[int]]:
-    """Numbers of the architectures, those together that are alike but for their weights, and equal in `apart`.
-
-    Raises:
-        ValueError: If one keeps running statistics, which a functional call would not keep up to date.
-    """
-    groups: dict[str, list[int]] = {}
-    for number, architecture in enumerate(architectures):
-        if any(True for _ in architecture.buffers()):
-            name = next(name for name, _ in architecture.named_buffers())
-            raise ValueError(
-                f"{type(architecture).__name__} keeps a buffer, {name!r}; layers with running statistics cannot be "
-                "reparameterised here: take GroupNorm or LayerNorm instead of BatchNorm."
-            )
-        shapes = [(name, tuple(p.shape), p.requires_grad) for name, p in architecture.named_parameters()]
-        groups.setdefault(f"{architecture!r} {shapes} {apart[number]}", []).append(number)
-    return list(groups.values())

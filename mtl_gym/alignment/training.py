@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from mtl_gym.alignment.competition import Competition, Floats
 from mtl_gym.alignment.joint import Index, JointModel
 from mtl_gym.alignment.kinds import Named
 from mtl_gym.alignment.samples import Samples
+from mtl_gym.batches import clone
 from mtl_gym.data.collection import TaskCollection
 from mtl_gym.weights import seeded
 
@@ -62,9 +63,6 @@ class Training:
         ]
         order = [member for kind in kinds for member in kind.members]
         self._in_order = torch.from_numpy(np.argsort(order)).to(joint.contexts.device)
-        self._random = any(
-            isinstance(m, torch.nn.modules.dropout._DropoutNd) for t in joint.templates for m in t.modules()
-        )
         self.begin([0] * joint.runs)
 
     def begin(self, seeds: Sequence[int], updates: int = 0) -> None:
@@ -121,7 +119,7 @@ class Training:
         return competition.spread(scores.detach()).cpu().numpy(), losses.cpu().numpy()
 
     def _update(self, table: Tensor, belief: Tensor | None) -> Tensor:
-        with seeded(self.updates) if self._random else nullcontext():
+        with seeded(self.updates):  # for dropout, wherever it may be
             losses = self._losses(self.joint.weights(self.joint.blocks(table, belief)))
         losses.mean(1).sum().backward()
         self.optimiser.step()
@@ -178,12 +176,26 @@ class Best:
     """The weights and assignments with which each run was best on the validation samples.
 
     Args:
-        joint: The joint models.
+        state: Of the joint models.
+        score: What each run reached with it, the lower the better; [runs].
     """
 
-    def __init__(self, joint: JointModel) -> None:
-        self.score = np.full(joint.runs, np.inf)
-        self.state = {name: value.clone() for name, value in joint.state_dict().items()}
+    def __init__(self, state: dict[str, Tensor], score: NDArray[np.floating[Any]]) -> None:
+        self.state, self.score = clone(state), score.copy()
+
+    @classmethod
+    def none_yet(cls, joint: JointModel) -> Best:
+        """Anything that is offered will be better."""
+        return cls(joint.state_dict(), np.full(joint.runs, np.inf))
+
+    @classmethod
+    def of(cls, tensors: dict[str, Any]) -> Best:
+        """Undo `tensors`."""
+        return cls(tensors["state"], tensors["score"].numpy())
+
+    def tensors(self) -> dict[str, Any]:
+        """Copies of all of it."""
+        return {"state": clone(self.state), "score": torch.from_numpy(self.score.copy())}
 
     def offer(self, joint: JointModel, score: NDArray[np.floating[Any]]) -> None:
         """Take those runs over whose score, [runs], is lower than any before."""

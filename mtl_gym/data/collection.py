@@ -24,7 +24,8 @@ class TaskData:
         name: What messages and results call it.
         kind: "regression" (outputs are numbers, float32 [rows, outputs]) or "classification" (labels, int64 [rows], or
             [rows, steps] for one label at each step of a sequence).
-        splits: "train", "validation" and "test", each the inputs [rows, *input_shape] and the outputs.
+        splits: "train", "validation" and "test", each the inputs [rows, *input_shape] and the outputs, as tensors or
+            arrays.
         outputs: Numbers of a regression, or classes.
 
     Raises:
@@ -47,13 +48,22 @@ class TaskData:
             raise ValueError(f"task {self.name!r}: kind={self.kind!r} is unknown; choose one of {KINDS}.")
         if set(self.splits) != set(SPLITS):
             raise ValueError(f"task {self.name!r} has the splits {sorted(self.splits)}; it needs {sorted(SPLITS)}.")
-        for split, (x, y) in self.splits.items():
+        splits = {name: (torch.as_tensor(x), torch.as_tensor(y)) for name, (x, y) in self.splits.items()}
+        for split, (x, y) in splits.items():
             self._check(f"task {self.name!r}, split {split!r}", x, y)
-        object.__setattr__(self, "splits", MappingProxyType({split: self.splits[split] for split in SPLITS}))
+            self._check_alike(split, x, splits["train"][0])
+        object.__setattr__(self, "splits", MappingProxyType({split: splits[split] for split in SPLITS}))
+
+    def _check_alike(self, split: str, x: Tensor, first: Tensor) -> None:
+        if x.shape[1:] != first.shape[1:] or x.dtype != first.dtype:
+            theirs, ours = (f"{part.dtype} {list(part.shape[1:])}" for part in (x, first))
+            raise ValueError(f"task {self.name!r}: an input of split {split!r} is {theirs}, of 'train' {ours}.")
 
     def _check(self, where: str, x: Tensor, y: Tensor) -> None:
         if not len(x) or len(x) != len(y):
             raise ValueError(f"{where} has {len(x)} inputs and {len(y)} outputs; give one for each, and at least one.")
+        if x.dtype == torch.float64:
+            raise ValueError(f"{where}: the inputs are float64, and networks take float32; use .float().")
         if x.is_floating_point() and not bool(torch.isfinite(x).all()):
             raise ValueError(f"{where}: the inputs hold NaN or infinity; drop those rows or fill the gaps.")
         if self.kind == "regression":

@@ -162,7 +162,7 @@ def test_evaluation_looks_at_the_run_under_way_and_then_at_the_one_that_ended():
     ended = mtl_gym.evaluate(lambda obs: nobody(env), env, "validation")
     assert ended.loss == pytest.approx(info["final_info"]["loss"].mean(0), rel=1e-5)
     assert ended.figures["history"].length == 3
-    assert np.array_equal(ended.figures["assignment"], env._ended["assignment"].numpy())
+    assert np.array_equal(ended.figures["assignment"], env._ended.state["assignment"].numpy())
     assert ended.mean_loss < under_way.mean_loss
 
 
@@ -358,3 +358,78 @@ def test_both_runs_and_histories_come_back_from_a_checkpoint():
     first, second = (mtl_gym.evaluate(lambda obs: nobody(env), one) for one in (env, twin))
     assert np.array_equal(first.loss, second.loss)
     assert np.array_equal(first.figures["history"].assignment, second.figures["history"].assignment)
+
+
+def two_tasks(kind="regression", outputs=1, x=None):
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(12, 6, generator=random) if x is None else x
+    y = x.float().mean(1, keepdim=True) if kind == "regression" else (x[:, 0] > 0).long()
+    return TaskCollection("two", [TaskData(name, kind, dict.fromkeys(SPLITS, (x, y)), outputs) for name in "ab"])
+
+
+class Clipped(nn.Module):
+    """Whether it clips depends on the values."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 1)
+
+    def forward(self, x):
+        y = self.layer(x)
+        return y.clamp(max=1) if y.mean() > 0 else y
+
+
+@pytest.mark.parametrize(
+    ("net", "data", "message"),
+    [
+        (nn.Linear(6, 2), {}, r"'a': its architecture gives float32 \[2, 2\] .*needs float32 \[2, 1\]"),
+        (nn.Linear(6, 3), {"kind": "classification", "outputs": 2}, r"needs float32 \[2, 2\]"),
+        (nn.Linear(5, 1), {}, r"'a': its architecture cannot take inputs float32 \[2, 6\]: mat1 and mat2"),
+        (nn.LSTM(6, 1), {}, "its architecture gives tuple"),
+        (nn.Linear(6, 1), {"x": torch.arange(72).view(12, 6)}, r"cannot take inputs int64 \[2, 6\]"),
+        (Clipped(), {}, "cannot be called with generated weights"),
+    ],
+    ids=["outputs", "classes", "inputs", "tuple", "dtype", "values"],
+)
+def test_an_architecture_that_does_not_fit_its_task_is_told_before_training(net, data, message):
+    with pytest.raises(ValueError, match=message):
+        AlignmentVectorEnv(2, data=two_tasks(**data), architectures=[net, net], block=(3, 1), context=1, device="cpu")
+
+
+class Recurrent(nn.Module):
+    """Dropout that no module of its own carries out."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.last = nn.LSTM(3, 4, 2, dropout=0.5, batch_first=True), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.last(self.lstm(x.unflatten(1, (2, 3)))[0][:, -1])
+
+
+def test_dropout_within_a_layer_repeats_with_the_seed():
+    losses = []
+    for _ in range(2):
+        env = AlignmentVectorEnv(
+            1, data=two_tasks(), architectures=[Recurrent(), Recurrent()], block=(3, 1), context=1, **SHORT
+        )
+        env.reset(seed=0)
+        torch.rand(3)  # whatever else draws
+        losses.append(env.step(nobody(env))[-1]["train_loss"])
+    assert np.array_equal(*losses)
+
+
+def test_success_is_told_of_the_run_that_ended_also_when_the_next_has_begun():
+    nets = [nn.Linear(6, 1), nn.Linear(6, 1)]
+    options = {"generations": 1, "iterations": 200, "final_generations": 0, "learning_rate": 0.01, "device": "cpu"}
+    env = AlignmentVectorEnv(2, data=two_tasks(), architectures=nets, block=(6, 1), context=1, **options)
+    env.reset(seed=0)
+    *_, info = env.step(nobody(env))
+    assert info["final_info"]["is_success"].all()
+    view = env.evaluation_view("validation")
+    view.reset()
+    *_, seen = view.step(nobody(env))
+    assert seen["final_info"]["is_success"].all()
+    again = env.fork().evaluation_view("validation")
+    again.reset()
+    assert again.step(nobody(env))[-1]["final_info"]["is_success"].all()

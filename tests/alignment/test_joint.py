@@ -254,7 +254,7 @@ def test_locations_know_their_architecture_layer_and_order():
 
 
 def test_running_statistics_and_impossible_forms_are_refused():
-    with pytest.raises(ValueError, match=r"running_mean.*GroupNorm"):
+    with pytest.raises(ValueError, match=r"BatchNorm1d.*GroupNorm"):
         JointModel([nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))])
     with pytest.raises(ValueError, match=r"block=\(0, 4\)"):
         Form((0, 4))
@@ -270,3 +270,68 @@ def test_a_copy_is_independent():
     with torch.no_grad():
         twin.hypermodules.zero_()
     assert joint.hypermodules.abs().sum() > 0
+
+
+class Activated(nn.Module):
+    """Two layers with a function between them that `repr` does not show."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.first, self.last, self.function = nn.Linear(6, 8), nn.Linear(8, 1), function
+
+    def forward(self, x):
+        return self.last(self.function(self.first(x)))
+
+
+def frozen(value):
+    net = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 1))
+    with torch.no_grad():
+        net[0].bias.fill_(value).requires_grad_(False)
+    return net
+
+
+class Positioned(nn.Module):
+    """A layer with a table that is no parameter."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.layer = nn.Linear(6, 1)
+        self.register_buffer("table", scale * torch.arange(6.0))
+
+    def forward(self, x):
+        return self.layer(x + self.table)
+
+
+@pytest.mark.parametrize(
+    ("nets", "kinds"),
+    [
+        ([Activated(torch.relu), Activated(torch.tanh), Activated(torch.relu)], [[0, 2], [1]]),
+        ([frozen(0.0), frozen(1.0), frozen(0.0)], [[0, 2], [1]]),
+        ([Positioned(1), Positioned(1), Positioned(2)], [[0, 1], [2]]),
+        ([nn.Sequential(nn.Linear(6, 4), nn.LeakyReLU(slope)) for slope in (0.1, 0.1, 0.3)], [[0, 1], [2]]),
+    ],
+    ids=["functions", "frozen", "buffers", "settings"],
+)
+def test_architectures_that_compute_something_else_do_not_run_as_one(nets, kinds):
+    joint, x = JointModel(nets, Form((3, 4), 2)), torch.randn(5, 6)
+    assert [kind.members for kind in joint.kinds] == kinds
+    for number, net in enumerate(nets):
+        assert torch.allclose(joint(number, x), net(x), atol=1e-6)
+        assert torch.allclose(joint.export(number)(x), net(x), atol=1e-6)
+
+
+def test_frozen_weights_stay_as_they_are():
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))
+    net[0].weight.requires_grad_(False)
+    joint = JointModel([net], Form((4, 4), 2))
+    assert joint.num_locations == 2
+    joint.hypermodules.data.normal_()
+    assert torch.equal(joint.export(0)[0].weight, net[0].weight)
+    net[2].weight.requires_grad_(False)
+    with pytest.raises(ValueError, match="neither frozen nor kept"):
+        JointModel([net], Form((4, 4), 2))
+
+
+def test_a_layer_without_a_shape_is_named():
+    with pytest.raises(ValueError, match="LazyLinear without a shape; call it on a batch first"):
+        JointModel([nn.Sequential(nn.LazyLinear(3))])

@@ -145,3 +145,16 @@ def test_names_groups_and_attributes_that_are_not_there_are_answered():
         TaskCollection("one", [task], (0, 1))
     with pytest.raises(AttributeError, match=r"has no 'num_classes'.*MultiTaskDataset"):
         data.load("linear").num_classes  # noqa: B018
+
+
+def test_arrays_become_tensors_and_splits_must_agree():
+    x, y = np.ones((4, 3), np.float32), np.ones((4, 1), np.float32)
+    task = TaskData("a", "regression", dict.fromkeys(data.SPLITS, (x, y)), 1)
+    assert task.splits["train"][0].dtype == torch.float32
+    with pytest.raises(ValueError, match=r"inputs are float64, and networks take float32"):
+        TaskData("a", "regression", dict.fromkeys(data.SPLITS, (x.astype(float), y)), 1)
+    splits = dict.fromkeys(data.SPLITS, (x, y)) | {"test": (x[:, :2], y)}
+    with pytest.raises(
+        ValueError, match=r"input of split 'test' is torch.float32 \[2\], of 'train' torch.float32 \[3\]"
+    ):
+        TaskData("a", "regression", splits, 1)
