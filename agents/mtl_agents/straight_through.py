@@ -5,8 +5,9 @@ Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -58,6 +59,8 @@ class StraightThroughRouter(ConnectionAgent):
         100.0
     """
 
+    SIZES: ClassVar[str] = "tasks, steps, connections, units of a sub-network and of a task's own LSTM"
+
     def __init__(
         self,
         env: Any,
@@ -87,6 +90,10 @@ class StraightThroughRouter(ConnectionAgent):
         names = ("temperature", "final_temperature", "hidden", "learning_rate", "log_odds")
         return {name: getattr(self, name) for name in names}
 
+    @classmethod
+    def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
+        return *super()._sizes_of(env), *_batched(env).scored
+
     def _check_options(self, vec_env: VecEnv) -> None:
         self.batched = _batched(vec_env)
 
@@ -96,9 +103,8 @@ class StraightThroughRouter(ConnectionAgent):
         self._forget()
 
     def _forget(self) -> None:
-        """There are no decisions that wait for an update."""
+        """There are no decisions under way."""
         self._noise = torch.zeros(self.n_envs, self.steps, self.batched.layout.size, 2, device=self.batched.device)
-        self._ended: list[Tensor] = []
 
     @property
     def tau(self) -> float:
@@ -151,16 +157,17 @@ class StraightThroughRouter(ConnectionAgent):
         self._noise[np.arange(self.n_envs), obs["step"]] = noise
         return self._decide(obs, noise)
 
-    def ended(self, rows: Rows) -> None:
-        """As `Router.ended`."""
-        self._ended.append(self._noise[rows].clone())
+    def ended(self, rows: Rows) -> Tensor:
+        """As `Router.ended`: the noise of the decisions; float32 [n, steps, connections, 2]."""
+        noise = self._noise[rows].clone()
         self._noise[rows] = 0
+        return noise
 
-    def gates(self, actions: Tensor) -> GatesOf:
+    def gates(self, actions: Tensor, kept: Sequence[tuple[int, Tensor | None]]) -> GatesOf:
         """As `Router.gates`."""
-        noise = torch.cat(self._ended)
-        others = noise.new_zeros(len(actions) - len(noise), *noise.shape[1:])
-        noise, taken = torch.cat([others, noise])[:, : actions.shape[1]].flatten(0, 1), actions.flatten(0, 1)
+        others = self._noise.new_zeros(1, *self._noise.shape[1:])
+        noise = torch.cat([others.expand(count, -1, -1, -1) if own is None else own for count, own in kept])
+        noise, taken = noise[:, : actions.shape[1]].flatten(0, 1), actions.flatten(0, 1)
         tau = self.tau
         if self.batched.transferring:
             self.policies.encoder.requires_grad_(False)
@@ -172,7 +179,6 @@ class StraightThroughRouter(ConnectionAgent):
             group["lr"] = self.learning_rate * self.batched.options.lr_decay ** int(self.batched.epoch)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._ended = []
 
     def state_dict(self) -> dict[str, Any]:
         """What the future of this agent depends on: tensors and plain values."""
@@ -180,7 +186,7 @@ class StraightThroughRouter(ConnectionAgent):
             "policies": clone(dict(self.policies.state_dict())),
             "optimizer": clone(self.optimizer.state_dict()),
         }
-        noise = {"noise": self._noise.clone(), "ended": clone(self._ended), "generator": self.generator.get_state()}
+        noise = {"noise": self._noise.clone(), "generator": self.generator.get_state()}
         return super().state_dict() | networks | noise
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -191,7 +197,7 @@ class StraightThroughRouter(ConnectionAgent):
         self.generator.set_state(state["generator"].cpu())
         self._forget()
         if len(state["noise"]) == self.n_envs:
-            self._noise, self._ended = clone(state["noise"]), clone(state["ended"])
+            self._noise = state["noise"].to(self.batched.device, copy=True)
 
     @classmethod
     def load(cls, path: str | Path, env: Any = None) -> Self:

@@ -115,7 +115,8 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         self.layout, self.readout = network.layout, network.readout
         self.connections = max(self.layout.size, 1)
         self.parts = {"embedded": network.embedded, "memory": network.memory, "own": network.own}
-        self._scored = network.sharing.unit if network.sharing else 0, network.policies_see
+        # Widths that policy networks see: of a sub-network, and of a task's own LSTM.
+        self.scored = network.sharing.unit if network.sharing else 0, network.policies_see
         observation = spaces.Dict(
             units=spaces.Box(-np.inf, np.inf, (sum(self.parts.values()),), np.float32),
             task=spaces.Discrete(self.data.num_tasks),
@@ -128,7 +129,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         return Usage(self.data.num_tasks, self._split.steps, self.connections, fades)
 
     def _build(self) -> None:
-        self.network = self._make_network().to(self.device).train()
+        self.network = self._make_network().to(self.device).eval()
         self.optimizer = StackedAdam(self.network.parameters(), self.options.learning_rate)
         self.transferring = False
         self._set_up(self.np_random)
@@ -249,10 +250,9 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         if not self.options.train:
             return
         rows = np.flatnonzero(done)
-        self._training.add(self._acting.sample[rows], self._acting.actions[rows])
+        kept = None if self.router is None else self.router.ended(rows)
+        self._training.add(self._acting.sample[rows], self._acting.actions[rows], kept)
         self.episodes += len(rows)
-        if self.router is not None:
-            self.router.ended(rows)
         if len(self._training) >= self.batch_size:
             self._update()
             self._refresh(~done)
@@ -260,7 +260,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     def _update(self) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate * self.options.lr_decay ** int(self.epoch)
-        self._training.update(self.optimizer, self.router)
+        self._training.update(self.optimizer, self.router, self.updates)
         self.updates += 1
         if self.updates == self.options.seen_updates and self._unseen is not None:
             self._meet_unseen()
@@ -305,7 +305,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         """
         if self.layout.size == 0:
             raise ValueError(f"sharing={self.options.sharing!r} has no connections to decide; use mt-rmn or another.")
-        units, own = self._scored
+        units, own = self.scored
         return PolicyNetworks(self.layout, units, self.data.num_tasks, own, hidden, log_odds).to(self.device)
 
     def random_routes(self, count: int, random: np.random.Generator) -> NDArray[np.int8]:

@@ -5,7 +5,7 @@ Source: MT-RMN, section 3.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,20 +19,22 @@ from mtl_gym.batches import Rows
 from mtl_gym.recurrent.connections import Given
 from mtl_gym.recurrent.network import GatesOf, MultiTaskNetwork
 from mtl_gym.recurrent.sequences import SequenceSplit
+from mtl_gym.weights import seeded
 
 
 class Router(Protocol):
     """A router that is trained by the gradient of the environment's own loss, through its decisions."""
 
-    def ended(self, rows: Rows) -> None:
-        """Episodes have ended in these rows, int64 [n], and will train in that order."""
+    def ended(self, rows: Rows) -> Tensor:
+        """Episodes have ended in these rows, int64 [n]: what to keep of how they were decided until they train."""
         ...
 
-    def gates(self, actions: Tensor) -> GatesOf:
+    def gates(self, actions: Tensor, kept: Sequence[tuple[int, Tensor | None]]) -> GatesOf:
         """The decisions of all episodes that have ended since the last update, with their gradient.
 
         Args:
             actions: What was decided; float32 [episodes, steps, connections].
+            kept: Episode after episode, so many and what `ended` gave for them; None where something else decided.
         """
         ...
 
@@ -59,20 +61,29 @@ class Training:
         penalties: Callable[[Tensor], Tensor],
     ) -> None:
         self.network, self.split, self._classes, self._penalties = network, split, classes, penalties
-        self.ended: list[tuple[Rows, NDArray[np.int8]]] = []
+        self.ended: list[tuple[Rows, NDArray[np.int8], Tensor | None]] = []
 
-    def add(self, samples: Rows, actions: NDArray[np.int8]) -> None:
-        """Let episodes wait: their sequences, int64 [n], and connections, int8 [n, steps, C]."""
-        self.ended.append((samples, actions))
+    def add(self, samples: Rows, actions: NDArray[np.int8], kept: Tensor | None) -> None:
+        """Let episodes wait: their sequences, int64 [n], connections, int8 [n, steps, C], and what a router keeps."""
+        self.ended.append((samples, actions, kept))
 
     def __len__(self) -> int:
         """How many episodes wait."""
-        return sum(len(samples) for samples, _ in self.ended)
+        return sum(len(samples) for samples, _, _ in self.ended)
 
-    def update(self, optimizer: torch.optim.Optimizer, router: Router | None) -> None:
-        """Take a gradient step on all episodes that wait."""
-        samples, actions = (np.concatenate(parts) for parts in zip(*self.ended, strict=True))
-        self._loss(samples, actions, router).backward()
+    def update(self, optimizer: torch.optim.Optimizer, router: Router | None, seed: int) -> None:
+        """Take a gradient step on all episodes that wait; only meanwhile is the network in training mode.
+
+        Args:
+            optimizer: Of the network.
+            router: One that learns along.
+            seed: Of whatever the network draws, such as dropout.
+        """
+        samples, actions = (np.concatenate([entry[part] for entry in self.ended]) for part in (0, 1))
+        self.network.train()
+        with seeded(seed):
+            self._loss(samples, actions, router).backward()
+        self.network.eval()
         if router is not None:
             router.descend()
         optimizer.step()
@@ -84,7 +95,8 @@ class Training:
         sequences = self.split.sequences(samples)
         taken = torch.from_numpy(actions[:, : sequences.steps, : self.network.layout.size])
         taken = taken.to(next(self.network.parameters()).device).float()
-        gates = self._given(taken) if router is None else router.gates(taken)
+        kept = [(len(episodes), decisions) for episodes, _, decisions in self.ended]
+        gates = self._given(taken) if router is None else router.gates(taken, kept)
         outcome = self.network.run(self.split.inputs(samples), sequences, gates)
         label, task = self.split.label[samples], sequences.task
         if self.split.every_step:
@@ -102,8 +114,12 @@ class Training:
 
     def state(self) -> list[Any]:
         """The episodes that wait, as tensors."""
-        return [tuple(torch.from_numpy(part.copy()) for part in entry) for entry in self.ended]
+        return [(torch.from_numpy(samples), torch.from_numpy(actions), kept) for samples, actions, kept in self.ended]
 
     def load(self, state: list[Any]) -> None:
         """Undo `state`."""
-        self.ended = [(samples.numpy().copy(), actions.numpy().copy()) for samples, actions in state]
+        device = next(self.network.parameters()).device
+        self.ended = [
+            (samples.numpy().copy(), actions.numpy().copy(), None if kept is None else kept.to(device))
+            for samples, actions, kept in state
+        ]

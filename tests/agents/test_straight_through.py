@@ -65,12 +65,12 @@ def test_one_update_lowers_loss_and_penalties_by_the_softmaxs_gradient():
     env = agent.batched
     seen = {}
 
-    def gates(actions, real=agent.gates):
-        noise = agent._ended[0].flatten(0, 1)
+    def gates(actions, kept, real=agent.gates):
+        noise = kept[0][1].flatten(0, 1)
         seen["noise"], seen["actions"], seen["samples"] = noise, actions.flatten(0, 1), env._training.ended[0][0]
         seen["policies"] = {key: value.clone() for key, value in agent.policies.state_dict().items()}
         seen["network"] = {key: value.clone() for key, value in env.network.state_dict().items()}
-        return real(actions)
+        return real(actions, kept)
 
     def descend(real=agent.descend):
         seen["gradient"] = {name: p.grad.clone() for name, p in agent.policies.named_parameters()}
@@ -137,8 +137,8 @@ def test_decisions_stay_those_that_were_taken():
     agent, compared = router(6), []
     real = agent.gates
 
-    def gates(actions):
-        source = real(actions)
+    def gates(actions, kept):
+        source = real(actions, kept)
         samples, split = agent.batched._training.ended[0][0], agent.batched._split
         anew = agent.batched.network.run(
             split.inputs(samples), split.sequences(samples), lambda at: Decided(agent.policies, source(at).noise)
@@ -179,7 +179,7 @@ def test_penalties_close_connections_and_log_odds_open_them():
 def test_a_saved_router_decides_and_goes_on_as_the_original(tmp_path):
     agent = router(3, train_batch=6)
     agent.learn(3 * STEPS * 3)
-    assert len(agent._ended) == 1  # three episodes wait for their update
+    assert len(agent.batched._training) == 3  # episodes wait for their update
     agent.save(tmp_path / "agent.pt")
     twin_env = BatchedVecEnv(agent.batched.fork())
     twin = StraightThroughRouter.load(tmp_path / "agent.pt", twin_env)
@@ -225,6 +225,41 @@ def test_another_agent_is_not_disturbed_by_a_router_that_has_learned():
     assert agent.batched.router is None
     RandomFixedConnections(agent.env, seed=0).learn(4 * STEPS * 2)
     agent.learn(4 * STEPS, reset_num_timesteps=False)
+
+
+def test_it_goes_on_whatever_became_of_the_episodes_that_waited(tmp_path):
+    agent = router(3, train_batch=6).learn(3 * STEPS)
+    agent.save(tmp_path / "agent.pt")
+    before = agent.batched.state_dict()
+    fresh = router(3, train_batch=6)
+    elsewhere = StraightThroughRouter.load(tmp_path / "agent.pt", fresh.env)
+    elsewhere.learn(3 * STEPS * 3)
+    agent.batched.reset(seed=1)
+    agent.learn(3 * STEPS * 3)
+    agent.batched.load_state_dict(before)
+    agent.learn(3 * STEPS * 3, reset_num_timesteps=False)
+    other = StraightThroughRouter(agent.env, seed=1)
+    for one in (agent, other, agent):
+        one.learn(3 * STEPS, reset_num_timesteps=False)
+    assert agent.batched.updates > before["updates"]
+
+
+def test_the_noise_of_episodes_that_wait_is_kept_with_them():
+    agent = router(3, train_batch=6).learn(3 * STEPS)
+    waiting = agent.batched._training.ended[0][2]
+    assert waiting.shape == (3, STEPS, agent.connections, 2) and waiting.std() > 0.5
+    assert torch.equal(agent.batched.fork()._training.ended[0][2], waiting)
+    assert not agent._noise.any()
+
+
+def test_a_router_for_networks_of_another_width_is_refused(tmp_path):
+    agent = router(3)
+    agent.save(tmp_path / "agent.pt")
+    wider = router(3, hidden=6)
+    with pytest.raises(CheckpointError, match=r"knows \[.*units of a sub-network.*this environment has"):
+        StraightThroughRouter.load(tmp_path / "agent.pt", wider.env)
+    with pytest.raises(ValueError, match="units of a sub-network"):
+        agent.set_env(wider.env)
 
 
 def test_environments_that_it_cannot_route_are_refused(tmp_path):

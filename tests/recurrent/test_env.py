@@ -13,7 +13,7 @@ from mtl_gym.data import MultiTaskDataset
 from mtl_gym.errors import CheckpointError
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
 from mtl_gym.recurrent.adam import StackedAdam
-from mtl_gym.recurrent.bases import BASES
+from mtl_gym.recurrent.bases import BASES, SeparateLSTMs
 from mtl_gym.recurrent.construction import SHARINGS
 from mtl_gym.recurrent.env import RecurrentEnv
 from tests.recurrent import literal
@@ -420,3 +420,42 @@ def test_the_adapter_makes_it_by_id():
     vec_env = make_vec_env(BRAIN, 3, seed=0)
     obs = vec_env.reset()
     assert obs["units"].shape == (3, 160)
+
+
+class Noisy(SeparateLSTMs):
+    """With running statistics and dropout, which must be at rest but for the update."""
+
+    def __init__(self, inputs, hidden, tasks):
+        super().__init__(inputs, hidden, tasks)
+        self.norm, self.drop = nn.BatchNorm1d(hidden), nn.Dropout(0.5)
+
+    def forward(self, x, groups):
+        return self.drop(self.norm(super().forward(x, groups).transpose(1, 2)).transpose(1, 2))
+
+
+def test_statistics_and_dropout_belong_to_the_update_alone():
+    env = make(4, base=Noisy)
+    env.reset(seed=0)
+    roll(env, STEPS - 1)
+    statistics = env.network.base.norm.running_mean
+    assert not statistics.any()
+    env.step(draw(env, np.random.default_rng(0)))
+    after = statistics.clone()
+    assert after.any()
+
+    def everything(obs):
+        return np.ones((len(obs["task"]), env.connections), int)
+
+    first, again = (mtl_gym.evaluate(everything, env) for _ in range(2))
+    assert np.array_equal(first.loss, again.loss) and torch.equal(statistics, after)
+
+
+def test_dropout_repeats_with_the_seed():
+    weights = []
+    for noise in range(2):
+        env = make(4, base=Noisy)
+        env.reset(seed=0)
+        torch.manual_seed(noise)
+        roll(env, 2 * STEPS)
+        weights.append(torch.cat([p.detach().flatten() for p in env.network.parameters()]))
+    assert torch.equal(*weights)
