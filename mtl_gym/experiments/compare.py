@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -139,9 +139,14 @@ def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = (
 
 def write_results(results: Sequence[RunResult], path: Path) -> None:
     """One CSV line per run, with the accuracy of every task."""
-    text = io.StringIO()
     lines = [line_of(result) for result in results]
-    table = csv.DictWriter(text, list(lines[0]))
+    write_csv(lines, list(lines[0]), path)
+
+
+def write_csv(lines: Sequence[Mapping[str, object]], columns: Sequence[str], path: Path) -> None:
+    """A CSV file, written as a whole or not at all."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns)
     table.writeheader()
     table.writerows(lines)
     write_atomically(path, lambda file: file.write(text.getvalue().encode()))

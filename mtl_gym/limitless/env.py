@@ -14,9 +14,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.answers import Classes, enter, final_info, final_reward, judge, one_answer_each
+from mtl_gym.answers import final_info
 from mtl_gym.batches import Flags, Rows
-from mtl_gym.data import load
 from mtl_gym.limitless import execution, render
 from mtl_gym.limitless.construction import Construction, random_routes
 from mtl_gym.limitless.inputs import Inputs
@@ -26,12 +25,13 @@ from mtl_gym.limitless.pool import ModulePool
 from mtl_gym.limitless.rewards import RunningBonus
 from mtl_gym.limitless.usage import Usage
 from mtl_gym.options import EnvOptions
+from mtl_gym.sampled import SampledVectorEnv
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import SampleStream
-from mtl_gym.vector import MultiTaskVectorEnv, Transition
+from mtl_gym.vector import Transition
 
 
-class LimitlessVectorEnv(MultiTaskVectorEnv):
+class LimitlessVectorEnv(SampledVectorEnv):
     """`num_envs` networks under construction, each for one labelled input, from a pool of modules that acting trains.
 
     Every episode builds one network: each action picks the module that comes next, or PASS, until a head is placed.
@@ -62,18 +62,12 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = LimitlessOptions
     WINDOW: ClassVar[str] = render.WINDOW
+    FAMILY: ClassVar[str] = "MTLLimitless"
     network: ModulePool
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         super().__init__(num_envs, **options)
-        data = self.options.data
-        data = load(data, self.options.data_root) if isinstance(data, str) else data
-        self.data = one_answer_each(data, "MTLLimitless").to(self.device)
-        self._split = self.data.split(self.options.split)
         self._inputs = Inputs(self.data, self.options.split, self.options.image_shape)
-        self._task, self._label = self._split.task.cpu().numpy(), self._split.y.cpu().numpy()
-        self._final_reward = final_reward(self.options.reward)
-        self._classes = Classes(self.data, self.device)
         with torch.random.fork_rng(devices=[]):
             self._template = self._make_template()
         self._describe(self._template)
@@ -118,13 +112,11 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
         self._set_up(SampleStream(len(self._split), self.np_random))
 
     def _set_up(self, stream: SampleStream) -> None:
-        self._stream = stream
-        self._sample = np.full(self.num_envs, -1)
+        super()._set_up(stream)
         self._images = torch.zeros(self.num_envs, *self._inputs.shape, device=self.device)
         self._building.begin(np.arange(self.num_envs))
         self._losses: list[Tensor] = []
         self._log: list[tuple[Rows, Rows]] = []
-        self._ended, self.episodes = 0, 0
         self._count_anew()
 
     def _count_anew(self) -> None:
@@ -137,9 +129,6 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
         index = torch.from_numpy(rows).to(self.device)
         self._images[index] = self._inputs.pictures(self._sample[rows])
         self._building.begin(rows)
-
-    def _tasks(self) -> Rows:
-        return self._task[self._sample]
 
     def _observe(self) -> dict[str, Any]:
         depth = np.minimum(self._building.depth, self.max_depth - 1)
@@ -192,14 +181,9 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
     def _finish(self, rows: Rows, reward: NDArray[np.float32], info: dict[str, Any]) -> None:
         samples, networks = self._sample[rows], self._building.modules[rows]
         answers, losses = self._run(samples, networks)
-        label, task = self._label[samples], self._task[samples]
-        on_device = torch.from_numpy(np.stack([label, task])).to(self.device, non_blocking=True)
-        earned, loss, named = figures = judge(self._final_reward, answers, losses, on_device)
-        self._check_finite(figures[:2], task)
-        reward[rows] += earned
-        enter(info, rows, label, loss, named)
+        self._settle(rows, answers, losses, reward, info)
         real = samples >= 0
-        self.usage.add(task[real], networks[real])
+        self.usage.add(self._task[samples[real]], networks[real])
         info["modules_unused"][:] = self.usage.unused
 
     def _run(self, samples: Rows, networks: Rows) -> tuple[Tensor, Tensor]:
@@ -220,14 +204,10 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
             self._log.append((samples, networks))
         return logits.detach(), losses.detach()
 
-    def _task_name(self, row: int) -> str:
-        return self.data.task_names[self._tasks()[row]]
-
     def _learn(self, done: Flags) -> None:
         if not self.options.train:
             return
-        self._ended += int(done.sum())
-        self.episodes += int(done.sum())
+        self._count(done)
         if self._ended >= self.options.train_batch:
             self._update()
             self.usage.end_batch()
@@ -245,16 +225,6 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
         self.optimizer.zero_grad(set_to_none=True)
         self.updates += 1
         self._losses, self._log = [], []
-
-    @property
-    def task_names(self) -> tuple[str, ...]:
-        """Names of the tasks, in the order of their numbers."""
-        return self.data.task_names
-
-    @property
-    def epoch(self) -> float:
-        """Passes over the training data so far."""
-        return self.episodes / len(self._split)
 
     def random_routes(self, count: int, random: np.random.Generator) -> Rows:
         """Decisions that build valid networks, each drawn evenly from what is valid; int64 [count, max_depth]."""
@@ -290,15 +260,8 @@ class LimitlessVectorEnv(MultiTaskVectorEnv):
             self._run(samples.numpy(), networks.numpy())
 
     def _adopt(self, source: LimitlessVectorEnv) -> None:
-        self._np_random, self.seed, self.updates = source.np_random, source.seed, source.updates
-        self.network, self.optimizer = source.network, source.optimizer
-        self._set_up(SampleStream(len(self._split), None))
+        super()._adopt(source)
         self._bonus.counts, self._pays = source._bonus.counts.copy(), source._pays
-
-    @property
-    def pass_over(self) -> bool:
-        """Whether every sample of the split has been used up; always False outside an evaluation view."""
-        return bool((self._sample < 0).all())
 
     def evaluation_figures(self) -> dict[str, Any]:
         """Whose networks had which modules, what followed what, and how many modules nobody took.

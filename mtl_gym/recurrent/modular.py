@@ -6,7 +6,6 @@ Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks", section "The MT
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -141,10 +140,6 @@ class ModularNetwork(Sharing):
     def shared_parameters(self) -> list[nn.Parameter]:
         """Those of the encoder."""
         return [*self.cells.parameters(), *self.sub_encoders.parameters()]
-
-    def offsets(self) -> list[int]:
-        """Where each layer of sub-encoders begins in the memory."""
-        return [0, *accumulate(size * self.hidden for size in self.layers[1:])]
 
 
 def connected(units: Tensor, on: Tensor) -> Tensor:

@@ -13,9 +13,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.answers import Classes, enter, final_info, final_reward, judge, one_answer_each
+from mtl_gym.answers import final_info
 from mtl_gym.batches import Flags, Rows
-from mtl_gym.data import load
 from mtl_gym.options import EnvOptions
 from mtl_gym.routing import render
 from mtl_gym.routing.blocks import simple_routed_network
@@ -24,14 +23,15 @@ from mtl_gym.routing.layers import with_dispatcher, with_mixtures
 from mtl_gym.routing.network import RoutedNetwork
 from mtl_gym.routing.options import RoutingOptions
 from mtl_gym.routing.rewards import CollaborationReward
+from mtl_gym.sampled import SampledVectorEnv
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import SampleStream
-from mtl_gym.vector import MultiTaskVectorEnv, Transition
+from mtl_gym.vector import Transition
 
 MEMORY_OF_THE_MAP = 200
 
 
-class RoutingVectorEnv(MultiTaskVectorEnv):
+class RoutingVectorEnv(SampledVectorEnv):
     """`num_envs` labelled inputs on their way through a routed network, which acting trains.
 
     Every episode sends one input through the network: at each depth the action picks the block that processes it next,
@@ -62,19 +62,13 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = RoutingOptions
     WINDOW: ClassVar[str] = render.WINDOW
+    FAMILY: ClassVar[str] = "MTLRouting"
     network: RoutedNetwork
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         super().__init__(num_envs, **options)
-        data = self.options.data
-        data = load(data, self.options.data_root) if isinstance(data, str) else data
-        self.data = one_answer_each(data, "MTLRouting").to(self.device)
-        self._split = self.data.split(self.options.split)
-        self._task, self._label = self._split.task.cpu().numpy(), self._split.y.cpu().numpy()
-        self._final_reward = final_reward(self.options.reward)
         # Training takes whole rounds of episodes, so that rows in step use up a batch of inputs exactly.
         self.batch_size = num_envs * -(-self.options.train_batch // num_envs) if self.options.train else num_envs
-        self._classes = Classes(self.data, self.device)
         with torch.random.fork_rng(devices=[]):
             self._template = self._make_template()
         self._describe(self._template)
@@ -128,13 +122,11 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         self._set_up(SampleStream(len(self._split), self.np_random))
 
     def _set_up(self, stream: SampleStream) -> None:
-        self._stream = stream
+        super()._set_up(stream)
         self._graph = RouteGraph(self.network, self._inputs, self.num_envs, self.options.train)
         self._batch, self._used = np.empty(0, np.int64), 0
-        self._sample = np.full(self.num_envs, -1)
         self._depth = np.zeros(self.num_envs, np.int64)
         self._route = np.full((self.num_envs, self.routed_depth), -1)
-        self._ended, self.episodes = 0, 0
         self._count_anew()
 
     def _count_anew(self) -> None:
@@ -156,9 +148,6 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         self._used += len(rows)
         self._sample[rows] = self._batch[positions]
         self._depth[rows], self._route[rows] = 0, -1
-
-    def _tasks(self) -> Rows:
-        return self._task[self._sample]
 
     def _observe(self) -> dict[str, Any]:
         depth = np.minimum(self._depth, self.routed_depth - 1)
@@ -212,20 +201,12 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
     def _finish(self, rows: Rows, reward: NDArray[np.float32], info: dict[str, Any]) -> None:
         label, task = self._label[self._sample[rows]], self._tasks()[rows]
         logits, losses = self._graph.finish(rows, np.stack([label, task], 1), self._loss)
-        on_device = torch.from_numpy(np.stack([label, task])).to(self.device, non_blocking=True)
-        answers = self._classes.restrict(logits, on_device[1])
-        earned, loss, named = figures = judge(self._final_reward, answers, losses, on_device)
-        self._check_finite(figures[:2], task)
-        reward[rows] += earned
-        enter(info, rows, label, loss, named)
+        self._settle(rows, logits, losses, reward, info)
         self._remember(task, rows)
 
     def _loss(self, logits: Tensor, label_and_task: Tensor) -> Tensor:
         label, task = label_and_task.unbind(1)
         return torch.nn.functional.cross_entropy(self._classes.restrict(logits, task), label, reduction="none")
-
-    def _task_name(self, row: int) -> str:
-        return self.data.task_names[self._tasks()[row]]
 
     def _remember(self, task: Rows, rows: Rows) -> None:
         real = self._sample[rows] >= 0
@@ -239,8 +220,7 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
     def _learn(self, done: Flags) -> None:
         if not self.options.train:
             return
-        self._ended += int(done.sum())
-        self.episodes += int(done.sum())
+        self._count(done)
         if self._ended >= self.batch_size:
             self._update()
             self._ended = 0
@@ -270,16 +250,6 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
                 self._graph.apply(deeper, depth, self._route[deeper, depth])
 
     @property
-    def task_names(self) -> tuple[str, ...]:
-        """Names of the tasks, in the order of their numbers."""
-        return self.data.task_names
-
-    @property
-    def epoch(self) -> float:
-        """Passes over the training data so far."""
-        return self.episodes / len(self._split)
-
-    @property
     def signature(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be loaded here."""
         network = {"tasks": self.data.num_tasks, "masks": self.masks.astype(int).tolist(), "width": self.width}
@@ -307,16 +277,6 @@ class RoutingVectorEnv(MultiTaskVectorEnv):
         # autograd would take the graph for outdated.
         for key, value in self.network.named_buffers():
             value.data.copy_(state["buffers"][key])
-
-    def _adopt(self, source: RoutingVectorEnv) -> None:
-        self._np_random, self.seed, self.updates = source.np_random, source.seed, source.updates
-        self.network, self.optimizer = source.network, source.optimizer
-        self._set_up(SampleStream(len(self._split), None))
-
-    @property
-    def pass_over(self) -> bool:
-        """Whether every sample of the split has been used up; always False outside an evaluation view."""
-        return bool((self._sample < 0).all())
 
     def evaluation_figures(self) -> dict[str, Any]:
         """`usage`, how often a task took a choice at a depth [tasks, depth, blocks + 1], and `blocks_used`.

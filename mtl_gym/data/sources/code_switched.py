@@ -11,7 +11,7 @@ import numpy as np
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.sources import conll2000
 from mtl_gym.data.sources.columns import Format, Sentence, read_columns
-from mtl_gym.data.sources.tagged import held_out, tagging_dataset
+from mtl_gym.data.sources.tagged import parts_of, tagging_dataset
 from mtl_gym.data.stratified import split_sizes
 
 POSTS = "icon2016/FB_HI_EN_CR.txt"
@@ -62,5 +62,4 @@ def _pieces(post: Sentence) -> list[Sentence]:
 
 def _hindi(root: Path) -> dict[str, list[Sentence]]:
     train, test = (read_columns(root / name, _UD_FORMAT) for name in HINDI)
-    rows, validation = held_out(train, _SEED, elsewhere=test)
-    return {"train": [train[row] for row in rows], "validation": [train[row] for row in validation], "test": test}
+    return parts_of(train, test, _SEED)

@@ -7,7 +7,7 @@ held out for validation.
 from pathlib import Path
 
 from mtl_gym.data.sources.columns import Format, Sentence, read_columns
-from mtl_gym.data.sources.tagged import held_out
+from mtl_gym.data.sources.tagged import parts_of
 
 FILES = ("conll2000/train.txt", "conll2000/test.txt")
 POS, CHUNK = 1, 2
@@ -22,8 +22,7 @@ def read(root: Path) -> dict[str, list[Sentence]]:
         DamagedDataError: Naming the file.
     """
     train, test = (read_columns(root / name, _FORMAT) for name in FILES)
-    rows, validation = held_out(train, _SEED, elsewhere=test)
-    return {"train": [train[row] for row in rows], "validation": [train[row] for row in validation], "test": test}
+    return parts_of(train, test, _SEED)
 
 
 def with_tags(parts: dict[str, list[Sentence]], column: int) -> dict[str, list[Sentence]]:

@@ -66,6 +66,12 @@ def held_out(
     return [row for row in range(len(sentences)) if row not in chosen], sorted(chosen)
 
 
+def parts_of(train: Sequence[Sentence], test: Sequence[Sentence], seed: int) -> dict[str, list[Sentence]]:
+    """The three splits out of two files; the validation sentences are held out of the first, as `held_out` says."""
+    rows, validation = held_out(train, seed, elsewhere=test)
+    return {"train": [train[row] for row in rows], "validation": [train[row] for row in validation], "test": list(test)}
+
+
 def _vocabularies(tasks: Mapping[str, Parts]) -> _Vocabularies:
     everything = [sentence for parts in tasks.values() for split in SPLITS for sentence in parts[split]]
     # Tasks may share sentences, which would make every word of them count twice.

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mtl_gym.checkpoint import write_atomically
 from mtl_gym.errors import CheckpointError
-from mtl_gym.experiments.compare import line_of
+from mtl_gym.experiments.compare import line_of, write_csv
 from mtl_gym.experiments.run import ERROR, RunResult, read_result
 
 RESULT, CONFIG = "result.json", "config.json"
@@ -162,11 +159,7 @@ def write_results(comparisons: Sequence[Comparison], path: Path) -> None:
     """One CSV line per run of every comparison; those that failed have their error and no figures."""
     lines = [line for comparison in comparisons for line in _lines(comparison)]
     columns = dict.fromkeys(column for line in lines for column in line if column != "error")
-    text = io.StringIO()
-    table = csv.DictWriter(text, [*columns, "error"])
-    table.writeheader()
-    table.writerows(lines)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+    write_csv(lines, [*columns, "error"], path)
 
 
 def _lines(comparison: Comparison) -> Iterator[dict[str, object]]:
