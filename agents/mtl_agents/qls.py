@@ -36,9 +36,9 @@ class QLS(DQN):
 
     Source: QLS, section 4.3; Cesa-Bianchi et al. 2017 for the exploration; Mnih et al. 2013 for DQN.
 
-    Deviation: the paper gives gamma and nothing else. Q-values are learned in units of (1 - gamma) times the return, a
-    discounted mean of the rewards to come: with a penalty of -10 at every step returns go down to -1000, which a
-    network is slow to reach. The best policy is the same.
+    Deviation: the paper gives gamma and the exploration, and no other setting. Q-values are learned in units of
+    (1 - gamma) times the return, a discounted mean of the rewards to come: with a penalty of -10 at every step returns
+    go down to -1000, which a network is slow to reach. The best policy is the same.
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv` of scheduling, control="choice".
