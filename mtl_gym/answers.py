@@ -53,10 +53,24 @@ def judge(reward: FinalReward, logits: Tensor, losses: Tensor, label_and_task: T
         logits: The answers; [rows, classes].
         losses: Of each; [rows].
         label_and_task: int64 [2, rows].
+
+    Raises:
+        ValueError: If the reward is no tensor of shape [rows].
     """
     earned = reward(logits, *label_and_task)
+    _check_reward(reward, earned, len(logits))
     figures: NDArray[np.float32] = torch.stack([earned.float(), losses, logits.argmax(1).float()]).cpu().numpy()
     return figures
+
+
+def _check_reward(reward: FinalReward, earned: Any, rows: int) -> None:
+    if isinstance(earned, Tensor) and earned.shape == (rows,):
+        return
+    given = f"{type(earned).__name__} of shape {list(getattr(earned, 'shape', ()))}"
+    raise ValueError(
+        f"reward={reward!r} gave {given} for {rows} answers; of (logits [rows, classes], label [rows], task [rows]) it "
+        f"makes a Tensor of shape [rows], which is [{rows}] here."
+    )
 
 
 def final_info(done: Flags, **figures: Any) -> dict[str, Any]:

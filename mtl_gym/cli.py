@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import gymnasium as gym
 import typer
+from gymnasium.envs.registration import load_env_creator
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -130,6 +131,7 @@ def train(
     with sentences():
         kwargs = read_json("--env-kwargs", env_kwargs), read_json("--agent-kwargs", agent_kwargs)
         settings = RunSettings(env, agent, steps, seed, num_envs, *kwargs)
+        check([settings])
         with Bar([settings], console, quiet) as bar:
             result = carry_out(settings, out, lambda done, accuracy: bar.moved(0, done, accuracy), wandb)
     console.print(table_of(summarise([result]), env))
@@ -294,7 +296,7 @@ def planned(
     """The runs of a comparison: of a settings file, or of an environment and agents from the command line.
 
     Raises:
-        ValueError: If both are given, or neither.
+        ValueError: If both are given, or neither, or a run cannot be made.
     """
     from mtl_gym.experiments.compare import plan
     from mtl_gym.experiments.run import RunSettings
@@ -303,11 +305,41 @@ def planned(
     if settings is not None:
         if env is not None or agents is not None or env_kwargs:
             raise ValueError("--settings names environment, agents and --env-kwargs itself: leave those out.")
-        return read_comparison(settings, **changes)
+        return check(read_comparison(settings, **changes))
     if env is None or agents is None:
         raise ValueError("compare takes an environment and --agents, or --settings FILE.")
     base = RunSettings(env, "", changes["steps"] or 100_000, 0, changes["num_envs"] or 64, env_kwargs)
-    return plan(base, [name.strip() for name in agents.split(",") if name.strip()], changes["seeds"] or 3)
+    return check(plan(base, [name.strip() for name in agents.split(",") if name.strip()], changes["seeds"] or 3))
+
+
+def check(runs: list[RunSettings]) -> list[RunSettings]:
+    """The runs, if environments and agents take the arguments that they are given; nothing is made or loaded.
+
+    Raises:
+        ValueError: If one does not.
+    """
+    from mtl_gym.experiments.agents import check_arguments, find_agent
+
+    for run in runs:
+        check_arguments(run.agent, run.agent_kwargs)
+        check_options(run.env_id, getattr(find_agent(run.agent), "ENV_KWARGS", {}) | run.env_kwargs)
+    return runs
+
+
+def check_options(env_id: str, given: dict[str, Any]) -> None:
+    """Refuse keyword arguments that the environment of that id does not take.
+
+    Raises:
+        ValueError: If there is one, or the environment is of another package.
+    """
+    from mtl_gym.options import make_options
+
+    spec = gym.spec(env_id)
+    entry: Any = spec.vector_entry_point
+    kind: Any = load_env_creator(entry) if isinstance(entry, str) else entry
+    if not hasattr(kind, "Options"):
+        raise ValueError(f"{env_id!r} is no environment of mtl_gym; `mtl-gym list` shows those there are.")
+    make_options(kind.Options, kind.__name__, spec.kwargs | given)
 
 
 @app.command()

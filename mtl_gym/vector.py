@@ -177,7 +177,7 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
             seed = int(np.random.SeedSequence().generate_state(1)[0])
         if not (isinstance(seed, (int, np.integer)) and seed >= 0):
             raise ValueError(f"seed={seed!r} is not possible: one seed >= 0 starts the whole batch of episodes.")
-        self._np_random, used = gym.utils.seeding.np_random(seed)
+        self._np_random, used = gym.utils.seeding.np_random(int(seed))
         self.seed = self._np_random_seed = int(used)
         self.generator = torch.Generator(self.device).manual_seed(self.seed % 2**63)
         self.updates, self._diverged = 0, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -51,12 +52,12 @@ class AlignmentOptions(EnvOptions):
     """
 
     data: str | TaskCollection = "linear"
-    data_root: str | None = None
+    data_root: str | Path | None = None
     tasks: Sequence[str] | None = None
     architectures: Sequence[nn.Module] | None = None
     keep: Sequence[Sequence[str]] | None = None
     width: str = "small"
-    block: Sequence[int] = (16, 16)
+    block: tuple[int, int] = (16, 16)
     context: int = 4
     modules: int | None = None
     adapter: int = 0
@@ -75,28 +76,32 @@ class AlignmentOptions(EnvOptions):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        for name in ("challengers", "iterations", "generations"):
-            self._require(name, getattr(self, name) >= 1, "1 or more")
+        super().__post_init__()
+        self._require_counts("challengers", "iterations", "generations")
         for name in ("minibatch", "samples"):
-            self._require(name, (getattr(self, name) or 1) >= 1, "1 or more, or None for all")
+            number = getattr(self, name)
+            self._require(name, number is None or number >= 1, "1 or more, or None for all")
         self._require("final_generations", self.final_generations >= 0, "0 or more")
         for name in ("learning_rate", "score_learning_rate"):
             self._require(name, getattr(self, name) > 0, "more than 0")
-        self._require("challenger_share", 0 < (self.challenger_share or 0.5) < 1, "a number between 0 and 1, or None")
+        share = self.challenger_share
+        self._require("challenger_share", share is None or 0 < share < 1, "a number between 0 and 1, or None")
         self._require("width", self.width in ("small", "paper"), 'one of ("small", "paper")')
         self._require("decomposition", self.decomposition in DECOMPOSITIONS, f"one of {DECOMPOSITIONS}")
         self._require("selection", self.selection in SELECTIONS, f"one of {SELECTIONS}")
         known = not isinstance(self.start, str) or self.start in STARTS
         self._require("start", known, f"one of {STARTS}, or the module of each location")
-        self._require("keep", self.keep is None or self.architectures is not None, "None without architectures")
+        self._check_keep()
         assert self.form
+
+    def _check_keep(self) -> None:
+        if self.keep is not None:
+            self._require("keep", self.architectures is not None, "None without architectures")
+            number = len(self.architectures or ())
+            self._require("keep", len(self.keep) == number, f"one list of names for each of {number} architectures")
 
     @property
     def form(self) -> Form:
         """How weights are generated."""
-        m, n = self.block if len(self.block) == 2 else (0, 0)
+        m, n = self.block
         return Form((int(m), int(n)), self.context, self.modules, self.adapter)
-
-    def _require(self, name: str, holds: bool, allowed: str) -> None:
-        if not holds:
-            raise ValueError(f"{name}={getattr(self, name)!r} is not possible; it takes {allowed}.")

@@ -9,7 +9,8 @@ episode_start, deterministic)`. With `save(path)` and `load(path, env)` its runs
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -40,6 +41,9 @@ ROLLOUT = 2048
 
 CONTINUOUS = ("crossq", "ddpg", "sac", "td3", "tqc")
 DISCRETE = ("dqn", "qr-dqn")
+# Arguments that a run gives its agent, and those that `make_sb3` gives.
+OF_A_RUN, OF_SB3 = frozenset({"env", "seed"}), frozenset({"policy", "device"})
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 class UnknownAgentError(ValueError):
@@ -68,21 +72,79 @@ def find_agent(name: str) -> AgentFactory:
     raise UnknownAgentError(f"There is no agent {name!r}.{hint} Known: {', '.join(known)}.")
 
 
+def check_arguments(name: str, arguments: Iterable[str]) -> None:
+    """Refuse keyword arguments that a run cannot give the agent of that name.
+
+    Raises:
+        UnknownAgentError: If no agent has that name.
+        ValueError: If the agent does not take one of them, or gets it without being told.
+    """
+    factory = _algorithm(name) if name in SB3 else find_agent(name)
+    given = OF_A_RUN | OF_SB3 if name in SB3 else OF_A_RUN
+    for argument in given.intersection(arguments):
+        raise ValueError(f"Agent {name!r} is given {argument!r} by the run: leave it out.")
+    refuse_unknown(f"Agent {name!r}", factory, arguments, given)
+
+
+def refuse_unknown(who: str, factory: AgentFactory, arguments: Iterable[str], given: frozenset[str]) -> None:
+    """Refuse keyword arguments that an agent's constructor does not take.
+
+    Args:
+        who: What messages call the agent.
+        factory: Its class, or a function that makes it.
+        arguments: Their names.
+        given: Those that messages leave out.
+
+    Raises:
+        ValueError: If it does not take one of them.
+    """
+    takes = _keywords(factory)
+    for name in arguments:
+        if takes is not None and name not in takes:
+            known = [known for known in takes if known not in given]
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{who} has no argument {name!r}.{hint} It takes {', '.join(known)}.")
+
+
+def _keywords(factory: AgentFactory) -> list[str] | None:
+    """What a function or a constructor takes by name; None for anything.
+
+    A constructor that takes anything hands it on to that of the next class.
+    """
+    found: list[str] = []
+    kinds = factory.__mro__[:-1] if isinstance(factory, type) else ()
+    for maker in [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)] or [factory]:
+        parameters = inspect.signature(maker).parameters.values()
+        found += [p.name for p in parameters if p.kind in NAMED and p.name != "self" and p.name[0] != "_"]
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            return list(dict.fromkeys(found))
+    return None
+
+
+def _algorithm(name: str) -> type:
+    module, algorithm = SB3[name]
+    return getattr(import_module(module), algorithm)
+
+
 def make_sb3(name: str, env: Any, *, seed: int | None = None, **arguments: Any) -> Any:
     """An SB3 or sb3-contrib algorithm on `env`, with its own defaults but for the size of rollouts.
 
     SB3's defaults are for one environment. Behind a batch they would fill rollouts `num_envs` times as large and learn
     as many times less often, so on-policy algorithms collect 2,048 decisions in all, as PPO does on one environment
     (A2C keeps its 5 steps). Algorithms on the CPU: their networks are small.
+
+    Raises:
+        ValueError: If the algorithm does not take an argument, or cannot act in such spaces.
     """
+    check_arguments(name, arguments)
     _check_spaces(name, env)
-    algorithm = getattr(import_module(SB3[name][0]), SB3[name][1])
     recurrent = name == "recurrent-ppo"
     policy = "MultiInput" if isinstance(env.observation_space, spaces.Dict) else "Mlp"
     if name in ("ppo", "maskable-ppo", "trpo", "recurrent-ppo"):
         steps = max(1, ROLLOUT // env.num_envs)
         arguments = {"n_steps": steps, "batch_size": _largest_divisor(steps * env.num_envs, 256)} | arguments
-    return algorithm(f"{policy}{'Lstm' * recurrent}Policy", env, seed=seed, device="cpu", **arguments)
+    return _algorithm(name)(f"{policy}{'Lstm' * recurrent}Policy", env, seed=seed, device="cpu", **arguments)
 
 
 def _check_spaces(name: str, env: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mtl_gym.answers import FinalReward
 from mtl_gym.data import MultiTaskDataset
@@ -36,7 +37,7 @@ class LimitlessOptions(EnvOptions):
     """
 
     data: str | MultiTaskDataset = "digits"
-    data_root: str | None = None
+    data_root: str | Path | None = None
     image_shape: Sequence[int] | None = None
     pool: ModulePool | Callable[[], ModulePool] | None = None
     duplicates: int = 5
@@ -52,12 +53,9 @@ class LimitlessOptions(EnvOptions):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        for name in ("duplicates", "filters", "hidden", "max_depth", "train_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is not possible; it takes 1 or more.")
-        if not 0 <= self.bonus <= 10:
-            raise ValueError(f"bonus={self.bonus} is not possible; it takes False, True, or a weight from 0 to 10.")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate={self.learning_rate} is not possible; it takes more than 0.")
-        if not 0 < self.lr_decay <= 1:
-            raise ValueError(f"lr_decay={self.lr_decay} is not possible; it takes more than 0, at most 1.")
+        super().__post_init__()
+        self._require_counts("duplicates", "filters", "hidden", "max_depth", "train_batch")
+        self._require("bonus", 0 <= self.bonus <= 10, "False, True, or a weight from 0 to 10")
+        self._require_finite("invalid_reward")
+        self._require("learning_rate", self.learning_rate > 0, "more than 0")
+        self._require("lr_decay", 0 < self.lr_decay <= 1, "more than 0, at most 1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from pathlib import Path
 from typing import Any
 
 from mtl_gym.answers import FinalReward
@@ -42,7 +44,7 @@ class RecurrentOptions(EnvOptions):
     """
 
     data: str | MultiTaskDataset = "brain-series"
-    data_root: str | None = None
+    data_root: str | Path | None = None
     data_kwargs: Mapping[str, Any] | None = None
     tasks: Sequence[str] | None = None
     base: str | BaseMaker | None = "ns-mtl"
@@ -51,8 +53,8 @@ class RecurrentOptions(EnvOptions):
     hidden: int = 16
     readout: str = "mean"
     reward: str | FinalReward = "loss"
-    penalties: Sequence[float] = (1.0, 1.0)
-    free: Sequence[float] = (0.75, 0.75)
+    penalties: tuple[float, float] = (1.0, 1.0)
+    free: tuple[float, float] = (0.75, 0.75)
     learning_rate: float = 1e-3
     lr_decay: float = 0.97
     train_batch: int = 64
@@ -61,19 +63,16 @@ class RecurrentOptions(EnvOptions):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        for name in ("hidden", "train_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is not possible; it takes 1 or more.")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate={self.learning_rate} is not possible; it takes more than 0.")
-        if not 0 < self.lr_decay <= 1:
-            raise ValueError(f"lr_decay={self.lr_decay} is not possible; it takes more than 0, at most 1.")
-        if self.seen_updates < 0:
-            raise ValueError(f"seen_updates={self.seen_updates} is not possible; it takes 0 or more.")
+        super().__post_init__()
+        self._require_counts("hidden", "train_batch")
+        self._require("learning_rate", self.learning_rate > 0, "more than 0")
+        self._require("lr_decay", 0 < self.lr_decay <= 1, "more than 0, at most 1")
+        self._require("seen_updates", self.seen_updates >= 0, "0 or more")
         if self.readout not in ("mean", "last"):
             raise ValueError(f"readout={self.readout!r} is unknown; use mean or last.")
         self._check_names()
-        self._check_pairs()
+        self._require("penalties", all(0 <= part < inf for part in self.penalties), "two finite numbers of 0 or more")
+        self._require("free", all(0 <= part <= 1 for part in self.free), "two numbers from 0 to 1")
 
     def _check_names(self) -> None:
         for name, known in (("base", BASES), ("sharing", SHARINGS)):
@@ -82,9 +81,3 @@ class RecurrentOptions(EnvOptions):
                 raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(known)}, None, or a function.")
         if self.base is None and self.sharing is None:
             raise ValueError("base=None and sharing=None leave no network; give one of the two or both.")
-
-    def _check_pairs(self) -> None:
-        for name, highest in (("penalties", float("inf")), ("free", 1.0)):
-            value = getattr(self, name)
-            if len(value) != 2 or not all(0 <= part <= highest for part in value):
-                raise ValueError(f"{name}={value} is not possible; it takes two numbers from 0 to {highest}.")

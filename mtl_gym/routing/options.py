@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.options import EnvOptions
@@ -35,11 +36,11 @@ class RoutingOptions(EnvOptions):
         invalid_reward: What a masked choice earns; it also ends the episode.
         learning_rate: Adam's.
         decay_epochs: The learning rate is divided by 10 every so many epochs.
-        train_batch: Episodes per update; `num_envs` if that is more.
+        train_batch: Episodes per update; rounded up to a multiple of `num_envs`.
     """
 
     data: str | MultiTaskDataset = "digits"
-    data_root: str | None = None
+    data_root: str | Path | None = None
     network: RoutedNetwork | Callable[[], RoutedNetwork] | None = None
     depth: int = 3
     blocks: int | None = None
@@ -56,14 +57,10 @@ class RoutingOptions(EnvOptions):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        for name in ("depth", "hidden", "decay_epochs", "train_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is not possible; it takes 1 or more.")
-        if self.blocks is not None and self.blocks < 1:
-            raise ValueError(f"blocks={self.blocks} is not possible; it takes 1 or more, or None for one per task.")
-        if self.dispatch not in (None, "per-task") and not (isinstance(self.dispatch, int) and self.dispatch >= 1):
-            raise ValueError(
-                f'dispatch={self.dispatch!r} is not possible; it takes 1 or more agents, "per-task" or None.'
-            )
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate={self.learning_rate} is not possible; it takes more than 0.")
+        super().__post_init__()
+        self._require_counts("depth", "hidden", "decay_epochs", "train_batch")
+        self._require("blocks", self.blocks is None or self.blocks >= 1, "1 or more, or None for one per task")
+        known = self.dispatch in (None, "per-task") or (isinstance(self.dispatch, int) and self.dispatch >= 1)
+        self._require("dispatch", known, '1 or more agents, "per-task" or None')
+        self._require_finite("invalid_reward")
+        self._require("learning_rate", self.learning_rate > 0, "more than 0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.options import EnvOptions
@@ -46,7 +47,7 @@ class SchedulingOptions(EnvOptions):
     """
 
     data: str | MultiTaskDataset = "digits"
-    data_root: str | None = None
+    data_root: str | Path | None = None
     network: SharedNetwork | Make | None = None
     control: str = "choice"
     updates: int = 10_000
@@ -66,12 +67,14 @@ class SchedulingOptions(EnvOptions):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        for name in ("updates", "updates_per_step", "minibatch", "bins", "hard_samples"):
-            self._require(name, getattr(self, name) >= 1, "1 or more")
+        super().__post_init__()
+        self._require_counts("updates", "updates_per_step", "minibatch", "bins", "hard_samples")
         self._require("updates", self.updates % self.updates_per_step == 0, f"a multiple of {self.updates_per_step}")
-        self._require("validation_samples", (self.validation_samples or 1) >= 1, "1 or more, or None for all")
+        measured = self.validation_samples is None or self.validation_samples >= 1
+        self._require("validation_samples", measured, "1 or more, or None for all")
         self._require("learning_rate", self.learning_rate > 0, "more than 0")
         self._require("tolerance", 0 < self.tolerance <= 1, "more than 0, at most 1")
+        self._require_finite("penalty")
         self._require("focal_gamma", self.focal_gamma >= 0, "0 or more")
         self._require("control", self.control in CONTROLS, f"one of {CONTROLS}")
         self._require("uncertainty", self.uncertainty in MEASURES, f"one of {tuple(MEASURES)}")
@@ -80,7 +83,3 @@ class SchedulingOptions(EnvOptions):
         for name in ("gradient_norms", "aggregator"):
             fits = not getattr(self, name) or self.control == "weights"
             self._require(name, fits, 'its default with control="choice", where a step trains one task')
-
-    def _require(self, name: str, holds: bool, allowed: str) -> None:
-        if not holds:
-            raise ValueError(f"{name}={getattr(self, name)!r} is not possible; it takes {allowed}.")

@@ -217,3 +217,61 @@ def test_missing_data_says_how_to_get_it(tmp_path, monkeypatch):
     outcome = call("train", "MTLRouting-MNIST-v0", "--agent", "wpl", "--out", tmp_path / "run")
     assert outcome.exit_code == 1
     assert "mtl-gym data get mnist" in outcome.output
+
+
+SENTENCES = [
+    (["--agent-kwargs", '{"foo": 1}'], "error: Agent 'wpl' has no argument 'foo'. It takes weighting, "),
+    (["--agent-kwargs", '{"seed": 1}'], "error: Agent 'wpl' is given 'seed' by the run: leave it out."),
+    (["--env-kwargs", '{"hidden": "16"}'], "error: RoutingVectorEnv: hidden='16' is not possible; it takes a whole"),
+    (["--env-kwargs", '{"hiden": 16}'], "error: RoutingVectorEnv has no option 'hiden'. Did you mean 'hidden'?"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), SENTENCES)
+def test_train_tells_arguments_that_cannot_be_in_a_sentence(tmp_path, arguments, sentence):
+    out = call("train", DIGITS, "--agent", "wpl", "--out", tmp_path / "run", "--quiet", *arguments)
+    assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
+    assert out.output.startswith(sentence) and out.output.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_argument_that_only_the_agent_of_the_family_refuses_is_told_as_well(tmp_path):
+    arguments = ["--agent", "random", "--agent-kwargs", '{"foo": 1}', "--out", tmp_path / "run", "--quiet"]
+    out = call("train", DIGITS, *arguments)
+    assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
+    assert out.output.startswith("error: Random has no argument 'foo'. It takes ") and out.output.count("\n") == 1
+
+
+def test_an_environment_of_another_package_is_told(tmp_path):
+    out = call("train", "CartPole-v1", "--agent", "ppo", "--out", tmp_path / "run", "--quiet")
+    assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
+    assert "'CartPole-v1' is no environment of mtl_gym; `mtl-gym list` shows" in out.output
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("{wpl: , ppo: {agent_kwargs: {n_step: 8}}}", "error: Agent 'ppo' has no argument 'n_step'. Did you mean "),
+        ("{wpl: , ppo: {env_kwargs: {rho: 1e-1}}}", "error: RoutingVectorEnv: rho='1e-1' is not possible; it takes a "),
+    ],
+)
+def test_compare_tells_them_once_before_any_run(tmp_path, file, sentence):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"env: {DIGITS}\nsteps: 300\nseeds: 2\nagents: {file}\n")
+    out = call("compare", "--settings", settings, "--out", tmp_path / "out", "--quiet")
+    assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
+    assert out.output.startswith(sentence) and out.output.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_compare_makes_environments_with_what_an_agent_cannot_do_without():
+    """The options of an agent are checked together with those of the settings."""
+    runs = [RunSettings("MTLScheduling-Digits-v0", "gradnorm", 1, env_kwargs={"gradient_norms": True})]
+    assert cli.check(runs) is runs
+
+
+def test_evaluate_tells_a_misspelt_split(tmp_path):
+    train(settings("shared", steps=1), tmp_path / "run")
+    out = call("evaluate", tmp_path / "run", "--split", "dev")
+    assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
+    assert out.output.startswith("error: split='dev' is not possible; it takes one of ('train', 'validation', 'test').")
