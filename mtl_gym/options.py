@@ -102,9 +102,27 @@ def shallow_dict(options: EnvOptions) -> dict[str, Any]:
 
 
 def must_agree(options: EnvOptions) -> dict[str, Any]:
-    """The options in which a checkpoint and the environment that loads it must agree: plain values."""
-    fields = shallow_dict(options).items()
-    return {name: value for name, value in fields if name not in FREE and isinstance(value, PLAIN)}
+    """The options in which a checkpoint and the one that loads it must agree: plain values and lists of them."""
+    fields = {name: value for name, value in shallow_dict(options).items() if name not in FREE}
+    return {name: _written(value) for name, value in fields.items() if _is_written(value)}
+
+
+def _is_written(value: Any) -> bool:
+    """Whether it is plain, or holds nothing else; None, which any object may stand in the place of, is not."""
+    if isinstance(value, Mapping):
+        return all(map(_is_written, value.values()))
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return all(map(_is_written, value))
+    return isinstance(value, (*PLAIN, np.generic))
+
+
+def _written(value: Any) -> Any:
+    """The same out of lists and dictionaries alone, so that it is equal however it was given."""
+    if isinstance(value, Mapping):
+        return {str(key): _written(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_written(item) for item in value]
+    return _bare(value)
 
 
 def choose_device(name: str | torch.device) -> torch.device:

@@ -20,6 +20,7 @@ from torch import nn
 
 import mtl_gym
 from mtl_gym.data import MultiTaskDataset, load
+from mtl_gym.errors import CheckpointError
 from mtl_gym.experiments.agents import check_arguments, find_agent
 from mtl_gym.integrations.sb3 import make_vec_env
 from mtl_gym.options import EnvOptions, make_options
@@ -311,3 +312,30 @@ def test_subclasses_that_take_anything_hand_it_on():
     assert Mine(ROUTING, extra=2, seed=0).extra == 2
     with pytest.raises(ValueError, match=r"Mine has no argument 'extras'\. Did you mean 'extra'"):
         Mine(ROUTING, extras=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "saved", "loading"),
+    [
+        (
+            "MTLRecurrent-BrainSeries-v0",
+            {"data_kwargs": {"relatedness": 0.0}},
+            {"data_kwargs": {"relatedness": 1.0}},
+        ),
+        ("MTLRecurrent-BrainSeries-v0", {"penalties": (1, 1)}, {"penalties": (0, 0)}),
+        ("MTLAlignment-Linear-v0", {"start": [0] * 30}, {"start": [1] * 30}),
+    ],
+)
+def test_a_checkpoint_of_other_lists_and_mappings_is_refused(name, saved, loading):
+    state, env = (gym.make_vec(name, 2, **options).unwrapped for options in (saved, loading))
+    with pytest.raises(CheckpointError, match="from another environment"):
+        env.load_state_dict(state.state_dict())
+
+
+def test_tuples_lists_and_arrays_of_the_same_numbers_agree():
+    one, other = (
+        gym.make_vec("MTLAlignment-Linear-v0", 1, start=kind([0] * 30), block=block).unwrapped
+        for kind, block in ((np.array, [20, 1]), (tuple, (20, 1)))
+    )
+    other.load_state_dict(one.state_dict())
+    assert one.signature == other.signature

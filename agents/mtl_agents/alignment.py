@@ -46,15 +46,24 @@ class AlignmentAgent(Agent):
         locations = len(observation["assignment"].nvec)  # type: ignore[index]
         return locations, int(action.nvec[0]) - 1, len(action.nvec) // locations
 
+    @property
+    def submappings(self) -> int:
+        """D: how many parts of a mapping are chosen each by itself."""
+        return int(self.env.get_attr("unit")[0].max()) + 1
+
+    def _more_sizes(self) -> list[int | None]:
+        return [self.submappings]
+
     @classmethod
     def _blank(cls, num_envs: int, *sizes: Any) -> Blank:
-        locations, modules, challengers = sizes
+        locations, modules, challengers, submappings = sizes
         observation = spaces.Dict(
             assignment=spaces.MultiDiscrete(np.full(locations, modules)),
             score=spaces.Box(0, 1, (locations * challengers,), np.float32),
             usage=spaces.Box(0, locations, (modules,), np.float32),
         )
-        return Blank(num_envs, observation, spaces.MultiDiscrete(np.full(locations * challengers, modules + 1)))
+        action = spaces.MultiDiscrete(np.full(locations * challengers, modules + 1))
+        return Blank(num_envs, observation, action, unit=np.arange(submappings))
 
     def predict(
         self,

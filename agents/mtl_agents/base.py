@@ -310,9 +310,11 @@ class Agent(ABC):
 class Blank(VecEnv):
     """Stands for the environment of an agent that was loaded to predict: it has spaces and cannot be acted in."""
 
-    def __init__(self, num_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+    def __init__(
+        self, num_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], **attributes: Any
+    ) -> None:
         self.num_envs, self.observation_space, self.action_space = num_envs, observation_space, action_space
-        self.render_mode = None
+        self.render_mode, self.attributes = None, attributes
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise ValueError("This agent was loaded without an environment: give it one with set_env(env).")
@@ -320,8 +322,10 @@ class Blank(VecEnv):
     reset = step_async = step_wait = close = set_attr = env_method = env_is_wrapped = _refuse
 
     def get_attr(self, attr_name: str, indices: Any = None) -> Any:
-        """There is no environment whose attribute it could be."""
-        raise AttributeError(attr_name)
+        """One of those that it was made with; there is no environment to ask."""
+        if attr_name not in self.attributes:
+            raise AttributeError(attr_name)
+        return [self.attributes[attr_name]] * self.num_envs
 
 
 def option(env: VecEnv, name: str, default: Any) -> Any:

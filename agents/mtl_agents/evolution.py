@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_agents.alignment import AlignmentAgent, Index, checked_share, chosen_locations
-from mtl_agents.base import option
 
 SAMPLINGS = ("proportional", "uniform")
 # Below this share it pays to draw the few locations that are resampled, and not whether each one is.
@@ -66,11 +65,7 @@ class DecomposedEA(AlignmentAgent):
     @property
     def probability(self) -> float:
         """With which a location is resampled where there is no `share`: D / L."""
-        locations = self.sizes[0]
-        submappings = {"location": locations, "model": 1}
-        decomposition = option(self.env, "decomposition", "location")
-        tasks = 1 if decomposition != "task" else len(self.env.get_attr("task_names")[0])
-        return submappings.get(decomposition, tasks) / locations
+        return self.submappings / self.sizes[0]
 
     def _propose(self, assignment: Index) -> Index:
         random, shape = self.np_random, (*assignment.shape, self.sizes[2])

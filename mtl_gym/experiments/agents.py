@@ -127,12 +127,13 @@ def _algorithm(name: str) -> type:
     return getattr(import_module(module), algorithm)
 
 
-def make_sb3(name: str, env: Any, *, seed: int | None = None, **arguments: Any) -> Any:
+def make_sb3(name: str, env: Any, *, seed: int | None = None, training: int = ROLLOUT, **arguments: Any) -> Any:
     """An SB3 or sb3-contrib algorithm on `env`, with its own defaults but for the size of rollouts.
 
     SB3's defaults are for one environment. Behind a batch they would fill rollouts `num_envs` times as large and learn
     as many times less often, so on-policy algorithms collect 2,048 decisions in all, as PPO does on one environment
-    (A2C keeps its 5 steps). Algorithms on the CPU: their networks are small.
+    (A2C keeps its 5 steps), or what a power of two has of the `training` decisions that there will be, if these are
+    fewer. Algorithms on the CPU: their networks are small.
 
     Raises:
         ValueError: If the algorithm does not take an argument, or cannot act in such spaces.
@@ -142,7 +143,8 @@ def make_sb3(name: str, env: Any, *, seed: int | None = None, **arguments: Any) 
     recurrent = name == "recurrent-ppo"
     policy = "MultiInput" if isinstance(env.observation_space, spaces.Dict) else "Mlp"
     if name in ("ppo", "maskable-ppo", "trpo", "recurrent-ppo"):
-        steps = max(1, ROLLOUT // env.num_envs)
+        rollout = 1 << max(1, min(ROLLOUT, training).bit_length() - 1)
+        steps = max(1, rollout // env.num_envs)
         arguments = {"n_steps": steps, "batch_size": _largest_divisor(steps * env.num_envs, 256)} | arguments
     return _algorithm(name)(f"{policy}{'Lstm' * recurrent}Policy", env, seed=seed, device="cpu", **arguments)
 

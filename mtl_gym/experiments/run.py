@@ -20,7 +20,7 @@ import numpy as np
 from mtl_gym import checkpoint
 from mtl_gym.errors import CheckpointError
 from mtl_gym.evaluation import Evaluation, evaluate
-from mtl_gym.experiments.agents import SB3, find_agent
+from mtl_gym.experiments.agents import SB3, check_arguments, find_agent
 from mtl_gym.experiments.callbacks import HeldOutCurve, PolicyHistory, Progress
 from mtl_gym.experiments.logs import logging_to
 from mtl_gym.experiments.provenance import git_state, versions
@@ -71,7 +71,9 @@ class RunSettings:
 
     def make_agent(self, env: BatchedVecEnv) -> Any:
         """The agent, in that environment."""
-        return find_agent(self.agent)(env, seed=self.seed, **self.agent_kwargs)
+        check_arguments(self.agent, self.agent_kwargs)
+        length = {"training": self.steps} if self.agent in SB3 else {}
+        return find_agent(self.agent)(env, seed=self.seed, **length, **self.agent_kwargs)
 
 
 @dataclass(frozen=True)

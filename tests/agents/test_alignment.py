@@ -114,6 +114,14 @@ def test_runs_that_take_too_long_are_given_up():
     assert np.isnan(generations_to_optimum(200, 1, runs=2, limit=50)).all()
 
 
+@pytest.mark.parametrize("decomposition", ["location", "task", "model"])
+def test_how_many_submappings_there_are_is_known_without_an_environment(decomposition, tmp_path):
+    agent = DecomposedEA(make(decomposition=decomposition, challengers=2), share=None, seed=0)
+    agent.save(tmp_path / "agent.pt")
+    assert agent.probability == pytest.approx({"location": 1, "task": 1, "model": 1 / 30}[decomposition])
+    assert DecomposedEA.load(tmp_path / "agent.pt").probability == agent.probability
+
+
 @pytest.mark.slow
 def test_the_true_groups_are_found_and_the_test_error_vanishes():
     options = {"data": "generated-linear", "challengers": 4, "generations": 120, "final_generations": 120}

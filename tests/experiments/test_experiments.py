@@ -275,3 +275,10 @@ def test_evaluate_tells_a_misspelt_split(tmp_path):
     out = call("evaluate", tmp_path / "run", "--split", "dev")
     assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
     assert out.output.startswith("error: split='dev' is not possible; it takes one of ('train', 'validation', 'test').")
+
+
+@pytest.mark.parametrize(("steps", "rows", "rollout"), [(12, 2, 8), (1, 1, 2), (10_000, 4, 2048), (257, 1, 256)])
+def test_a_rollout_is_no_longer_than_the_training(steps, rows, rollout):
+    run = settings("ppo", steps=steps, num_envs=rows)
+    agent = run.make_agent(run.make_env())
+    assert agent.n_steps * agent.n_envs == rollout and rollout % agent.batch_size == 0
