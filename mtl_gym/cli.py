@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mtl_gym.experiments.sweep import Failure
 
 # What a run draws of its evaluation, by family.
-PICTURES = ("routing_map.png", "networks.png", "timeline.png", "routing_patterns.png")
+PICTURES = ("routing_map.png", "networks.png", "timeline.png", "routing_patterns.png", "assignment.png")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -185,18 +185,10 @@ def compare(
 
     The same command again skips what is finished and goes on with what was interrupted.
     """
-    from mtl_gym.experiments.compare import (
-        draw_curves,
-        draw_unused,
-        summarise,
-        write_results,
-        write_table,
-    )
-    from mtl_gym.experiments.figures import task_accuracies
+    from mtl_gym.experiments.compare import summarise, write_results, write_table
     from mtl_gym.experiments.progress import Bar
-    from mtl_gym.experiments.run import write_picture
     from mtl_gym.experiments.statistics import default_control, differences
-    from mtl_gym.experiments.sweep import Failure, Sweep, carry_out, folder
+    from mtl_gym.experiments.sweep import Failure, Sweep, carry_out
 
     with sentences():
         changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs}
@@ -216,21 +208,32 @@ def compare(
         write_table(rows, out / "table.md", differences(results, control), control)
     console.print(table_of(rows, env))
     print_differences(results, control)
-    for row in rows:
-        for path in filter(Path.is_file, (out / row.agent / "seed-0" / name for name in PICTURES)):
-            console.print(f"{row.agent}: {path}", highlight=False, soft_wrap=True)
     with sentences():
-        folders = [folder(out, result.settings) for result in results]
-        curves, unused = draw_curves(folders, env, out), draw_unused(folders, env, out)
-        accuracies = out / "accuracies.png"
-        write_picture(task_accuracies(results, env), accuracies)
-    labels = ("learning curves", "accuracy and unused modules", "accuracies")
-    for label, picture in zip(labels, (curves, unused, accuracies), strict=True):
-        if picture is not None:
-            console.print(f"{label}: {picture}", highlight=False, soft_wrap=True)
+        print_pictures(results, env, out)
     if failures:
         Console(stderr=True).print(f"[red]error:[/red] {escape(told(failures))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)
+
+
+def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
+    """Draw the pictures of a comparison, and print where these are and those of each agent's first run."""
+    from mtl_gym.experiments.compare import draw_curves, draw_unused
+    from mtl_gym.experiments.figures import task_accuracies
+    from mtl_gym.experiments.run import write_picture
+    from mtl_gym.experiments.sweep import folder
+
+    folders, accuracies = [folder(out, result.settings) for result in results], out / "accuracies.png"
+    write_picture(task_accuracies(results, env), accuracies)
+    drawn = {
+        "learning curves": draw_curves(folders, env, out),
+        "accuracy and unused modules": draw_unused(folders, env, out),
+        "accuracies": accuracies,
+    }
+    firsts = {result.settings.name: out / result.settings.name / "seed-0" for result in results}
+    own = [(name, first / picture) for name, first in firsts.items() for picture in PICTURES]
+    for label, picture in [*(pair for pair in own if pair[1].is_file()), *drawn.items()]:
+        if picture is not None:
+            console.print(f"{label}: {picture}", highlight=False, soft_wrap=True)
 
 
 @app.command()
