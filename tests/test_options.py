@@ -269,7 +269,7 @@ def test_a_reward_of_another_shape_is_told_with_the_one_it_must_have(family, rew
 @pytest.mark.parametrize("name", ["wpl", "lrn", "qls", "ppo", "dqn", "random-alignment"])
 def test_an_argument_that_an_agent_does_not_have_is_told_with_those_it_has(name):
     with pytest.raises(ValueError, match=rf"^Agent '{name}' has no argument 'foo'\. It takes .*verbose"):
-        check_arguments(name, ["foo"])
+        check_arguments(name, {"foo": 1})
     with pytest.raises(ValueError, match=rf"Agent '{name}' has no argument 'verbos'\. Did you mean 'verbose'\?"):
         check_arguments(name, {"verbos": 1})
 
@@ -283,14 +283,30 @@ def test_an_argument_that_the_run_gives_cannot_be_given(name, given):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("wpl", ["policy_learning_rate", "gamma", "verbose"]),  # of three classes
-        ("lrn", ["d_model", "n_steps"]),
-        ("ppo", ["n_steps", "policy_kwargs"]),
-        ("random", ["share"]),  # which of its classes it is depends on the environment
+        ("wpl", {"policy_learning_rate": 0.1, "gamma": 1, "verbose": 0}),  # of three classes
+        ("lrn", {"d_model": np.int64(8), "n_steps": 4}),
+        ("ppo", {"n_steps": 4, "policy_kwargs": {"net_arch": [4]}, "learning_rate": lambda left: left}),
+        ("dqn", {"train_freq": [4, "step"], "learning_rate": 1e-3, "policy_kwargs": None}),
+        ("random", {"share": 0.5}),  # which of its classes it is depends on the environment
     ],
 )
 def test_arguments_of_an_agent_and_of_its_base_classes_are_taken(name, arguments):
     check_arguments(name, arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("decomposed-ea", {"share": "x"}, "share='x' is not possible; it takes a number or None."),
+        ("straight-through", {"hidden": 2.5}, "hidden=2.5 is not possible; it takes a whole number."),
+        ("ppo", {"learning_rate": "3e-4"}, "'3e-4' is text: write 0.0003, without quotes"),
+        ("lrn", {"d_model": None}, "d_model=None is not possible; it takes a whole number."),
+        ("wpl", {"policy_learning_rate": [1]}, r"policy_learning_rate=[1] is not possible; it takes a number."),
+    ],
+)
+def test_a_value_that_an_agent_cannot_take_is_told_with_what_it_takes(name, arguments, message):
+    with pytest.raises(ValueError, match=f"^Agent '{name}': .*{re.escape(message)}"):
+        check_arguments(name, arguments)
 
 
 def test_agents_refuse_unknown_arguments_when_they_are_made():

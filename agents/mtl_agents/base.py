@@ -21,7 +21,7 @@ from typing_extensions import Self
 from mtl_gym import checkpoint
 from mtl_gym.checkpoint import to_arrays, to_tensors
 from mtl_gym.errors import CheckpointError
-from mtl_gym.experiments.agents import refuse_unknown
+from mtl_gym.experiments.agents import refuse_wrong
 from mtl_gym.integrations.sb3 import as_vec_env
 
 Callback: TypeAlias = BaseCallback | list[BaseCallback] | Any | None
@@ -56,7 +56,7 @@ class Agent(ABC):
 
     def __new__(cls, *args: Any, **arguments: Any) -> Self:
         """Refuse arguments that no constructor of its classes names."""
-        refuse_unknown(cls.__name__, cls, arguments, frozenset({"env"}))
+        refuse_wrong(cls.__name__, cls, arguments, frozenset({"env"}))
         return super().__new__(cls)
 
     def __init__(

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, TypeAlias
 
 from gymnasium import spaces
+
+from mtl_gym.hints import complaint, hints_of
 
 GROUP = "mtl_gym.agents"
 AgentFactory: TypeAlias = Callable[..., Any]
@@ -72,53 +74,59 @@ def find_agent(name: str) -> AgentFactory:
     raise UnknownAgentError(f"There is no agent {name!r}.{hint} Known: {', '.join(known)}.")
 
 
-def check_arguments(name: str, arguments: Iterable[str]) -> None:
+def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
     """Refuse keyword arguments that a run cannot give the agent of that name.
 
     Raises:
         UnknownAgentError: If no agent has that name.
-        ValueError: If the agent does not take one of them, or gets it without being told.
+        ValueError: If the agent does not take one of them or its value, or gets it without being told.
     """
     factory = _algorithm(name) if name in SB3 else find_agent(name)
     given = OF_A_RUN | OF_SB3 if name in SB3 else OF_A_RUN
     for argument in given.intersection(arguments):
         raise ValueError(f"Agent {name!r} is given {argument!r} by the run: leave it out.")
-    refuse_unknown(f"Agent {name!r}", factory, arguments, given)
+    refuse_wrong(f"Agent {name!r}", factory, arguments, given)
 
 
-def refuse_unknown(who: str, factory: AgentFactory, arguments: Iterable[str], given: frozenset[str]) -> None:
-    """Refuse keyword arguments that an agent's constructor does not take.
+def refuse_wrong(who: str, factory: AgentFactory, arguments: Mapping[str, Any], given: frozenset[str]) -> None:
+    """Refuse keyword arguments that an agent's constructor does not take, and values of other types than it asks for.
 
     Args:
         who: What messages call the agent.
         factory: Its class, or a function that makes it.
-        arguments: Their names.
-        given: Those that messages leave out.
+        arguments: Their names and values.
+        given: Names that messages leave out.
 
     Raises:
         ValueError: If it does not take one of them.
     """
     takes = _keywords(factory)
-    for name in arguments:
-        if takes is not None and name not in takes:
+    if takes is None:
+        return
+    for name, value in arguments.items():
+        if name not in takes:
             known = [known for known in takes if known not in given]
             near = difflib.get_close_matches(name, known, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"{who} has no argument {name!r}.{hint} It takes {', '.join(known)}.")
+        wrong = complaint(name, value, takes[name])
+        if wrong is not None:
+            raise ValueError(f"{who}: {wrong}")
 
 
-def _keywords(factory: AgentFactory) -> list[str] | None:
-    """What a function or a constructor takes by name; None for anything.
+def _keywords(factory: AgentFactory) -> dict[str, Any] | None:
+    """What a function or a constructor takes by name, and of which types; None if it takes anything.
 
     A constructor that takes anything hands it on to that of the next class.
     """
-    found: list[str] = []
+    found: dict[str, Any] = {}
     kinds = factory.__mro__[:-1] if isinstance(factory, type) else ()
     for maker in [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)] or [factory]:
-        parameters = inspect.signature(maker).parameters.values()
-        found += [p.name for p in parameters if p.kind in NAMED and p.name != "self" and p.name[0] != "_"]
+        parameters, hints = inspect.signature(maker).parameters.values(), hints_of(maker)
+        named = [p.name for p in parameters if p.kind in NAMED and p.name != "self" and p.name[0] != "_"]
+        found |= {name: hints.get(name, Any) for name in named if name not in found}
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            return list(dict.fromkeys(found))
+            return found
     return None
 
 
