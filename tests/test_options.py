@@ -274,9 +274,11 @@ def test_an_argument_that_an_agent_does_not_have_is_told_with_those_it_has(name)
         check_arguments(name, {"verbos": 1})
 
 
-@pytest.mark.parametrize(("name", "given"), [("wpl", "seed"), ("lrn", "env"), ("ppo", "device"), ("dqn", "policy")])
-def test_an_argument_that_the_run_gives_cannot_be_given(name, given):
-    with pytest.raises(ValueError, match=f"Agent '{name}' is given '{given}' by the run: leave it out"):
+@pytest.mark.parametrize(
+    ("name", "given"), [("wpl", "seed"), ("lrn", "env"), ("ppo", "device"), ("lrn", "policy_kwargs"), ("qls", "policy")]
+)
+def test_an_argument_that_is_given_already_cannot_be_given(name, given):
+    with pytest.raises(ValueError, match=f"Agent '{name}' is given '{given}' already: leave it out"):
         check_arguments(name, {given: 1})
 
 

@@ -59,6 +59,11 @@ class LRN(MaskablePPO):
 
     PAPER: ClassVar[dict[str, Any]] = {"learning_rate": 1e-4, "batch_size": 64, "n_epochs": 1, "device": "cpu"}
 
+    # Arguments of SB3's that it sets itself.
+    OWN: ClassVar[frozenset[str]] = frozenset(
+        {"policy", "policy_kwargs", "rollout_buffer_class", "rollout_buffer_kwargs"}
+    )
+
     def __init__(
         self,
         env: Any,

@@ -74,6 +74,9 @@ class QLS(DQN):
         "device": "cpu",
     }
 
+    # Arguments of SB3's that it sets itself.
+    OWN: ClassVar[frozenset[str]] = frozenset({"policy", "replay_buffer_class", "replay_buffer_kwargs"})
+
     def __init__(
         self,
         env: Any,

@@ -82,9 +82,9 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
         ValueError: If the agent does not take one of them or its value, or gets it without being told.
     """
     factory = _algorithm(name) if name in SB3 else find_agent(name)
-    given = OF_A_RUN | OF_SB3 if name in SB3 else OF_A_RUN
+    given = OF_A_RUN | (OF_SB3 if name in SB3 else getattr(factory, "OWN", frozenset()))
     for argument in given.intersection(arguments):
-        raise ValueError(f"Agent {name!r} is given {argument!r} by the run: leave it out.")
+        raise ValueError(f"Agent {name!r} is given {argument!r} already: leave it out.")
     refuse_wrong(f"Agent {name!r}", factory, arguments, given)
 
 

@@ -221,7 +221,7 @@ def test_missing_data_says_how_to_get_it(tmp_path, monkeypatch):
 
 SENTENCES = [
     (["--agent-kwargs", '{"foo": 1}'], "error: Agent 'wpl' has no argument 'foo'. It takes weighting, "),
-    (["--agent-kwargs", '{"seed": 1}'], "error: Agent 'wpl' is given 'seed' by the run: leave it out."),
+    (["--agent-kwargs", '{"seed": 1}'], "error: Agent 'wpl' is given 'seed' already: leave it out."),
     (["--env-kwargs", '{"hidden": "16"}'], "error: RoutingVectorEnv: hidden='16' is not possible; it takes a whole"),
     (["--env-kwargs", '{"hiden": 16}'], "error: RoutingVectorEnv has no option 'hiden'. Did you mean 'hidden'?"),
 ]
