@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,17 +46,45 @@ def complaint(name: str, value: Any, hint: Any) -> str | None:
     return f"{name}={short(value)} is not possible; it takes {_allowed(hint)}.{_advice(value, hint)}"
 
 
+def unknown(who: str, what: str, name: str, known: Iterable[str]) -> str:
+    """What to say of a name that is not among those that are known.
+
+    Example:
+        >>> unknown("WPL", "argument", "seeed", ["seed", "verbose"])
+        "WPL has no argument 'seeed'. Did you mean 'seed'? It takes seed, verbose."
+    """
+    names = list(known)
+    return f"{who} has no {what} {name!r}.{did_you_mean(name, names)} It takes {', '.join(names)}."
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest of the known names as a question, with a space before it; nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
 def bare(value: Any) -> Any:
     """A scalar of NumPy as Python's; all else as it is."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def hints_of(kind: Any) -> dict[str, Any]:
-    """The types of fields or arguments; none where a module imports one of them for type checkers alone."""
+    """The types of fields or arguments, but for those that its module knows under type checkers alone."""
     try:
         return get_type_hints(kind)
-    except (NameError, TypeError):  # a type that only type checkers see; an object without hints
+    except TypeError:  # an object without hints
         return {}
+    except NameError:
+        names = getattr(kind, "__globals__", {})
+        return {name: found for name, hint in kind.__annotations__.items() for found in _resolved(hint, names)}
+
+
+def _resolved(hint: Any, names: dict[str, Any]) -> list[Any]:
+    """A single type, or none if a name in it is not known."""
+    try:
+        return list(get_type_hints(types.SimpleNamespace(__annotations__={"it": hint}), names).values())
+    except NameError:
+        return []
 
 
 def _fits(value: Any, hint: Any) -> bool:

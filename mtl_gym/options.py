@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 
 from mtl_gym.data.split import SPLITS
-from mtl_gym.hints import bare, complaint, hints_of, short
+from mtl_gym.hints import bare, complaint, hints_of, short, unknown
 
 PLAIN = (bool, int, float, str)
 # Options in which a checkpoint and the environment that loads it may differ.
@@ -66,9 +65,7 @@ def make_options(kind: type[Chosen], environment: str, given: dict[str, Any]) ->
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in given:
         if name not in fields:
-            near = difflib.get_close_matches(name, fields, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{environment} has no option {name!r}.{hint} It takes {', '.join(fields)}.")
+            raise ValueError(unknown(environment, "option", name, fields))
     hints, plain = hints_of(kind), {name: bare(value) for name, value in given.items()}
     for name, value in plain.items():
         wrong = None if value is fields[name].default else complaint(name, value, hints.get(name, Any))

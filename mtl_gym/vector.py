@@ -28,7 +28,6 @@ from mtl_gym.options import EnvOptions, choose_device, make_options, must_agree,
 
 logger = logging.getLogger(__name__)
 
-
 EVALUATIONS = 10
 
 

@@ -21,7 +21,6 @@ from typing_extensions import Self
 from mtl_gym import checkpoint
 from mtl_gym.checkpoint import to_arrays, to_tensors
 from mtl_gym.errors import CheckpointError
-from mtl_gym.experiments.agents import refuse_wrong
 from mtl_gym.integrations.sb3 import as_vec_env
 
 Callback: TypeAlias = BaseCallback | list[BaseCallback] | Any | None
@@ -44,7 +43,7 @@ class Agent(ABC):
         sizes: What the agent's tables and networks are made for; an environment of other sizes is refused.
 
     Raises:
-        ValueError: If the environment is of another family, or there is no such argument.
+        ValueError: If the environment is of another family.
     """
 
     ENV_KWARGS: ClassVar[dict[str, Any]] = {}
@@ -53,11 +52,6 @@ class Agent(ABC):
     _PER_ROW: ClassVar[tuple[str, ...]] = ()
     env: VecEnv
     sizes: tuple[int, ...]
-
-    def __new__(cls, *args: Any, **arguments: Any) -> Self:
-        """Refuse arguments that no constructor of its classes names."""
-        refuse_wrong(cls.__name__, cls, arguments, frozenset({"env"}))
-        return super().__new__(cls)
 
     def __init__(
         self, env: Any, *, seed: int | None = None, verbose: int = 0, tensorboard_log: str | None = None

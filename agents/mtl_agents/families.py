@@ -12,6 +12,7 @@ from mtl_agents.fixed import Random, RandomFixed
 from mtl_agents.schedulers import RandomSchedule
 from mtl_gym import checkpoint
 from mtl_gym.errors import CheckpointError
+from mtl_gym.experiments.agents import refuse_wrong
 from mtl_gym.integrations.sb3 import as_vec_env
 
 
@@ -33,13 +34,14 @@ class ByFamily:
         """The agent in that environment, made with those arguments.
 
         Raises:
-            ValueError: If no agent fits it.
+            ValueError: If no agent fits it, or that which does takes no such argument.
         """
         vec_env = as_vec_env(env)
         fitting = [kind for kind in self.kinds if kind.fits(vec_env)]
         if not fitting:
             names = " and ".join(kind.__name__ for kind in self.kinds)
             raise ValueError(f"{names} are of other families than this environment: {vec_env.observation_space}.")
+        refuse_wrong(fitting[0].__name__, fitting[0], arguments, frozenset({"env"}))
         return fitting[0](vec_env, **arguments)
 
     def load(self, path: str | Path, env: Any = None) -> Agent:

@@ -368,8 +368,8 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         self._score, self.run_seeds, self._scale = arrays["score"], arrays["seeds"], arrays["scale"]
         self._step, self.episodes, self.finished = (state["counts"][key] for key in ("step", "episodes", "finished"))
         self.training.resume(**state["training"])
-        self._best = Best.of(state["best"])
-        self._ended = None if state["ended"] is None else Best.of(state["ended"])
+        self._best = Best.of(state["best"], self.device)
+        self._ended = None if state["ended"] is None else Best.of(state["ended"], self.device)
         histories = [History.of(past.numpy(), self.options.generations) for past in state["histories"]]
         self.history, self._last_history = histories[0], histories[-1]
         self._measure()

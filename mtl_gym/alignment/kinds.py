@@ -35,6 +35,7 @@ class Kind(nn.Module):
         self.counts = [tensor.count(block) for tensor in self.tensors]
         # In a tuple, so that it does not count as a module of this one: it lends its structure, not its weights.
         self._skeleton = (copy.deepcopy(template),)
+        self._places = places_of(template)
         generated = {tensor.name for tensor in self.tensors}
         free = {name: p for name, p in template.named_parameters() if name not in generated and p.requires_grad}
         for name, p in free.items():
@@ -92,7 +93,9 @@ class Kind(nn.Module):
         return stacked.unflatten(0, (self.runs, len(self.members)))
 
     def _call(self, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(self._skeleton[0], dict(weights), (x,))
+        # torch's own tying of weights leaves them behind in a module that stands in two places.
+        everywhere = {place: value for name, value in weights.items() for place in self._places[name]}
+        return functional_call(self._skeleton[0], everywhere, (x,), tie_weights=False)
 
     def call(self, run: int, member: int, weights: Named, x: Tensor) -> Tensor:
         """What one member of one run gives for a batch of inputs."""
@@ -123,3 +126,20 @@ class Kind(nn.Module):
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]  # as torch declares it
         self._skeleton[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)
+
+
+def places_of(architecture: nn.Module) -> dict[str, list[str]]:
+    """By parameter all names that it has, one for each module that holds it.
+
+    Example:
+        >>> tied = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+        >>> tied[1].weight = tied[0].weight
+        >>> places_of(tied)
+        {'0.weight': ['0.weight', '1.weight']}
+    """
+    names = {id(p): name for name, p in architecture.named_parameters()}
+    places: dict[str, list[str]] = {name: [] for name in names.values()}
+    for prefix, module in architecture.named_modules():
+        for name, p in module.named_parameters(recurse=False, remove_duplicate=False):
+            places[names[id(p)]].append(f"{prefix}.{name}" if prefix else name)
+    return places

@@ -58,10 +58,15 @@ def same(a: Any, b: Any) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, nn.Module):
-        return same(vars(a), vars(b))
+        return _names(a) == _names(b) and same(vars(a), vars(b))
     if isinstance(a, nn.Parameter) and a.requires_grad and b.requires_grad:
         return a.shape == b.shape and a.dtype == b.dtype
     return _equal(a, b)
+
+
+def _names(module: nn.Module) -> list[str]:
+    """Of its parameters, those that stand in several places once: where they differ, something else is shared."""
+    return [name for name, _ in module.named_parameters()]
 
 
 def _equal(a: Any, b: Any) -> bool:

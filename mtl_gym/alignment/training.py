@@ -189,9 +189,9 @@ class Best:
         return cls(joint.state_dict(), np.full(joint.runs, np.inf))
 
     @classmethod
-    def of(cls, tensors: dict[str, Any]) -> Best:
-        """Undo `tensors`."""
-        return cls(tensors["state"], tensors["score"].numpy())
+    def of(cls, tensors: dict[str, Any], device: torch.device) -> Best:
+        """Undo `tensors`, on a device."""
+        return cls({name: value.to(device) for name, value in tensors["state"].items()}, tensors["score"].numpy())
 
     def tensors(self) -> dict[str, Any]:
         """Copies of all of it."""

@@ -8,7 +8,6 @@ episode_start, deterministic)`. With `save(path)` and `load(path, env)` its runs
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,7 +17,7 @@ from typing import Any, TypeAlias
 
 from gymnasium import spaces
 
-from mtl_gym.hints import complaint, hints_of
+from mtl_gym.hints import complaint, did_you_mean, hints_of, unknown
 
 GROUP = "mtl_gym.agents"
 AgentFactory: TypeAlias = Callable[..., Any]
@@ -69,9 +68,7 @@ def find_agent(name: str) -> AgentFactory:
     if name in SB3:
         return partial(make_sb3, name)
     known = agent_names()
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownAgentError(f"There is no agent {name!r}.{hint} Known: {', '.join(known)}.")
+    raise UnknownAgentError(f"There is no agent {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.")
 
 
 def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
@@ -105,10 +102,7 @@ def refuse_wrong(who: str, factory: AgentFactory, arguments: Mapping[str, Any], 
         return
     for name, value in arguments.items():
         if name not in takes:
-            known = [known for known in takes if known not in given]
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{who} has no argument {name!r}.{hint} It takes {', '.join(known)}.")
+            raise ValueError(unknown(who, "argument", name, (known for known in takes if known not in given)))
         wrong = complaint(name, value, takes[name])
         if wrong is not None:
             raise ValueError(f"{who}: {wrong}")
@@ -144,9 +138,8 @@ def make_sb3(name: str, env: Any, *, seed: int | None = None, training: int = RO
     fewer. Algorithms on the CPU: their networks are small.
 
     Raises:
-        ValueError: If the algorithm does not take an argument, or cannot act in such spaces.
+        ValueError: If the algorithm cannot act in such spaces.
     """
-    check_arguments(name, arguments)
     _check_spaces(name, env)
     recurrent = name == "recurrent-ppo"
     policy = "MultiInput" if isinstance(env.observation_space, spaces.Dict) else "Mlp"

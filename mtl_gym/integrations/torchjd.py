@@ -5,13 +5,14 @@ TorchJD is optional: `pip install mtl-gym[torchjd]`.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
+
+from mtl_gym.hints import did_you_mean
 
 # What TorchJD leaves to its user: CAGrad's and FairGrad's from their papers.
 ARGUMENTS: dict[str, dict[str, Any]] = {"CAGrad": {"c": 0.5}, "FairGrad": {"alpha": 2.0}}
@@ -32,8 +33,7 @@ def aggregator(name: str) -> Callable[[Tensor], Tensor]:
     """
     known = _aggregators()
     if name.lower() not in known:
-        near = difflib.get_close_matches(name.lower(), known, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name.lower(), known)
         raise ValueError(f"aggregator={name!r} is unknown.{hint} TorchJD has {', '.join(sorted(known))}.")
     kind = known[name.lower()]
     return kind(**ARGUMENTS.get(kind.__name__, {}))

@@ -283,6 +283,18 @@ class Activated(nn.Module):
         return self.last(self.function(self.first(x)))
 
 
+class Twice(nn.Module):
+    """One layer after another, which may be the same."""
+
+    def __init__(self, tied):
+        super().__init__()
+        self.first, self.middle = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.last = self.first if tied else nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.last(self.middle(self.first(x)))
+
+
 def frozen(value):
     net = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 1))
     with torch.no_grad():
@@ -308,9 +320,10 @@ class Positioned(nn.Module):
         ([Activated(torch.relu), Activated(torch.tanh), Activated(torch.relu)], [[0, 2], [1]]),
         ([frozen(0.0), frozen(1.0), frozen(0.0)], [[0, 2], [1]]),
         ([Positioned(1), Positioned(1), Positioned(2)], [[0, 1], [2]]),
+        ([Twice(False), Twice(True), Twice(False)], [[0, 2], [1]]),
         ([nn.Sequential(nn.Linear(6, 4), nn.LeakyReLU(slope)) for slope in (0.1, 0.1, 0.3)], [[0, 1], [2]]),
     ],
-    ids=["functions", "frozen", "buffers", "settings"],
+    ids=["functions", "frozen", "buffers", "tied", "settings"],
 )
 def test_architectures_that_compute_something_else_do_not_run_as_one(nets, kinds):
     joint, x = JointModel(nets, Form((3, 4), 2)), torch.randn(5, 6)
