@@ -1,4 +1,4 @@
-"""LRN: masked PPO with a transformer router as its policy, and the exact diversity bonus of its batch.
+"""LRN: masked PPO with a transformer router as its policy, and the paper's rewards over its batch.
 
 Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning").
 """
@@ -6,7 +6,6 @@ Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning").
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,17 +14,16 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from sb3_contrib import MaskablePPO
-from sb3_contrib.common.maskable.buffers import MaskableDictRolloutBuffer
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from typing_extensions import Self
 
 from mtl_agents.base import Blank
 from mtl_agents.lrn_policy import RouterPolicy
+from mtl_agents.lrn_rollout import BonusRolloutBuffer
 from mtl_gym import checkpoint
 from mtl_gym.errors import CheckpointError
 from mtl_gym.integrations.sb3 import as_vec_env
-from mtl_gym.limitless.rewards import diversity_bonus
 
 EPISODES = 128
 KEYS = ("image", "task", "chosen", "depth")
@@ -34,10 +32,13 @@ KEYS = ("image", "task", "chosen", "depth")
 class LRN(MaskablePPO):
     """The paper's agent: PPO over valid modules, on rollouts of at least 128 episodes.
 
+    Every time step of an episode earns the episode's final reward plus the bonus of its module (eq. 7). PASS is no
+    module and has no bonus.
+
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv` of limitless routing.
-        bonus: Weight of the diversity bonus (eq. 6), exact over each rollout; None takes what the environment was made
-            with. The environment's own running version is turned off.
+        bonus: Weight of the diversity bonus (eq. 6), counted over the episodes of each rollout; None takes what the
+            environment was made with. The environment's own running version is turned off.
         lr_decay: The router's learning rate is multiplied with this after every pass over the training data.
         d_model: Width of all embeddings.
         heads: Attention heads.
@@ -116,6 +117,11 @@ class LRN(MaskablePPO):
         super().set_env(vec_env, force_reset)
         _silence(vec_env)
 
+    def train(self) -> None:
+        """Update the policy, unless no episode has ended yet."""
+        if self.rollout_buffer.trained.sum() > 1:  # type: ignore[attr-defined]
+            super().train()
+
     def _update_learning_rate(self, optimizers: Any) -> None:
         super()._update_learning_rate(optimizers)
         assert self.env is not None
@@ -144,6 +150,7 @@ class LRN(MaskablePPO):
             "optimizer": self.policy.optimizer.state_dict(),
             "last_obs": last,
             "starts": starts,
+            "carried": self.rollout_buffer.state(),  # type: ignore[attr-defined]
             "np_random": self.np_random.bit_generator.state,
             "generator": self.generator.get_state(),
             "counts": {"num_timesteps": self.num_timesteps, "n_updates": self._n_updates},
@@ -156,6 +163,7 @@ class LRN(MaskablePPO):
         last: Any = state["last_obs"]
         self._last_obs = None if last is None else {key: value.numpy().copy() for key, value in last.items()}
         self._last_episode_starts = None if last is None else state["starts"].numpy().copy()
+        self.rollout_buffer.load(None if last is None else state.get("carried"))  # type: ignore[attr-defined]
         self.np_random.bit_generator.state = state["np_random"]
         self.generator.set_state(state["generator"])
         self.num_timesteps, self._n_updates = state["counts"]["num_timesteps"], state["counts"]["n_updates"]
@@ -185,44 +193,6 @@ class LRN(MaskablePPO):
         agent.seed = seed
         agent.load_state_dict(_fitted(saved, agent))
         return agent
-
-
-class BonusRolloutBuffer(MaskableDictRolloutBuffer):
-    """A rollout whose modules earn the diversity bonus of their counts in it, before returns are worked out.
-
-    Args:
-        *args: Of the buffer of sb3-contrib.
-        bonus: Weight; 0 turns it off.
-        random: Shuffles the minibatches.
-        **kwargs: Of the buffer of sb3-contrib.
-
-    Source: LRN, eqs. 6 and 7.
-    """
-
-    def __init__(self, *args: Any, bonus: float, random: np.random.Generator, **kwargs: Any) -> None:
-        self.bonus, self.random = bonus, random
-        super().__init__(*args, **kwargs)
-
-    def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[np.bool_]) -> None:
-        """Add the bonus to the rewards, then do as PPO does."""
-        if self.bonus:
-            pool = self.mask_dims - 1
-            choices = self.actions[..., 0].astype(np.int64)
-            counts = np.bincount(choices.ravel(), minlength=pool + 1)[:pool]
-            self.rewards += np.append(self.bonus * diversity_bonus(counts), 0.0)[choices].astype(np.float32)
-        super().compute_returns_and_advantage(last_values, dones)
-
-    def get(self, batch_size: int | None = None) -> Generator[Any, None, None]:
-        """Minibatches in an order of the agent's own generator."""
-        if not self.generator_ready:
-            self.observations = {key: self.swap_and_flatten(part) for key, part in self.observations.items()}
-            for name in ("actions", "values", "log_probs", "advantages", "returns", "action_masks"):
-                setattr(self, name, self.swap_and_flatten(getattr(self, name)))
-            self.generator_ready = True
-        order = self.random.permutation(self.buffer_size * self.n_envs)
-        size = batch_size or len(order)
-        for start in range(0, len(order), size):
-            yield self._get_samples(order[start : start + size])
 
 
 class BlankLimitless(Blank):

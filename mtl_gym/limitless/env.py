@@ -42,13 +42,16 @@ class LimitlessVectorEnv(SampledVectorEnv):
       [num_envs, max_depth], the modules chosen so far counted from 1, 0 for none; `depth` int64 [num_envs], the
       decisions made.
     * Action: int64 [num_envs] in [0, P]; P is PASS. `info["action_mask"]` is bool [num_envs, P + 1].
-    * Reward: float32 [num_envs]: the diversity bonus of each module, and minus the loss with the head.
+    * Reward: float32 [num_envs]: the weighted bonus of the chosen module, plus the final reward with the head.
     * `final_info`: `loss`, `correct`, `is_success`, `prediction`, `label`, `task`, `route`, `sample`,
       `modules_unused`, `invalid_action`.
 
     Source: LRN, sections 4 and 5.
 
-    Deviation: the bonus is paid at once, over the last choices; the agent `LRN` takes the exact one, over its batch.
+    Deviation: eq. 7 pays every time step the final reward plus its bonus, the counts being those of the whole batch. A
+    step must pay before either is known: here the final reward comes once, with the head, and the bonus is that of the
+    last choices (`RunningBonus`). A long network therefore earns several bonuses for one loss, and a weight near 1
+    drowns the loss. The agent `LRN` turns the running bonus off and pays eq. 7 in its rollout.
 
     Example:
         >>> env = LimitlessVectorEnv(num_envs=4, data="digits", image_shape=(1, 8, 8))

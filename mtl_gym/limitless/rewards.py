@@ -35,6 +35,9 @@ class RunningBonus:
 
     Counts fade, so that about the last `memory` choices matter.
 
+    Deviation: eq. 7 adds the bonus to the final reward of the episode in every time step. While a network is under
+    construction its loss is not known, so the environment pays the bonus alone, and the final reward with the head.
+
     Args:
         weight: What the bonus is multiplied with; 0 turns it off.
         modules: Size of the pool.

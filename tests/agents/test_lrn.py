@@ -1,4 +1,4 @@
-"""LRN: the transformer router, its exact bonus, and what it keeps."""
+"""LRN: the transformer router, the rewards of its rollouts, and what it keeps."""
 
 import gymnasium as gym
 import numpy as np
@@ -7,7 +7,6 @@ import torch
 from mtl_agents import LRN, RandomFixed, Shared
 from mtl_agents.lrn import BonusRolloutBuffer
 from mtl_agents.lrn_policy import Router
-from sb3_contrib.common.maskable.buffers import MaskableDictRolloutBuffer
 from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnMaxEpisodes
 
 import mtl_gym
@@ -41,54 +40,105 @@ def make_router(modules=12):
     return Router((1, 4, 4), 2, modules, d_model=16, heads=2, feed_forward=32).eval()
 
 
-def filled(buffer, steps=4, rows=2):
-    """A rollout of four steps in two rows: rewards 1, 2, ...; values 0.5; the first row's episode ends at step 1."""
+def filled(buffer, actions, starts, rewards):
+    """A rollout of those actions, 3 being PASS, in two rows; all values are 0.5."""
     space = buffer.observation_space
     buffer.reset()
-    actions = np.array([[0, 0], [2, 1], [0, 3], [1, 0]])  # 3 is PASS
-    starts = np.array([[1, 1], [0, 0], [1, 0], [0, 0]])
-    for step in range(steps):
-        obs = {key: np.stack([part.sample()] * rows) for key, part in space.items()}
-        reward = np.array([1.0, 2.0]) * (step + 1)
-        value, log_prob = torch.full((rows,), 0.5), torch.zeros(rows)
-        buffer.add(obs, actions[step][:, None], reward, starts[step], value, log_prob, action_masks=np.ones((rows, 4)))
+    for action, start, reward in zip(*map(np.array, (actions, starts, rewards)), strict=True):
+        obs = {key: np.stack([part.sample()] * 2) for key, part in space.items()}
+        value, log_prob = torch.full((2,), 0.5), torch.zeros(2)
+        buffer.add(obs, action[:, None], reward, start, value, log_prob, action_masks=np.ones((2, 4)))
     return buffer
 
 
-def make_buffers(**arguments):
+def first(buffer):
+    """Row 0 ends an episode with -2 at its second step and begins another; row 1 has one that ends with -1."""
+    actions, starts = [[0, 0], [2, 1], [0, 3], [1, 2]], [[1, 1], [0, 0], [1, 0], [0, 0]]
+    filled(buffer, actions, starts, [[0, 0], [-2, 0], [0, 0], [0, -1]])
+    buffer.compute_returns_and_advantage(torch.tensor([9.0, 9.0]), np.array([False, True]))
+    return buffer
+
+
+def second(buffer, reset):
+    """Row 0 goes on with what it began, unless it is reset, and ends that with -3; row 1 has two episodes of two."""
+    starts = [[reset, 1], [0, 0], [1, 1], [0, 0]]
+    filled(buffer, [[2, 0], [1, 1], [0, 0], [1, 1]], starts, [[0, 0], [-3, -4], [0, 0], [-5, -6]])
+    buffer.compute_returns_and_advantage(torch.tensor([9.0, 9.0]), np.array([True, True]))
+    return buffer
+
+
+def make_buffer(bonus):
     space = make(pool=labyrinth([[0, 0, 0]])[1], data=labyrinth([[0, 0, 0]])[0], image_shape=None)
     shape = (4, space.single_observation_space, gym.spaces.Discrete(4), "cpu", 0.9, 0.8, 2)
-    return BonusRolloutBuffer(*shape, random=np.random.default_rng(0), **arguments), MaskableDictRolloutBuffer(*shape)
+    return BonusRolloutBuffer(*shape, random=np.random.default_rng(0), bonus=bonus)
 
 
-def test_the_bonus_is_exact_over_the_rollout():
-    """Module 0 is chosen 4 times, 1 twice, 2 once: bonuses 0, 2/3 and 1; PASS gets none."""
-    mine, theirs = (filled(buffer) for buffer in make_buffers(bonus=1.0))
-    mine.compute_returns_and_advantage(torch.tensor([0.25, 0.75]), np.array([False, True]))
-    bonus = np.array([[0, 0], [1, 2 / 3], [0, 0], [2 / 3, 0]])
-    np.testing.assert_allclose(mine.rewards, theirs.rewards + bonus, rtol=1e-6)
+def trained(buffer):
+    batches = list(buffer.get(3))
+    assert max(len(batch.actions) for batch in batches) <= 3 and min(len(batch.actions) for batch in batches) > 1
+    return {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in ("actions", "returns")}
 
 
-def test_returns_and_advantages_are_sb3s_own_on_rewards_with_the_bonus():
-    mine, theirs = (filled(buffer) for buffer in make_buffers(bonus=0.5))
-    theirs.rewards += 0.5 * np.array([[0, 0], [1, 2 / 3], [0, 0], [2 / 3, 0]], np.float32)
-    for buffer in (mine, theirs):
-        buffer.compute_returns_and_advantage(torch.tensor([0.25, 0.75]), np.array([False, True]))
-    np.testing.assert_allclose(mine.returns, theirs.returns, rtol=1e-6)
-    np.testing.assert_allclose(mine.advantages, theirs.advantages, rtol=1e-6)
-    # By hand, row 0 (gamma 0.8, lambda 0.9): the last step has 4 + 1/3 + 0.8 * 0.25 - 0.5, the one before adds
-    # 0.72 of it to 3 + 0.8 * 0.5 - 0.5; the episode that ended at step 1 has 2.5 - 0.5 there.
-    last = 4 + 1 / 3 + 0.2 - 0.5
-    expected = [1 + 0.4 - 0.5 + 0.72 * 2.0, 2.0, 2.9 + 0.72 * last, last]
-    np.testing.assert_allclose(mine.advantages[:, 0], expected, rtol=1e-6)
+def test_every_time_step_earns_the_final_reward_and_the_bonus_of_its_module():
+    """Equation 7 by hand. Of what has ended, module 0 was chosen 2 times, 1 once, 2 twice: bonuses 0, 1 and 0."""
+    rewards = first(make_buffer(bonus=1.0)).rewards[-4:]
+    np.testing.assert_allclose(rewards[:, 1], [-1, -1 + 1, -1, -1])  # the third is PASS
+    np.testing.assert_allclose(rewards[:2, 0], [-2, -2])
 
 
-def test_without_the_bonus_the_rollout_is_sb3s():
-    mine, theirs = (filled(buffer) for buffer in make_buffers(bonus=0.0))
-    for buffer in (mine, theirs):
-        buffer.compute_returns_and_advantage(torch.zeros(2), np.array([True, True]))
-    np.testing.assert_array_equal(mine.returns, theirs.returns)
-    assert sum(len(batch.actions) for batch in mine.get(3)) == 8
+def test_without_the_bonus_every_time_step_earns_the_final_reward():
+    assert first(make_buffer(bonus=0.0)).rewards[-4:, 1].tolist() == [-1, -1, -1, -1]
+
+
+def test_advantages_by_hand():
+    """Gamma 0.8, lambda 0.9: 0.72 of the next advantage, 0.8 of the next value."""
+    advantages = first(make_buffer(bonus=0.5)).advantages[-4:]
+    last = -2 - 0.5
+    np.testing.assert_allclose(advantages[:2, 0], [-2 + 0.4 - 0.5 + 0.72 * last, last], rtol=1e-6)
+    expected = [-1 - 0.5]
+    for reward in (-1, -0.5, -1):
+        expected.insert(0, reward + 0.4 - 0.5 + 0.72 * expected[0])
+    np.testing.assert_allclose(advantages[:, 1], expected, rtol=1e-6)
+
+
+def test_an_episode_is_trained_whole_in_the_rollout_in_which_it_ends():
+    buffer = first(make_buffer(bonus=0.0))
+    figures = trained(buffer)
+    assert sorted(figures["actions"].ravel().tolist()) == [0, 0, 1, 2, 2, 3]  # not the two under way
+    second(buffer, reset=False)
+    # Rows 0: modules 0 and 1 of before, then 2 and 1, all for -3; then 0 and 1 for -5.
+    assert buffer.rewards[-6:, 0].tolist() == [-3, -3, -3, -3, -5, -5]
+    assert buffer.rewards[-4:, 1].tolist() == [-4, -4, -6, -6]
+    assert len(trained(buffer)["actions"]) == 10
+
+
+def test_an_episode_that_a_reset_breaks_off_is_not_trained():
+    buffer = second(first(make_buffer(bonus=0.0)), reset=True)
+    assert len(trained(buffer)["actions"]) == 8
+
+
+def test_a_rollout_that_is_broken_off_carries_nothing_over():
+    buffer = first(make_buffer(bonus=0.0))
+    filled(buffer, [[2, 0]], [[0, 1]], [[0, 0]])
+    assert len(trained(second(buffer, reset=False))["actions"]) == 8
+
+
+def test_the_rewards_of_a_rollout_are_those_of_equation_7():
+    """All episodes of a rollout of `learn`, worked out again from what the environment told."""
+    episodes = []
+
+    def watch(values, _):
+        infos = [info for info, done in zip(values["infos"], values["dones"], strict=True) if done]
+        episodes.extend((-info["loss"], info["route"][info["route"] >= 0]) for info in infos)
+        return True
+
+    buffer = agent_on(make(train=False), bonus=0.5).learn(4 * 16, callback=watch).rollout_buffer
+    paid, placed = buffer.rewards.T[buffer.trained.T], buffer.actions.ravel() < 12
+    counts = np.bincount(np.concatenate([route for _, route in episodes]), minlength=12)
+    bonus = 0.5 * (1 - (counts - counts.min()) / (counts.max() - counts.min()))
+    expected = [loss + bonus[module] for loss, route in episodes for module in route]
+    np.testing.assert_allclose(sorted(paid[placed]), sorted(expected), rtol=1e-5)
+    assert (~placed).any() and np.isin(paid[~placed], np.float32([loss for loss, _ in episodes])).all()
 
 
 def test_the_value_is_attention_without_a_context():
