@@ -80,10 +80,10 @@ class TabularPolicyGradient(LearningRouter):
 
     def _update(self, decisions: Decisions) -> None:
         """Algorithm 4 (WPL-Trainer) for a batch of decisions."""
-        row = decisions.task, decisions.depth
-        move_towards(self.estimate, row, decisions.returns, self.return_learning_rate)
-        delta = decisions.returns - self.estimate[row]
-        chosen = (*row, decisions.choice)
+        chosen = decisions.task, decisions.depth, decisions.choice
+        entry = chosen[: self.estimate.ndim]
+        move_towards(self.estimate, entry, decisions.returns, self.return_learning_rate)
+        delta = decisions.returns - self.estimate[entry]
         step = self.policy_learning_rate * delta * self._weight(delta, self.policy[chosen])
         np.add.at(self.policy, chosen, step)
         self._project()

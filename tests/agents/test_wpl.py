@@ -37,6 +37,27 @@ def test_one_update_is_the_one_worked_out_by_hand(weighting, reward, expected):
     np.testing.assert_allclose(agent.policy[0, 0], np.array(expected) / sum(expected))
 
 
+@pytest.mark.parametrize(("average", "estimate"), [("decision", 0.25), ("action", 0.5)])
+def test_a_return_is_compared_with_the_average_of_its_decision_or_of_its_action(average, estimate):
+    """A return of -1 for action 0, then of 1 for action 1; the averages begin at 0 and go half the way."""
+    agent = players(1, 4, average=average, policy_learning_rate=0.2, return_learning_rate=0.5)
+    decide(agent, [0], [0], [-1.0])
+    before = agent.policy[0, 0].copy()
+    decide(agent, [0], [1], [1.0])
+    assert agent.estimate.reshape(-1)[1 if average == "action" else 0] == pytest.approx(estimate)
+    before[1] += 0.2 * (1 - estimate) * before[1]
+    np.testing.assert_allclose(agent.policy[0, 0], before / before.sum())
+
+
+def test_the_averages_of_actions_are_saved(tmp_path):
+    agent = players(2, 3, average="action")
+    decide(agent, [0, 1], [2, 1], [1.0, -1.0])
+    agent.save(tmp_path / "agent.pt")
+    loaded = WPL.load(tmp_path / "agent.pt")
+    assert loaded.average == "action" and loaded.estimate.shape == (2, 1, 3)
+    np.testing.assert_array_equal(loaded.estimate, agent.estimate)
+
+
 def test_the_projection_clips_and_normalises():
     agent = players(1, 3, policy_learning_rate=10.0, return_learning_rate=0.5, min_probability=0.01)
     decide(agent, [0], [0], [1.0])  # 1/3 + 10 * 0.5 * 1/3 = 2 is clipped to 1
@@ -105,6 +126,7 @@ def test_masked_choices_are_never_sampled_and_keep_probability_zero():
     ("arguments", "message"),
     [
         ({"weighting": "other"}, "weighting='other'"),
+        ({"average": "mean"}, "average='mean'"),
         ({"min_probability": 0.5}, "min_probability=0.5"),
         ({"gamma": 2.0}, "gamma=2.0"),
     ],
