@@ -3,34 +3,86 @@
 A wrong label would otherwise surface as an index error deep inside a loss, or not at all.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mtl_gym.data.arrays import check_finite, described, first_row, read_outputs
 from mtl_gym.data.sequence_checks import check_label_sequences, check_label_shape
-from mtl_gym.data.split import SPLITS, Split
+from mtl_gym.data.split import NO_LABEL, SPLITS, Split
+from mtl_gym.hints import short
+
+_LOG = logging.getLogger(__name__)
 
 
-def check_names(name: str, task_names: Sequence[str], class_names: Sequence[Sequence[str]]) -> None:
-    """Checks that tasks are named once each and have at least one class each.
+def check_name(name: Any) -> None:
+    """Checks that the name of a data set or task is text, and such as can stand in a file.
+
+    Raises:
+        ValueError: Saying what it is.
+    """
+    unwritable = isinstance(name, str) and any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in name)
+    if not isinstance(name, str) or unwritable:
+        raise ValueError(f"name={short(name)} is not possible; it takes text, without NUL or half a surrogate pair")
+
+
+def read_names(where: str, what: str, names: Any) -> tuple[str, ...]:
+    """Returns a user's names of tasks, classes or words.
+
+    Raises:
+        ValueError: It is no list of texts; one text is none, for it would be taken letter by letter.
+    """
+    listed = isinstance(names, Iterable) and not isinstance(names, str | bytes | Mapping | set | frozenset)
+    found = tuple(names) if listed else ()
+    if not listed or not all(isinstance(name, str) for name in found):
+        hint = f"; write ({names!r},) for one name" if isinstance(names, str) else ""
+        given = short(names) if isinstance(names, str | list | tuple) else described(names)
+        raise ValueError(f"{where}: {what} is {given}, but must be a list or tuple of texts{hint}")
+    return tuple(map(str, found))
+
+
+def read_all_names(
+    name: str, task_names: Any, class_names: Any, vocabulary: Any, characters: Any
+) -> dict[str, tuple[Any, ...]]:
+    """Returns all names of a data set as tuples of texts: tasks are named once each, and have at least one class each.
 
     Raises:
         ValueError: Naming the data set and the task.
     """
-    if not task_names:
-        raise ValueError(f"data set {name!r} has no tasks; give at least one task name")
-    repeated = sorted({task for task in task_names if list(task_names).count(task) > 1})
-    if repeated:
-        raise ValueError(f"data set {name!r}: task names {repeated} occur more than once; each task needs its own name")
-    if len(class_names) != len(task_names):
+    where = f"data set {name!r}"
+    lists = {"task_names": task_names, "vocabulary": vocabulary, "characters": characters}
+    read: dict[str, tuple[Any, ...]] = {what: read_names(where, what, names) for what, names in lists.items()}
+    tasks = read["task_names"]
+    if not isinstance(class_names, Sequence) or isinstance(class_names, str):
         raise ValueError(
-            f"data set {name!r} has {len(task_names)} task names but class names for {len(class_names)} tasks; "
-            "give one tuple of class names per task"
+            f"{where}: class_names is {described(class_names)}, but must be a tuple of names for each task"
         )
-    for task, classes in zip(task_names, class_names, strict=True):
+    _check_tasks_are_named(name, tasks, len(class_names))
+    pairs = zip(tasks, class_names, strict=True)
+    read["class_names"] = tuple(read_names(f"{where}, task {task!r}", "class_names", names) for task, names in pairs)
+    for task, classes in zip(tasks, read["class_names"], strict=True):
         if not classes:
             raise ValueError(f"data set {name!r}: task {task!r} has no class names; give one name per class")
+    return read
+
+
+def _check_tasks_are_named(name: str, task_names: Sequence[str], with_classes: int) -> None:
+    if not task_names:
+        raise ValueError(f"data set {name!r} has no tasks; give at least one task name")
+    for task in task_names:
+        check_name(task)
+    repeated = sorted({task for task in task_names if task_names.count(task) > 1})
+    if repeated:
+        raise ValueError(f"data set {name!r}: task names {repeated} occur more than once; each task needs its own name")
+    if with_classes != len(task_names):
+        raise ValueError(
+            f"data set {name!r} has {len(task_names)} task names but class names for {with_classes} tasks; "
+            "give one tuple of class names per task"
+        )
 
 
 def check_splits(name: str, splits: Mapping[str, Split], task_names: Sequence[str], num_classes: Sequence[int]) -> None:
@@ -39,22 +91,67 @@ def check_splits(name: str, splits: Mapping[str, Split], task_names: Sequence[st
     Raises:
         ValueError: Naming the data set, the split, the offending value and what is allowed.
     """
-    if set(splits) != set(SPLITS):
-        raise ValueError(
-            f"data set {name!r} has the splits {sorted(splits)}, but exactly {sorted(SPLITS)} are needed; "
-            "add the missing ones and drop the others"
-        )
+    check_split_names(f"data set {name!r}", splits)
     for split_name, split in splits.items():
         where = f"data set {name!r}, split {split_name!r}"
+        if not isinstance(split, Split):
+            raise ValueError(f"{where} is {described(split)}, but must be a Split(x, task, y)")
         _check_tensors(where, split)
         _check_tasks(where, split, task_names)
         _check_labels(where, split, task_names, num_classes)
-        _check_finite(where, split)
+        check_finite(where, split.x, owner=partial(_owner, split, task_names))
     _check_agreement(name, splits)
 
 
+def check_split_names(where: str, splits: Any) -> None:
+    """Checks that there are exactly the three splits, whatever they hold.
+
+    Raises:
+        ValueError: Naming those that are there.
+    """
+    if not isinstance(splits, Mapping):
+        raise ValueError(f"{where}: splits is {described(splits)}, but must be a mapping with the keys {SPLITS}")
+    if set(splits) != set(SPLITS):
+        raise ValueError(
+            f"{where} has the splits {sorted(map(str, splits))}, but exactly {sorted(SPLITS)} are needed; "
+            "add the missing ones and drop the others"
+        )
+
+
+def tell_single_class(where: str, labels: Sequence[Tensor]) -> None:
+    """Warns in the log of a task whose labels, of all splits, are one and the same: a constant answer is always right.
+
+    Args:
+        where: Data set and task.
+        labels: Of each split, int64, any shape; those of -1 are padding.
+    """
+    real = [y[y != NO_LABEL] for y in labels]
+    bounds = [int(bound) for y in real if len(y) for bound in y.aminmax()]
+    if bounds and min(bounds) == max(bounds):
+        _LOG.warning(
+            "%s has rows of one class only (label %d): always answering it is always right, so the accuracy is 100%% "
+            "and lifts every mean over tasks. Leave the task out, or add rows of another class.",
+            where,
+            bounds[0],
+        )
+
+
+def read_statistics(name: str, mean: Any, std: Any, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Returns mean and standard deviation as float32, checked against the inputs ``like``.
+
+    Raises:
+        ValueError: Naming the data set, the tensor and what is allowed.
+    """
+    read = [
+        None if values is None else read_outputs(f"data set {name!r}", values, label).to(like.device)
+        for label, values in (("mean", mean), ("std", std))
+    ]
+    check_statistics(name, read[0], read[1], tuple(like.shape[1:]))
+    return read[0], read[1]
+
+
 def check_statistics(name: str, mean: Tensor | None, std: Tensor | None, input_shape: tuple[int, ...]) -> None:
-    """Checks that mean and std come together, are float32, fit the inputs, and can be divided by.
+    """Checks that mean and std come together, fit the inputs, and can be divided by.
 
     Raises:
         ValueError: Naming the data set, the tensor and what is allowed.
@@ -72,10 +169,6 @@ def check_statistics(name: str, mean: Tensor | None, std: Tensor | None, input_s
 
 
 def _check_statistic(where: str, values: Tensor, input_shape: tuple[int, ...]) -> None:
-    if values.dtype != torch.float32:
-        raise ValueError(f"{where} has dtype {values.dtype}, but must be torch.float32; convert it with .float()")
-    if not bool(torch.isfinite(values).all()):
-        raise ValueError(f"{where} holds NaN or infinity; compute it from finite inputs")
     fits = len(values.shape) <= len(input_shape) and all(
         size in (1, wanted) for size, wanted in zip(reversed(values.shape), reversed(input_shape), strict=False)
     )
@@ -87,14 +180,9 @@ def _check_statistic(where: str, values: Tensor, input_shape: tuple[int, ...]) -
 
 
 def _check_tensors(where: str, split: Split) -> None:
-    if split.x.ndim == 0 or split.x.is_complex() or split.x.dtype == torch.bool:
-        raise ValueError(
-            f"{where}: x has shape {list(split.x.shape)} and dtype {split.x.dtype}, but must be "
-            "[rows, *input_shape] of a real dtype such as torch.float32 or torch.uint8"
-        )
     for label, values in (("task", split.task), ("y", split.y)):
-        if values.dtype != torch.int64:
-            raise ValueError(f"{where}: {label} has dtype {values.dtype}, but must be torch.int64; use .long()")
+        if values.device != split.x.device:
+            raise ValueError(f"{where}: {label} is on {values.device}, but x is on {split.x.device}; put them on one")
         if label == "y" and split.has_sequences and split.x.ndim > 1:
             check_label_shape(where, split)
         elif values.shape != (len(split.x),):
@@ -105,14 +193,14 @@ def _check_tensors(where: str, split: Split) -> None:
 
 
 def _check_tasks(where: str, split: Split, task_names: Sequence[str]) -> None:
-    row = _first((split.task < 0) | (split.task >= len(task_names)))
+    row = first_row((split.task < 0) | (split.task >= len(task_names)))
     if row is not None:
         raise ValueError(
             f"{where}: row {row} has task {int(split.task[row])}, but there are {len(task_names)} tasks, so it must be "
             f"0 to {len(task_names) - 1}; task indices count along task_names"
         )
     counts = torch.bincount(split.task, minlength=len(task_names))
-    absent = _first(counts == 0)
+    absent = first_row(counts == 0)
     if absent is not None:
         raise ValueError(f"{where}: task {task_names[absent]!r} has no row; every task needs rows in every split")
 
@@ -122,7 +210,7 @@ def _check_labels(where: str, split: Split, task_names: Sequence[str], num_class
     if split.has_sequences:
         check_label_sequences(where, split, task_names, allowed)
         return
-    row = _first((split.y < 0) | (split.y >= allowed))
+    row = first_row((split.y < 0) | (split.y >= allowed))
     if row is not None:
         task = int(split.task[row])
         raise ValueError(
@@ -131,11 +219,8 @@ def _check_labels(where: str, split: Split, task_names: Sequence[str], num_class
         )
 
 
-def _check_finite(where: str, split: Split) -> None:
-    if split.x.is_floating_point():
-        row = _first(~torch.isfinite(split.x).reshape(len(split), -1).all(dim=1))
-        if row is not None:
-            raise ValueError(f"{where}: row {row} of x holds NaN or infinity; drop the row or fill the gap")
+def _owner(split: Split, task_names: Sequence[str], row: int) -> str:
+    return f" (task {task_names[int(split.task[row])]!r})"
 
 
 def _check_agreement(name: str, splits: Mapping[str, Split]) -> None:
@@ -151,8 +236,3 @@ def _check_agreement(name: str, splits: Mapping[str, Split]) -> None:
 
 def _input_property(split: Split, label: str) -> str:
     return str(list(split.x.shape[1:]) if label == "shape" else getattr(split.x, label))
-
-
-def _first(wrong: Tensor) -> int | None:
-    rows = wrong.nonzero()
-    return int(rows[0]) if len(rows) else None

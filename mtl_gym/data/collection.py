@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
 
+from mtl_gym.data.arrays import (
+    Values,
+    check_finite,
+    described,
+    first_row,
+    read_inputs,
+    read_labels,
+    read_outputs,
+    read_pair,
+)
+from mtl_gym.data.checks import check_name, check_split_names, read_names, tell_single_class
 from mtl_gym.data.split import SPLITS
+from mtl_gym.hints import complaint, short
 
 KINDS = ("regression", "classification")
 Pair: TypeAlias = tuple[Tensor, Tensor]
@@ -24,9 +36,11 @@ class TaskData:
         name: What messages and results call it.
         kind: "regression" (outputs are numbers, float32 [rows, outputs]) or "classification" (labels, int64 [rows], or
             [rows, steps] for one label at each step of a sequence).
-        splits: "train", "validation" and "test", each the inputs [rows, *input_shape] and the outputs, as tensors or
-            arrays.
+        splits: "train", "validation" and "test", each the inputs [rows, *input_shape] and the outputs, as tensors,
+            arrays or lists. They are read as those of a `Split` are: floating inputs become float32.
         outputs: Numbers of a regression, or classes.
+
+    A classification with rows of one class only is accepted and told of in the log: its accuracy is always 100%.
 
     Raises:
         ValueError: If the parts do not fit together; the message names the task, the split and what to do.
@@ -44,45 +58,44 @@ class TaskData:
 
     def __post_init__(self) -> None:
         """Check that all parts fit together."""
+        check_name(self.name)
         if self.kind not in KINDS:
-            raise ValueError(f"task {self.name!r}: kind={self.kind!r} is unknown; choose one of {KINDS}.")
-        if set(self.splits) != set(SPLITS):
-            raise ValueError(f"task {self.name!r} has the splits {sorted(self.splits)}; it needs {sorted(SPLITS)}.")
-        splits = {name: (torch.as_tensor(x), torch.as_tensor(y)) for name, (x, y) in self.splits.items()}
-        for split, (x, y) in splits.items():
-            self._check(f"task {self.name!r}, split {split!r}", x, y)
+            raise ValueError(f"task {self.name!r}: kind={short(self.kind)} is unknown; choose one of {KINDS}.")
+        if complaint("outputs", self.outputs, int) or self.outputs < 1:
+            raise ValueError(f"task {self.name!r}: outputs={short(self.outputs)} is not possible; it takes 1 or more.")
+        check_split_names(f"task {self.name!r}", self.splits)
+        splits = {split: self._read(f"task {self.name!r}, split {split!r}", self.splits[split]) for split in SPLITS}
+        for split, (x, _) in splits.items():
             self._check_alike(split, x, splits["train"][0])
-        object.__setattr__(self, "splits", MappingProxyType({split: splits[split] for split in SPLITS}))
+        if self.kind == "classification":
+            tell_single_class(f"task {self.name!r}", [y for _, y in splits.values()])
+        object.__setattr__(self, "splits", MappingProxyType(splits))
+
+    def _read(self, where: str, pair: tuple[Values, Values]) -> Pair:
+        given = read_pair(where, pair)
+        x = read_inputs(where, given[0])
+        y = read_outputs(where, given[1]) if self.kind == "regression" else read_labels(where, given[1])
+        rows = [len(part) if part.ndim else 0 for part in (x, y)]
+        if not rows[0] or rows[0] != rows[1]:
+            raise ValueError(f"{where} has {rows[0]} inputs and {rows[1]} outputs; give one for each, at least one.")
+        check_finite(where, x)
+        self._check_outputs(where, y)
+        return x, y
 
     def _check_alike(self, split: str, x: Tensor, first: Tensor) -> None:
-        if x.shape[1:] != first.shape[1:] or x.dtype != first.dtype:
-            theirs, ours = (f"{part.dtype} {list(part.shape[1:])}" for part in (x, first))
+        if x.shape[1:] != first.shape[1:] or x.dtype != first.dtype or x.device != first.device:
+            theirs, ours = (f"{part.dtype} {list(part.shape[1:])} on {part.device}" for part in (x, first))
             raise ValueError(f"task {self.name!r}: an input of split {split!r} is {theirs}, of 'train' {ours}.")
 
-    def _check(self, where: str, x: Tensor, y: Tensor) -> None:
-        if not len(x) or len(x) != len(y):
-            raise ValueError(f"{where} has {len(x)} inputs and {len(y)} outputs; give one for each, and at least one.")
-        if x.dtype == torch.float64:
-            raise ValueError(f"{where}: the inputs are float64, and networks take float32; use .float().")
-        if x.is_floating_point() and not bool(torch.isfinite(x).all()):
-            raise ValueError(f"{where}: the inputs hold NaN or infinity; drop those rows or fill the gaps.")
+    def _check_outputs(self, where: str, y: Tensor) -> None:
         if self.kind == "regression":
-            self._check_numbers(where, y)
-        else:
-            self._check_labels(where, y)
-
-    def _check_numbers(self, where: str, y: Tensor) -> None:
-        if y.dtype != torch.float32 or y.shape[1:] != (self.outputs,):
-            shape = f"float32 [rows, {self.outputs}]"
-            raise ValueError(f"{where}: outputs of a regression are {shape}; these are {y.dtype} {list(y.shape)}.")
-        if not bool(torch.isfinite(y).all()):
-            raise ValueError(f"{where}: the outputs hold NaN or infinity; drop those rows.")
-
-    def _check_labels(self, where: str, y: Tensor) -> None:
-        if y.dtype != torch.int64:
-            raise ValueError(f"{where}: labels are int64, these are {y.dtype}; use .long().")
-        if int(y.min()) < 0 or int(y.max()) >= self.outputs:
-            raise ValueError(f"{where}: labels are {int(y.min())} to {int(y.max())}, not 0 to {self.outputs - 1}.")
+            if y.shape[1:] != (self.outputs,):
+                raise ValueError(f"{where}: outputs of a regression are [rows, {self.outputs}], not {list(y.shape)}.")
+            return
+        row = first_row((y < 0) | (y >= self.outputs))
+        if row is not None:
+            wrong = [label for label in y[row].reshape(-1).tolist() if not 0 <= label < self.outputs]
+            raise ValueError(f"{where}: row {row} has label {wrong[0]}, but labels are 0 to {self.outputs - 1}.")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -105,7 +118,7 @@ class TaskCollection:
 
     Attributes:
         name: What messages and results call it.
-        tasks: The tasks.
+        tasks: The tasks, in a list or tuple.
         groups: The group of each task, where it is known which tasks belong together; else None.
 
     Raises:
@@ -123,12 +136,16 @@ class TaskCollection:
 
     def __post_init__(self) -> None:
         """Check that all parts fit together."""
-        object.__setattr__(self, "tasks", tuple(self.tasks))
+        check_name(self.name)
+        object.__setattr__(self, "tasks", _read_tasks(f"data set {self.name!r}", self.tasks))
         names = self.task_names
         if not names or len(set(names)) < len(names):
             raise ValueError(f"data set {self.name!r} has the tasks {names}; give at least one, each its own name.")
-        if self.groups is not None and len(self.groups) != len(names):
-            raise ValueError(f"data set {self.name!r} has {len(self.groups)} groups for {len(names)} tasks.")
+        if self.groups is not None:
+            groups = read_labels(f"data set {self.name!r}", self.groups, "groups").reshape(-1).tolist()
+            object.__setattr__(self, "groups", tuple(groups))
+            if len(groups) != len(names):
+                raise ValueError(f"data set {self.name!r} has {len(groups)} groups for {len(names)} tasks.")
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -146,6 +163,7 @@ class TaskCollection:
         Raises:
             ValueError: If one of them is not there.
         """
+        names = read_names(f"data set {self.name!r}", "tasks", names)
         known = dict(zip(self.task_names, range(self.num_tasks), strict=True))
         unknown = [name for name in names if name not in known]
         if unknown:
@@ -180,6 +198,18 @@ class TaskCollection:
         """Sizes instead of tensors."""
         groups = "" if self.groups is None else f", {len(set(self.groups))} groups"
         return f"TaskCollection({self.name!r}, {self.num_tasks} tasks{groups})"
+
+
+def _read_tasks(where: str, tasks: Any) -> tuple[TaskData, ...]:
+    odd = None if isinstance(tasks, list | tuple) else f"is {described(tasks)}"
+    for task in () if odd else tasks:
+        odd = odd or (None if isinstance(task, TaskData) else f"holds {described(task)}")
+    if odd:
+        raise ValueError(f"{where}: tasks {odd}, but must be a list or tuple of TaskData.")
+    devices = sorted({str(task.splits["train"][0].device) for task in tasks})
+    if len(devices) > 1:
+        raise ValueError(f"{where}: its tasks are on {', '.join(devices)}; put them on one device with .to().")
+    return tuple(tasks)
 
 
 def _rebuilt(

@@ -1,19 +1,21 @@
 """The one form in which every environment takes its data, bundled or the user's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from types import MappingProxyType
 from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mtl_gym.data.checks import check_names, check_splits, check_statistics
+from mtl_gym.data.arrays import Values
+from mtl_gym.data.checks import check_name, check_splits, read_all_names, read_statistics, tell_single_class
 from mtl_gym.data.normalisation import standardised, statistics
 from mtl_gym.data.sequence_checks import check_tokens
 from mtl_gym.data.split import SPLITS, Split
-from mtl_gym.data.tables import Values, name_classes, read_tables, split_tables
+from mtl_gym.data.tables import name_classes, read_tables, split_tables
+from mtl_gym.hints import short
 
 __all__ = ["SPLITS", "MultiTaskDataset", "Split"]
 
@@ -30,11 +32,14 @@ class MultiTaskDataset:
         splits: ``"train"``, ``"validation"`` and ``"test"``, each a ``Split``.
         task_names: One distinct name per task.
         class_names: The names of each task's classes; tasks may have different numbers of them.
-        mean: Subtracted by ``inputs``; float32, broadcastable to ``input_shape`` (``[channels, 1, 1]`` for images).
+        mean: Subtracted by ``inputs``; read as float32, broadcastable to ``input_shape`` (``[channels, 1, 1]`` for
+            images).
         std: Divided by in ``inputs``; as ``mean``, and above 0.
         vocabulary: What the token ids of a text stand for, in their order: padding first, then the unknown word. Empty
             where inputs are numbers.
         characters: The same for the characters of a word, where the words' characters are part of the inputs.
+
+    A task with rows of one class only is accepted and told of in the log: its accuracy is always 100%.
 
     Raises:
         ValueError: The parts do not fit together; the message names the split, the offending value and what to do.
@@ -64,16 +69,22 @@ class MultiTaskDataset:
 
     def __post_init__(self) -> None:
         """Freezes the containers and checks that all parts fit together."""
-        object.__setattr__(self, "task_names", tuple(self.task_names))
-        object.__setattr__(self, "class_names", tuple(tuple(classes) for classes in self.class_names))
-        check_names(self.name, self.task_names, self.class_names)
+        check_name(self.name)
+        names = {part: getattr(self, part) for part in ("task_names", "class_names", "vocabulary", "characters")}
+        self._set(**read_all_names(self.name, **names))
         check_splits(self.name, self.splits, self.task_names, self.num_classes)
-        object.__setattr__(self, "splits", MappingProxyType({split: self.splits[split] for split in SPLITS}))
-        check_statistics(self.name, self.mean, self.std, self.input_shape)
-        object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
-        object.__setattr__(self, "characters", tuple(self.characters))
+        self._set(splits=MappingProxyType({split: self.splits[split] for split in SPLITS}))
+        mean, std = read_statistics(self.name, self.mean, self.std, self.splits["train"].x)
+        self._set(mean=mean, std=std)
         if self.vocabulary or self.characters:
-            check_tokens(self.name, self.splits, self.vocabulary, self.characters, normalised=self.mean is not None)
+            check_tokens(self.name, self.splits, self.vocabulary, self.characters, normalised=mean is not None)
+        for task, name in enumerate(self.task_names):
+            labels = [split.y[split.task == task] for split in self.splits.values()]
+            tell_single_class(f"data set {self.name!r}, task {name!r}", labels)
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_tasks(
@@ -95,8 +106,9 @@ class MultiTaskDataset:
         Args:
             name: What messages and results call it.
             tasks: For each task its inputs ``[rows, *input_shape]`` and its labels ``[rows]``, whole numbers
-                0 .. classes - 1. NumPy arrays, tensors and lists will do. Feature vectors (``[rows, features]``) of
-                different widths are padded with zeros to the widest. uint8 inputs stay uint8, others become float32.
+                0 .. classes - 1. NumPy arrays, tensors and lists will do, and are copied. Feature vectors
+                (``[rows, features]``) of different widths are padded with zeros to the widest. uint8 inputs stay uint8,
+                others become float32.
             class_names: Names of each task's classes, by task name; the numbers themselves where there are none.
             validation: Share of each class that is kept for validation.
             test: Share of each class that is kept for test.
@@ -130,7 +142,7 @@ class MultiTaskDataset:
         named = name_classes(name, tables, class_names)
         splits = split_tables(list(tables.values()), validation, test, seed)
         x = splits["train"].x
-        if normalise and len({np.shape(inputs)[1:] for inputs, _ in tasks.values()}) > 1:
+        if normalise and len({table.width for table in tables.values()}) > 1:
             return cls(name, standardised(splits, len(tables)), tuple(tables), named)
         mean, std = statistics(x, per_channel=x.ndim in (2, 4)) if normalise else (None, None)
         return cls(name, splits, tuple(tables), named, mean, std)
@@ -174,7 +186,7 @@ class MultiTaskDataset:
         Raises:
             ValueError: There is no such split.
         """
-        if name not in self.splits:
+        if name not in SPLITS:
             raise ValueError(f"data set {self.name!r} has no split {name!r}; choose one of {', '.join(SPLITS)}")
         return self.splits[name]
 
@@ -213,10 +225,12 @@ class MultiTaskDataset:
             >>> load("digits").part([3, 5]).task_names
             ('digit 3', 'digit 5')
         """
-        numbers = list(tasks)
-        if not numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(range(self.num_tasks)):
+        numbers = list(tasks) if isinstance(tasks, Iterable) else []
+        known = range(self.num_tasks)
+        whole = all(isinstance(number, Integral) and number in known for number in numbers)
+        if not numbers or not whole or len(set(numbers)) < len(numbers):
             raise ValueError(
-                f"data set {self.name!r} has no part of the tasks {numbers}; "
+                f"data set {self.name!r} has no part of the tasks {short(tasks)}; "
                 f"give one number or more from 0 to {self.num_tasks - 1}, each once"
             )
         names = tuple(self.task_names[number] for number in numbers)
@@ -248,8 +262,7 @@ class MultiTaskDataset:
         values["mean"] = None if self.mean is None else self.mean.to(device)
         values["std"] = None if self.std is None else self.std.to(device)
         values["_copies"] = WeakValueDictionary()
-        for name, value in values.items():
-            object.__setattr__(moved, name, value)
+        moved._set(**values)
         return moved
 
     def __deepcopy__(self, memo: dict[int, object]) -> "MultiTaskDataset":

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
@@ -12,6 +13,7 @@ from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import MissingDataError
 from mtl_gym.data.registry import DataSource, find
 from mtl_gym.data.roots import ROOT_VARIABLE, data_root
+from mtl_gym.hints import short
 
 Collection: TypeAlias = Literal["cross-modal", "linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
 
@@ -66,10 +68,12 @@ def _build(name: str, root: Path, **arguments: Any) -> MultiTaskDataset | TaskCo
 
 def _check_arguments(source: DataSource, arguments: dict[str, Any]) -> None:
     known = [name for name in inspect.signature(source.build).parameters if name != "root"]
-    for name in arguments:
+    for name, value in arguments.items():
         if name not in known:
             takes = ", ".join(known) if known else "no arguments"
             raise ValueError(f"data set {source.name!r} has no argument {name!r}; it takes {takes}.")
+        if not isinstance(value, Hashable):
+            raise ValueError(f"{name}={short(value)} is not possible; data sets take numbers and texts, no lists.")
 
 
 def _missing(source: DataSource, root: Path) -> str:

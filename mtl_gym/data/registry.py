@@ -1,6 +1,7 @@
 """The table of data sets: adding one is a builder in ``mtl_gym.data.sources`` and a row here."""
 
 import difflib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ class DataSource:
 
     def is_present(self, root: Path) -> bool:
         """Whether all files of one layout are in ``root``; their contents are not looked at."""
-        return any(all((root / name).exists() for name in layout) for layout in self.layouts)
+        return any(all(os.path.exists(root / name) for name in layout) for layout in self.layouts)
 
 
 _REVIEWS = (

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import platformdirs
 
+from mtl_gym.hints import short
+
 ROOT_VARIABLE = "MTL_GYM_DATA"
 
 
@@ -17,6 +19,15 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
 
     Returns:
         The absolute path.
+
+    Raises:
+        ValueError: It can be no folder: a NUL in its name, links that lead in a circle, or no path at all.
     """
+    if not isinstance(root, str | os.PathLike | None):
+        raise ValueError(f"root={short(root)} is not possible; it takes a path")
     chosen = root or os.environ.get(ROOT_VARIABLE) or platformdirs.user_cache_path("mtl-gym", appauthor=False)
-    return Path(chosen).expanduser().resolve()
+    try:
+        return Path(os.path.expanduser(chosen)).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = "a path holds no NUL" if isinstance(error, ValueError) else "its symbolic links lead in a circle"
+        raise ValueError(f"the data root {str(chosen)!r} is no folder: {reason}; choose another") from error

@@ -1,26 +1,33 @@
 """From a user's arrays, one table per task, to the splits of a multi-task data set."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mtl_gym.data.arrays import Values, check_finite, described, read_inputs, read_labels, read_pair
+from mtl_gym.data.checks import read_names
 from mtl_gym.data.split import SPLITS, Split
 from mtl_gym.data.stratified import stratified_rows
+from mtl_gym.hints import short
 
-Values = Tensor | npt.ArrayLike
 _SMALLEST_CLASS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The rows of one task: ``x`` uint8 or float32 ``[rows, *input_shape]``, ``y`` int64 ``[rows]``."""
+    """The rows of one task: ``x`` uint8 or float32 ``[rows, *input_shape]``, ``y`` int64 ``[rows]``.
+
+    ``width`` is the length of an input's first axis before it was padded.
+    """
 
     x: Tensor
     y: npt.NDArray[np.int64]
+    width: int
 
 
 def read_tables(name: str, tasks: Mapping[str, tuple[Values, Values]]) -> dict[str, Table]:
@@ -32,13 +39,15 @@ def read_tables(name: str, tasks: Mapping[str, tuple[Values, Values]]) -> dict[s
     Raises:
         ValueError: Naming the data set, the task, the offending value and what to do.
     """
+    if not isinstance(tasks, Mapping):
+        raise ValueError(f"data set {name!r}: tasks is {described(tasks)}, but must be {{task_name: (x, y)}}")
     if not tasks:
         raise ValueError(f"data set {name!r} has no tasks; give at least one, as {{task_name: (x, y)}}")
-    read = {task: _read(f"data set {name!r}, task {task!r}", *arrays) for task, arrays in tasks.items()}
+    read = {task: _read(f"data set {name!r}, task {task!r}", arrays) for task, arrays in tasks.items()}
     _check_shapes(name, read)
     width = max(table.x.shape[1] for table in read.values())
     dtype = torch.uint8 if all(table.x.dtype == torch.uint8 for table in read.values()) else torch.float32
-    return {task: Table(_padded(table.x.to(dtype), width), table.y) for task, table in read.items()}
+    return {task: replace(table, x=_padded(table.x.to(dtype), width)) for task, table in read.items()}
 
 
 def name_classes(
@@ -49,16 +58,23 @@ def name_classes(
     Raises:
         ValueError: Naming the data set, the task, and the label that is out of range, unused, or too rare to split.
     """
+    if not isinstance(class_names, Mapping | None):
+        raise ValueError(
+            f"data set {name!r}: class_names is {described(class_names)}, but must be {{task_name: class names}}"
+        )
     given = dict(class_names or {})
-    unknown = sorted(set(given) - set(tables))
+    unknown = [task for task in given if task not in tables]
     if unknown:
-        raise ValueError(f"data set {name!r}: class names for {unknown}, but the tasks are {sorted(tables)}")
-    named = []
-    for task, table in tables.items():
-        classes = given.get(task)
-        _check_labels(f"data set {name!r}, task {task!r}", table.y, None if classes is None else len(classes))
-        named.append(tuple(classes or (str(label) for label in range(int(table.y.max()) + 1))))
-    return tuple(named)
+        raise ValueError(f"data set {name!r}: class names for {unknown}, but the tasks are {list(tables)}")
+    return tuple(
+        _classes(f"data set {name!r}, task {task!r}", table, given.get(task)) for task, table in tables.items()
+    )
+
+
+def _classes(where: str, table: Table, given: Sequence[str] | None) -> tuple[str, ...]:
+    classes = None if given is None else read_names(where, "class_names", given)
+    _check_labels(where, table.y, None if classes is None else len(classes))
+    return tuple(str(label) for label in range(int(table.y.max()) + 1)) if classes is None else classes
 
 
 def split_tables(tables: Sequence[Table], validation: float, test: float, seed: int) -> dict[str, Split]:
@@ -67,11 +83,14 @@ def split_tables(tables: Sequence[Table], validation: float, test: float, seed: 
     Raises:
         ValueError: A share is not above 0, or they leave nothing to train on.
     """
-    if not (validation > 0 and test > 0 and validation + test < 1):
+    shares = [isinstance(share, Real) for share in (validation, test)]
+    if not (all(shares) and validation > 0 and test > 0 and validation + test < 1):
         raise ValueError(
             f"validation={validation} and test={test} must each be above 0 and together below 1, "
             "because every task needs rows in every split"
         )
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed={short(seed)} is not possible; it takes a whole number of 0 or more")
     # A generator per task: adding a task at the end leaves the splits of the others as they were.
     rows = [
         stratified_rows(table.y, validation, test, np.random.default_rng((seed, task)))
@@ -88,9 +107,9 @@ def _joined(tables: Sequence[Table], rows: Sequence[npt.NDArray[np.int64]]) -> S
     )
 
 
-def _read(where: str, x: Values, y: Values) -> Table:
-    inputs = _numbers(f"{where}: x", x)
-    labels = _numbers(f"{where}: y", y)
+def _read(where: str, pair: tuple[Values, Values]) -> Table:
+    given = read_pair(where, pair)
+    inputs, labels = read_inputs(where, given[0]).cpu(), read_labels(where, given[1]).cpu()
     if inputs.ndim < 2 or 0 in inputs.shape:
         raise ValueError(
             f"{where}: x has shape {list(inputs.shape)}, but must be [rows, *input_shape] with no axis of 0"
@@ -99,40 +118,9 @@ def _read(where: str, x: Values, y: Values) -> Table:
         raise ValueError(
             f"{where}: y has shape {list(labels.shape)}, but x has {len(inputs)} rows; give one label per row"
         )
-    return Table(_inputs(where, inputs), _labels(where, labels))
-
-
-def _numbers(where: str, values: Values) -> npt.NDArray[np.generic]:
-    if isinstance(values, Tensor):
-        # NumPy has no bfloat16.
-        values = values.detach().cpu().to(torch.float32 if values.dtype == torch.bfloat16 else values.dtype)
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{where} is ragged ({error}); all its rows need the same shape") from error
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{where} has dtype {array.dtype}, but must hold real numbers; encode the values as numbers")
-    return array
-
-
-def _inputs(where: str, array: npt.NDArray[np.generic]) -> Tensor:
-    if array.dtype == np.uint8:
-        return torch.from_numpy(array.astype(np.uint8))
-    # Infinity from a number beyond float32 is reported below, with its row.
-    with np.errstate(over="ignore"):
-        x = torch.from_numpy(array.astype(np.float32))
-    finite = torch.isfinite(x).reshape(len(x), -1).all(dim=1)
-    if not finite.all():
-        row = int((~finite).nonzero()[0])
-        raise ValueError(f"{where}: row {row} of x holds NaN, infinity or a number beyond float32; drop or fill it")
-    return x
-
-
-def _labels(where: str, array: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
-    whole = array.dtype.kind != "f" or bool((array == np.round(array.astype(np.float64))).all())
-    if not whole:
-        raise ValueError(f"{where}: y has dtype {array.dtype} and values that are not whole; labels are 0, 1, 2, ...")
-    return array.astype(np.int64)
+    check_finite(where, inputs)
+    x = inputs if inputs.dtype == torch.uint8 else inputs.to(torch.float32)
+    return Table(x, labels.numpy(), width=x.shape[1])
 
 
 def _check_labels(where: str, y: npt.NDArray[np.int64], classes: int | None) -> None:

@@ -84,10 +84,21 @@ def padded(flat: Ids, lengths: Sequence[int], steps: int, padding: int = 0) -> I
     Returns:
         ``[rows, steps, ...]``, of the dtype of ``flat``.
 
+    Raises:
+        ValueError: A row is longer than ``steps``, or the lengths do not come to that of ``flat``.
+
     Example:
         >>> padded(np.array([5, 6, 7]), [1, 2], steps=3).tolist()
         [[5, 0, 0], [6, 7, 0]]
     """
+    longest = max(lengths, default=0)
+    if longest > steps:
+        row = list(lengths).index(longest)
+        raise ValueError(f"row {row} has {longest} tokens, more than steps={steps}; cut it, or give more steps")
+    if sum(lengths) != len(flat):
+        raise ValueError(
+            f"the rows have {sum(lengths)} tokens in all, but flat has {len(flat)}; give one length per row"
+        )
     rows = np.full((len(lengths), steps, *flat.shape[1:]), padding, flat.dtype)
     rows[np.arange(steps) < np.asarray(lengths)[:, None]] = flat
     return rows

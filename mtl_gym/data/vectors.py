@@ -10,7 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mtl_gym.data.checks import read_names
 from mtl_gym.data.errors import MissingDataError, damaged
+from mtl_gym.hints import complaint, short
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ def word_vectors(path: str | Path, vocabulary: Sequence[str], width: int, seed: 
     Raises:
         MissingDataError: There is no such file.
         DamagedDataError: A line has not so many numbers behind its word; the message names the line.
+        ValueError: Vocabulary or width cannot be.
 
     Example:
         >>> import tempfile
@@ -41,11 +44,13 @@ def word_vectors(path: str | Path, vocabulary: Sequence[str], width: int, seed: 
         ...     word_vectors(file.name, ("<pad>", "<unk>", "of"), width=2)[2]
         tensor([2., 3.])
     """
-    path = Path(path)
+    path, vocabulary = Path(path), read_names("word vectors", "vocabulary", vocabulary)
+    if complaint("width", width, int) or width < 1:
+        raise ValueError(f"width={short(width)} is not possible; it takes a whole number of 1 or more")
     if not path.is_file():
         raise MissingDataError(
-            f"there is no file of word vectors {path}; GloVe's are at https://nlp.stanford.edu/projects/glove, and any "
-            "text file will do that has a word and its numbers in each line"
+            f"there is no file of word vectors {str(path)!r}; GloVe's are at https://nlp.stanford.edu/projects/glove, "
+            "and any text file will do that has a word and its numbers in each line"
         )
     bound = math.sqrt(3 / width)
     vectors = np.random.default_rng(seed).uniform(-bound, bound, (len(vocabulary), width)).astype(np.float32)

@@ -58,5 +58,5 @@ def test_a_file_that_is_not_text_is_named(tmp_path):
 
 
 def test_a_missing_file_is_named_with_where_to_get_one(tmp_path):
-    with pytest.raises(MissingDataError, match=r"no file of word vectors .*nothing\.txt; GloVe's are at https"):
+    with pytest.raises(MissingDataError, match=r"no file of word vectors .*nothing\.txt'; GloVe's are at https"):
         word_vectors(tmp_path / "nothing.txt", WORDS, 2)

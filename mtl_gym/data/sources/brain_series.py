@@ -13,6 +13,7 @@ from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.normalisation import statistics
 from mtl_gym.data.split import Split
 from mtl_gym.data.stratified import stratified_rows
+from mtl_gym.hints import complaint, short
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,7 +58,7 @@ def build(
         >>> build(Path(), relatedness=0.2, sequences=75)
         MultiTaskDataset('brain-series', 4 tasks, classes 3, input [28, 10] float32, train 192, validation 48, test 60)
     """
-    _check(relatedness, noise, sequences)
+    _check(relatedness, noise, sequences, seed)
     random = np.random.default_rng(seed)
     answers = _directions(relatedness, random)[:, np.arange(STEPS) // STEPS_PER_REGIME]
     answers = answers * np.tile(RESPONSE, REGIMES)[:, None, None]
@@ -86,13 +87,15 @@ def truth(relatedness: float = 0.75) -> Floats:
     return np.where(np.eye(len(TASK_NAMES), dtype=bool), 1.0, relatedness * same)
 
 
-def _check(relatedness: float, noise: float, sequences: int) -> None:
-    if not 0 <= relatedness <= 1:
-        raise ValueError(f"relatedness={relatedness} is not possible; it takes 0 to 1.")
-    if not 0 <= noise < float("inf"):
-        raise ValueError(f"noise={noise} is not possible; it takes 0 or more.")
-    if sequences < 15:
-        raise ValueError(f"sequences={sequences} is not possible; it takes 15 or more per task.")
+def _check(relatedness: float, noise: float, sequences: int, seed: int) -> None:
+    if complaint("relatedness", relatedness, float) or not 0 <= relatedness <= 1:
+        raise ValueError(f"relatedness={short(relatedness)} is not possible; it takes 0 to 1.")
+    if complaint("noise", noise, float) or not 0 <= noise < float("inf"):
+        raise ValueError(f"noise={short(noise)} is not possible; it takes 0 or more.")
+    if complaint("sequences", sequences, int) or sequences < 15:
+        raise ValueError(f"sequences={short(sequences)} is not possible; it takes 15 or more per task.")
+    if complaint("seed", seed, int) or seed < 0:
+        raise ValueError(f"seed={short(seed)} is not possible; it takes a whole number of 0 or more.")
 
 
 def _directions(relatedness: float, random: np.random.Generator) -> Floats:
