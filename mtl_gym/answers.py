@@ -144,8 +144,7 @@ class Classes:
 
 def count_answers(final_info: dict[str, Any], tasks: int) -> NDArray[np.float64]:
     """Per task the sum of episodes, right answers, answered episodes and losses of a step; float64 [4, tasks]."""
-    real = final_info["_is_success"] & (final_info["sample"] >= 0)
-    answered = real & final_info["_loss"]
+    real, answered = final_info["_is_success"], final_info["_loss"]
     counted = [(real, None), (real, final_info["is_success"]), (answered, None), (answered, final_info["loss"])]
     sums = [
         np.bincount(final_info["task"][rows], None if value is None else value[rows].astype(float), minlength=tasks)

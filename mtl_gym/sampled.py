@@ -12,7 +12,7 @@ from torch import Tensor
 from mtl_gym.answers import Classes, enter, final_reward, judge, one_answer_each
 from mtl_gym.batches import Flags, Info, Rows
 from mtl_gym.data import load
-from mtl_gym.stream import SampleStream
+from mtl_gym.stream import Pass, SampleStream
 from mtl_gym.vector import MultiTaskVectorEnv
 
 
@@ -36,7 +36,7 @@ class SampledVectorEnv(MultiTaskVectorEnv):
         self._sample = np.full(num_envs, -1)
         self._ended = self.episodes = 0
 
-    def _set_up(self, stream: SampleStream) -> None:
+    def _set_up(self, stream: SampleStream | Pass) -> None:
         """Forget all episodes, and take samples from `stream`."""
         self._stream = stream
         self._sample = np.full(self.num_envs, -1)
@@ -68,12 +68,12 @@ class SampledVectorEnv(MultiTaskVectorEnv):
     def _adopt(self, source: Any) -> None:
         self._np_random, self.seed, self.updates = source.np_random, source.seed, source.updates
         self.network, self.optimizer = source.network, source.optimizer
-        self._set_up(SampleStream(len(self._split), None))
+        self._set_up(Pass(len(self._split), self.num_envs))
 
     @property
-    def pass_over(self) -> bool:
-        """Whether every sample of the split has been used up; always False outside an evaluation view."""
-        return bool((self._sample < 0).all())
+    def playing(self) -> Flags:
+        """Rows that have a sample; bool [num_envs]."""
+        return self._sample >= 0
 
     @property
     def task_names(self) -> tuple[str, ...]:

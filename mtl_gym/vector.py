@@ -53,6 +53,12 @@ class Transition:
         """Rows whose episode ended; bool [num_envs]."""
         return self.terminated | self.truncated
 
+    def within(self, playing: Flags) -> Transition:
+        """The same where only these rows, bool [num_envs], had a part in it: no other ended or earned anything."""
+        info = {key: value & playing if key[0] == "_" else value for key, value in self.final_info.items()}
+        reward = np.where(playing, self.reward, np.float32(0))
+        return Transition(reward, self.terminated & playing, self.truncated & playing, info)
+
 
 class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     """`num_envs` episodes side by side over one network that acting trains.
@@ -208,6 +214,8 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         if self.seed is None:
             raise gym.error.ResetNeeded("Call reset() before the first step().")
         self._refuse_if_diverged()
+        if self.pass_over:
+            raise gym.error.ResetNeeded("The pass is over: call reset() to begin it anew.")
         actions = self._check_actions(actions)
         try:
             return self._carry_out(actions)
@@ -220,6 +228,7 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
             raise self._diverged
 
     def _carry_out(self, actions: Any) -> tuple[Observation, Transition, Observation | None]:
+        playing = self.playing
         transition = self._advance(actions, self._valid(actions))
         done = transition.done
         final_obs = None
@@ -227,6 +236,9 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
             final_obs = self._export(self._observe())
             self._learn(done)
             self._begin(np.flatnonzero(done))
+        if not playing.all():  # behind the pass of a view rows go round without a sample
+            transition = transition.within(playing)
+            final_obs = final_obs if transition.done.any() else None
         return self._export(self._observe()), transition, final_obs
 
     def _check_actions(self, actions: Any) -> Any:
@@ -283,8 +295,9 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
         """An environment over this one's network that never trains it and passes once over `split`, in order.
 
-        `final_info["sample"]` is the index of the sample in the split, -1 once the pass is over. `reset()` begins the
-        pass anew, with the weights of that moment; a seed changes nothing.
+        `final_info["sample"]` is the index of the sample in the split. Each row has its share of the samples and waits
+        behind them: it earns 0 and never ends. Once `pass_over`, `reset()` begins the pass anew, with the weights of
+        that moment; a seed changes nothing.
         """
         if self.seed is None:
             self.reset()
@@ -298,9 +311,14 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         """Become a view: share `source`'s network and counters, and set up one ordered pass over the split."""
 
     @property
-    @abstractmethod
+    def playing(self) -> Flags:
+        """Rows that are in an episode; bool [num_envs]. Only at the end of a view's pass are there others."""
+        return np.ones(self.num_envs, bool)
+
+    @property
     def pass_over(self) -> bool:
         """Whether every sample of the split has been used up; always False outside an evaluation view."""
+        return self._source is not None and not self.playing.any()
 
     @property
     @abstractmethod

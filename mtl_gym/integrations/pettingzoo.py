@@ -92,6 +92,11 @@ class TaskRows(RoutingVectorEnv):
         super().__init__(tasks, **options)
         self.waiting = np.ones(tasks, bool)
 
+    @property
+    def playing(self) -> Flags:
+        """Rows whose round goes on; bool [num_envs]."""
+        return ~self.waiting
+
     def _build(self) -> None:
         super()._build()
         self._stream = TaskStream(self._task, self.np_random)
@@ -110,12 +115,9 @@ class TaskRows(RoutingVectorEnv):
         return obs, transition, obs if transition.done.any() else None
 
     def _advance(self, actions: Rows, valid: Flags) -> Transition:
-        playing = ~self.waiting
+        playing = self.playing
         # The base class takes what is not valid for ended and leaves the network alone; here it did not even happen.
-        transition = super()._advance(actions, valid & playing)
-        info = {key: x & playing if key[0] == "_" else x for key, x in transition.final_info.items()}
-        reward = np.where(playing, transition.reward, np.float32(0))
-        return Transition(reward, transition.terminated & playing, transition.truncated, info)
+        return super()._advance(actions, valid & playing).within(playing)
 
     def _resume(self, rows: Rows) -> None:
         # Only a round that a reset cut short leaves episodes over, so that a later batch is full within a round.

@@ -27,7 +27,7 @@ from mtl_gym.limitless.usage import Usage
 from mtl_gym.options import EnvOptions
 from mtl_gym.sampled import SampledVectorEnv
 from mtl_gym.single import BatchOfOne
-from mtl_gym.stream import SampleStream
+from mtl_gym.stream import Pass, SampleStream
 from mtl_gym.vector import Transition
 
 
@@ -114,7 +114,7 @@ class LimitlessVectorEnv(SampledVectorEnv):
         self.optimizer = torch.optim.Adam(weights, self.options.learning_rate, fused=True)
         self._set_up(SampleStream(len(self._split), self.np_random))
 
-    def _set_up(self, stream: SampleStream) -> None:
+    def _set_up(self, stream: SampleStream | Pass) -> None:
         super()._set_up(stream)
         self._images = torch.zeros(self.num_envs, *self._inputs.shape, device=self.device)
         self._building.begin(np.arange(self.num_envs))
@@ -128,7 +128,7 @@ class LimitlessVectorEnv(SampledVectorEnv):
         self.usage = Usage(self.data.num_tasks, self.pool_size)
 
     def _begin(self, rows: Rows) -> None:
-        self._sample[rows] = self._stream.take(len(rows))
+        self._sample[rows] = self._stream.supply(rows, len(rows))
         index = torch.from_numpy(rows).to(self.device)
         self._images[index] = self._inputs.pictures(self._sample[rows])
         self._building.begin(rows)

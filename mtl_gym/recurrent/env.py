@@ -33,7 +33,7 @@ from mtl_gym.recurrent.tallies import Confusion, Tallies
 from mtl_gym.recurrent.training import Router, Training
 from mtl_gym.recurrent.usage import Usage, overlap
 from mtl_gym.single import BatchOfOne
-from mtl_gym.stream import SampleStream
+from mtl_gym.stream import Pass, SampleStream
 from mtl_gym.vector import MultiTaskVectorEnv, Transition
 
 
@@ -149,20 +149,21 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     def _open_stream(self) -> None:
         """Begin to draw from the tasks whose turn it is."""
         self._samples = self._active_samples()
-        self._stream = SampleStream(len(self._samples), self._random)
+        size = len(self._samples)
+        self._stream = Pass(size, self.num_envs) if self._random is None else SampleStream(size, self._random)
 
     def _active_samples(self) -> Rows:
         others = [task for task in range(self.data.num_tasks) if task != self._unseen]
         unseen = [] if self._unseen is None else [self._unseen]
         return self._split.of_tasks(unseen if self.transferring else others)
 
-    def _take(self, count: int) -> Rows:
-        places = self._stream.take(count)
+    def _take(self, rows: Rows) -> Rows:
+        places = self._stream.supply(rows, self.batch_size)
         return np.where(places < 0, -1, self._samples[places])
 
     def _begin(self, rows: Rows) -> None:
         if self._acting.lacks(len(rows)):
-            self._acting.supply(self._take(self.batch_size))
+            self._acting.supply(self._take(rows))
         self._acting.begin(rows)
         self._tallies.begin(rows)
 
@@ -344,15 +345,15 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         self._set_up(None)
 
     @property
-    def pass_over(self) -> bool:
-        """Whether every sample of the split has been used up; always False outside an evaluation view."""
-        return bool((self._acting.sample < 0).all())
+    def playing(self) -> Flags:
+        """Rows that have a sequence; bool [num_envs]."""
+        return self._acting.sample >= 0
 
     def evaluation_counts(self, final_info: dict[str, Any]) -> NDArray[np.float64]:
         """As `MultiTaskVectorEnv.evaluation_counts`; every answer counts, where there are several in an episode."""
         if not self._split.every_step:
             return super().evaluation_counts(final_info)
-        rows = np.flatnonzero(final_info["_answers"] & (final_info["sample"] >= 0))
+        rows = np.flatnonzero(final_info["_answers"])
         task, answers = final_info["task"][rows], final_info["answers"][rows]
         losses = final_info["loss"][rows] * answers
         sums = (answers, final_info["right"][rows], answers, losses)

@@ -25,7 +25,7 @@ from mtl_gym.routing.options import RoutingOptions
 from mtl_gym.routing.rewards import CollaborationReward
 from mtl_gym.sampled import SampledVectorEnv
 from mtl_gym.single import BatchOfOne
-from mtl_gym.stream import SampleStream
+from mtl_gym.stream import Pass, SampleStream
 from mtl_gym.vector import Transition
 
 MEMORY_OF_THE_MAP = 200
@@ -121,7 +121,7 @@ class RoutingVectorEnv(SampledVectorEnv):
         self.optimizer = torch.optim.Adam(self.network.parameters(), self.options.learning_rate, fused=True)
         self._set_up(SampleStream(len(self._split), self.np_random))
 
-    def _set_up(self, stream: SampleStream) -> None:
+    def _set_up(self, stream: SampleStream | Pass) -> None:
         super()._set_up(stream)
         self._graph = RouteGraph(self.network, self._inputs, self.num_envs, self.options.train)
         self._batch, self._used = np.empty(0, np.int64), 0
@@ -134,13 +134,17 @@ class RoutingVectorEnv(SampledVectorEnv):
         self._collaboration = CollaborationReward(self.options.rho, self.agents or self.data.num_tasks, *choices)
         self.usage = np.zeros((self.data.num_tasks, *choices))
 
+    def _adopt(self, source: RoutingVectorEnv) -> None:
+        super()._adopt(source)
+        self._collaboration.counts = source._collaboration.counts.copy()
+
     def _inputs(self, samples: Rows) -> Tensor:
         return self.data.inputs(self.options.split, torch.from_numpy(samples).clamp(min=0).to(self.device))
 
     def _begin(self, rows: Rows) -> None:
         left = self._batch[self._used :]
         if len(left) < len(rows):
-            self._batch = np.concatenate([left, self._stream.take(self.batch_size)])
+            self._batch = np.concatenate([left, self._stream.supply(rows, self.batch_size)])
             self._used = 0
             self._graph.embed(self._batch)
         positions = np.arange(self._used, self._used + len(rows))

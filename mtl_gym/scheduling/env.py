@@ -136,6 +136,8 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         return Recipe(o.minibatch, o.learning_rate, o.focal_gamma, o.gradient_norms)
 
     def _reference(self) -> Floats | None:
+        if isinstance(self._source, SchedulingVectorEnv):
+            return self._source.reference
         return reference_accuracy(self.options, self.data, self.template, self._held_out)
 
     @property
