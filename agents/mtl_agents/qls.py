@@ -38,12 +38,14 @@ class QLS(DQN):
 
     Deviation: the paper gives gamma and the exploration, and no other setting. Q-values are learned in units of
     (1 - gamma) times the return, a discounted mean of the rewards to come: with a penalty of -10 at every step returns
-    go down to -1000, which a network is slow to reach. The best policy is the same.
+    go down to -1000, which a network is slow to reach. The best policy is the same. The paper lets gamma be 1; here it
+    cannot be, since a run is cut off and does not end, and the return of all that would follow has no bound.
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv` of scheduling, control="choice".
         initial_temperature: At the beginning, in units of a mean reward.
         final_temperature: Where it has fallen to after `exploration_fraction` of the training; then it is 0.
+        gamma: Discount factor, 0 or more and less than 1.
         seed: Seeds the agent and, with its next reset, the environment. SB3's global seeding is left out.
         **arguments: Of SB3's DQN; see `DEFAULTS`.
 
@@ -51,7 +53,7 @@ class QLS(DQN):
         temperature: Of the exploration now.
 
     Raises:
-        ValueError: If actions are not discrete or observations not flat, or temperatures are not possible.
+        ValueError: If actions are not discrete or observations not flat, or temperatures or gamma are not possible.
 
     Example:
         >>> from mtl_gym.integrations.sb3 import make_vec_env
@@ -66,7 +68,6 @@ class QLS(DQN):
         "buffer_size": 100_000,
         "learning_starts": 500,
         "batch_size": 64,
-        "gamma": 0.99,
         "train_freq": 1,
         "gradient_steps": 1,
         "target_update_interval": 1_000,
@@ -83,6 +84,7 @@ class QLS(DQN):
         *,
         initial_temperature: float = 1.0,
         final_temperature: float = 1e-3,
+        gamma: float = 0.99,
         seed: int | None = None,
         **arguments: Any,
     ) -> None:
@@ -93,12 +95,17 @@ class QLS(DQN):
                 f"Temperatures from {initial_temperature} to {final_temperature} are not possible: they fall, and stay "
                 "above 0 until exploration ends."
             )
+        if not 0 <= gamma < 1:
+            raise ValueError(
+                f"gamma={gamma} is not possible: it takes 0 or more and less than 1, such as 0.99, since runs are cut "
+                "off and do not end."
+            )
         self.temperatures = initial_temperature, final_temperature
         self.hyperparameters = {"initial_temperature": initial_temperature, "final_temperature": final_temperature}
-        self.hyperparameters |= arguments
+        self.hyperparameters |= arguments | {"gamma": gamma}
         self.np_random = np.random.default_rng(seed)
-        chosen = self.DEFAULTS | arguments
-        buffer = {"scale": 1 - chosen["gamma"], "random": self.np_random}
+        chosen = self.DEFAULTS | arguments | {"gamma": gamma}
+        buffer = {"scale": 1 - gamma, "random": self.np_random}
         super().__init__(
             "MlpPolicy",
             vec_env,

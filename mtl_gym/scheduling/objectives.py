@@ -68,9 +68,15 @@ class Focal(Classification):
     """Cross-entropies in which samples that are classified well count less: -(1 - p)^gamma log p.
 
     Args:
-        gamma: How much less; 0 gives the cross-entropy.
+        gamma: How much less, 0 or more; 0 gives the cross-entropy.
 
     Source: Lin et al. 2017, eq. 4.
+
+    Example:
+        >>> scores = torch.tensor([[17.0, 0.0]], requires_grad=True)
+        >>> Focal(0.5).losses(scores, torch.tensor([0])).sum().backward()
+        >>> scores.grad.isfinite().all()
+        tensor(True)
     """
 
     def __init__(self, gamma: float = 2.0) -> None:
@@ -79,7 +85,9 @@ class Focal(Classification):
     def losses(self, scores: Tensor, label: Tensor) -> Tensor:
         """Focal losses; float32 [rows]."""
         plain = super().losses(scores, label)
-        return (1 - (-plain).exp()).clamp(min=0) ** self.gamma * plain
+        # Where p rounds to 1, a power below 1 of a plain 0 has an infinite slope.
+        missing = (1 - (-plain).exp()).clamp(min=torch.finfo(plain.dtype).tiny)
+        return missing**self.gamma * plain
 
 
 class Tagging:

@@ -139,6 +139,18 @@ def test_what_cannot_work_is_refused():
         QLS(rows(2), final_temperature=0.0)
 
 
+@pytest.mark.parametrize("gamma", [1, 1.0, 1.5, -0.1, float("nan")])
+def test_a_discount_under_which_no_reward_would_count_is_refused(gamma):
+    with pytest.raises(ValueError, match=r"gamma=.* is not possible: it takes 0 or more and less than 1"):
+        QLS(rows(2), gamma=gamma)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 0.999])
+def test_rewards_count_at_every_discount_that_is_taken(gamma):
+    agent = QLS(rows(2, updates=5), seed=0, gamma=gamma, learning_starts=100).learn(10)
+    assert np.abs(agent.replay_buffer.rewards).max() > 0 and agent.gamma == gamma
+
+
 def test_it_is_evaluated_greedily_on_new_runs():
     env = rows(2, updates=8)
     agent = QLS(env, seed=0, **QUICK).learn(40)
