@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import track
 
 from mtl_gym.checkpoint import write_atomically
-from mtl_gym.data import MultiTaskDataset, data_root
+from mtl_gym.data import MultiTaskDataset
+from mtl_gym.data.roots import cache_root
 from mtl_gym.scheduling.held_out import HeldOut
 from mtl_gym.scheduling.network import SharedNetwork
 from mtl_gym.scheduling.options import SINGLE_TASK, SchedulingOptions
@@ -39,7 +40,7 @@ def reference_accuracy(
     """Validation accuracy that each task is held against; float32 [tasks], or None without a reference.
 
     Single-task networks are those of the environment, trained on one task each, for as many updates as a uniform
-    schedule gives it. They are trained once: their accuracies are kept in `references/` in the data root.
+    schedule gives it. They are trained once: their accuracies are kept in `references/` in the user's cache folder.
 
     Raises:
         ValueError: If the numbers given do not fit the tasks.
@@ -49,11 +50,11 @@ def reference_accuracy(
         return None
     if given != SINGLE_TASK:
         return _given(given, data)  # type: ignore[arg-type]
-    settings = _settings(options, data, template)
+    settings = _settings(options, data, template, held_out)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     if key not in _known:
-        path = data_root(options.data_root) / "references" / f"{_slug(data.name)}-{key}.json"
-        kept = _read(path, data)
+        path = cache_root() / "references" / f"{_slug(data.name)}-{key}.json"
+        kept = _read(path, settings, data)
         _known[key] = _train(options, data, template, held_out) if kept is None else kept
         if kept is None:
             _write(path, settings, _known[key], data)
@@ -74,12 +75,18 @@ def _given(given: float | Sequence[float], data: MultiTaskDataset) -> Floats:
     return np.broadcast_to(values, data.num_tasks).copy()
 
 
-def _settings(options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork) -> dict[str, Any]:
-    """All that the accuracies depend on."""
-    names = ("minibatch", "learning_rate", "validation_samples")
-    network = [str(part) for part in (template.encoder, template.head, type(template.objective).__name__)]
-    kept = {name: getattr(options, name) for name in names} | {"updates": _updates(options, data)}
-    return kept | {"network": network, "data": _fingerprint(data)}
+def _settings(
+    options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork, held_out: HeldOut
+) -> dict[str, Any]:
+    """All that the accuracies depend on; plain values."""
+    return {
+        "minibatch": options.minibatch,
+        "learning_rate": options.learning_rate,
+        "updates": _updates(options, data),
+        "network": _identity(data, template, _recipe(options)),
+        "data": _fingerprint(data),
+        "validation": hashlib.sha256(held_out.rows.tobytes()).hexdigest(),
+    }
 
 
 def _updates(options: SchedulingOptions, data: MultiTaskDataset) -> int:
@@ -87,11 +94,30 @@ def _updates(options: SchedulingOptions, data: MultiTaskDataset) -> int:
     return options.updates if options.control == "weights" else max(1, options.updates // data.num_tasks)
 
 
+def _recipe(options: SchedulingOptions) -> Recipe:
+    return Recipe(options.minibatch, options.learning_rate)
+
+
+def _identity(data: MultiTaskDataset, template: SharedNetwork, recipe: Recipe) -> list[Any]:
+    """What tells two networks apart, whatever they print as: shapes, and what comes of two updates from one seed.
+
+    The updates show the first weights, the forward and the backward pass, the losses and the dropout. Five digits are
+    kept, so that the order of sums on another machine seldom counts.
+    """
+    training = Training(data, "train", template, 1, 1, recipe)
+    training.begin([0])
+    task, weight = np.zeros((1, 1), np.int64), np.ones((1, 1), np.float32)
+    losses = [float(training.update(task, weight).loss) for _ in range(2)]
+    shapes = [[name, *p.shape[1:]] for name, p in training.runs.named_parameters()]
+    norms = [float(p.detach().double().norm()) for p in training.runs.parameters()]
+    return [shapes, [f"{figure:.4e}" for figure in losses + norms]]
+
+
 def _fingerprint(data: MultiTaskDataset) -> list[Any]:
-    """Name, sizes, labels and the outermost inputs of a data set."""
+    """Name, sizes and contents of a data set."""
     digest = hashlib.sha256()
     for split in data.splits.values():
-        for part in (split.task, split.y, split.x[:100], split.x[-100:]):
+        for part in (split.task, split.y, split.x):
             digest.update(part.cpu().contiguous().numpy().tobytes())
     return [data.name, *(len(split) for split in data.splits.values()), digest.hexdigest()]
 
@@ -99,8 +125,7 @@ def _fingerprint(data: MultiTaskDataset) -> list[Any]:
 def _train(options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork, held_out: HeldOut) -> Floats:
     """One stacked run per task, each on its own task alone."""
     tasks = data.num_tasks
-    recipe = Recipe(options.minibatch, options.learning_rate)
-    training = Training(data, "train", template, tasks, 1, recipe)
+    training = Training(data, "train", template, tasks, 1, _recipe(options))
     training.begin(list(range(tasks)))
     task, weight = np.arange(tasks)[:, None], np.ones((tasks, 1), np.float32)
     for _ in _bar(range(_updates(options, data)), f"Single-task networks of {data.name}"):
@@ -113,16 +138,32 @@ def _bar(steps: range, title: str) -> Any:
     return track(steps, title, console=console, disable=not console.is_terminal, transient=True)
 
 
-def _read(path: Path, data: MultiTaskDataset) -> Floats | None:
-    """What is kept; None, with a warning, if the file is damaged."""
-    if not path.is_file():
-        return None
+def _read(path: Path, settings: dict[str, Any], data: MultiTaskDataset) -> Floats | None:
+    """What is kept; None, with a warning, if the file cannot be used."""
     try:
-        accuracy = json.loads(path.read_text())["accuracy"]
-        return np.array([accuracy[name] for name in data.task_names], np.float32)
-    except (ValueError, KeyError, TypeError) as error:
-        logger.warning("%s is damaged (%r): the single-task networks are trained anew.", path, error)
+        return _checked(json.loads(path.read_text()), settings, data)
+    except FileNotFoundError:
         return None
+    except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
+        logger.warning("%s cannot be used (%r): the single-task networks are trained anew.", path, error)
+        return None
+
+
+def _checked(kept: Any, settings: dict[str, Any], data: MultiTaskDataset) -> Floats:
+    """Accuracies in the order of the tasks.
+
+    Raises:
+        ValueError, TypeError or KeyError: If they are of other settings or tasks, or not numbers from 0 to 1.
+    """
+    if kept["settings"] != settings:
+        raise ValueError("it is of other settings")
+    accuracy = kept["accuracy"]
+    if set(accuracy) != set(data.task_names):
+        raise ValueError(f"it is of the tasks {', '.join(accuracy)}")
+    wrong = {name: value for name, value in accuracy.items() if type(value) not in (int, float) or not 0 <= value <= 1}
+    if wrong:
+        raise ValueError(f"these are no accuracies from 0 to 1: {wrong}")
+    return np.array([accuracy[name] for name in data.task_names], np.float32)
 
 
 def _write(path: Path, settings: dict[str, Any], accuracy: Floats, data: MultiTaskDataset) -> None:
