@@ -1,4 +1,4 @@
-"""Cutting rows into splits so that every class is in each of them."""
+"""Cutting rows into splits, and drawing some of them, so that classes keep their shares."""
 
 import numpy as np
 import numpy.typing as npt
@@ -35,3 +35,26 @@ def split_sizes(rows: int, validation: float, test: float) -> tuple[int, int]:
     for_validation = min(max(1, round(validation * rows)), rows - 2)
     for_test = min(max(1, round(test * rows)), rows - for_validation - 1)
     return for_validation, for_test
+
+
+def proportional_rows(labels: npt.NDArray[np.int64], count: int, generator: np.random.Generator) -> Rows:
+    """Draws rows in which every class has the share that it has among all, to within one row.
+
+    Args:
+        labels: Class of each row, int64 ``[rows]``.
+        count: How many to draw; with ``rows`` or more, all are taken.
+        generator: Decides which.
+
+    Returns:
+        The rows, ascending, int64.
+
+    Example:
+        >>> drawn = proportional_rows(np.repeat([0, 1], [150, 50]), 20, np.random.default_rng(0))
+        >>> (drawn < 150).sum(), (drawn >= 150).sum()
+        (15, 5)
+    """
+    rows = len(labels)
+    if count >= rows:
+        return np.arange(rows)
+    by_class = np.lexsort((generator.permutation(rows), labels))
+    return np.sort(by_class[((np.arange(count) + 0.5) * rows / count).astype(np.int64)])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.data import MultiTaskDataset
+from mtl_gym.data.stratified import proportional_rows
 
 BLOCK = 256
 
@@ -20,6 +22,9 @@ class Minibatches:
         split: The part of it.
         groups: Minibatches per update.
         size: Samples in each.
+
+    Attributes:
+        keys: What the dropout masks of each run's last update come from; int64 [runs].
 
     Example:
         >>> from mtl_gym.data import load
@@ -42,7 +47,8 @@ class Minibatches:
         """Indices of the next samples of those tasks; int64 [runs, groups] -> [runs, groups, size]."""
         block, place = divmod(self.taken, BLOCK)
         if block != self._block:
-            self._block, self._draws = block, self._draw(block)
+            self._block, self._draws, self._keys = block, self._draw(block), self._draw_keys(block)
+        self.keys = self._keys[:, place]
         self.taken += 1
         within = (self._draws[:, place] * self.count[task][..., None]).astype(np.int64)
         return self.rows[task[..., None], within]
@@ -52,13 +58,28 @@ class Minibatches:
         draws = [np.random.default_rng([seed, block]).random((BLOCK, *self.shape)) for seed in self.seeds]
         return np.stack(draws)
 
+    def _draw_keys(self, block: int) -> NDArray[np.int64]:
+        """Numbers in [0, 2^32) for many updates at once; [runs, BLOCK]."""
+        return np.stack([np.random.default_rng([seed, block, 1]).integers(2**32, size=BLOCK) for seed in self.seeds])
+
 
 def rows_of_tasks(
     data: MultiTaskDataset, split: str, limit: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of a split by task, [tasks, most], short tasks filled up with their first row; and how many they have."""
-    task = data.split(split).task.cpu().numpy()
-    rows = [np.flatnonzero(task == number)[:limit] for number in range(data.num_tasks)]
+    """Rows of a split by task, [tasks, most], short tasks filled up with their first row; and how many they have.
+
+    With a limit a task has so many of its rows, always the same: drawn with its labels in the shares that they have
+    among all, or, where rows have label sequences, whatever they are.
+    """
+    task, y = data.split(split).task.cpu().numpy(), data.split(split).y.cpu().numpy()
+    rows = [np.flatnonzero(task == number) for number in range(data.num_tasks)]
+    if limit is not None:
+        rows = [own[_drawn(y[own], limit)] for own in rows]
     count = np.array([len(own) for own in rows])
     filled = [np.pad(own, (0, count.max() - len(own)), constant_values=own[0]) for own in rows]
     return np.stack(filled), count
+
+
+def _drawn(y: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    labels = np.zeros(len(y), np.int64) if y.ndim > 1 else y
+    return proportional_rows(labels, count, np.random.default_rng(zlib.crc32(y.tobytes())))

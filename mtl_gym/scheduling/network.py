@@ -25,6 +25,12 @@ class SharedNetwork:
         head: Takes the features and gives the scores of one task, logits [rows, classes] for as many classes as the
             task with most has. Every task has one of its own.
         objective: What the scores mean.
+        last_shared: Names of modules or parameters of the encoder that make up its last layer, at whose weight matrices
+            gradient norms are taken. Without any it is the module that has the last matrix.
+
+    Raises:
+        ValueError: If a module keeps running statistics or has dropout inside of its attention, or the encoder has
+            nothing of a name in `last_shared`.
 
     Example:
         >>> SharedNetwork(nn.Sequential(nn.Linear(8, 4), nn.ReLU()), nn.Linear(4, 2)).encoder[0].in_features
@@ -34,19 +40,33 @@ class SharedNetwork:
     encoder: nn.Module
     head: nn.Module
     objective: Objective = field(default_factory=Classification)
+    last_shared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse modules that keep running statistics: they would mix tasks, and runs."""
+        """Refuse modules that would mix tasks or runs, and names that are not there."""
         for module in [*self.encoder.modules(), *self.head.modules()]:
-            if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
-                raise ValueError(
-                    f"{module} keeps running statistics, but a minibatch holds one task and evaluation holds all: "
-                    "use nn.GroupNorm, nn.LayerNorm or track_running_stats=False."
-                )
+            _refuse_mixing(module)
+        known = [name for name, _ in [*self.encoder.named_modules(), *self.encoder.named_parameters()] if name]
+        for name in self.last_shared:
+            if name not in known:
+                raise ValueError(f"last_shared={self.last_shared} is not possible: the encoder has {', '.join(known)}.")
 
     def __deepcopy__(self, memo: dict[int, object]) -> SharedNetwork:
         """Returns the template itself: it never changes."""
         return self
+
+
+def _refuse_mixing(module: nn.Module) -> None:
+    if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
+        raise ValueError(
+            f"{module} keeps running statistics, but a minibatch holds one task and evaluation holds all: "
+            "use nn.GroupNorm, nn.LayerNorm or track_running_stats=False."
+        )
+    if isinstance(module, nn.MultiheadAttention) and module.dropout > 0:
+        raise ValueError(
+            f"{type(module).__name__}(dropout={module.dropout}) draws inside of a kernel, for all stacked runs at "
+            "once: set its dropout to 0. nn.Dropout around it is fine."
+        )
 
 
 Make = Callable[[MultiTaskDataset], SharedNetwork]

@@ -42,4 +42,5 @@ def tagging_network(data: MultiTaskDataset) -> SharedNetwork:
     Source: QLS, section 5.2; Ma and Hovy 2016.
     """
     encoder = TaggingEncoder(len(data.vocabulary), len(data.characters), hidden=100)
-    return SharedNetwork(encoder, CRFHead(encoder.features, data.max_classes), Tagging())
+    head = CRFHead(encoder.features, data.max_classes)
+    return SharedNetwork(encoder, head, Tagging(), last_shared=("ahead", "back"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from mtl_gym.scheduling.dropout import KeyedDropout, key_of_part
 from mtl_gym.scheduling.network import SharedNetwork
 from mtl_gym.scheduling.objectives import Scores
 from mtl_gym.weights import renewed, seeded
@@ -43,7 +46,6 @@ class RunStack(nn.Module):
         self._skeletons = (copy.deepcopy(template.encoder).to(device), copy.deepcopy(template.head).to(device))
         self._encoder = _Weights(_trained(template.encoder), (runs,), device)
         self._heads = _Weights(_trained(template.head), (runs, tasks), device)
-        self._random = any(isinstance(m, nn.modules.dropout._DropoutNd) for s in self._skeletons for m in s.modules())
 
     @property
     def encoder_parameters(self) -> list[nn.Parameter]:
@@ -56,9 +58,16 @@ class RunStack(nn.Module):
         return list(self._heads.values.values())
 
     @property
-    def last_shared(self) -> nn.Parameter:
-        """The encoder's last weight matrix; [runs, ...]."""
-        return next(p for p in reversed(self.encoder_parameters) if p.ndim > 2)
+    def last_shared(self) -> list[nn.Parameter]:
+        """The weight matrices of the encoder's last layer, as `SharedNetwork.last_shared` names it; [runs, ...]."""
+        matrices = {name: p for name, p in self._encoder.values.items() if p.ndim > 2}
+        layer = self.template.last_shared
+        if layer:
+            return [
+                p for name, p in matrices.items() if any(name == own or name.startswith(f"{own}.") for own in layer)
+            ]
+        owner = [name.rpartition(".")[0] for name in matrices][-1:]
+        return [p for name, p in matrices.items() if name.rpartition(".")[0] in owner]
 
     def renew(self, seeds: Sequence[int]) -> None:
         """Draw the weights of every run anew, from a seed each."""
@@ -68,42 +77,49 @@ class RunStack(nn.Module):
                 for task in range(self.tasks):
                     self._heads.write((run, task), _trained(renewed(self.template.head)))
 
-    def run(self, x: Tensor, task: Tensor, *, seed: int = 0) -> Scores:
+    def run(self, x: Tensor, task: Tensor, keys: Tensor | None = None) -> Scores:
         """What the heads give for samples that stand in groups of one task each.
 
         Args:
             x: Inputs of each run, [runs, groups, rows, *input_shape].
             task: The task of each group, int64 [runs, groups].
-            seed: For dropout, if there is any.
+            keys: What each run's dropout masks come from, int64 [runs] in [0, 2^32); by default 0.
 
         Returns:
             Scores of [runs * groups * rows].
         """
-        return self._flat(x, task, (0, 0), seed)
+        return self._flat(x, task, (0, 0), keys)
 
     def run_shared(self, x: Tensor, task: Tensor) -> Scores:
         """As `run` for the same inputs in every run; [groups, rows, *input_shape] and int64 [groups]."""
-        return self._flat(x, task, (None, None), 0)
+        return self._flat(x, task, (None, None))
 
     def features(self, x: Tensor) -> Tensor:
         """What the encoders give for the same inputs in every run; [rows, *input_shape] -> [runs, rows, ...]."""
         return vmap(self._encode_one, in_dims=(0, None), randomness="different")(self._encoder.named(), x)
 
-    def _flat(self, x: Tensor, task: Tensor, dims: tuple[int | None, int | None], seed: int) -> Scores:
+    def _flat(self, x: Tensor, task: Tensor, dims: tuple[int | None, int | None], keys: Tensor | None = None) -> Scores:
         weights = (self._encoder.named(), self._heads.named())
-        call = vmap(self._run_one, in_dims=(0, 0, *dims), randomness="different")
-        if self._random and self.training:
-            with seeded(seed):
-                return _flatten(call(*weights, x, task))
-        return _flatten(call(*weights, x, task))
+        keys = torch.zeros(self.runs, dtype=torch.int64, device=task.device) if keys is None else keys
+        call = vmap(self._run_one, in_dims=(0, 0, 0, *dims), randomness="different")
+        return _flatten(call(keys, *weights, x, task))
+
+    def _run_one(self, key: Tensor, encoder: Named, heads: Named, x: Tensor, task: Tensor) -> Scores:
+        with self._dropout(key):
+            features = self._encode_one(encoder, x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        own = {name: values[task] for name, values in heads.items()}
+        groups = torch.arange(len(task), device=task.device)
+        return vmap(partial(self._score_one, key), randomness="different")(groups, own, features)
 
     def _encode_one(self, encoder: Named, x: Tensor) -> Tensor:
         return functional_call(self._skeletons[0], encoder, (x,))
 
-    def _run_one(self, encoder: Named, heads: Named, x: Tensor, task: Tensor) -> Scores:
-        features = self._encode_one(encoder, x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        own = {name: values[task] for name, values in heads.items()}
-        return vmap(partial(functional_call, self._skeletons[1]), randomness="different")(own, features)
+    def _score_one(self, key: Tensor, group: Tensor, head: Named, features: Tensor) -> Scores:
+        with self._dropout(key_of_part(key, group)):
+            return functional_call(self._skeletons[1], head, (features,))
+
+    def _dropout(self, key: Tensor) -> AbstractContextManager[Any]:
+        return KeyedDropout(key) if self.training else nullcontext()
 
     def train(self, mode: bool = True) -> RunStack:
         """Switch the skeletons as well, whose dropout is what runs."""

@@ -39,8 +39,8 @@ class Update:
 
     Attributes:
         loss: Mean loss of each minibatch, before the step; float32 [runs, groups].
-        gradient_norm: Of each group's gradient at the encoder's last weight matrix, NaN where it was not asked for;
-            float32 [runs, groups].
+        gradient_norm: Of each group's gradient at the encoder's last layer, NaN where it was not asked for; float32
+            [runs, groups].
     """
 
     loss: Tensor
@@ -132,7 +132,7 @@ class Training:
         index = torch.from_numpy(rows).to(self.device)
         x, y = self.data.inputs(self.split, index), self.data.split(self.split).y[index]
         x, y = self._padding.cut(rows, x, y)
-        scores = self.runs.run(x, task, seed=self.minibatches.taken)
+        scores = self.runs.run(x, task, torch.from_numpy(self.minibatches.keys).to(self.device))
         own = task[..., None].expand(rows.shape).flatten()
         losses = self.objective.losses(self.objective.restrict(scores, self._allowed[own]), y.flatten(0, 2))
         return losses.view(rows.shape).mean(-1)
@@ -161,15 +161,17 @@ class Training:
         return torch.autograd.grad(losses, parameters, each, retain_graph=True, is_grads_batched=True)
 
     def _norms(self, losses: Tensor) -> Tensor:
-        (gradients,) = self._per_group(losses, [self.runs.last_shared])
-        return gradients.flatten(2).norm(dim=-1).T
+        layer = self.runs.last_shared
+        if not layer:
+            return torch.full_like(losses, torch.nan)
+        return torch.cat([part.flatten(2) for part in self._per_group(losses, layer)], -1).norm(dim=-1).T
 
     def _own_norm(self, losses: Tensor) -> Tensor:
         """With one group the gradient that the step has is that group's."""
-        grad = self.runs.last_shared.grad
-        if losses.shape[1] > 1 or grad is None:
+        gradients = [p.grad.flatten(1) for p in self.runs.last_shared if p.grad is not None]
+        if losses.shape[1] > 1 or not gradients:
             return torch.full_like(losses, torch.nan)
-        return grad.flatten(1).norm(dim=-1, keepdim=True)
+        return torch.cat(gradients, -1).norm(dim=-1, keepdim=True)
 
     def state(self) -> dict[str, Any]:
         """Seeds and position; the environment keeps weights and optimiser."""

@@ -1,13 +1,18 @@
 """Runs side by side are what they would be alone."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.functional import cross_entropy
 
+from mtl_gym.scheduling.lstm import LSTM
 from mtl_gym.scheduling.network import SharedNetwork
 from mtl_gym.scheduling.stack import RunStack
 from mtl_gym.weights import renewed
+
+CPU = torch.device("cpu")
 
 
 def alone(seed, template, tasks):
@@ -103,12 +108,85 @@ def test_dropout_trains_and_is_off_where_runs_are_measured(make):
     env = make(num_envs=2, network=template)
     stack, x = env.network, torch.ones(2, 1, 6, 5)
     task = torch.zeros(2, 1, dtype=torch.int64)
-    first, second = stack.run(x, task, seed=1), stack.run(x, task, seed=2)
-    assert not torch.equal(first, second) and torch.equal(first, stack.run(x, task, seed=1))
+    keys = torch.tensor([1, 2])
+    first, second = stack.run(x, task, keys), stack.run(x, task, keys + 1)
+    assert not torch.equal(first, second) and torch.equal(first, stack.run(x, task, keys))
     state = torch.get_rng_state()
     assert torch.equal(env._held_out.figures(stack).loss, env._held_out.figures(stack).loss)
     env.step(np.array([0, 1]))
     assert torch.equal(state, torch.get_rng_state())
+
+
+class Mine(nn.Module):
+    """Calls torch's functions itself, on values and on channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = functional.dropout(self.first(x), 0.5, self.training)
+        return functional.dropout1d(self.second(x).unflatten(1, (4, 2)), 0.5, self.training).flatten(1)
+
+
+def with_dropout():
+    return SharedNetwork(Mine(), nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 4)))
+
+
+def test_with_dropout_a_run_is_to_the_bit_the_same_alone_and_beside_others(make):
+    wide, narrow = (make(num_envs=runs, network=with_dropout(), control="weights") for runs in (3, 1))
+    wide.training.begin([5, 6, 7]), narrow.training.begin([7])
+    for _ in range(5):
+        wide.step(np.ones((3, 3), np.float32)), narrow.step(np.ones((1, 3), np.float32))
+    for p, q in zip(wide.network.parameters(), narrow.network.parameters(), strict=True):
+        assert torch.equal(p[2], q[0])
+
+
+def losses_of_an_update(make, seeds):
+    """Of minibatches of task 0 from equal weights, so that only masks and samples can tell runs apart."""
+    env = make(num_envs=len(seeds), network=with_dropout())
+    env.training.begin(seeds)
+    with torch.no_grad():
+        for p in env.network.parameters():
+            p.copy_(p[:1].expand_as(p))
+    env.training.minibatches.rows[:] = env.training.minibatches.rows[0, 0]  # all samples are the same one
+    return env.training.update(np.zeros((len(seeds), 1), np.int64), np.ones((len(seeds), 1), np.float32)).loss[:, 0]
+
+
+def test_dropout_masks_belong_to_the_seed_of_a_run_and_to_its_minibatch(make):
+    one, other, again = losses_of_an_update(make, [0, 123, 0])
+    assert one == again and one != other
+
+
+def test_every_minibatch_of_a_step_has_masks_of_its_own():
+    stack = RunStack(SharedNetwork(nn.Identity(), nn.Sequential(nn.Dropout(0.5), nn.Linear(64, 2))), 1, 1, CPU)
+    stack.renew([0])
+    scores = stack.run(torch.ones(1, 2, 1, 64), torch.zeros(1, 2, dtype=torch.int64), torch.tensor([3]))
+    assert not torch.equal(scores[0], scores[1])
+
+
+def test_dropout_inside_of_an_attentions_kernel_is_refused():
+    with pytest.raises(ValueError, match=r"MultiheadAttention\(dropout=0.1\).*set its dropout to 0"):
+        SharedNetwork(nn.TransformerEncoderLayer(8, 2, dropout=0.1), nn.Linear(8, 2))
+
+
+def test_the_last_layer_is_the_module_with_the_last_matrix_or_what_is_named():
+    encoder = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), LSTM(8, 3))
+
+    def shapes(*layer):
+        stack = RunStack(SharedNetwork(encoder, nn.Linear(3, 2), last_shared=layer), 1, 2, CPU)
+        return [tuple(p.shape[1:]) for p in stack.last_shared]
+
+    assert shapes() == shapes("2") == [(12, 8), (12, 3)]
+    assert shapes("0") == [(8, 5)] and shapes("0", "2.weight_hh_l0") == [(8, 5), (12, 3)]
+    with pytest.raises(ValueError, match=r"last_shared=\('3',\) is not possible: the encoder has 0, 1, 2, 0.weight"):
+        shapes("3")
+
+
+def test_an_encoder_without_matrices_has_no_gradient_norm(make):
+    env = make(network=SharedNetwork(nn.Identity(), nn.Linear(5, 4)), control="weights", gradient_norms=True)
+    env.step(np.ones((2, 3), np.float32))
+    assert np.isnan(env.progress.gradient_norm).all()
 
 
 def test_features_are_the_encoders_outputs():

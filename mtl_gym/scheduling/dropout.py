@@ -1,0 +1,129 @@
+"""Dropout whose masks are a function of a key, so that each of several stacked runs draws its own.
+
+Under `torch.func.vmap` all runs draw from one generator, so that a run's masks depend on where it stands. Here a mask
+is a hash of the run's key and of each value's place: the same alone and beside others, on every device, and nothing is
+drawn from torch's generators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+# The value that stands for "left out" in alpha dropout: -scale * alpha of torch's SELU.
+_LEFT_OUT = -1.7580993408473766
+_BITS = 2**32 - 1
+
+Rule: TypeAlias = Callable[[Tensor, Tensor, float], Tensor]
+
+
+class KeyedDropout(TorchFunctionMode):
+    """While it is active, torch's dropout functions take their masks from a key.
+
+    `torch.nn.functional.dropout` and its relatives are meant, whether a module of `torch.nn` or a user's own calls
+    them. What is random in other ways (`rrelu`, attention with dropout inside of its kernel, `rand_like`) is left as it
+    is.
+
+    Args:
+        key: int64 [], from 0 to 2^32 - 1.
+
+    Example:
+        >>> with KeyedDropout(torch.tensor(7)):
+        ...     first = functional.dropout(torch.ones(1000), 0.25)
+        >>> with KeyedDropout(torch.tensor(7)):
+        ...     torch.equal(first, functional.dropout(torch.ones(1000), 0.25))
+        True
+    """
+
+    def __init__(self, key: Tensor) -> None:
+        super().__init__()
+        self.key, self.calls = key, 0
+
+    def __torch_function__(
+        self, function: Any, types: Sequence[Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Carry out a function of torch, or what stands for it here."""
+        rule = _RULES.get(function)
+        if rule is None:
+            return function(*args, **(kwargs or {}))
+        x, share, training = _arguments(*args, **{"training": function in _ON_BY_DEFAULT} | (kwargs or {}))
+        if not training or share == 0:
+            return x
+        self.calls += 1
+        return rule(x, _mixed(self.key + self.calls * 0x9E3779B9), share)
+
+
+def key_of_part(key: Tensor, part: Tensor) -> Tensor:
+    """The key of one part of a run's samples; int64 [] and int64 [] -> int64 []."""
+    return _mixed(_mixed(part + 1) ^ key)
+
+
+def _arguments(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> tuple[Tensor, float, bool]:
+    return input, p, training
+
+
+def _kept(shape: Sequence[int], key: Tensor, share: float) -> Tensor:
+    """Which places of a tensor stay; bool of that shape."""
+    place = torch.arange(torch.Size(shape).numel(), device=key.device).view(shape)
+    return _mixed(_mixed(place) ^ key) >= share * (_BITS + 1)
+
+
+def _mixed(number: Tensor) -> Tensor:
+    """A hash of 32 bits; int64 -> int64 in [0, 2^32).
+
+    Source: C. Wellons, "Prospecting for Hash Functions", 2018: lowbias32.
+    """
+    number = number & _BITS
+    number = ((number ^ (number >> 16)) * 0x7FEB352D) & _BITS
+    number = ((number ^ (number >> 15)) * 0x846CA68B) & _BITS
+    return number ^ (number >> 16)
+
+
+def _values(x: Tensor, key: Tensor, share: float) -> Tensor:
+    return _scaled(x, _kept(x.shape, key, share), share)
+
+
+def _channels(x: Tensor, key: Tensor, share: float) -> Tensor:
+    return _scaled(x, _kept_channels(x, key, share), share)
+
+
+def _alpha_values(x: Tensor, key: Tensor, share: float) -> Tensor:
+    return _alpha(x, _kept(x.shape, key, share), share)
+
+
+def _alpha_channels(x: Tensor, key: Tensor, share: float) -> Tensor:
+    return _alpha(x, _kept_channels(x, key, share), share)
+
+
+def _kept_channels(x: Tensor, key: Tensor, share: float) -> Tensor:
+    return _kept((*x.shape[:2], *[1] * (x.ndim - 2)), key, share)
+
+
+def _scaled(x: Tensor, kept: Tensor, share: float) -> Tensor:
+    return x * kept / (1 - share) if share < 1 else x * 0
+
+
+def _alpha(x: Tensor, kept: Tensor, share: float) -> Tensor:
+    """Klambauer et al. 2017, section 3: left out values saturate, then mean and variance are restored."""
+    if share == 1:
+        return x * 0
+    slope = ((1 - share) * (1 + share * _LEFT_OUT**2)) ** -0.5
+    return slope * torch.where(kept, x, _LEFT_OUT) - slope * _LEFT_OUT * share
+
+
+_RULES: dict[Any, Rule] = {
+    functional.dropout: _values,
+    functional.dropout1d: _channels,
+    functional.dropout2d: _channels,
+    functional.dropout3d: _channels,
+    functional.alpha_dropout: _alpha_values,
+    functional.feature_alpha_dropout: _alpha_channels,
+}
+_ON_BY_DEFAULT = (functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d)
