@@ -12,6 +12,9 @@ LIMITLESS = ("mtl_gym.limitless.env:LimitlessEnv", "mtl_gym.limitless.env:Limitl
 
 SCHEDULING = ("mtl_gym.scheduling.env:SchedulingEnv", "mtl_gym.scheduling.env:SchedulingVectorEnv")
 
+# Looking at validation samples after every update would take most of the time.
+LOOK = {"hard_samples": 16, "updates_per_step": 10}
+
 RECURRENT = ("mtl_gym.recurrent.env:RecurrentEnv", "mtl_gym.recurrent.env:RecurrentVectorEnv")
 ALIGNMENT = ("mtl_gym.alignment.env:AlignmentEnv", "mtl_gym.alignment.env:AlignmentVectorEnv")
 
@@ -25,9 +28,9 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLLimitless-CIFAR-v0": (LIMITLESS, {"data": "cifar"}),
     "MTLLimitless-MiniImageNet-v0": (LIMITLESS, {"data": "mini-imagenet", "image_shape": [3, 28, 28]}),
     "MTLScheduling-Digits-v0": (SCHEDULING, {"data": "digits"}),
-    "MTLScheduling-Reviews-v0": (SCHEDULING, {"data": "reviews", "validation_samples": 16, "updates_per_step": 10}),
-    "MTLScheduling-Tagging-v0": (SCHEDULING, {"data": "tagging", "validation_samples": 64, "updates_per_step": 10}),
-    "MTLScheduling-CIFAR-v0": (SCHEDULING, {"data": "cifar", "validation_samples": 16, "updates_per_step": 10}),
+    "MTLScheduling-Reviews-v0": (SCHEDULING, {"data": "reviews", "validation_samples": 32, **LOOK}),
+    "MTLScheduling-Tagging-v0": (SCHEDULING, {"data": "tagging", "validation_samples": 64, **LOOK}),
+    "MTLScheduling-CIFAR-v0": (SCHEDULING, {"data": "cifar", "validation_samples": 32, **LOOK}),
     "MTLRecurrent-BrainSeries-v0": (RECURRENT, {"data": "brain-series"}),
     "MTLRecurrent-CodeSwitched-v0": (RECURRENT, {"data": "code-switched"}),
     "MTLAlignment-Linear-v0": (ALIGNMENT, {"data": "linear", "block": [20, 1], "context": 1}),

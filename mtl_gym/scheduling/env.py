@@ -6,6 +6,7 @@ Source: QLS ("Q-Learning Scheduler for Multi-Task Learning through the use of Hi
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -33,6 +34,8 @@ from mtl_gym.single import BatchOfOne
 from mtl_gym.vector import MultiTaskVectorEnv, Transition
 from mtl_gym.weights import seeded
 
+logger = logging.getLogger(__name__)
+
 Floats = NDArray[np.float32]
 
 
@@ -44,8 +47,8 @@ class Progress:
         train_loss: Loss of each task's last minibatch, before that step; NaN before the first. float32 [runs, tasks].
         validation_loss: float32 [runs, tasks].
         validation_accuracy: float32 [runs, tasks].
-        gradient_norm: Norm of the gradient of each task's last minibatch at the encoder's last weight matrix; NaN
-            where it was not worked out. float32 [runs, tasks].
+        gradient_norm: Norm of the gradient of each task's last minibatch at the encoder's last layer; NaN where it was
+            not worked out. float32 [runs, tasks].
         trained: Minibatches that each task had; float32 [runs, tasks].
         reference: What accuracies are held against, NaN without a reference; float32 [tasks].
         updates: Gradient steps so far; int64 [runs].
@@ -69,8 +72,8 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     * Observation: float32 [num_envs, tasks * bins]: for each task the histogram of the network's uncertainty over its
       validation samples of highest loss.
     * Action: int64 [num_envs] in [0, tasks); with control="weights" float32 [num_envs, tasks] in [0, 1].
-    * Reward: float32 [num_envs]: minus the validation loss, mean over tasks; `penalty` where mean validation accuracy
-      is below `tolerance` times the reference.
+    * Reward: float32 [num_envs]: minus the validation loss, the mean or the sum over tasks; `penalty` where mean
+      validation accuracy is below `tolerance` times the reference.
     * Truncation: after `updates` gradient steps. Nothing terminates.
     * Info, at every step: `train_loss`, `validation_loss`, `validation_accuracy`, `gradient_norm`, `trained`
       [num_envs, tasks] and `updates`, as in `Progress`, but with 0 for what is not known.
@@ -79,8 +82,9 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
 
     Source: QLS, sections 3 and 4.
 
-    Deviation: Adam; the paper follows the training procedure of Søgaard and Goldberg 2016 (plain SGD). The state is
-    the histogram of the hardest validation samples, see `Figures.histograms`.
+    Deviation: Adam; the paper follows the training procedure of Søgaard and Goldberg 2016 (plain SGD). The reward has
+    the mean over tasks, the paper their sum: `reward="sum"`. The state is the histogram of the hardest validation
+    samples, see `Figures.histograms`.
 
     Example:
         >>> env = SchedulingVectorEnv(num_envs=2, data="digits", updates=100, reference=None)
@@ -104,6 +108,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         data = self.options.data
         self.data = (load(data, self.options.data_root) if isinstance(data, str) else data).to(self.device)
         self.template = self._make_template()
+        self._warned_of_all = False
         self.chooses = self.options.control == "choice"
         self._steps = self.options.updates // self.options.updates_per_step
         self._held_out = HeldOut(
@@ -128,8 +133,20 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
             self.data, self.options.split, self.template, self.num_envs, groups, self._recipe(), self._aggregate
         )
         self.network = self.training.runs
+        self._warn_if_none_is_left_out()
         self.reference = self._reference()
         self.episodes = self.finished = self._step = 0
+
+    def _warn_if_none_is_left_out(self) -> None:
+        looked_at = int(self._held_out.samples.max())
+        if self.options.hard_samples >= looked_at and self._source is None and not self._warned_of_all:
+            self._warned_of_all = True
+            logger.warning(
+                "hard_samples=%d takes in all %d validation samples of a task that are looked at, so that the state "
+                "has no batch-hard samples: make hard_samples smaller, or validation_samples larger.",
+                self.options.hard_samples,
+                looked_at,
+            )
 
     def _recipe(self) -> Recipe:
         o = self.options
@@ -200,7 +217,8 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
 
     def _reward(self) -> Floats:
         loss, _ = self._validation
-        return np.where(self._reached(), -loss.mean(1), np.float32(self.options.penalty)).astype(np.float32)
+        joined = loss.sum(1) if self.options.reward == "sum" else loss.mean(1)
+        return np.where(self._reached(), -joined, np.float32(self.options.penalty)).astype(np.float32)
 
     def _reached(self) -> Flags:
         """Whether mean validation accuracy is as good as the reference asks for; all True without one."""

@@ -70,7 +70,7 @@ class _Read(NamedTuple):
 
 
 class HeldOut:
-    """One split, or the first samples of each of its tasks.
+    """One split, or some samples of each of its tasks: always the same, with labels in the shares of the whole.
 
     Args:
         data: The data set, on the device of the runs.
@@ -78,6 +78,9 @@ class HeldOut:
         objective: What scores mean.
         measure: A name in `MEASURES`; None where nobody asks for uncertainty, which is 0 then.
         limit: Samples of each task; None for all.
+
+    Attributes:
+        samples: How many a task has that are looked at; int64 [tasks].
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class HeldOut:
         there = torch.from_numpy(np.take_along_axis(real, order, -1)).to(device)
         tokens = (self.y >= 0).float()
         self.labels = there * (tokens if tokens.ndim == 2 else tokens.sum(-1))
+        self.samples = count
         self.task = torch.arange(data.num_tasks, device=device)
         self.allowed = allowed_classes(data, device)
 

@@ -12,6 +12,7 @@ from mtl_gym.scheduling.network import Make, SharedNetwork
 from mtl_gym.scheduling.uncertainty import MEASURES
 
 CONTROLS = ("choice", "weights")
+REWARDS = ("mean", "sum")
 SINGLE_TASK = "single-task"
 
 
@@ -32,11 +33,16 @@ class SchedulingOptions(EnvOptions):
         learning_rate: Adam's.
         uncertainty: "margin", "least_confidence" or "entropy".
         bins: Of a task's histogram.
-        hard_samples: The histogram is over so many validation samples of a task, those of highest loss.
-        validation_samples: How many validation samples of each task are looked at after every step; None for all.
+        hard_samples: The histogram is over so many of the validation samples of a task that are looked at, those of
+            highest loss. With as many as are looked at, none is left out, which an environment warns of.
+        validation_samples: How many validation samples of each task are looked at after every step; None for all. They
+            are drawn once for a data set, with the labels in the shares that they have among all.
         reference: What the mean validation accuracy is held against: "single-task" trains a network of its own for each
             task, once, and keeps its accuracy; a number or one for each task is taken as it is; None turns the rule
             off.
+        reward: Minus the validation losses of the tasks, as their "mean" or their "sum". The sum is the paper's (eq. 3
+            with equal weights). The mean is the default because it stays above the penalty whatever the number of
+            tasks: the sum of 16 tasks of two classes begins at -11, below the paper's penalty of -10.
         tolerance: Below this share of the reference a step earns `penalty` instead of minus the loss.
         penalty: What it earns there.
         focal_gamma: Above 0, training takes the focal loss.
@@ -59,6 +65,7 @@ class SchedulingOptions(EnvOptions):
     hard_samples: int = 64
     validation_samples: int | None = None
     reference: str | float | Sequence[float] | None = SINGLE_TASK
+    reward: str = "mean"
     tolerance: float = 0.95
     penalty: float = -10.0
     focal_gamma: float = 0.0
@@ -77,6 +84,7 @@ class SchedulingOptions(EnvOptions):
         self._require_finite("penalty")
         self._require("focal_gamma", self.focal_gamma >= 0, "0 or more")
         self._require("control", self.control in CONTROLS, f"one of {CONTROLS}")
+        self._require("reward", self.reward in REWARDS, f"one of {REWARDS}")
         self._require("uncertainty", self.uncertainty in MEASURES, f"one of {tuple(MEASURES)}")
         known = not isinstance(self.reference, str) or self.reference == SINGLE_TASK
         self._require("reference", known, f"{SINGLE_TASK!r}, a number, one for each task, or None")

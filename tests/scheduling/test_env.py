@@ -64,6 +64,43 @@ def test_below_95_percent_of_the_reference_a_step_is_punished(make):
     assert (mixed == -3).tolist() == (accuracy < accuracy[0]).tolist()
 
 
+def test_the_reward_can_be_the_papers_sum_over_tasks(make):
+    mean, total = make(), make(reward="sum")
+    (_, one, *_), (_, other, *_) = (env.step(np.array([1, 0])) for env in (mean, total))
+    assert other == pytest.approx(3 * one) and mean.options.reward == "mean"
+
+
+def shares_of_labels(env, task):
+    part, rows = env.data.splits["validation"], env._held_out.rows[task]
+    own = part.y[part.task == task]
+    return [(np.bincount(y.numpy(), minlength=4) / len(y)) for y in (part.y[rows], own)]
+
+
+def test_validation_samples_have_the_labels_of_all_in_their_shares(make, plants):
+    env, again = (make(validation_samples=12, hard_samples=3) for _ in range(2))
+    seen, all_of_them = shares_of_labels(env, 1)
+    assert np.abs(seen - all_of_them).max() <= 1 / 12
+    assert np.array_equal(env._held_out.rows, again._held_out.rows)
+    first = np.flatnonzero(plants.splits["validation"].task == 1)[:12]
+    assert not np.array_equal(np.sort(env._held_out.rows[1]), first)
+
+
+def test_a_state_without_batch_hard_samples_is_told(make, caplog):
+    with caplog.at_level(logging.WARNING):
+        make(hard_samples=19).reset(seed=1)
+        assert not caplog.text
+        env = make(hard_samples=8, validation_samples=8)
+        env.reset(seed=1)
+        mtl_gym.evaluate(lambda obs: np.zeros(len(obs), int), env)
+    assert caplog.text.count("hard_samples=8 takes in all 8 validation samples") == 1
+
+
+@pytest.mark.parametrize("name", ["Reviews", "Tagging", "CIFAR"])
+def test_presets_look_at_more_samples_than_are_hard(name):
+    kwargs = gym.spec(f"MTLScheduling-{name}-v0").kwargs
+    assert kwargs["validation_samples"] > kwargs["hard_samples"]
+
+
 def test_loss_weights_scale_each_tasks_gradient(make):
     env = make(num_envs=1, control="weights")
     encoder, heads = env.network.single(0)
@@ -217,6 +254,7 @@ def test_inputs_that_no_bundled_network_takes_are_refused(plants):
         ({"control": "both"}, "control='both'"),
         ({"updates": 10, "updates_per_step": 3}, "multiple of 3"),
         ({"uncertainty": "doubt"}, "least_confidence"),
+        ({"reward": "product"}, "reward=.product. is not possible; it takes one of .*mean.*sum"),
         ({"reference": "mine"}, "single-task"),
         ({"gradient_norms": True}, "gradient_norms=True"),
         ({"aggregator": "upgrad"}, "aggregator='upgrad'"),
