@@ -32,6 +32,7 @@ from mtl_agents.schedulers import (
 from mtl_agents.search import search_weights
 from mtl_agents.straight_through import StraightThroughRouter
 from mtl_agents.tabular import TabularPolicyGradient, TabularQ, TabularQHistory
+from mtl_agents.targeted import Exponential, PrioritiseEasy, PrioritiseHard, Sigmoid
 from mtl_agents.weighting import DTP, GradNorm, Homoscedastic, SelfPaced
 from mtl_agents.wpl import WPL
 
@@ -48,6 +49,7 @@ __all__ = [
     "Counterfactual",
     "DecomposedEA",
     "Dispatched",
+    "Exponential",
     "FixedAlignment",
     "FixedRouting",
     "FocalLoss",
@@ -57,6 +59,8 @@ __all__ = [
     "HardeningMixture",
     "Homoscedastic",
     "LossExponentiation",
+    "PrioritiseEasy",
+    "PrioritiseHard",
     "QNetwork",
     "Random",
     "RandomAlignment",
@@ -70,6 +74,7 @@ __all__ = [
     "Scheduler",
     "SelfPaced",
     "Shared",
+    "Sigmoid",
     "SoftMixture",
     "StraightThroughRouter",
     "TabularPolicyGradient",

@@ -136,6 +136,9 @@ class GradNorm(Scheduler):
 
     Source: Chen et al. 2018b, eqs. 1 and 2, algorithm 1.
 
+    Norms are those at the encoder's last layer, all its weight matrices together (`SharedNetwork.last_shared`): for
+    `tagging` both directions of the LSTM.
+
     Deviation: one step per decision, on the minibatch before. Weights stay above 0.001.
 
     Args:

@@ -7,14 +7,18 @@ from mtl_agents import (
     DTP,
     WPL,
     Adaptive,
+    Exponential,
     FocalLoss,
     GradNorm,
     Greedy,
     HandCrafted,
     Homoscedastic,
     LossExponentiation,
+    PrioritiseEasy,
+    PrioritiseHard,
     RandomSchedule,
     SelfPaced,
+    Sigmoid,
     Uniform,
 )
 from mtl_agents.scheduler import joined
@@ -27,7 +31,8 @@ from mtl_gym.evaluation import evaluate
 from tests.agents.schedules import DIGITS, SMALL, blank, decide, progress, rows
 
 REMEMBERING = [Homoscedastic, SelfPaced, DTP, GradNorm]
-RULES = [Uniform, HandCrafted, RandomSchedule, Greedy, LossExponentiation, FocalLoss, Adaptive, *REMEMBERING]
+TARGETED = [PrioritiseEasy, PrioritiseHard, Sigmoid, Exponential]
+RULES = [Uniform, HandCrafted, RandomSchedule, Greedy, LossExponentiation, FocalLoss, Adaptive, *TARGETED, *REMEMBERING]
 NOT_DRAWN = [Uniform, Greedy, LossExponentiation, FocalLoss, *REMEMBERING]
 
 
