@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.vector import MultiTaskVectorEnv
+from mtl_gym.wrappers import Layers, base_of, flatten_rows, layers_of
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
@@ -84,17 +86,22 @@ def evaluate(
 
     The network, its optimiser and the training data order are left as they are.
 
+    An algorithm (one with `get_env`, or a policy of Stable-Baselines3) sees what it saw in training: the wrappers of
+    its own environment, or of `env` where it has none, are applied to observations and actions, with the statistics of
+    `VecNormalize` or `NormalizeObservation` as they are.
+
     Args:
         policy: An object with Stable-Baselines3's `predict`, or a function of the batched observation that gives
             actions. A `predict` that takes `action_masks` or, where runs are scheduled, `progress` is given them.
+            Functions and objects of your own are given the environment's own observations.
         env: Any environment of this package, wrapped or not, or an SB3 `VecEnv` around it.
         split: "test", "validation" or "train".
         deterministic: Handed to `predict`.
         num_envs: Episodes side by side; by default 256, and for training runs as many as `env` has.
 
     Raises:
-        TypeError: If `env` is not of this package.
-        ValueError: If the split is unknown.
+        TypeError: If `env` is not of this package, or has several networks.
+        ValueError: If the split is unknown, or it is not known what a wrapper does to observations.
 
     Example:
         >>> import gymnasium as gym, mtl_gym
@@ -103,15 +110,22 @@ def evaluate(
         >>> result.episodes.sum()
         np.int64(3590)
     """
-    trained = _batched(env)
+    trained = base_of(env)
     view = trained.evaluation_view(split, num_envs or trained.EVALUATION_WIDTH)
-    sums = roll_out(policy, view, deterministic)
+    sums = roll_out(policy, view, deterministic, env)
     return Evaluation(split, view.task_names, *_means(*sums), view.evaluation_figures())
 
 
-def roll_out(policy: Any, view: MultiTaskVectorEnv, deterministic: bool = True) -> NDArray[np.float64]:
-    """Let `policy` decide in an evaluation view until its pass is over; `evaluation_counts` added up, [4, tasks]."""
-    act = _acting(policy, view, deterministic)
+def roll_out(policy: Any, view: MultiTaskVectorEnv, deterministic: bool = True, env: Any = None) -> NDArray[np.float64]:
+    """Let `policy` decide in an evaluation view until its pass is over; `evaluation_counts` added up, [4, tasks].
+
+    Args:
+        policy: As for `evaluate`.
+        view: The view.
+        deterministic: Handed to `predict`.
+        env: The environment whose wrappers an algorithm without one of its own was trained behind; None for no wrapper.
+    """
+    act = _acting(policy, view, deterministic, _layers(policy, view if env is None else env))
     sums = np.zeros((4, len(view.task_names)))
     obs, info = view.reset()
     start = np.ones(view.num_envs, bool)
@@ -131,20 +145,30 @@ def _means(
         return episodes.astype(np.int64), right / episodes, loss / answered
 
 
-def _batched(env: Any) -> MultiTaskVectorEnv:
-    base = env.unwrapped
-    if len(getattr(base, "envs", ())) == 1:  # SB3's DummyVecEnv around a single environment
-        base = base.envs[0].unwrapped
-    base = getattr(base, "batched", base)
-    if not isinstance(base, MultiTaskVectorEnv):
-        raise TypeError(f"{env} is not an environment of mtl_gym; its figures are not known here.")
-    return base
+def _layers(policy: Any, env: Any) -> Layers:
+    """What an algorithm was trained behind; nothing for a function and for other objects with `predict`.
+
+    Raises:
+        ValueError: If that cannot be done here.
+    """
+    own = policy.get_env() if hasattr(policy, "get_env") else None
+    if own is not None:
+        with suppress(TypeError):  # such as a stand-in, for an agent that was loaded to predict
+            return layers_of(own)
+    algorithm = hasattr(policy, "get_env") or _is_of_sb3(policy)
+    return layers_of(env) if algorithm else Layers(base_of(env))
 
 
-def _acting(policy: Any, view: MultiTaskVectorEnv, deterministic: bool) -> Callable[[Any, Any, Any], Any]:
+def _is_of_sb3(policy: Any) -> bool:
+    homes = {kind.__module__.split(".")[0] for kind in type(policy).__mro__}
+    return not homes.isdisjoint(("stable_baselines3", "sb3_contrib"))
+
+
+def _acting(
+    policy: Any, view: MultiTaskVectorEnv, deterministic: bool, layers: Layers
+) -> Callable[[Any, Any, Any], Any]:
     if not hasattr(policy, "predict"):
         return lambda obs, masks, start: policy(obs)
-    prepare = _flattening(policy, view)
     takes = inspect.signature(policy.predict).parameters
     state = None
 
@@ -153,24 +177,15 @@ def _acting(policy: Any, view: MultiTaskVectorEnv, deterministic: bool) -> Calla
         extra = {"action_masks": masks} if "action_masks" in takes else {}
         if "progress" in takes and hasattr(view, "progress"):
             extra["progress"] = view.progress
-        actions, state = policy.predict(
-            prepare(obs), state=state, episode_start=start, deterministic=deterministic, **extra
-        )
-        return actions
+        seen = _flat_if_wanted(policy, view, layers.observations(obs))
+        actions, state = policy.predict(seen, state=state, episode_start=start, deterministic=deterministic, **extra)
+        return layers.actions(actions)
 
     return act
 
 
-def _flattening(policy: Any, view: MultiTaskVectorEnv) -> Callable[[Any], Any]:
-    """Agents trained behind Gymnasium's FlattenObservation want flat observations here as well."""
-    space = view.single_observation_space
-    wanted = getattr(policy, "observation_space", space)
-    if not (isinstance(wanted, gym.spaces.Box) and isinstance(space, gym.spaces.Dict)):
-        return lambda obs: obs
-    return lambda obs: np.concatenate([_flat(obs[key], part) for key, part in space.items()], axis=1)
-
-
-def _flat(values: NDArray[Any], space: gym.Space[Any]) -> NDArray[np.float32]:
-    if isinstance(space, gym.spaces.Discrete):
-        return np.eye(int(space.n), dtype=np.float32)[values - space.start]
-    return values.reshape(len(values), -1).astype(np.float32)
+def _flat_if_wanted(policy: Any, view: MultiTaskVectorEnv, obs: Any) -> Any:
+    """The environment's own observation as one that was trained behind FlattenObservation wants it."""
+    wanted = getattr(policy, "observation_space", None)
+    flat = isinstance(obs, dict) and isinstance(wanted, gym.spaces.Box)
+    return flatten_rows(view.single_observation_space, obs) if flat else obs

@@ -96,20 +96,6 @@ def test_dqn_works_behind_flatten_observation_and_is_evaluated_so():
     assert result.episodes.sum() == 10 * 359
 
 
-def test_flat_observations_for_evaluation_are_gymnasiums():
-    view = gym.make(DIGITS).unwrapped.evaluation_view("validation", 5)
-    obs, _ = view.reset()
-    from mtl_gym.evaluation import _flattening
-
-    class FlatPolicy:
-        observation_space = gym.spaces.utils.flatten_space(view.single_observation_space)
-
-    flat = _flattening(FlatPolicy(), view)(obs)
-    for row in range(5):
-        one = {key: value[row] for key, value in obs.items()}
-        np.testing.assert_allclose(flat[row], gym.spaces.utils.flatten(view.single_observation_space, one))
-
-
 def test_maskable_ppo_never_takes_a_masked_choice_in_evaluation():
     vec_env = make_vec_env(DIGITS, 4, seed=0)
     model = MaskablePPO("MultiInputPolicy", vec_env, n_steps=12, batch_size=12, device="cpu").learn(48)
