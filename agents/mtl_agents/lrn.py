@@ -158,12 +158,12 @@ class LRN(MaskablePPO):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo `state_dict`."""
+        last: Any = state["last_obs"]
+        self.rollout_buffer.load(None if last is None else state.get("carried"))  # type: ignore[attr-defined]
         self.policy.load_state_dict(state["policy"])
         self.policy.optimizer.load_state_dict(state["optimizer"])
-        last: Any = state["last_obs"]
         self._last_obs = None if last is None else {key: value.numpy().copy() for key, value in last.items()}
         self._last_episode_starts = None if last is None else state["starts"].numpy().copy()
-        self.rollout_buffer.load(None if last is None else state.get("carried"))  # type: ignore[attr-defined]
         self.np_random.bit_generator.state = state["np_random"]
         self.generator.set_state(state["generator"])
         self.num_timesteps, self._n_updates = state["counts"]["num_timesteps"], state["counts"]["n_updates"]

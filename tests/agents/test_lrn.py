@@ -258,6 +258,16 @@ def test_a_restored_agent_goes_on_as_if_nothing_had_happened(tmp_path):
         assert torch.equal(mine, theirs)
 
 
+def test_steps_under_way_of_another_rollout_are_refused_and_older_files_have_none():
+    agent, other = (agent_on(make(num_envs=envs)).learn(32) for envs in (4, 8))
+    before, state = parameters(agent), other.state_dict()
+    with pytest.raises(CheckpointError, match="steps under way do not fit"):
+        agent.load_state_dict(state)
+    assert all(torch.equal(value, before[key]) for key, value in parameters(agent).items())
+    del state["carried"]
+    agent_on(make(num_envs=8)).load_state_dict(state)
+
+
 def test_one_seed_is_one_training_and_global_generators_are_left_alone():
     torch.manual_seed(5), np.random.seed(5)
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
