@@ -218,3 +218,12 @@ class TestWithTheRealFiles:
         assert len(set(names)) == 50
         if os.path.exists(os.path.join(os.environ["MTL_GYM_DATA"], "mini-imagenet", "classes.txt")):
             assert data.class_names[0] == ("komondor", "malamute", "oboe", "photocopier", "solar_dish")
+
+
+def test_a_class_with_fewer_images_than_the_others_is_told(folder, caplog):
+    with caplog.at_level(logging.WARNING):
+        build(folder)
+        assert not caplog.messages
+        (folder / "train" / WNIDS[2] / "3.jpg").unlink()
+        build(folder)
+    assert f"train/{WNIDS[2]} has 3 images where other classes have 4" in caplog.text

@@ -112,7 +112,7 @@ class TestWithTheRealFiles:
         load_real("reviews")
         domains = reviews.without_leaks(reviews._read(data_root()))
         train, validation, test = (
-            {review.text for parts in domains for review in parts[split]} for split in ("train", "validation", "test")
+            {review.words for parts in domains for review in parts[split]} for split in ("train", "validation", "test")
         )
         assert not train & validation
         assert not test & (train | validation)

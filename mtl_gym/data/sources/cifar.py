@@ -18,6 +18,7 @@ import torch
 from mtl_gym.data.copies import fingerprints, hold_out
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import damaged
+from mtl_gym.data.files import tell_difference
 from mtl_gym.data.normalisation import statistics
 from mtl_gym.data.split import Split
 from mtl_gym.data.vision import import_torchvision
@@ -129,6 +130,9 @@ def _arrays(path: Path) -> list[tuple[Pixels, Labels]]:
         raise damaged(path, f"it has no array {', '.join(missing)}")
     if not np.array_equal(found["fine_to_coarse"], FINE_TO_COARSE):
         raise damaged(path, "its fine_to_coarse is not that of CIFAR-100")
+    for key in _KEYS[:4]:
+        array = np.ascontiguousarray(np.atleast_1d(found[key]))
+        tell_difference(path, array.data, len(array), key, key=f"{ARRAYS[0]}:{key}")
     return [(found[f"{part}_images"], found[f"{part}_fine"]) for part in ("train", "test")]
 
 

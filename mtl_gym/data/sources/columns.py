@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtl_gym.data.errors import damaged
+from mtl_gym.data.files import read_lines, tell_difference
 
 Sentence = tuple[tuple[str, ...], ...]
 
@@ -36,15 +37,18 @@ def read_columns(path: Path, form: Format) -> list[Sentence]:
         For each sentence one tuple per kept column, all as long as the sentence.
 
     Raises:
-        DamagedDataError: The file is not UTF-8, has no sentence, or has a line with another number of columns.
+        DamagedDataError: The file cannot be read, is not UTF-8, has no sentence, or has a line with another number of
+            columns.
     """
+    content = b"\n".join(read_lines(path))
     try:
-        lines = path.read_bytes().decode("utf-8").split("\n")
+        lines = content.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise damaged(path, f"it is not UTF-8 ({error})") from error
     sentences = [tuple(zip(*tokens, strict=True)) for tokens in _sentences(path, lines, form)]
     if not sentences:
         raise damaged(path, "it holds no sentence")
+    tell_difference(path, content, len(sentences), "sentences")
     return sentences
 
 
@@ -60,7 +64,7 @@ def _sentences(path: Path, lines: Sequence[str], form: Format) -> Iterator[list[
 
 
 def _token(path: Path, number: int, line: str, form: Format) -> tuple[str, ...]:
-    fields = line.rstrip("\r").split(form.separator)
+    fields = line.split(form.separator)
     if len(fields) != form.columns or not all(fields):
         raise damaged(path, f"line {number} is {line!r}, but every line has {form.columns} columns that are not empty")
     return tuple(fields[column] for column in form.kept)

@@ -19,6 +19,7 @@ import torch
 
 from mtl_gym.data.collection import Pair, TaskCollection, TaskData
 from mtl_gym.data.errors import damaged
+from mtl_gym.data.files import read_lines, tell_difference
 from mtl_gym.data.sources import cifar
 
 TEXTS = {"train": "wikitext-2/train.txt", "validation": "wikitext-2/valid.txt", "test": "wikitext-2/test.txt"}
@@ -105,11 +106,13 @@ def _numbers(values: npt.NDArray[np.float64]) -> torch.Tensor:
 
 def _read(path: Path) -> list[str]:
     """The words of a text, with an end-of-line token behind each line."""
+    content = b"\n".join(read_lines(path))
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise damaged(path, f"it cannot be read ({error})") from error
+        lines = content.decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise damaged(path, f"it is not UTF-8 ({error})") from error
     tokens = [token for line in lines[:-1] for token in (*line.split(), END)]
     if len(tokens) <= PIECE:
         raise damaged(path, f"it has {len(tokens)} words, fewer than a piece of {PIECE}")
+    tell_difference(path, content, len(lines) - 1, "lines")
     return tokens

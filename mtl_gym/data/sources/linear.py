@@ -8,6 +8,7 @@ Deviation: which 5 is not said; the last 5 of each task are taken.
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -20,6 +21,7 @@ import torch
 
 from mtl_gym.data.collection import TaskCollection, TaskData
 from mtl_gym.data.errors import damaged
+from mtl_gym.data.files import read_bytes, tell_difference
 
 FILES = ("linear30.npz",)
 GROUPS, TASKS_PER_GROUP = 3, 10
@@ -116,9 +118,9 @@ def _arrays(root: Path) -> Arrays:
 
 
 def _read(path: Path) -> Arrays:
+    content = read_bytes(path)
     try:
-        # Opened here, because NumPy leaves a file that it cannot read open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             found = {key: archive[key] for key in _SHAPES if key in archive}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:
         raise damaged(path, f"it cannot be read as npz ({error})") from error
@@ -126,6 +128,7 @@ def _read(path: Path) -> Arrays:
         if key not in found:
             raise damaged(path, f"it has no array {key}")
         _check(path, key, found[key], shape)
+    tell_difference(path, content, TASKS, "tasks", key=FILES[0])
     return found
 
 

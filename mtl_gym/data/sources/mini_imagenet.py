@@ -92,8 +92,22 @@ def _listing(folder: Path, classes: int) -> tuple[list[str], list[list[Path]], n
         )
     if len(train) != classes:
         raise damaged(folder, f"it has {len(train)} classes where {classes} are needed")
+    for part in parts:
+        _tell_smaller_classes(Path(part.root), part.classes, np.bincount(part.targets))
     paths = [[Path(path) for path, _ in part.samples] for part in parts]
     return train, paths, np.concatenate([np.asarray(part.targets, np.int64) for part in parts])
+
+
+def _tell_smaller_classes(folder: Path, classes: list[str], images: npt.NDArray[np.int64]) -> None:
+    """Warns in the log of classes that have fewer images than the others: a copy that broke off leaves such."""
+    for wnid, found in zip(classes, images.tolist(), strict=True):
+        if found < images.max():
+            _LOG.warning(
+                "%s has %d images where other classes have %d: the copy may have broken off. Get the data set again.",
+                folder / wnid,
+                found,
+                images.max(),
+            )
 
 
 def _image_folder(path: Path) -> Any:

@@ -22,6 +22,7 @@ from torch import Tensor
 from mtl_gym.data.copies import choose, fingerprints, hold_out
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import damaged
+from mtl_gym.data.files import read_bytes, tell_difference
 from mtl_gym.data.normalisation import statistics
 from mtl_gym.data.sources.one_vs_rest import CLASS_NAMES, DIGITS, TASK_NAMES, one_vs_rest
 from mtl_gym.data.split import Split
@@ -99,6 +100,8 @@ def _read(folder: Path, root: Path, train: bool) -> tuple[Tensor, npt.NDArray[np
     rows = _check_idx(folder / RAW / images, root, axes=3)
     if _check_idx(folder / RAW / labels, root, axes=1) != rows:
         raise damaged(_shown(root, labels), f"it does not have one label for each of the {rows} images")
+    for name, unit in ((images, "images"), (labels, "labels")):
+        tell_difference(_shown(root, name), read_bytes(folder / RAW / name), rows, unit, key=f"raw/{name}")
     data = import_torchvision().datasets.MNIST(folder, train=train)
     digits = data.targets.numpy().astype(np.int64)
     if digits.max() >= DIGITS:
@@ -110,8 +113,7 @@ def _read(folder: Path, root: Path, train: bool) -> tuple[Tensor, npt.NDArray[np
 
 def _check_idx(path: Path, root: Path, axes: int) -> int:
     """Checks that an idx file of bytes is as long as its header says; torchvision has only bare asserts for that."""
-    with path.open("rb") as file:
-        header = file.read(4 * (axes + 1))
+    header = read_bytes(path)[: 4 * (axes + 1)]
     if len(header) < 4 * (axes + 1):
         raise damaged(_shown(root, path.name), f"its header is cut off after {len(header)} bytes")
     magic, *shape = struct.unpack(f">{axes + 1}I", header)

@@ -14,6 +14,7 @@ import torch
 
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import damaged
+from mtl_gym.data.files import read_lines, tell_difference
 from mtl_gym.data.split import SPLITS, Split
 from mtl_gym.data.text import UNKNOWN, padded, token_ids, vocabulary_of
 
@@ -32,9 +33,9 @@ _LEAST = 5
 
 @dataclass(frozen=True)
 class Review:
-    """One review: its text, as it stands in the file, and whether it is positive (1) or negative (0)."""
+    """One review: its words, by which copies are found, and whether it is positive (1) or negative (0)."""
 
-    text: str
+    words: tuple[str, ...]
     label: int
 
 
@@ -59,11 +60,11 @@ def build_leaked(root: Path) -> MultiTaskDataset:
 
 
 def without_leaks(domains: list[Parts]) -> list[Parts]:
-    """Drops test reviews whose text is trained or validated on, and training reviews whose text is validated on."""
-    texts = {split: {review.text for parts in domains for review in parts[split]} for split in SPLITS}
+    """Drops test reviews whose words are trained or validated on, and training reviews whose words are validated on."""
+    texts = {split: {review.words for parts in domains for review in parts[split]} for split in SPLITS}
     leaks = {"train": texts["validation"], "validation": set(), "test": texts["train"] | texts["validation"]}
     return [
-        {split: [review for review in parts[split] if review.text not in leaks[split]] for split in SPLITS}
+        {split: [review for review in parts[split] if review.words not in leaks[split]] for split in SPLITS}
         for parts in domains
     ]
 
@@ -81,10 +82,11 @@ def _read(root: Path) -> list[Parts]:
 
 def _read_file(path: Path) -> list[Review]:
     # Some reviews hold other line-break characters, so lines are parted before anything is decoded.
-    lines = path.read_bytes().split(b"\n")
+    lines = read_lines(path)
     reviews = [_review(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not reviews:
         raise damaged(path, "it holds no review")
+    tell_difference(path, b"\n".join(lines), len(reviews), "reviews")
     return reviews
 
 
@@ -92,7 +94,7 @@ def _review(path: Path, number: int, line: bytes) -> Review:
     label, tab, text = line.partition(b"\t")
     if not tab or label not in (b"0", b"1"):
         raise damaged(path, f"line {number} begins with {line[:20]!r}, but a line is 0 or 1, a tab, and a text")
-    return Review(_decoded(text), int(label))
+    return Review(tuple(_decoded(text).split()), int(label))
 
 
 def _decoded(text: bytes) -> str:
@@ -122,4 +124,4 @@ def _split(domains: list[list[Review]], vocabulary: tuple[str, ...]) -> Split:
 
 
 def _words(review: Review) -> list[str]:
-    return review.text.split()[:STEPS] or [UNKNOWN]
+    return list(review.words[:STEPS]) or [UNKNOWN]

@@ -1,0 +1,209 @@
+"""Files with the line ends of Windows, and files that are not those that are given out."""
+
+import gzip
+import hashlib
+import logging
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from mtl_gym.data import DamagedDataError, MissingDataError, data_root, files, load
+from mtl_gym.data.known import KNOWN, Known
+from mtl_gym.data.sources import cifar, code_switched, conll2000, cross_modal, linear, mnist, reviews, tagging
+
+from .fabricated import (
+    cifar_arrays,
+    review_lines,
+    rows_of_each_task,
+    write_columns,
+    write_conll2000,
+    write_conll2003,
+    write_hindi,
+    write_mnist,
+    write_posts,
+    write_reviews,
+)
+
+SMALL = mnist.Counts(train=5, validation=2, test=3, held_out=4)
+
+
+@pytest.fixture
+def told(caplog):
+    caplog.set_level(logging.WARNING)
+    return caplog
+
+
+def write_texts(root):
+    for number, path in enumerate(cross_modal.TEXTS.values()):
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_text(f"the cat {number} sat on the mat\n \n" * 20, encoding="utf-8")
+
+
+def write_tagging(root):
+    write_conll2000(root)
+    write_conll2003(root)
+
+
+def write_code_switched(root):
+    write_conll2000(root)
+    write_hindi(root)
+    write_posts(root)
+
+
+TEXTS = {
+    "reviews": (write_reviews, reviews.build),
+    "reviews-leaked": (write_reviews, reviews.build_leaked),
+    "tagging": (write_tagging, tagging.build),
+    "code-switched": (write_code_switched, code_switched.build),
+    "words": (write_texts, cross_modal.text),
+}
+ENDS = {
+    "Windows": lambda content: content.replace(b"\n", b"\r\n"),
+    "Windows twice": lambda content: content.replace(b"\n", b"\r\r\n"),
+    "Windows with a byte order mark": lambda content: b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"),
+    "no last line end": lambda content: content.rstrip(b"\n") + b"\r\n",
+}
+
+
+def tensors(data):
+    parts = [part if isinstance(part, tuple) else (part.x, part.task, part.y) for part in data.splits.values()]
+    return [tensor for part in parts for tensor in part]
+
+
+@pytest.mark.parametrize("ends", ENDS)
+@pytest.mark.parametrize("name", TEXTS)
+def test_texts_are_read_alike_whatever_ends_their_lines(tmp_path, name, ends):
+    write, build = TEXTS[name]
+    write(tmp_path)
+    plain = build(tmp_path)
+    for path in tmp_path.glob("*/*"):
+        path.write_bytes(ENDS[ends](path.read_bytes()))
+    again = build(tmp_path)
+    assert all(torch.equal(one, other) for one, other in zip(tensors(plain), tensors(again), strict=True))
+
+
+@pytest.mark.parametrize("changed", [b"\r\n", b" \n", b"\t\n"])
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_leak_is_found_where_one_of_two_files_has_other_line_ends(tmp_path, part, changed):
+    folder = write_reviews(tmp_path)
+    train = review_lines("dvd", "train", 206)
+    (folder / "dvd.task.test").write_text("\n".join([*train[:3], "0\tnew", ""]))
+    path = folder / f"dvd.task.{part}"
+    path.write_bytes(path.read_bytes().replace(b"\n", changed))
+    assert rows_of_each_task(reviews.build(tmp_path), "test")[reviews.DOMAINS.index("dvd")] == 1
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    folder = write_reviews(tmp_path)
+    (folder / "MR.task.test").unlink()
+    (folder / "MR.task.test").mkdir()
+    with pytest.raises(DamagedDataError, match=r"MR\.task\.test is damaged: it cannot be read \(Is a directory\)"):
+        load("reviews", tmp_path)
+
+
+def test_links_that_lead_in_a_circle_are_data_that_is_missing_or_no_root(tmp_path):
+    (tmp_path / "MNIST").symlink_to(tmp_path / "MNIST")
+    with pytest.raises(MissingDataError, match="'mnist' is not in"):
+        load("mnist", tmp_path)
+    with pytest.raises((ValueError, MissingDataError), match=r"lead in a circle|is not in"):
+        load("mnist", tmp_path / "MNIST")
+
+
+def test_a_review_file_that_is_cut_in_half_at_a_line_end_is_told_with_both_counts(tmp_path, monkeypatch, told):
+    path = write_reviews(tmp_path, train=500) / "baby.task.train"
+    content = path.read_bytes()
+    known = {"fdu-mtl/baby.task.train": Known(500, hashlib.sha256(content).hexdigest())}
+    monkeypatch.setattr(files, "KNOWN", known)
+    reviews.build(tmp_path)
+    assert not told.records
+    path.write_bytes(b"\n".join(content.split(b"\n")[:250]) + b"\n")
+    reviews.build(tmp_path)
+    assert [record.name for record in told.records] == ["mtl_gym.data.files"]
+    assert "baby.task.train differs from the file that is given out: it has 250 reviews where" in told.text
+    assert "has 500" in told.text and "delete it and get the data set again" in told.text
+
+
+def test_sentences_that_are_missing_are_told(tmp_path, told):
+    write_conll2000(tmp_path)
+    conll2000.read(tmp_path)
+    assert "train.txt differs from the file that is given out: it has 20 sentences where" in told.text
+    assert "has 8,936" in told.text
+
+
+@pytest.mark.parametrize("name", mnist.UNPACKED)
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_flipped_bit_of_mnist_is_told(tmp_path, monkeypatch, told, name, packed):
+    write_mnist(tmp_path)
+    for path in mnist.UNPACKED:
+        known = Known(120 if "train" in path else 50, hashlib.sha256((tmp_path / path).read_bytes()).hexdigest())
+        monkeypatch.setitem(KNOWN, path.removeprefix("MNIST/"), known)
+    mnist.build(tmp_path, SMALL)
+    assert not told.records
+    content = bytearray((tmp_path / name).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / name).write_bytes(content)
+    if packed:
+        pack(tmp_path)
+    mnist.build(tmp_path, SMALL)
+    what = "images" if "images" in name else "labels"
+    path = f"{name}.gz" if packed else name
+    assert f"{path} differs from the file that is given out: it has the same number of {what}" in told.text
+    assert len(told.records) == 1
+
+
+def pack(root):
+    for name in mnist.UNPACKED:
+        (root / f"{name}.gz").write_bytes(gzip.compress((root / name).read_bytes()))
+        (root / name).unlink()
+
+
+def test_other_arrays_than_those_of_cifar_and_of_the_regressions_are_told(tmp_path, told):
+    np.savez(tmp_path / "cifar100.npz", **cifar_arrays())
+    cifar.build(tmp_path, cifar.Counts(4, 1, 2))
+    assert "cifar100.npz differs from the file that is given out: it has 400 train_images where" in told.text
+    np.savez(tmp_path / "linear30.npz", **linear.generate())
+    linear.build(tmp_path)
+    assert "linear30.npz differs from the file that is given out: it has the same number of tasks (30)" in told.text
+
+
+def test_another_edition_of_the_same_text_is_not_told(tmp_path, monkeypatch, told):
+    blob = "9daeafb9864cf43055ae93beb0afd6c7d144bfa4"  # git hash-object of "test\n"
+    monkeypatch.setitem(KNOWN, "wikitext-2/train.txt", Known(1, "0" * 64, blob))
+    path = tmp_path / "wikitext-2" / "train.txt"
+    files.tell_difference(path, b"test\n", 1, "lines")
+    assert not told.records
+    files.tell_difference(path, b"text\n", 1, "lines")
+    assert len(told.records) == 1
+
+
+def test_files_of_no_known_name_are_not_told(tmp_path, told):
+    form = tagging.Format(columns=2, kept=(0, 1))
+    tagging.read_columns(write_columns(tmp_path / "mine" / "a.txt", [[("a", "b")]]), form)
+    assert not told.records
+
+
+# Reading alone, because a data set takes seconds to build.
+REAL = {
+    "reviews": reviews._read,
+    "sentences": conll2000.read,
+    "entities": lambda root: [tagging._entities(root / name) for name in tagging.NER.values()],
+    "posts": lambda root: code_switched._posts(root / code_switched.POSTS),
+    "hindi": code_switched._hindi,
+    "words": lambda root: [cross_modal._read(root / path) for path in cross_modal.TEXTS.values()],
+    "digits": lambda root: mnist._read(root, root, train=False),
+    "regressions": linear.build,
+}
+
+
+class TestWithTheRealFiles:
+    @pytest.mark.parametrize("name", REAL)
+    def test_the_files_that_are_given_out_are_told_of_nothing(self, name, told):
+        if not os.environ.get("MTL_GYM_DATA"):
+            pytest.skip("MTL_GYM_DATA is not set")
+        try:
+            REAL[name](data_root())
+        except (FileNotFoundError, DamagedDataError) as error:
+            pytest.skip(f"not in MTL_GYM_DATA: {error}")
+        assert not told.records
