@@ -1,5 +1,7 @@
 """Runs side by side are what they would be alone."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from mtl_gym.scheduling.lstm import LSTM
 from mtl_gym.scheduling.network import SharedNetwork
+from mtl_gym.scheduling.presets import review_network, tagging_network
 from mtl_gym.scheduling.stack import RunStack
 from mtl_gym.weights import renewed
 
@@ -181,6 +184,15 @@ def test_the_last_layer_is_the_module_with_the_last_matrix_or_what_is_named():
     assert shapes("0") == [(8, 5)] and shapes("0", "2.weight_hh_l0") == [(8, 5), (12, 3)]
     with pytest.raises(ValueError, match=r"last_shared=\('3',\) is not possible: the encoder has 0, 1, 2, 0.weight"):
         shapes("3")
+
+
+def test_the_last_layer_of_the_bundled_text_networks_is_all_of_their_lstms():
+    data = SimpleNamespace(vocabulary=range(9), characters=range(9), max_classes=3)
+    for network, names in ((review_network, ["lstm"]), (tagging_network, ["ahead", "back"])):
+        stack = RunStack(network(data), 1, 1, CPU)
+        layer = [f"{name}.weight_{kind}_l0" for name in names for kind in ("ih", "hh")]
+        own = stack._encoder.values
+        assert [name for name in own if any(own[name] is p for p in stack.last_shared)] == layer
 
 
 def test_an_encoder_without_matrices_has_no_gradient_norm(make):
