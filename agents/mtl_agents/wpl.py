@@ -20,10 +20,9 @@ class WPL(TabularPolicyGradient):
 
     Source: Rosenbaum et al. 2018, algorithms 3 (WPL-Update) and 4 (WPL-Trainer); Abdallah and Lesser 2006.
 
-    Deviation: algorithm 4 keeps a running average of the returns "for each action"; by default there is one for each
-    decision, over all its actions. A return lies at the average of its own action in the mean, whatever the action is
-    worth, so such averages do not compare actions once they are known. The printed algorithm 3 has lost a hat; the
-    difference taken is return minus estimate. Batches, projection and masks are as in `TabularPolicyGradient`.
+    Deviation: algorithm 4 keeps a running average of the returns "for each action" (`average="action"`); by default
+    there is one for each decision, over all its actions. The printed algorithm 3 has lost a hat; the difference taken
+    is return minus estimate. Batches, projection and masks are as in `TabularPolicyGradient`.
 
     Args:
         env: As for `Agent`.
