@@ -22,8 +22,9 @@ format: $(VENV)/.setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# What can be made again; results stay.
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
 # torch comes first: beside the version that the constraints name, nothing else pulls in another build of it.
 $(VENV)/.setup: pyproject.toml constraints.txt

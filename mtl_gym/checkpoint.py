@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -48,6 +49,11 @@ def load(path: str | Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"The checkpoint {path} is not read: it is damaged, or holds more than tensors and plain values, and that "
+            "could run code."
+        ) from error
     except Exception as error:  # zipfile and torch raise a dozen kinds for a broken file
         raise CheckpointError(f"The checkpoint {path} is damaged and cannot be read ({error}).") from error
     if not isinstance(state, dict):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,19 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import gymnasium as gym
 import typer
-from gymnasium.envs.registration import load_env_creator
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.cells import cell_len
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 import mtl_gym  # noqa: F401 (registers the ids)
+from mtl_gym.experiments.screen import complain, console_of, descriptions, say, warn
+from mtl_gym.hints import short
 from mtl_gym.memory import keep_memory
 from mtl_gym.registration import ENVIRONMENTS
 
 if TYPE_CHECKING:
     from mtl_gym.experiments.compare import Row
-    from mtl_gym.experiments.run import RunResult, RunSettings
+    from mtl_gym.experiments.records import RunResult, RunSettings
     from mtl_gym.experiments.sweep import Failure
 
 # What a run draws of its evaluation, by family.
@@ -37,8 +37,11 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="The data sets: which there are, and getting them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-# A table that goes to a file or a pipe need not fit a screen.
-console = Console(width=None if sys.stdout.isatty() else 120)
+console = console_of()
+# Writing into a folder that is mounted or marked read-only.
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+# The most of a name that a table keeps on one line, in columns.
+WIDEST_NAME = 60
 
 Env = Annotated[str, typer.Argument(metavar="ENV", help="An environment id; `mtl-gym list` shows them.")]
 Steps = Annotated[int, typer.Option(min=1, help="Decisions, counted over all rows; a routed input takes three.")]
@@ -55,11 +58,22 @@ def sentences() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, ArithmeticError, ImportError, gym.error.Error) as error:
-        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        complain(str(error))
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
-        Console(stderr=True).print("interrupted: what is finished, and the last checkpoint of each run, are kept.")
+        say(console_of(stderr=True), "interrupted: what is finished, and the last checkpoint of each run, are kept.")
         raise typer.Exit(130) from error
+
+
+@contextmanager
+def unless_read_only(out: Path) -> Iterator[None]:
+    """What is read from a folder that cannot be written is shown all the same."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        warn(f"{out} cannot be written ({error.strerror}): tables and pictures there are left as they are.")
 
 
 @app.callback()
@@ -82,7 +96,7 @@ def list_environments() -> None:
         there = "yes" if source.is_present(data_root()) else f"no: mtl-gym data get {source.name}"
         table.add_row(env_id, source.name, str(source.tasks), there)
     console.print(table)
-    console.print("agents: " + ", ".join(agent_names()), highlight=False)
+    console.print("agents: " + ", ".join(agent_names()))
 
 
 @data_app.command("list")
@@ -96,7 +110,7 @@ def list_data(root: Root = None) -> None:
         there = "yes" if source.is_present(folder) else "no"
         table.add_row(source.name, source.description, str(source.tasks), source.size, source.licence, there)
     console.print(table)
-    console.print(f"data root: {folder}", highlight=False, soft_wrap=True)
+    say(console, f"data root: {folder}")
 
 
 @data_app.command("get")
@@ -106,7 +120,7 @@ def get_data(name: Annotated[str, typer.Argument(metavar="NAME")], root: Root = 
 
     with sentences():
         download(name, root)
-        console.print(load(name, root), highlight=False, soft_wrap=True)
+        say(console, str(load(name, root)))
 
 
 @app.command()
@@ -125,7 +139,7 @@ def train(
     """Train one agent with one seed and evaluate it on the test split; an interrupted run goes on."""
     from mtl_gym.experiments.compare import summarise
     from mtl_gym.experiments.progress import Bar
-    from mtl_gym.experiments.run import RunSettings
+    from mtl_gym.experiments.records import RunSettings
     from mtl_gym.experiments.run import train as carry_out
 
     with sentences():
@@ -135,20 +149,26 @@ def train(
         with Bar([settings], console, quiet) as bar:
             result = carry_out(settings, out, lambda done, accuracy: bar.moved(0, done, accuracy), wandb)
     console.print(table_of(summarise([result]), env))
-    console.print(f"wrote {out}", highlight=False, soft_wrap=True)
+    say(console, f"wrote {out}")
 
 
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:ID", help="The run's environment, where a module of another package registers it."
+        ),
+    ] = None,
 ) -> None:
     """Evaluate a trained run: accuracy and loss of every task."""
     from mtl_gym.evaluation import evaluate as evaluate_policy
     from mtl_gym.experiments.run import restore
 
     with sentences():
-        settings, vec_env, agent = restore(run)
+        settings, vec_env, agent = restore(run, env)
         result = evaluate_policy(agent, vec_env.batched, split)
     table = Table("task", "episodes", "accuracy %", "loss", title=f"{settings.agent} on {settings.env_id}, {split}")
     for name, *figures in zip(result.task_names, result.episodes, result.accuracy, result.loss, strict=True):
@@ -185,7 +205,7 @@ def compare(
 
     The same command again skips what is finished and goes on with what was interrupted.
     """
-    from mtl_gym.experiments.compare import summarise, write_results, write_table
+    from mtl_gym.experiments.compare import alike, summarise, write_results, write_table
     from mtl_gym.experiments.progress import Bar
     from mtl_gym.experiments.statistics import default_control, differences
     from mtl_gym.experiments.sweep import Failure, Sweep, carry_out
@@ -198,20 +218,20 @@ def compare(
             raise ValueError(f"--control {control!r} is no run of this comparison; it has {', '.join(names)}.")
         control = control or default_control(names)
         with Bar(runs, console, quiet) as bar:
-            outcomes = carry_out(Sweep(runs, out.resolve(), wandb), jobs, ray, bar)
-        results = [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
+            outcomes = carry_out(Sweep(runs, out.absolute(), wandb), jobs, ray, bar)
+        results, odd = alike([outcome for outcome in outcomes if not isinstance(outcome, Failure)])
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        failures += [Failure(result.settings, why) for result, why in odd]
         if not results:
             raise ValueError(told(failures))
-        rows = summarise(results)
-        write_results(results, out / "results.csv")
-        write_table(rows, out / "table.md", differences(results, control), control)
-    console.print(table_of(rows, env))
+    console.print(table_of(summarise(results), env))
     print_differences(results, control)
-    with sentences():
+    with sentences(), unless_read_only(out):
+        write_results(results, out / "results.csv")
+        write_table(summarise(results), out / "table.md", differences(results, control), control)
         print_pictures(results, env, out)
     if failures:
-        Console(stderr=True).print(f"[red]error:[/red] {escape(told(failures))}", highlight=False, soft_wrap=True)
+        complain(told(failures))
         raise typer.Exit(1)
 
 
@@ -223,17 +243,20 @@ def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
     from mtl_gym.experiments.sweep import folder
 
     folders, accuracies = [folder(out, result.settings) for result in results], out / "accuracies.png"
+    told: dict[str, None] = {}
     write_picture(task_accuracies(results, env), accuracies)
     drawn = {
-        "learning curves": draw_curves(folders, env, out),
+        "learning curves": draw_curves(folders, env, out, told.setdefault),
         "accuracy and unused modules": draw_unused(folders, env, out),
         "accuracies": accuracies,
     }
+    for sentence in told:
+        warn(sentence)
     firsts = {result.settings.name: out / result.settings.name / "seed-0" for result in results}
     own = [(name, first / picture) for name, first in firsts.items() for picture in PICTURES]
     for label, picture in [*(pair for pair in own if pair[1].is_file()), *drawn.items()]:
         if picture is not None:
-            console.print(f"{label}: {picture}", highlight=False, soft_wrap=True)
+            say(console, f"{label}: {picture}")
 
 
 @app.command()
@@ -259,13 +282,14 @@ def transfer(
         jobs = [(run, name) for name in names for run in runs]
         with bar_of(len(jobs), quiet) as move:
             found = [leave_one_out.transfer(run, task, out) for run, task in map(move, jobs)]
-        leave_one_out.write(found, out)
     head, *body = leave_one_out.lines(found)
     table = Table(*head, title=f"{runs[0].env_id}: accuracy in % on a task that was left out")
     for line in body:
         table.add_row(*line)
     console.print(table)
-    console.print(f"wrote {out / 'transfer.md'}", highlight=False, soft_wrap=True)
+    with sentences(), unless_read_only(out):
+        leave_one_out.write(found, out)
+        say(console, f"wrote {out / 'transfer.md'}")
 
 
 def told(failures: Sequence[Failure]) -> str:
@@ -285,8 +309,8 @@ def print_differences(results: Sequence[RunResult], control: str) -> None:
         compared["blocks used"] = differences(results, control, lambda result: result.blocks_used or 0)
     for figure, apart in compared.items():
         if apart:
-            console.print(f"{figure} minus that of {control}, paired by seed, with 95% intervals:", highlight=False)
-            console.print("\n".join(f"  {difference}" for difference in apart), highlight=False, markup=False)
+            console.print(f"{figure} minus that of {control}, paired by seed, with 95% intervals:")
+            console.print("\n".join(f"  {difference}" for difference in apart))
 
 
 def planned(
@@ -302,7 +326,7 @@ def planned(
         ValueError: If both are given, or neither, or a run cannot be made.
     """
     from mtl_gym.experiments.compare import plan
-    from mtl_gym.experiments.run import RunSettings
+    from mtl_gym.experiments.records import RunSettings
     from mtl_gym.experiments.settings import read_comparison
 
     if settings is not None:
@@ -321,28 +345,9 @@ def check(runs: list[RunSettings]) -> list[RunSettings]:
     Raises:
         ValueError: If one does not.
     """
-    from mtl_gym.experiments.agents import check_arguments, find_agent
-
     for run in runs:
-        check_arguments(run.agent, run.agent_kwargs)
-        check_options(run.env_id, getattr(find_agent(run.agent), "ENV_KWARGS", {}) | run.env_kwargs)
+        run.check()
     return runs
-
-
-def check_options(env_id: str, given: dict[str, Any]) -> None:
-    """Refuse keyword arguments that the environment of that id does not take.
-
-    Raises:
-        ValueError: If there is one, or the environment is of another package.
-    """
-    from mtl_gym.options import make_options
-
-    spec = gym.spec(env_id)
-    entry: Any = spec.vector_entry_point
-    kind: Any = load_env_creator(entry) if isinstance(entry, str) else entry
-    if not hasattr(kind, "Options"):
-        raise ValueError(f"{env_id!r} is no environment of mtl_gym; `mtl-gym list` shows those there are.")
-    make_options(kind.Options, kind.__name__, spec.kwargs | given)
 
 
 @app.command()
@@ -352,13 +357,14 @@ def figures(
     ],
     block: Annotated[int | None, typer.Option(min=0, help="Draw also who took this choice when.")] = None,
     depth: Annotated[int, typer.Option(min=0, help="The decision of the route whose policies are drawn.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder of the pictures; else RUN_OR_COMPARISON.")] = None,
 ) -> None:
     """Draw the pictures of a finished run or comparison again, from its files."""
     from mtl_gym.experiments.compare import redraw
 
     with sentences():
-        for path in redraw(folder, block, depth):
-            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        for path in redraw(folder, block, depth, out, warn):
+            say(console, f"wrote {path}")
 
 
 @app.command()
@@ -367,20 +373,20 @@ def report(
     control: Annotated[
         str | None, typer.Option(help="The run that the others are set against; else random-fixed or uniform.")
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; else DIR.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write statistics, figures and a page about finished comparisons into their folder."""
+    """Write statistics, figures and a page about finished comparisons."""
     from mtl_gym.experiments.report import report as write
 
     with sentences(), console.status("the runs") as status:
         if quiet or not console.is_terminal:
             status.stop()
-        failed = write(folder, control, status.update)
+        failed = write(folder, control, lambda doing: status.update(Text(doing)), out)
     for comparison, failures in failed.items():
         for failure in failures:
-            line = f"failed: {comparison}, {failure.agent}, seed {failure.seed}: {failure.error}"
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"wrote {folder / 'report.html'}", highlight=False, soft_wrap=True)
+            say(console, f"failed: {comparison}, {failure.agent}, seed {failure.seed}: {failure.error}")
+    say(console, f"wrote {(out or folder) / 'report.html'}")
 
 
 def read_json(option: str, text: str) -> dict[str, Any]:
@@ -389,19 +395,18 @@ def read_json(option: str, text: str) -> dict[str, Any]:
     Raises:
         ValueError: If `text` is none.
     """
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{option} {text!r} is not JSON ({error}).") from error
+    from mtl_gym.experiments.parsing import parse_json
+
+    value = parse_json(text, option)
     if not isinstance(value, dict):
-        raise ValueError(f'{option} {text!r} must be a JSON object, such as {{"rho": 0.0}}.')
+        raise ValueError(f'{option} {short(value)} must be a JSON object, such as {{"rho": 0.0}}.')
     return value
 
 
 @contextmanager
 def bar_of(jobs: int, quiet: bool) -> Iterator[Any]:
     """A bar over jobs; gives the function that names the next one and hands it on."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (descriptions(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
         bar = progress.add_task("", total=jobs, completed=-1)
@@ -422,9 +427,12 @@ def table_of(rows: Sequence[Row], env: str) -> Table:
     spread = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
     table = Table(title=f"{env}: accuracy on the test split in %{spread}")
     head, *body = lines_of(rows)
-    for name in head:
-        left = name in ("agent", "worst task", "best task")
-        table.add_column(name, justify="left" if left else "right", no_wrap=name in ("agent", "accuracy"))
+    # Names that are cut short may be told apart no more.
+    names = min(WIDEST_NAME, max(cell_len(line[0]) for line in [head, *body]))
+    table.add_column(head[0], min_width=names, overflow="fold")
+    for name in head[1:]:
+        left = name in ("worst task", "best task")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name == "accuracy", overflow="fold")
     for line in body:
         table.add_row(*line)
     return table

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import gymnasium as gym
 import numpy as np
 
-from mtl_gym.checkpoint import write_atomically
 from mtl_gym.errors import CheckpointError
 from mtl_gym.experiments.agents import find_agent
-from mtl_gym.experiments.run import (
-    POLICIES,
-    PROGRESS,
-    RunResult,
-    RunSettings,
-    draw_policies,
-    read_result,
-    write_picture,
-)
+from mtl_gym.experiments.files import CONFIG, POLICIES, PROGRESS, RESULT, read_each, read_progress, read_result, there
+from mtl_gym.experiments.records import RunResult, RunSettings
+from mtl_gym.experiments.run import draw_policies, write_picture
+from mtl_gym.experiments.sheets import write_csv, write_markdown
 from mtl_gym.experiments.statistics import CONTROL, Difference
 from mtl_gym.routing.figures import Curve, learning_curves
 
+if TYPE_CHECKING:
+    from mtl_gym.limitless.figures import Course
+
 logger = logging.getLogger(__name__)
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,15 @@ def plan_entries(entries: Sequence[RunSettings], seeds: int) -> list[RunSettings
     return [replace(entry, seed=seed) for seed in range(seeds) for entry in entries]
 
 
+def alike(results: Sequence[RunResult]) -> tuple[list[RunResult], list[tuple[RunResult, str]]]:
+    """Part the runs whose tasks are those of most of them from the others, each with its reason."""
+    tasks = Counter(tuple(result.per_task) for result in results)
+    usual = tasks.most_common(1)[0][0] if tasks else ()
+    odd = [result for result in results if tuple(result.per_task) != usual]
+    told = [(r, f"its result has the tasks {', '.join(r.per_task)}; most have {', '.join(usual)}.") for r in odd]
+    return [result for result in results if result not in odd], told
+
+
 def summarise(results: Sequence[RunResult]) -> list[Row]:
     """One row per agent, best mean accuracy first."""
     names = dict.fromkeys(result.settings.name for result in results)
@@ -102,8 +109,13 @@ def _row(results: list[RunResult]) -> Row:
         blocks=float(np.mean(blocks)) if blocks else float("nan"),
         epochs=float(np.mean([result.epochs for result in results])),
         speed=float(np.mean([result.samples_per_second for result in results])),
-        f1={name: float(np.mean([r.f1[name] for r in results])) * 100 for name in results[0].f1},
+        f1={name: float(np.mean([r.f1[name] for r in results])) * 100 for name in _shared(r.f1 for r in results)},
     )
+
+
+def _shared(scores: Iterable[Mapping[str, float]]) -> list[str]:
+    first, *others = scores
+    return [name for name in first if all(name in other for other in others)]
 
 
 COLUMNS = ("agent", "accuracy", "worst task", "best task", "F1", "blocks", "epochs", "samples/s")
@@ -128,28 +140,17 @@ def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = (
     """The table in Markdown, with each agent's difference to the control where there are any."""
     minus = {difference.agent: difference.interval for difference in apart}
     head, *body = table(rows)
-    lines = [head, ["---"] * len(head), *body]
+    lines = [head, *body]
     if minus:
-        column = [f"minus {control}", "---", *(minus.get(row.agent, "") for row in rows)]
+        column = [f"minus {control}", *(minus.get(row.agent, "") for row in rows)]
         for line, cell in zip(lines, column, strict=True):
             line.insert(2, cell)
-    text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_markdown(lines, path)
 
 
 def write_results(results: Sequence[RunResult], path: Path) -> None:
     """One CSV line per run, with the accuracy of every task."""
-    lines = [line_of(result) for result in results]
-    write_csv(lines, list(lines[0]), path)
-
-
-def write_csv(lines: Sequence[Mapping[str, object]], columns: Sequence[str], path: Path) -> None:
-    """A CSV file, written as a whole or not at all."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns)
-    table.writeheader()
-    table.writerows(lines)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+    write_csv([line_of(result) for result in results], path)
 
 
 def line_of(result: RunResult) -> dict[str, object]:
@@ -160,48 +161,70 @@ def line_of(result: RunResult) -> dict[str, object]:
     return settings | figures | {f"accuracy/{name}": value for name, value in result.per_task.items()} | f1
 
 
-def draw_curves(runs: Sequence[Path], title: str, out: Path) -> Path | None:
+def draw_curves(
+    runs: Sequence[Path], title: str, out: Path, tell: Callable[[str], object] = logger.warning
+) -> Path | None:
     """Draw the learning curves of runs, from their `progress.csv`, into the folder `out`.
 
-    Runs without that file are left out: agents that call no callbacks have none.
+    Runs without that file are left out (agents that call no callbacks have none), and so are runs of which it is
+    damaged, or that were evaluated at other decisions than most of their agent.
 
     Args:
         runs: Folders of runs, AGENT/seed-N.
         title: Drawn above the curves.
         out: Where `learning_curves.png` goes.
+        tell: Called with a sentence about what is left out, and why.
 
     Returns:
         The picture; None if no run has a curve.
-
-    Raises:
-        CheckpointError: If a `progress.csv` is damaged.
-        ValueError: If the runs of an agent were evaluated at different decisions.
     """
-    curves: dict[str, list[Curve]] = {}
-    known = [run for run in runs if (run / PROGRESS).is_file()]
-    for run in known:
-        curves.setdefault(run.parent.name, []).append(read_curve(run / PROGRESS))
+    known = [run for run in runs if there(run / PROGRESS)]
+    curves = _read_all(known, lambda run: read_curve(run / PROGRESS), lambda curve: tuple(curve.decisions), tell)
     if not curves:
         return None
     left_out = ", ".join(str(run) for run in runs if run not in known)
     if left_out:
-        logger.warning("Without %s, and so left out of the learning curves: %s.", PROGRESS, left_out)
+        tell(f"Without {PROGRESS}, and so left out of the learning curves: {left_out}.")
     write_picture(learning_curves(curves, title), out / "learning_curves.png")
     return out / "learning_curves.png"
 
 
-def draw_unused(runs: Sequence[Path], title: str, out: Path) -> Path | None:
+def _read_all(
+    runs: Sequence[Path],
+    read: Callable[[Path], Read | None],
+    evaluated: Callable[[Read], object],
+    tell: Callable[[str], object],
+) -> dict[str, list[Read]]:
+    """What is read of runs, by agent; runs that cannot be set beside the others of theirs are told and left out."""
+    found: dict[str, list[tuple[Path, Read]]] = {}
+    for run, curve in read_each(runs, read, lambda why: tell(f"Left out of the pictures: {why}")).items():
+        found.setdefault(run.parent.name, []).append((run, curve))
+    return {agent: _set_side_by_side(curves, evaluated, tell) for agent, curves in found.items()}
+
+
+def _set_side_by_side(
+    curves: Sequence[tuple[Path, Read]], evaluated: Callable[[Read], object], tell: Callable[[str], object]
+) -> list[Read]:
+    usual = Counter(evaluated(curve) for _, curve in curves).most_common(1)[0][0]
+    for run, curve in curves:
+        if evaluated(curve) != usual:
+            tell(f"Left out of the pictures: {run} was evaluated at other decisions than most of its agent.")
+    return [curve for _, curve in curves if evaluated(curve) == usual]
+
+
+def draw_unused(
+    runs: Sequence[Path], title: str, out: Path, tell: Callable[[str], object] = logger.warning
+) -> Path | None:
     """Draw accuracy and unused modules of runs side by side into the folder `out`, where a pool of modules was used.
 
-    Arguments and errors as for `draw_curves`; None also if the runs did not count unused modules.
+    Arguments and what is left out as for `draw_curves`; None also if the runs did not count unused modules.
     """
     from mtl_gym.limitless.figures import Course, accuracy_and_unused
 
-    courses: dict[str, list[Course]] = {}
-    for run in runs:
-        course = Course.read(run / PROGRESS) if (run / PROGRESS).is_file() else None
-        if course is not None:
-            courses.setdefault(run.parent.name, []).append(course)
+    def read(run: Path) -> Course | None:
+        return Course.read(run / PROGRESS) if there(run / PROGRESS) else None
+
+    courses = _read_all(runs, read, lambda course: len(course.epoch), tell)
     if not courses:
         return None
     write_picture(accuracy_and_unused(courses, title), out / "accuracy_and_unused.png")
@@ -214,50 +237,73 @@ def read_curve(path: Path) -> Curve:
     Raises:
         CheckpointError: If the file is damaged.
     """
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-        columns = ([float(row.get(key) or "nan") for row in rows] for key in ("epoch", "accuracy"))
-        curve = Curve(np.array([int(row["steps"]) for row in rows]), *map(np.array, columns))
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise CheckpointError(f"The progress in {path} cannot be read ({error!r}).") from error
-    if not np.isfinite(curve.accuracy).all() or not rows:
-        raise CheckpointError(f"The progress in {path} cannot be read: it lacks accuracies.")
-    return curve
+    columns = read_progress(path)
+    return Curve(columns["steps"].astype(np.int64), columns["epoch"], columns["accuracy"])
 
 
-def redraw(out: Path, block: int | None = None, depth: int = 0) -> list[Path]:
+def redraw(
+    out: Path,
+    block: int | None = None,
+    depth: int = 0,
+    into: Path | None = None,
+    tell: Callable[[str], object] = logger.warning,
+) -> list[Path]:
     """Draw the pictures of a finished run, or of a comparison and its finished runs, from their files.
+
+    Of a comparison, runs with damaged files are left out.
 
     Args:
         out: Folder of the run or comparison.
         block: A choice at that depth, for a picture of who took it when; or None.
         depth: Which decision of the route the policies are drawn of.
+        into: The folder of the pictures; by default `out`.
+        tell: Called with a sentence about each run that is left out.
 
     Returns:
         The pictures.
 
     Raises:
         FileNotFoundError: If a file is missing, or `out` holds no finished run.
-        CheckpointError: If a file is damaged.
+        CheckpointError: If a file of the run, or of every run, is damaged.
         ValueError: If there is no such block or depth.
     """
-    if (out / "config.json").is_file():
-        return draw_policies(out, read_result(out), block, depth)
-    runs = {path.parent: read_result(path.parent) for path in sorted(out.glob("*/seed-*/result.json"))}
-    if not runs:
-        raise FileNotFoundError(f"There is no run in {out}, and no comparison with a finished run.")
+    into = into or out
+    if there(out / CONFIG):
+        return draw_policies(out, read_result(out), block, depth, into)
+    told: dict[str, None] = {}
+    drawn = _redraw_all(out, block, depth, into, told)
+    for sentence in told:
+        tell(sentence)
+    return drawn
+
+
+def _redraw_all(out: Path, block: int | None, depth: int, into: Path, told: dict[str, None]) -> list[Path]:
+    """The pictures of a comparison; what is left out is noted in `told`."""
+    runs = _finished_runs(out, told)
     title = next(iter(runs.values())).settings.env_id
-    curves = draw_curves(list(runs), title, out)
+    curves = draw_curves(list(runs), title, into, told.setdefault)
     if curves is None:
-        raise FileNotFoundError(f"No run in {out} has a {PROGRESS}, from which learning curves are drawn.")
+        lacking = f"No run in {out} has a {PROGRESS}, from which learning curves are drawn."
+        raise FileNotFoundError(" ".join([lacking, *told]))
     # The others keep no table: not an error where they stand beside one that does.
-    unused = [path for path in [draw_unused(list(runs), title, out)] if path is not None]
-    tabular = {run: result for run, result in runs.items() if (run / POLICIES).is_file()}
+    unused = [path for path in [draw_unused(list(runs), title, into, told.setdefault)] if path is not None]
+    tabular = {run: result for run, result in runs.items() if there(run / POLICIES)}
     if block is not None and not tabular:
         raise FileNotFoundError(f"No run in {out} has {POLICIES}, from which the picture of a block is drawn.")
-    return [
-        curves,
-        *unused,
-        *(path for run, result in tabular.items() for path in draw_policies(run, result, block, depth)),
-    ]
+    policies = read_each(
+        tabular,
+        lambda run: draw_policies(run, runs[run], block, depth, into / run.relative_to(out)),
+        lambda why: told.setdefault(f"Left out: {why}"),
+    )
+    return [curves, *unused, *(picture for pictures in policies.values() for picture in pictures)]
+
+
+def _finished_runs(out: Path, told: dict[str, None]) -> dict[Path, RunResult]:
+    """The finished runs of a comparison that can be read."""
+    finished = [path.parent for path in sorted(out.glob(f"*/seed-*/{RESULT}"))]
+    runs = read_each(finished, read_result, lambda why: told.setdefault(f"Left out: {why}"))
+    if finished and not runs:
+        raise CheckpointError(" ".join(told))
+    if not runs:
+        raise FileNotFoundError(f"There is no run in {out}, and no comparison with a finished run.")
+    return runs

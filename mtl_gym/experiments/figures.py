@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mtl_gym import pictures
-from mtl_gym.experiments.run import RunResult
+from mtl_gym.experiments.records import RunResult
 from mtl_gym.pictures import FAINT, INK
 
 if TYPE_CHECKING:

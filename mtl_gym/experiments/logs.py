@@ -16,7 +16,7 @@ import numpy as np
 from stable_baselines3.common.logger import KVWriter, Logger
 
 if TYPE_CHECKING:
-    from mtl_gym.experiments.run import RunSettings
+    from mtl_gym.experiments.records import RunSettings
 
 EVENTS = "tensorboard"
 

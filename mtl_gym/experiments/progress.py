@@ -7,10 +7,11 @@ from types import TracebackType
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 from typing_extensions import Self
 
-from mtl_gym.experiments.run import RunSettings
+from mtl_gym.experiments.records import RunSettings
+from mtl_gym.experiments.screen import descriptions
 from mtl_gym.experiments.sweep import Failure, Outcome, Watcher
 
 
@@ -24,7 +25,7 @@ class Bar(Watcher):
     """
 
     def __init__(self, runs: Sequence[RunSettings], console: Console, quiet: bool) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        columns = (descriptions(), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         hidden = quiet or not console.is_terminal
         self.runs = runs
         self.steps = np.zeros(len(runs), np.int64)

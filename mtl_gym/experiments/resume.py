@@ -21,8 +21,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from mtl_gym import checkpoint
 from mtl_gym.checkpoint import to_arrays, to_tensors
-from mtl_gym.errors import CheckpointError
 from mtl_gym.experiments.callbacks import HeldOutCurve, PolicyHistory
+from mtl_gym.experiments.files import fitting
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 
 # How many times its own cost lies between two checkpoints, and the least that does, in seconds.
@@ -51,8 +51,12 @@ class Checkpoints(BaseCallback):
         super().__init__()
         self.path, self.env, self.curve, self.policies = path, env, curve, policies
         self._before, self._away = 0.0, 0.0
-        self._start = self._saved = time.perf_counter()
         self._cost, self._saved_at = 0.0, 0
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        """Count the seconds of training from now on; what came before, such as imports and a first reset, is none."""
+        self._start = self._saved = time.perf_counter()
 
     @property
     def seconds(self) -> float:
@@ -71,12 +75,8 @@ class Checkpoints(BaseCallback):
         if not (self.path.is_file() and can_be_kept(agent)):
             return 0
         state = checkpoint.load(self.path)
-        try:
+        with fitting(self.path, "; remove it to begin the run anew"):
             self._restore(agent, state)
-        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{self.path} does not fit its run ({error!r}); remove it to begin the run anew."
-            ) from error
         return self._saved_at
 
     def _restore(self, agent: Any, state: dict[str, Any]) -> None:
@@ -91,6 +91,7 @@ class Checkpoints(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._kept = can_be_kept(self.model)
+        self.start_clock()
 
     def _on_rollout_start(self) -> None:
         if isinstance(self.model, BaseAlgorithm):

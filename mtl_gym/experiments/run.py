@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,85 +21,39 @@ import numpy as np
 from mtl_gym import checkpoint
 from mtl_gym.errors import CheckpointError
 from mtl_gym.evaluation import Evaluation, evaluate
-from mtl_gym.experiments.agents import SB3, check_arguments, find_agent
+from mtl_gym.experiments.agents import SB3, find_agent
 from mtl_gym.experiments.callbacks import HeldOutCurve, PolicyHistory, Progress
+from mtl_gym.experiments.files import (
+    AGENT,
+    CHECKPOINT,
+    CONFIG,
+    ENVIRONMENT,
+    ERROR,
+    POLICIES,
+    PROGRESS,
+    RESULT,
+    fitting,
+    read_origin,
+    read_policies,
+    read_result,
+    read_settings,
+    registered,
+    there,
+)
+from mtl_gym.experiments.locks import LOCK, alone_in
 from mtl_gym.experiments.logs import logging_to
 from mtl_gym.experiments.provenance import git_state, versions
+from mtl_gym.experiments.records import RunResult, RunSettings
 from mtl_gym.experiments.resume import Checkpoints
-from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
+from mtl_gym.integrations.sb3 import BatchedVecEnv
 from mtl_gym.vector import MultiTaskVectorEnv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["RunResult", "RunSettings", "restore", "train"]
+
 logger = logging.getLogger(__name__)
-
-POLICIES, PROGRESS, CHECKPOINT, ERROR = "policies.npz", "progress.csv", "checkpoint.pt", "error.json"
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What decides a run, up to versions and hardware.
-
-    Attributes:
-        env_id: A registered id.
-        agent: A name that `find_agent` knows.
-        steps: Decisions over all rows.
-        seed: Of environment and agent.
-        num_envs: Episodes side by side.
-        env_kwargs: Keyword arguments of the environment, JSON-able.
-        agent_kwargs: Keyword arguments of the agent, JSON-able.
-        name: What the run is called in tables; by default the agent's name.
-    """
-
-    env_id: str
-    agent: str
-    steps: int
-    seed: int = 0
-    num_envs: int = 64
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
-    agent_kwargs: dict[str, Any] = field(default_factory=dict)
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        """Call it after its agent, if it has no name."""
-        object.__setattr__(self, "name", self.name or self.agent)
-
-    def make_env(self, **more: Any) -> BatchedVecEnv:
-        """The environment, with the options that the agent cannot do without, and objects that settings cannot hold."""
-        needed = getattr(find_agent(self.agent), "ENV_KWARGS", {})
-        return make_vec_env(self.env_id, self.num_envs, self.seed, **needed | self.env_kwargs | more)
-
-    def make_agent(self, env: BatchedVecEnv) -> Any:
-        """The agent, in that environment."""
-        check_arguments(self.agent, self.agent_kwargs)
-        length = {"training": self.steps} if self.agent in SB3 else {}
-        return find_agent(self.agent)(env, seed=self.seed, **length, **self.agent_kwargs)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run reached; accuracies are on the test split.
-
-    Attributes:
-        settings: The run.
-        accuracy: Mean over tasks.
-        per_task: By task name, for tasks with episodes.
-        loss: Mean cross-entropy over tasks; None where no episode ended with an answer.
-        blocks_used: Blocks that the policy takes on the test split, all depths together.
-        epochs: Passes over the training data, of the network that was tested.
-        samples_per_second: Training episodes per second, evaluations left out.
-        f1: By the name of the task: F1 over spans, or over labels where an environment gives that.
-    """
-
-    settings: RunSettings
-    accuracy: float
-    per_task: dict[str, float]
-    loss: float | None
-    blocks_used: int | None
-    epochs: float
-    samples_per_second: float
-    f1: dict[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -119,38 +74,69 @@ def train(
 
     Raises:
         FileExistsError: If `out` holds a run with other settings.
+        RunInUseError: If another process is at work in `out`.
         CheckpointError: If a file of the run is damaged.
     """
     finished = _finished(settings, out)
     if finished is None:
-        finished = _train(settings, out, tell, wandb)
-    (out / CHECKPOINT).unlink(missing_ok=True)
+        env = settings.make_env()
+        agent = settings.make_agent(env)
+        with alone_in(out):
+            # Another process may have finished it meanwhile.
+            finished = _finished(settings, out) or _train(settings, out, env, agent, tell, wandb)
+    _tidy(out)
     return finished
 
 
-def _train(settings: RunSettings, out: Path, tell: Callable[[int, float], None], wandb: str | None) -> RunResult:
-    env = settings.make_env()
-    agent = settings.make_agent(env)
+def _tidy(out: Path) -> None:
+    """Remove what a finished run needs no more; where nothing can be written, it does no harm."""
+    for name in (CHECKPOINT, LOCK):
+        with suppress(OSError):
+            (out / name).unlink()
+
+
+def _train(
+    settings: RunSettings,
+    out: Path,
+    env: BatchedVecEnv,
+    agent: Any,
+    tell: Callable[[int, float], None],
+    wandb: str | None,
+) -> RunResult:
     clear(out)
-    _write_json(out / "config.json", {"settings": asdict(settings), "versions": versions(), "git": git_state()})
     curve = HeldOutCurve(env.batched, env.batched.evaluation_spacing(settings.steps), out / PROGRESS)
     policies = PolicyHistory(env.batched, settings.steps)
     checkpoints = Checkpoints(out / CHECKPOINT, env, curve, policies)
     done = checkpoints.restore(agent)
+    _write_json(out / CONFIG, {"settings": asdict(settings), **_origin(out, done)})
     with logging_to(agent, settings, out, done, wandb):
         going_on = {"reset_num_timesteps": False} if done else {}
         callbacks = [Progress(tell, curve), policies, curve, checkpoints]
+        checkpoints.start_clock()
         agent.learn(settings.steps - done, callback=callbacks, **going_on)
     seconds = checkpoints.seconds
     return _conclude(settings, out, env, agent, policies, seconds)
+
+
+def _origin(out: Path, done: int) -> dict[str, Any]:
+    """What the run is made with; if it goes on, what it began with, and where that differs, what it goes on with."""
+    now = {"versions": versions(), "git": git_state()}
+    if not (done and there(out / CONFIG)):
+        return now
+    origin = read_origin(out)
+    resumed = origin.pop("resumed")
+    last = [origin, *resumed][-1]
+    if any(last.get(name) != value for name, value in now.items()):
+        resumed = [*resumed, {"decisions": done, **now}]
+    return origin | ({"resumed": resumed} if resumed else {})
 
 
 def _conclude(
     settings: RunSettings, out: Path, env: BatchedVecEnv, agent: Any, policies: PolicyHistory, seconds: float
 ) -> RunResult:
     """Save, test and draw what was trained; `result.json` comes last."""
-    checkpoint.save(env.batched.state_dict(), out / "environment.pt")
-    save_agent(agent, out / "agent.pt")
+    checkpoint.save(env.batched.state_dict(), out / ENVIRONMENT)
+    save_agent(agent, out / AGENT)
     test = evaluate(agent, env.batched)
     result = _result(settings, test, env.batched, seconds)
     shown = env.batched.PICTURES_OF
@@ -159,7 +145,7 @@ def _conclude(
     if history is not None:
         history.write(out / POLICIES)
         draw_policies(out, result)
-    _write_json(out / "result.json", asdict(result))
+    _write_json(out / RESULT, asdict(result))
     return result
 
 
@@ -179,14 +165,17 @@ def draw(evaluation: Evaluation, out: Path, settings: RunSettings, env: MultiTas
         write_picture(figure, out / name)
 
 
-def draw_policies(out: Path, result: RunResult, block: int | None = None, depth: int = 0) -> list[Path]:
-    """Draw the policies over time of a run, and of a block if one is given, into its folder.
+def draw_policies(
+    out: Path, result: RunResult, block: int | None = None, depth: int = 0, into: Path | None = None
+) -> list[Path]:
+    """Draw the policies over time of a run, and of a block if one is given.
 
     Args:
         out: The folder.
         result: The run.
         block: A choice at that depth, for a picture of its own.
         depth: Which decision of the route.
+        into: The folder of the pictures; by default `out`.
 
     Returns:
         The pictures.
@@ -196,18 +185,19 @@ def draw_policies(out: Path, result: RunResult, block: int | None = None, depth:
         CheckpointError: If that is damaged.
         ValueError: If there is no such block or depth.
     """
-    from mtl_gym.routing.figures import History, block_over_time, policies_over_time
+    from mtl_gym.routing.figures import block_over_time, policies_over_time
 
     if not (out / POLICIES).is_file():
         raise FileNotFoundError(
             f"{out} has no {POLICIES}: {result.settings.agent!r} keeps no table of probabilities, or the run is older "
             "than this file; in that case train into another folder to have it."
         )
-    history, names, title = History.read(out / POLICIES), list(result.per_task), _title(result.settings)
+    names, title, into = list(result.per_task), _title(result.settings), into or out
+    history = read_policies(out, len(names))
     place = f"-depth-{depth}" if depth else ""
-    figures = {out / f"policies{place}.png": policies_over_time(history, names, depth, title)}
+    figures = {into / f"policies{place}.png": policies_over_time(history, names, depth, title)}
     if block is not None:
-        figures[out / f"block-{block}{place}.png"] = block_over_time(history, block, names, depth, title)
+        figures[into / f"block-{block}{place}.png"] = block_over_time(history, block, names, depth, title)
     for path, figure in figures.items():
         write_picture(figure, path)
     return list(figures)
@@ -223,18 +213,31 @@ def _title(settings: RunSettings) -> str:
     return f"{settings.name} on {settings.env_id}, seed {settings.seed}{trained}"
 
 
-def restore(out: Path) -> tuple[RunSettings, BatchedVecEnv, Any]:
+def restore(out: Path, env_id: str | None = None) -> tuple[RunSettings, BatchedVecEnv, Any]:
     """The settings, the environment and the agent of a finished run.
+
+    Args:
+        out: Its folder.
+        env_id: The id of its environment with the module that registers it (`module:id`); the file alone imports none.
 
     Raises:
         FileNotFoundError: If a file of the run is missing.
-        CheckpointError: If one is damaged.
+        CheckpointError: If one is damaged, of another environment than `env_id`, or of one that is not registered.
     """
     settings = read_settings(out)
-    env = settings.make_env()
-    env.reset()
-    env.batched.load_state_dict(checkpoint.load(out / "environment.pt"))
-    return settings, env, load_agent(settings, out / "agent.pt", env)
+    bare = settings.env_id.rpartition(":")[2]
+    if env_id is not None and env_id.rpartition(":")[2] != bare:
+        raise CheckpointError(f"The run in {out} is of the environment {settings.env_id!r}, not of {env_id!r}.")
+    settings = replace(settings, env_id=env_id or registered(settings.env_id, out / CONFIG))
+    with fitting(out / CONFIG):
+        settings.check()
+        env = settings.make_env()
+        env.reset()
+    state = checkpoint.load(out / ENVIRONMENT)
+    with fitting(out / ENVIRONMENT):
+        env.batched.load_state_dict(state)
+    with fitting(out / AGENT):
+        return settings, env, load_agent(settings, out / AGENT, env)
 
 
 def save_agent(agent: Any, path: Path) -> None:
@@ -259,46 +262,15 @@ def load_agent(settings: RunSettings, path: Path, env: BatchedVecEnv) -> Any:
     return agent
 
 
-def read_settings(out: Path) -> RunSettings:
-    """The settings of the run in `out`.
-
-    Raises:
-        FileNotFoundError: If there is no run.
-        CheckpointError: If its settings cannot be read.
-    """
-    path = out / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no run in {out}: it has no config.json.")
-    try:
-        return RunSettings(**json.loads(path.read_text())["settings"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"The settings in {path} cannot be read ({error}).") from error
-
-
 def _finished(settings: RunSettings, out: Path) -> RunResult | None:
-    if not (out / "config.json").exists():
+    """The result in `out`, if it holds this run and that is finished."""
+    result = read_result(out) if there(out / RESULT) else None
+    if result is None and not there(out / CONFIG):
         return None
-    there = read_settings(out)
-    if there != settings:
-        raise FileExistsError(f"{out} holds another run ({there}); choose another folder or remove that one.")
-    return read_result(out) if (out / "result.json").exists() else None
-
-
-def read_result(out: Path) -> RunResult:
-    """The result of the finished run in `out`.
-
-    Raises:
-        FileNotFoundError: If the run is not finished.
-        CheckpointError: If the file cannot be read.
-    """
-    path = out / "result.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"The run in {out} is not finished: it has no result.json. Train it again.")
-    try:
-        fields = json.loads(path.read_text())
-        return RunResult(**fields | {"settings": RunSettings(**fields["settings"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"The result in {path} cannot be read ({error}); remove it to run again.") from error
+    known = read_settings(out) if result is None else result.settings
+    if known != settings:
+        raise FileExistsError(f"{out} holds another run ({known}); choose another folder or remove that one.")
+    return result
 
 
 def clear(out: Path) -> None:

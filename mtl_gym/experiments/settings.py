@@ -21,10 +21,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mtl_gym.experiments.compare import plan_entries
-from mtl_gym.experiments.run import RunSettings
+from mtl_gym.experiments.files import registered
+from mtl_gym.experiments.parsing import parse_yaml, read_text
+from mtl_gym.experiments.records import RunSettings, check_name
+from mtl_gym.hints import short
 
 TOP: dict[str, type] = {"env": str, "steps": int, "seeds": int, "num_envs": int, "env_kwargs": dict, "agents": dict}
 NEEDED = ("env", "steps", "agents")
@@ -48,7 +49,8 @@ def read_comparison(path: Path, **changes: int | None) -> list[RunSettings]:
         if not fields.get(name):
             raise ValueError(f"{path} has no {name!r}; a comparison needs {', '.join(NEEDED)}.")
     shared = {"num_envs": fields["num_envs"]} if "num_envs" in fields else {}
-    base = RunSettings(fields["env"], "", fields["steps"], env_kwargs=fields.get("env_kwargs", {}), **shared)
+    env_id = registered(fields["env"], path)
+    base = RunSettings(env_id, "", fields["steps"], env_kwargs=fields.get("env_kwargs", {}), **shared)
     entries = [_entry(base, name, entry, path) for name, entry in fields["agents"].items()]
     return plan_entries(entries, fields.get("seeds", 3))
 
@@ -56,16 +58,12 @@ def read_comparison(path: Path, **changes: int | None) -> list[RunSettings]:
 def _parsed(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"There is no settings file {path}.")
-    try:
-        return yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML ({error}).") from error
+    return parse_yaml(read_text(path), str(path))
 
 
 def _entry(base: RunSettings, name: Any, entry: Any, path: Path) -> RunSettings:
+    check_name(f"{path}: agent", name)
     where = f"agent {name!r} in {path}"
-    if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
-        raise ValueError(f"{where}: a name must be text that can name a folder.")
     fields = _checked({} if entry is None else entry, ENTRY, where)
     return dataclasses.replace(
         base,
@@ -79,12 +77,12 @@ def _entry(base: RunSettings, name: Any, entry: Any, path: Path) -> RunSettings:
 
 def _checked(fields: Any, kinds: dict[str, type], where: str) -> dict[str, Any]:
     if not isinstance(fields, dict):
-        raise ValueError(f"{where} holds {fields!r}; it takes {', '.join(kinds)}.")
+        raise ValueError(f"{where} holds {short(fields)}; it takes {', '.join(kinds)}.")
     for name, value in fields.items():
         if name not in kinds:
             raise ValueError(f"{where} has {name!r}, which is unknown; it takes {', '.join(kinds)}.")
         right = isinstance(value, kinds[name]) and not isinstance(value, bool)
         if not right or (isinstance(value, int) and value < 1):
             wanted = {int: "a number, 1 or more", dict: "a mapping", str: "text"}[kinds[name]]
-            raise ValueError(f"{where}: {name} is {value!r}; it takes {wanted}.")
+            raise ValueError(f"{where}: {name} is {short(value)}; it takes {wanted}.")
     return fields

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtl_gym.experiments.run import RunResult
+from mtl_gym.experiments.records import RunResult
 
 CONTROL = "random-fixed"
 # Of schedules, where nothing is routed.
@@ -66,7 +66,7 @@ def differences(
     Runs of one seed start from the same weights and see the data in the same order, whoever routes.
 
     Example:
-        >>> from mtl_gym.experiments.run import RunSettings
+        >>> from mtl_gym.experiments.records import RunSettings
         >>> def run(agent, seed, accuracy):
         ...     return RunResult(RunSettings("id", agent, 1, seed), accuracy, {}, None, None, 1.0, 1.0)
         >>> control = [run("random-fixed", 0, 0.60), run("random-fixed", 1, 0.62)]

@@ -16,7 +16,10 @@ from typing import TypeAlias
 import gymnasium as gym
 
 from mtl_gym import checkpoint
-from mtl_gym.experiments.run import ERROR, RunResult, RunSettings, train
+from mtl_gym.experiments.files import ERROR
+from mtl_gym.experiments.locks import RunInUseError
+from mtl_gym.experiments.records import RunResult, RunSettings
+from mtl_gym.experiments.run import train
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +123,7 @@ def _failure(settings: RunSettings, place: Path, error: Exception) -> Failure:
     named = str(error) if isinstance(error, SENTENCES) and str(error) else f"{type(error).__name__}: {error}"
     text = json.dumps({"error": named, "traceback": traceback.format_exception(error)}, indent=2) + "\n"
     try:
-        if not isinstance(error, FileExistsError):  # that folder is another run's
+        if not isinstance(error, (FileExistsError, RunInUseError)):  # that folder is another's
             checkpoint.write_atomically(place / ERROR, lambda file: file.write(text.encode()))
     except OSError as unwritten:
         logger.warning("The error of %s, seed %d, could not be written: %s.", settings.name, settings.seed, unwritten)

@@ -5,8 +5,6 @@ Source: QLS, section 5.1 and table 3.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,13 +15,17 @@ import numpy as np
 
 from mtl_gym.checkpoint import write_atomically
 from mtl_gym.data import MultiTaskDataset
-from mtl_gym.errors import CheckpointError
 from mtl_gym.evaluation import roll_out
-from mtl_gym.experiments.run import RunSettings
+from mtl_gym.experiments.files import AGAIN, read_mapping, reading, there
+from mtl_gym.experiments.locks import alone_in
+from mtl_gym.experiments.records import RunSettings, built, require, settings_of
+from mtl_gym.experiments.sheets import write_csv, write_markdown
 from mtl_gym.scheduling.env import SchedulingVectorEnv
 from mtl_gym.scheduling.transfer import cross_validated, frozen_features
 
 FOLDS = 5
+# What cannot stand in the name of a file, as URLs write it.
+UNFIT = {ord(letter): f"%{ord(letter):02X}" for letter in "%/\\\0"}
 
 
 @dataclass(frozen=True)
@@ -75,30 +77,37 @@ def transfer(settings: RunSettings, task: str, out: Path) -> Transfer:
         FileExistsError: If `out` holds the same line with other settings.
         CheckpointError: If the file cannot be read.
     """
-    path = out / settings.name / f"seed-{settings.seed}" / f"{task}.json"
-    if path.is_file():
+    path = out / settings.name / f"seed-{settings.seed}" / f"{task.translate(UNFIT)}.json"
+    if there(path):
         return _read(path, settings)
     whole = _data(settings)
     if task not in whole.task_names:
         raise ValueError(f"There is no task {task!r} to leave out; there are {', '.join(whole.task_names)}.")
     left = whole.task_names.index(task)
+    with alone_in(path.parent):
+        found = _read(path, settings) if there(path) else _measured(settings, whole, left)
+        write_atomically(path, lambda file: file.write(json.dumps(asdict(found), indent=2).encode()))
+    return found
+
+
+def _measured(settings: RunSettings, whole: MultiTaskDataset, left: int) -> Transfer:
     env = settings.make_env(data=whole.part([number for number in range(whole.num_tasks) if number != left]))
     agent = settings.make_agent(env)
     agent.learn(settings.steps)
     view: Any = env.batched.evaluation_view("validation")
     roll_out(agent, view)
     scores = cross_validated(*frozen_features(view.trained, whole, left), FOLDS, settings.seed)
-    found = Transfer(settings, task, scores.mean(0).tolist())
-    write_atomically(path, lambda file: file.write(json.dumps(asdict(found), indent=2).encode()))
-    return found
+    return Transfer(settings, whole.task_names[left], scores.mean(0).tolist())
 
 
 def _read(path: Path, settings: RunSettings) -> Transfer:
-    try:
-        fields = json.loads(path.read_text())
-        found = Transfer(**fields | {"settings": RunSettings(**fields["settings"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); remove it to run again.") from error
+    with reading("line", path, AGAIN):
+        fields = read_mapping(path)
+        found = built(Transfer, {**fields, "settings": settings_of(fields.get("settings"))})
+        for fold in found.folds:
+            require("folds", fold, 0, 1)
+        if len(found.folds) != FOLDS:
+            raise ValueError(f"folds has {len(found.folds)} numbers, where {FOLDS} are wanted")
     if found.settings != settings:
         raise FileExistsError(f"{path} is of another training ({found.settings}); choose another folder.")
     return found
@@ -120,10 +129,11 @@ def _percent(found: Sequence[Transfer], agent: str, task: str) -> float:
 def write(found: Sequence[Transfer], out: Path) -> None:
     """Write `transfer.md` and, one line per agent, seed and task, `transfer.csv`."""
     head, *body = lines(found)
-    text = "".join("| " + " | ".join(line) + " |\n" for line in [head, ["---"] * len(head), *body])
-    write_atomically(out / "transfer.md", lambda file: file.write(text.encode()))
-    sheet = io.StringIO()
-    table = csv.writer(sheet)
-    table.writerow(["agent", "seed", "left out", "accuracy", *(f"fold {n + 1}" for n in range(FOLDS))])
-    table.writerows([t.settings.name, t.settings.seed, t.task, t.accuracy, *t.folds] for t in found)
-    write_atomically(out / "transfer.csv", lambda file: file.write(sheet.getvalue().encode()))
+    write_markdown([head, *body], out / "transfer.md")
+    write_csv([_line(transfer) for transfer in found], out / "transfer.csv")
+
+
+def _line(found: Transfer) -> dict[str, object]:
+    folds = {f"fold {number + 1}": accuracy for number, accuracy in enumerate(found.folds)}
+    line = {"agent": found.settings.name, "seed": found.settings.seed, "left out": found.task}
+    return {**line, "accuracy": found.accuracy, **folds}

@@ -5,7 +5,6 @@ Source: LRN, figures 2 to 7.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_gym.errors import CheckpointError
 from mtl_gym.pictures import COLOURS, INK, figure_of
 
 if TYPE_CHECKING:
@@ -48,14 +46,10 @@ class Course:
         Raises:
             CheckpointError: If the file is damaged.
         """
-        try:
-            with path.open(newline="") as file:
-                rows = list(csv.DictReader(file, strict=True))
-            if not rows or "modules_unused" not in rows[0]:
-                return None
-            return cls(*(np.array([float(row[name]) for row in rows]) for name in COLUMNS))
-        except (ValueError, KeyError, TypeError, csv.Error) as error:
-            raise CheckpointError(f"The progress in {path} cannot be read ({error!r}).") from error
+        from mtl_gym.experiments.files import read_progress
+
+        columns = read_progress(path)
+        return cls(*(columns[name] for name in COLUMNS)) if "modules_unused" in columns else None
 
 
 def accuracy_and_unused(runs: Mapping[str, Sequence[Course]], title: str | None = None) -> Figure:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Floats: TypeAlias = NDArray[np.float64]
 
 LINEAR_UP_TO = 10
+# Probabilities are rounded.
+SLACK = 1e-4
 SAMPLES = f"samples of the task so far (axis linear up to {LINEAR_UP_TO}, logarithmic from there)"
 
 
@@ -38,7 +40,7 @@ class History:
         policy: Probability of each choice, PASS last; float32 [moments, tasks, depth, actions].
 
     Raises:
-        ValueError: If the shapes do not fit together, or there is no moment.
+        ValueError: If the shapes or types do not fit together, there is no moment, or a number cannot be what it is.
     """
 
     decisions: NDArray[np.int64]
@@ -53,6 +55,13 @@ class History:
                 f"A policy {shape} and samples {self.samples.shape} do not fit {moments} moments; pass "
                 "[moments, tasks, depth, actions] and [moments, tasks], with one moment or more."
             )
+        if (self.decisions.dtype.kind, self.samples.dtype.kind, self.policy.dtype.kind) != ("i", "i", "f"):
+            raise ValueError("Decisions and samples are whole numbers, and probabilities are not.")
+        counts = (self.decisions, self.samples)
+        if not (self.policy >= 0).all() or (self.policy > 1 + SLACK).any():
+            raise ValueError("Probabilities lie between 0 and 1; these do not.")
+        if any((count[:1] < 0).any() or (np.diff(count, axis=0) < 0).any() for count in counts):
+            raise ValueError("Decisions and samples are counted from 0 upwards; these are not.")
 
     def write(self, path: Path) -> None:
         """Keep the history in a file of NumPy arrays."""

@@ -139,3 +139,47 @@ def test_checkpoints_cost_a_twentieth_of_the_time(tmp_path, monkeypatch):
     monkeypatch.setattr(resume.Checkpoints, "keep", count)
     train(settings("wpl", ROUTING), tmp_path)
     assert kept == [16]
+
+
+def test_a_resumed_run_keeps_the_versions_that_it_began_with_beside_the_new_ones(tmp_path):
+    run, config = settings("wpl", ROUTING), tmp_path / "config.json"
+    with pytest.raises(KilledError):
+        train(run, tmp_path, kill_after(2000))
+    begun = json.loads(config.read_text())
+    now = begun["versions"]
+    config.write_text(json.dumps(begun | {"versions": now | {"torch": "1.0"}}))
+    for after in (3000, 4000):
+        with pytest.raises(KilledError):
+            train(run, tmp_path, kill_after(after))
+    train(run, tmp_path)
+    told = json.loads(config.read_text())
+    assert told["versions"] == now | {"torch": "1.0"} and told["git"] == begun["git"]
+    (resumed,) = told["resumed"]
+    assert resumed["versions"] == now and 0 < resumed["decisions"] <= 3000
+
+
+def test_a_run_that_begins_anew_has_the_versions_of_now(tmp_path):
+    with pytest.raises(KilledError):
+        train(settings("wpl", ROUTING), tmp_path, kill_after(2000))
+    (tmp_path / CHECKPOINT).unlink()
+    told = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(told | {"versions": {"torch": "1.0"}}))
+    train(settings("wpl", ROUTING), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text()) == told
+
+
+def test_the_clock_of_a_run_starts_with_its_training(tmp_path, monkeypatch):
+    from mtl_agents import WPL
+
+    ticks = iter(range(10**9))
+    late = [0.0]
+    monkeypatch.setattr(resume.time, "perf_counter", lambda: late[0] + 1e-3 * next(ticks))
+    learn = WPL.learn
+
+    def imports_first(self, *args, **kwargs):
+        late[0] += 1000.0
+        return learn(self, *args, **kwargs)
+
+    monkeypatch.setattr(WPL, "learn", imports_first)
+    result = train(settings("wpl", ROUTING | {"steps": 96}), tmp_path)
+    assert result.samples_per_second > 32 / 10

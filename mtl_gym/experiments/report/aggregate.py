@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_gym.experiments.run import RunResult
+from mtl_gym.experiments.records import RunResult
 
 Floats: TypeAlias = NDArray[np.float64]
 

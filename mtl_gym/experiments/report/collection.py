@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mtl_gym.errors import CheckpointError
-from mtl_gym.experiments.compare import line_of, write_csv
-from mtl_gym.experiments.run import ERROR, RunResult, read_result
-
-RESULT, CONFIG = "result.json", "config.json"
+from mtl_gym.experiments.compare import alike, line_of
+from mtl_gym.experiments.files import CONFIG, ERROR, RESULT, read_error, read_result, there
+from mtl_gym.experiments.records import RunResult
+from mtl_gym.experiments.sheets import write_csv
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,12 @@ class Run:
     @property
     def pictures(self) -> list[Path]:
         """What it drew, by name."""
-        return sorted(self.folder.glob("*.png"))
+        return pictures_in(self.folder)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder, by name."""
+    return sorted(path for path in folder.glob("*.png") if path.is_file())
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Comparison:
     @property
     def pictures(self) -> list[Path]:
         """What `compare` drew of all its runs together."""
-        return sorted(self.folder.glob("*.png"))
+        return pictures_in(self.folder)
 
 
 def read_comparisons(folder: Path) -> list[Comparison]:
@@ -88,29 +92,33 @@ def read_comparisons(folder: Path) -> list[Comparison]:
 
     Raises:
         FileNotFoundError: If there is no such folder, or no finished run in it.
-        ValueError: If a comparison has runs of several environments, or of different tasks.
+        ValueError: If a comparison has runs of several environments.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     found: dict[Path, Comparison] = {}
     for path in _run_folders(folder):
         place = path.parent.parent
-        name = folder.resolve().name if place == folder else place.name
+        name = name_of(folder) if place == folder else place.name
         _add(found.setdefault(place, Comparison(name, place)), path)
     if not any(comparison.runs for comparison in found.values()):
         raise FileNotFoundError(
             f"There is no finished run in {folder}: a report takes the folder of a comparison (AGENT/seed-N/{RESULT}) "
             "or of several (COMPARISON/AGENT/seed-N)."
         )
-    for comparison in found.values():
-        _check(comparison)
-    return list(found.values())
+    return [_checked(comparison) for comparison in found.values()]
+
+
+def name_of(folder: Path) -> str:
+    """The name of a folder, however it is written."""
+    return os.path.basename(os.path.realpath(folder))
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
     for pattern in ("*/seed-*", "*/*/seed-*"):
         for path in sorted(folder.glob(pattern)):
-            if any((path / name).is_file() for name in (RESULT, ERROR, CONFIG)):
+            astray = there(path) and not path.exists()
+            if astray or any(there(path / name) for name in (RESULT, ERROR, CONFIG)):
                 yield path
 
 
@@ -127,39 +135,31 @@ def _add(comparison: Comparison, folder: Path) -> None:
 
 
 def _read(folder: Path) -> RunResult:
-    if (folder / RESULT).is_file():
-        return _checked(read_result(folder), folder)
-    if (folder / ERROR).is_file():
-        raise CheckpointError(_read_error(folder / ERROR))
+    if not folder.exists():
+        raise CheckpointError("Its folder is a link that leads nowhere.")
+    if there(folder / RESULT):
+        return read_result(folder)
+    if there(folder / ERROR):
+        raise CheckpointError(read_error(folder))
     raise CheckpointError(f"It did not finish: it has no {RESULT}.")
 
 
-def _checked(result: RunResult, folder: Path) -> RunResult:
-    numbers = [result.accuracy, *getattr(result.per_task, "values", list)()]
-    if len(numbers) < 2 or not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
-        raise CheckpointError(f"The result in {folder / RESULT} has accuracies that are not numbers ({numbers}).")
-    return result
-
-
-def _read_error(path: Path) -> str:
-    try:
-        return str(json.loads(path.read_text())["error"])
-    except (ValueError, KeyError, TypeError) as error:
-        return f"It failed, and the reason in {path} cannot be read ({error!r})."
-
-
-def _check(comparison: Comparison) -> None:
-    kinds = {(result.settings.env_id, tuple(result.per_task)) for result in comparison.results}
-    if len(kinds) > 1:
-        several = "; ".join(f"{env_id} with the tasks {', '.join(tasks)}" for env_id, tasks in sorted(kinds))
+def _checked(comparison: Comparison) -> Comparison:
+    """A comparison of one environment and, but for runs that are then told as failed, of the same tasks."""
+    env_ids = {result.settings.env_id: tuple(result.per_task) for result in comparison.results}
+    if len(env_ids) > 1:
+        several = "; ".join(f"{env_id} with the tasks {', '.join(tasks)}" for env_id, tasks in sorted(env_ids.items()))
         raise ValueError(f"A comparison is of one environment; the runs in {comparison.folder} are of {several}.")
+    kept, odd = alike(comparison.results)
+    told = [Failure(r.settings.name, str(r.settings.seed), f"{why[0].upper()}{why[1:]}") for r, why in odd]
+    runs = [run for run in comparison.runs if run.result in kept]
+    return replace(comparison, runs=runs, failures=[*comparison.failures, *told])
 
 
 def write_results(comparisons: Sequence[Comparison], path: Path) -> None:
     """One CSV line per run of every comparison; those that failed have their error and no figures."""
     lines = [line for comparison in comparisons for line in _lines(comparison)]
-    columns = dict.fromkeys(column for line in lines for column in line if column != "error")
-    write_csv(lines, [*columns, "error"], path)
+    write_csv(lines, path, last=["error"])
 
 
 def _lines(comparison: Comparison) -> Iterator[dict[str, object]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtl_gym.checkpoint import write_atomically
-from mtl_gym.errors import CheckpointError
+from mtl_gym.experiments.files import PROGRESS
 from mtl_gym.experiments.report import figures, tables
 from mtl_gym.experiments.report.aggregate import (
     Estimate,
@@ -23,7 +23,7 @@ from mtl_gym.experiments.report.aggregate import (
 from mtl_gym.experiments.report.collection import Comparison, Run
 from mtl_gym.experiments.report.document import Block, Item, Items, Picture, Section
 from mtl_gym.experiments.report.efficiency import efficiency_of
-from mtl_gym.experiments.run import PROGRESS, write_picture
+from mtl_gym.experiments.run import write_picture
 from mtl_gym.experiments.statistics import default_control, differences
 
 if TYPE_CHECKING:
@@ -89,10 +89,17 @@ def _scaled(comparison: Comparison, scale: Scale) -> dict[tuple[str, int], float
 
 @dataclass(frozen=True)
 class Author:
-    """Writes the sections, and the pictures that they show, into a folder."""
+    """Writes the sections, and the pictures that they show.
+
+    Attributes:
+        folder: Of the runs.
+        control: The agent that the others are set against; None for the usual one.
+        out: The folder of the pictures; None for that of the runs.
+    """
 
     folder: Path
     control: str | None = None
+    out: Path | None = None
 
     def control_of(self, names: Sequence[str]) -> str:
         """The agent that the others are set against."""
@@ -172,18 +179,22 @@ class Author:
     def _efficiency(self, scope: Scope, agents: Sequence[str]) -> list[Block]:
         try:
             efficiency = efficiency_of(scope.comparisons)
-        except (NoStatisticsError, CheckpointError) as error:
-            sentence = str(error).replace(f"{self.folder}/", "")
-            return [f"There are no curves of sample efficiency: {sentence}"]
+        except NoStatisticsError as error:
+            return [f"There are no curves of sample efficiency: {self._without_folder(str(error))}"]
+        damaged = [f"Left out of the curves: {self._without_folder(why)}" for why in efficiency.damaged]
         without = ", ".join(agent for agent in agents if agent not in efficiency.curves)
         note = f"{tables.seeds_of(efficiency.scores)} in the curves of sample efficiency."
         note += f" Without curves in {PROGRESS}: {without}." if without else ""
-        return [note, self._picture(figures.draw_efficiency(efficiency, scope.title), scope.stem, "efficiency")]
+        picture = self._picture(figures.draw_efficiency(efficiency, scope.title), scope.stem, "efficiency")
+        return [note, *damaged, picture]
+
+    def _without_folder(self, sentence: str) -> str:
+        return sentence.replace(f"{self.folder}/", "")
 
     def _picture(self, figure: Figure, stem: str, kind: str) -> Picture:
         from matplotlib import rc_context
 
-        path = self.folder / FIGURES / f"{stem}-{kind}.png"
+        path = (self.out or self.folder) / FIGURES / f"{stem}-{kind}.png"
         write_picture(figure, path)
         # Without these two an SVG differs every time that it is drawn.
         stable: dict[str, Any] = {"format": "svg", "metadata": {"Date": None}}

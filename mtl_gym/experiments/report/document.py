@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-import re
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TypeAlias
+
+from mtl_gym.experiments.sheets import fenced, markdown_table, plain
 
 TEMPLATE = "page.html.jinja"
 SHADES = 64
@@ -91,14 +93,12 @@ def to_markdown(title: str, sections: Sequence[Section], folder: Path) -> str:
 
 def _markdown(block: Block, folder: Path) -> str:
     if isinstance(block, Table):
-        head, *body = ([plain(cell) for cell in line] for line in block.lines)
-        rows = ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)]
-        return "\n".join([f"{plain(block.caption)}\n", *rows])
+        return f"{plain(block.caption)}\n\n{markdown_table(block.lines)}".rstrip("\n")
     if isinstance(block, Picture):
         link = f"![{plain(block.title)}]({_link(block.png, folder)})"
         return f"{link}\n\n**{plain(block.title)}.** {plain(block.text)} ([SVG]({_link(block.svg, folder)}))"
     if isinstance(block, Code):
-        return f"```{block.language}\n{block.text}```"
+        return fenced(block.text, block.language)
     if isinstance(block, Items):
         return "\n".join(f"- {plain(item.title)}: {_links(item.pictures, folder)}" for item in block.items)
     return plain(block)
@@ -111,18 +111,7 @@ def _links(pictures: Sequence[Path], folder: Path) -> str:
 def _link(path: Path, folder: Path) -> str:
     from urllib.parse import quote
 
-    return quote(path.relative_to(folder).as_posix())
-
-
-def plain(text: str) -> str:
-    r"""Text that Markdown shows as it is.
-
-    Example:
-        >>> print(plain("<b>|_x_*"))
-        &lt;b&gt;\|\_x\_\*
-    """
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", text)
+    return quote(Path(os.path.relpath(path, folder)).as_posix())
 
 
 def to_html(title: str, sections: Sequence[Section]) -> str:
@@ -150,6 +139,6 @@ def shrunk(path: Path) -> bytes:
     try:
         with Image.open(path) as picture:
             picture.convert("RGB").quantize(SHADES).save(file, "png", optimize=True)
-    except OSError:
+    except Exception:  # Pillow raises a dozen kinds for a broken file
         return path.read_bytes()  # the page shows its name then
     return min(file.getvalue(), path.read_bytes(), key=len)

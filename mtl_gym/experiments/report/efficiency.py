@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtl_gym.experiments.compare import read_curve
+from mtl_gym.experiments.files import PROGRESS, read_each, there
 from mtl_gym.experiments.report.aggregate import (
     Floats,
     NoStatisticsError,
@@ -21,7 +22,6 @@ from mtl_gym.experiments.report.aggregate import (
     scale_of,
 )
 from mtl_gym.experiments.report.collection import Comparison, Run
-from mtl_gym.experiments.run import PROGRESS
 from mtl_gym.routing.figures import Curve
 
 SHARES = np.linspace(0.05, 1, 20)
@@ -37,11 +37,13 @@ class Efficiency:
         scores: The normalised curves behind it; float64 [seeds, comparisons, points] by agent.
         shares: Share of the training done, of 1; float64 [points].
         curves: By agent interquartile mean, lower and upper end of its interval; float64 [3, points].
+        damaged: Why runs are left out whose progress is damaged.
     """
 
     scores: Scores
     shares: Floats
     curves: dict[str, Floats]
+    damaged: list[str]
 
 
 def efficiency_of(comparisons: Sequence[Comparison]) -> Efficiency:
@@ -50,29 +52,31 @@ def efficiency_of(comparisons: Sequence[Comparison]) -> Efficiency:
     Scores are 0 and 1 where random and the best static baseline are on the validation split, after training.
 
     Raises:
-        CheckpointError: If a run's progress is damaged.
         NoStatisticsError: If the runs have no curves that can be set side by side.
     """
-    curves = {comparison.name: _curves(comparison.runs) for comparison in comparisons}
+    damaged: list[str] = []
+    curves = {comparison.name: _curves(comparison.runs, damaged) for comparison in comparisons}
     for name, runs in curves.items():
         if not runs:
-            raise NoStatisticsError(f"no run of {name} has a {PROGRESS} with several evaluations.")
+            raise NoStatisticsError(
+                " ".join([f"no run of {name} has a {PROGRESS} with several evaluations.", *damaged])
+            )
     shares = _shares([shared for runs in curves.values() for shared in runs.values()])
     scores = {comparison.name: _scores(comparison, curves[comparison.name], shares) for comparison in comparisons}
     aligned = align(scores)
     found = {agent: estimate(values, interquartile_curve) for agent, values in aligned.values.items()}
-    return Efficiency(aligned, shares, found)
+    return Efficiency(aligned, shares, found, damaged)
 
 
-def _curves(runs: Sequence[Run]) -> dict[tuple[str, int], tuple[Floats, Floats]]:
+def _curves(runs: Sequence[Run], damaged: list[str]) -> dict[tuple[str, int], tuple[Floats, Floats]]:
     """Share of the training and accuracy at each evaluation, by agent and seed, for runs evaluated more than once."""
-    found = {}
-    for run in runs:
-        settings = run.result.settings
-        curve = read_curve(run.folder / PROGRESS) if (run.folder / PROGRESS).is_file() else None
-        if curve is not None and len(curve.decisions) > 1:
-            found[settings.name, settings.seed] = (_share(curve, settings.steps), curve.accuracy)
-    return found
+    known = {run.folder: run.result.settings for run in runs if there(run.folder / PROGRESS)}
+    curves = read_each(known, lambda folder: read_curve(folder / PROGRESS), damaged.append)
+    return {
+        (known[folder].name, known[folder].seed): (_share(curve, known[folder].steps), curve.accuracy)
+        for folder, curve in curves.items()
+        if len(curve.decisions) > 1
+    }
 
 
 def _share(curve: Curve, steps: int) -> Floats:

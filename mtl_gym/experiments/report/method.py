@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 
 import yaml
 
-from mtl_gym.experiments.report.collection import CONFIG, Comparison, Run
+from mtl_gym.errors import CheckpointError
+from mtl_gym.experiments.files import read_origin
+from mtl_gym.experiments.records import RunSettings
+from mtl_gym.experiments.report.collection import Comparison, Run
 from mtl_gym.experiments.report.document import Block, Code, Section, Table
-from mtl_gym.experiments.run import RunSettings
 
 FAILED = "Runs that failed or did not finish"
 
@@ -42,13 +43,18 @@ def _versions(runs: Sequence[Run]) -> str:
     """Of all runs together; where they differ, all that there are."""
     found: dict[str, dict[str, None]] = {}
     for run in runs:
-        try:
-            versions = json.loads((run.folder / CONFIG).read_text())["versions"].items()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            versions = [("of some runs", "not known")]
-        for name, version in versions:
-            found.setdefault(name, {})[str(version)] = None
+        for name, version in _versions_of(run):
+            found.setdefault(name, {})[version] = None
     return ", ".join(f"{name} {' and '.join(versions)}" for name, versions in found.items())
+
+
+def _versions_of(run: Run) -> list[tuple[str, str]]:
+    """What a run began with, and what it went on with."""
+    try:
+        origin = read_origin(run.folder)
+    except (FileNotFoundError, CheckpointError):
+        return [("of some runs", "not known")]
+    return [pair for part in (origin, *origin["resumed"]) for pair in part["versions"].items()]
 
 
 def settings_files(runs: Sequence[RunSettings]) -> list[str]:

@@ -40,7 +40,7 @@ def test_runs_without_a_result_have_a_sentence(comparison):
     assert told["ppo", "1"] == "It did not finish: it has no result.json."
     assert told["ppo", "2"].startswith("It failed, and the reason in ppo/seed-2/error.json cannot be read")
     assert told["wpl", "2"].startswith("The result in wpl/seed-2/result.json cannot be read")
-    assert "accuracies that are not numbers" in told["wpl", "1"]
+    assert "accuracy=nan is not possible; it takes a finite number, 1 or less" in told["wpl", "1"]
     assert len(one.runs) == 7 and len(told) == 5
     assert not any(str(comparison) in error for error in told.values())
 

@@ -133,7 +133,8 @@ def test_damaged_progress_and_pictures_do_not_stop_the_report(comparison):
     (comparison / "wpl" / "seed-0" / "routing_map.png").write_bytes(b"nonsense")
     report(comparison)
     found = section((comparison / "report.md").read_text(), "digits")
-    assert "There are no curves of sample efficiency: The progress in wpl/seed-0/progress.csv cannot be read" in found
+    assert "Left out of the curves: The progress in wpl/seed-0/progress.csv cannot be read" in found
+    assert (comparison / "figures" / "digits-efficiency.png").is_file()
 
 
 def test_any_run_may_be_the_control(comparison):

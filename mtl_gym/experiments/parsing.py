@@ -1,0 +1,100 @@
+"""Text from outside as plain values: JSON and YAML in which every key stands once."""
+
+from __future__ import annotations
+
+import json
+import stat
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MERGE = "tag:yaml.org,2002:merge"
+
+
+class RepeatedKeyError(ValueError):
+    """A key stands twice in one mapping, of which only the last would count."""
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        OSError: If there is no such file, or it cannot be read.
+        ValueError: If it is something else than a file, or not text in UTF-8.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path.name} is no file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not text in UTF-8: {error}") from error
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Return what JSON text holds.
+
+    Args:
+        text: The text.
+        where: What messages call it.
+
+    Raises:
+        RepeatedKeyError: If a mapping has a key twice.
+        ValueError: If it is not JSON, or nested too deeply.
+
+    Example:
+        >>> parse_json('{"rho": 0.1}', "--env-kwargs")
+        {'rho': 0.1}
+    """
+    try:
+        return json.loads(text, object_pairs_hook=partial(_unique, where))
+    except RepeatedKeyError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{where} is not JSON ({error}).") from error
+    except RecursionError as error:
+        raise ValueError(f"{where} is nested too deeply.") from error
+
+
+def _unique(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise RepeatedKeyError(f"{where} has {twice!r} twice; write it once.")
+    return found
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Return what YAML text holds; as `parse_json`, and messages have the line."""
+    try:
+        return yaml.load(text, partial(_Loader, where))  # type: ignore[arg-type]
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where} is not YAML ({error}).") from error
+    except RecursionError as error:
+        raise ValueError(f"{where} is nested too deeply.") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values alone, and no key twice: YAML keeps the last of them without a word."""
+
+    def __init__(self, where: str, text: str) -> None:
+        super().__init__(text)
+        self.where = where
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """Compose a mapping, and look at its keys before merges add others."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[Any, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+                self._note(self.construct_object(key), key.start_mark.line + 1, lines)
+        return node
+
+    def _note(self, name: Any, line: int, lines: dict[Any, int]) -> None:
+        if name in lines:
+            raise RepeatedKeyError(
+                f"{self.where}, line {line}: {name!r} stands in line {lines[name]} already; give each its own name."
+            )
+        lines[name] = line
