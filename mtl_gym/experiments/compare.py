@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import gymnasium as gym
 import numpy as np
 
 from mtl_gym.errors import CheckpointError
 from mtl_gym.experiments.agents import find_agent
 from mtl_gym.experiments.files import CONFIG, POLICIES, PROGRESS, RESULT, read_each, read_progress, read_result, there
-from mtl_gym.experiments.records import RunResult, RunSettings
+from mtl_gym.experiments.records import RunResult, RunSettings, spec_of
 from mtl_gym.experiments.run import draw_policies, write_picture
 from mtl_gym.experiments.sheets import write_csv, write_markdown
 from mtl_gym.experiments.statistics import CONTROL, Difference
@@ -75,7 +74,7 @@ def plan_entries(entries: Sequence[RunSettings], seeds: int) -> list[RunSettings
         raise ValueError(f"A comparison takes one seed or more (not {seeds}) and each agent once ({names}).")
     for entry in entries:
         find_agent(entry.agent)
-        gym.spec(entry.env_id)
+        spec_of(entry.env_id)
     return [replace(entry, seed=seed) for seed in range(seeds) for entry in entries]
 
 

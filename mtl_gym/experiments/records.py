@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from math import inf, isnan
 from typing import Any, TypeVar
 
 import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from mtl_gym.experiments.agents import SB3, check_arguments, find_agent
 from mtl_gym.hints import complaint, hints_of, short, unknown
@@ -72,7 +73,7 @@ class RunSettings:
             gymnasium.error.Error: If there is no such environment.
         """
         check_arguments(self.agent, self.agent_kwargs)
-        spec = gym.spec(self.env_id)
+        spec = spec_of(self.env_id)
         entry: Any = spec.vector_entry_point
         kind: Any = load_env_creator(entry) if isinstance(entry, str) else entry
         if not hasattr(kind, "Options"):
@@ -103,6 +104,19 @@ class RunResult:
     epochs: float
     samples_per_second: float
     f1: dict[str, float] = field(default_factory=dict)
+
+
+def spec_of(env_id: str) -> EnvSpec:
+    """Return what an id stands for; of `module:id` the module is imported, so it must never come from a file.
+
+    Raises:
+        gymnasium.error.Error: If there is no such environment.
+        ImportError: If there is no such module.
+    """
+    module, colon, bare = env_id.rpartition(":")
+    if colon:
+        import_module(module)
+    return gym.spec(bare)
 
 
 def settings_of(fields: Any) -> RunSettings:

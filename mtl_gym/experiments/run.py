@@ -204,7 +204,13 @@ def draw_policies(
 
 
 def write_picture(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
+    """Write a figure as PNG; names in its titles, legends and notes are shown as they are."""
+    from matplotlib.text import Text
+
+    # Formatters of axes write formulas themselves.
+    ticks = {text for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for text in axis.findobj(Text)}
+    for text in set(figure.findobj(Text)) - ticks:
+        text.set_parse_math(False)  # type: ignore[attr-defined]
     checkpoint.write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=100))
 
 

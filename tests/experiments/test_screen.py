@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from mtl_gym import cli
 from mtl_gym.experiments.progress import Bar
-from mtl_gym.experiments.run import RunSettings
+from mtl_gym.experiments.run import RunSettings, train
 
 DIGITS = "MTLRouting-Digits-v0"
 NAMES = ("wpl[lr=0.1]", "wpl[lr=0.01]", "o [/b] y", "[red]x", ":smile:")
@@ -52,3 +52,10 @@ def test_the_bar_shows_a_name_as_it_is(name):
         bar.moved(0, 50, float("nan"))
         bar._progress.refresh()
     assert f"0/1 runs, {name} seed 0" in screen.getvalue()
+
+
+def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is(tmp_path):
+    name = r"costs $5 and $\nonsense"
+    run = RunSettings(DIGITS, "wpl", 96, 0, 16, name=name)
+    train(run, tmp_path)
+    assert (tmp_path / "policies.png").is_file() and (tmp_path / "result.json").is_file()
