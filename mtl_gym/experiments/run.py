@@ -210,7 +210,7 @@ def write_picture(figure: Figure, path: Path) -> None:
     # Formatters of axes write formulas themselves.
     ticks = {text for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for text in axis.findobj(Text)}
     for text in set(figure.findobj(Text)) - ticks:
-        text.set_parse_math(False)  # type: ignore[attr-defined]
+        text.set_parse_math(False)
     checkpoint.write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=100))
 
 
