@@ -16,10 +16,13 @@ class CollaborationReward:
     """Pays an action in proportion to how often the agents that have taken it do take it, so that blocks get shared.
 
     An agent is a task. Its share of an action is how often it took it among its own decisions at that depth; the
-    reward is rho times the mean share over the agents that took the action before, 0 if none has. It is never above
-    rho times the size of the final reward, which is 1.
+    reward is rho times the mean share over the agents that took the action before, 0 if none has.
 
     Source: Rosenbaum et al. 2018, section 3.1, the count-based version.
+
+    Deviation: the paper has "per-action reward <= final reward * rho". Where the answer is wrong (-1) that would leave
+    no reward above -rho, but an action is paid before the answer is known. It is read as a bound on the size: no reward
+    is above rho, which is rho times the size of a final reward of +1 or -1.
 
     Args:
         rho: Weight in [0, 10]; 0 turns the reward off.
