@@ -72,6 +72,8 @@ def _fill(vectors: Vectors, path: Path, rows: dict[str, int]) -> int:
                     vectors[wanted.pop(word)] = _numbers(path, number, values)
     except UnicodeDecodeError as error:
         raise damaged(path, f"it is not UTF-8 ({error})") from error
+    except OSError as error:
+        raise damaged(path, f"it cannot be read ({error.strerror})") from error
     return len(rows) - len(wanted)
 
 

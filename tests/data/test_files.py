@@ -103,6 +103,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         load("reviews", tmp_path)
 
 
+def test_a_packed_file_that_is_a_folder_is_named(tmp_path):
+    path = write_mnist(tmp_path, packed=True) / "t10k-labels-idx1-ubyte.gz"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DamagedDataError, match=r"t10k-labels-idx1-ubyte\.gz is damaged: it cannot be unpacked"):
+        mnist.build(tmp_path, SMALL)
+
+
 def test_links_that_lead_in_a_circle_are_data_that_is_missing_or_no_root(tmp_path):
     (tmp_path / "MNIST").symlink_to(tmp_path / "MNIST")
     with pytest.raises(MissingDataError, match="'mnist' is not in"):

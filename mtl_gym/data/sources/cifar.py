@@ -118,7 +118,7 @@ def _pickled(root: Path) -> list[tuple[Pixels, Labels]]:
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             # torchvision compares md5 sums before it unpickles anything.
             parts = [datasets.CIFAR100(root, train=train) for train in (True, False)]
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise damaged(root / PICKLES[0].split("/")[0], f"torchvision refuses it ({error})") from error
     return [(part.data, np.asarray(part.targets)) for part in parts]
 

@@ -18,6 +18,7 @@ import torch
 from mtl_gym.data.copies import hold_out
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import damaged
+from mtl_gym.data.files import read_lines
 from mtl_gym.data.normalisation import statistics
 from mtl_gym.data.sources.decoded import SIDE, Decoded, decode, read_cache, write_cache
 from mtl_gym.data.split import Split
@@ -134,5 +135,6 @@ def _class_names(folder: Path) -> dict[str, str]:
     path = folder / "classes.txt"
     if not path.is_file():
         return {}
-    pairs = (line.split(maxsplit=1) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    lines = (line.decode("utf-8", errors="replace") for line in read_lines(path))
+    pairs = (line.split(maxsplit=1) for line in lines)
     return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}

@@ -149,5 +149,5 @@ def _unpack(packed: Path, target: Path) -> None:
     try:
         with gzip.open(packed, "rb") as source, target.open("wb") as plain:
             shutil.copyfileobj(source, plain)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise damaged(packed, f"it cannot be unpacked ({error})") from error
