@@ -50,7 +50,7 @@ def proportional_rows(labels: npt.NDArray[np.int64], count: int, generator: np.r
 
     Example:
         >>> drawn = proportional_rows(np.repeat([0, 1], [150, 50]), 20, np.random.default_rng(0))
-        >>> (drawn < 150).sum(), (drawn >= 150).sum()
+        >>> int((drawn < 150).sum()), int((drawn >= 150).sum())
         (15, 5)
     """
     rows = len(labels)
