@@ -64,6 +64,10 @@ class Dispatched(NetworkRouter, WPL):
         """How many agents the dispatcher picks from."""
         return dispatched_agents(self.observation_space) or 0
 
+    @property
+    def _looks_back(self) -> bool:
+        return True  # the first choice tells the agent in charge
+
     def _hyperparameters(self) -> dict[str, Any]:
         own = {"hidden": self.hidden, "dispatcher_learning_rate": self.dispatcher_learning_rate}
         return super()._hyperparameters() | own

@@ -177,7 +177,19 @@ class LearningRouter(RoutingAgent):
         threshold = self.np_random.random(len(weights)) * cumulative[:, -1]
         return (cumulative <= threshold[:, None]).sum(-1)
 
+    @property
+    def _looks_back(self) -> bool:
+        """Whether earlier choices tell where a decision belongs: then only routes that are known whole are learned from."""
+        return False
+
+    def _join(self, depth: Index) -> None:
+        """Join routes where they are, after a reset or in another environment: earlier choices are not known then."""
+        rows = np.flatnonzero(depth != self._length)
+        self._choices[rows], self._rewards[rows] = -1, 0
+        self._length[rows] = depth[rows]
+
     def _act(self, obs: Any) -> Index:
+        self._join(obs["depth"])
         made = np.arange(self.depth) < self._length[:, None]
         at = self._situations(obs, np.where(made, self._choices, -1), None)
         self._rule_out(at.depth, self._masks())
@@ -197,8 +209,7 @@ class LearningRouter(RoutingAgent):
 
     def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
         rows = np.arange(self.n_envs)
-        if (obs["depth"] != self._length).any():
-            self._forget_routes()
+        self._join(obs["depth"])
         self._choices[rows, self._length] = actions
         self._rewards[rows, self._length] = rewards + self._bonus if self.collaboration else rewards
         if self._LOOKS:
@@ -206,13 +217,16 @@ class LearningRouter(RoutingAgent):
         self._length += 1
         if dones.any():
             ended = np.flatnonzero(dones)
-            self._update(self._decisions(obs["task"][ended], ended))
+            decisions = self._decisions(obs["task"][ended], ended)
+            if len(decisions.task):
+                self._update(decisions)
             self._length[ended] = 0
 
     def _decisions(self, task: Index, rows: Index) -> Decisions:
         steps = np.arange(self.depth)
-        row, depth = np.nonzero(steps < self._length[rows, None])
         choices = self._choices[rows]
+        known = (choices >= 0) & (choices[:, :1] >= 0 if self._looks_back else True)
+        row, depth = np.nonzero((steps < self._length[rows, None]) & known)
         return Decisions(
             task=task[row],
             depth=depth,

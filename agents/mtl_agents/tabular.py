@@ -161,6 +161,10 @@ class TabularQ(LearningRouter):
         names = ("learning_rate", "history", "final_epsilon", "exploration_fraction")
         return super()._hyperparameters() | {name: getattr(self, name) for name in names}
 
+    @property
+    def _looks_back(self) -> bool:
+        return self.history
+
     def _row(self, depth: Index, earlier: Index) -> Index:
         """The table's row for each decision: its depth, or its place among all sequences of earlier choices."""
         if not self.history:
