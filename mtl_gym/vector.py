@@ -99,7 +99,7 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         self._check_render_mode()
         self.device = choose_device(self.options.device)
         self.seed: int | None = None
-        self.updates = 0
+        self.updates = self.episodes = 0
         self._warned_restart = False
         self._source: MultiTaskVectorEnv | None = None
         self._diverged: TrainingDiverged | None = None
@@ -125,6 +125,9 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     @abstractmethod
     def _advance(self, actions: Any, valid: Flags) -> Transition:
         """Carry out `actions`; rows that are not `valid` chose something masked."""
+
+    def _cut_short(self, rows: Rows) -> None:
+        """Forget what is kept of episodes that a reset ends before their time; int64 [n]."""
 
     @abstractmethod
     def _learn(self, done: Flags) -> None:
@@ -166,7 +169,9 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         elif seed is not None or self.seed is None:
             self._warn_of_loss()
             self._restart(seed)
-        self._refuse_if_diverged()
+        else:
+            self._refuse_if_diverged()
+            self._cut_short(np.flatnonzero(self.playing))
         self._begin(np.arange(self.num_envs))
         seeds = np.full(self.num_envs, self.seed)
         everyone = np.ones(self.num_envs, bool)
@@ -319,6 +324,16 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     def pass_over(self) -> bool:
         """Whether every sample of the split has been used up; always False outside an evaluation view."""
         return self._source is not None and not self.playing.any()
+
+    @property
+    def samples(self) -> int:
+        """Samples that were trained on so far: one to an episode, unless an episode is a training run."""
+        return self.episodes
+
+    @property
+    @abstractmethod
+    def epoch(self) -> float:
+        """Passes over the training data so far."""
 
     @property
     @abstractmethod

@@ -179,7 +179,7 @@ class LearningRouter(RoutingAgent):
 
     @property
     def _looks_back(self) -> bool:
-        """Whether earlier choices tell where a decision belongs: then only routes that are known whole are learned from."""
+        """Whether earlier choices tell where a decision belongs: then only whole routes are learned from."""
         return False
 
     def _join(self, depth: Index) -> None:

@@ -75,6 +75,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
     PICTURES_OF: ClassVar[str] = "test"
     options: AlignmentOptions
     network: JointModel
+    _samples: int = 0
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         super().__init__(num_envs, **options)
@@ -122,7 +123,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         o = self.options
         recipe = Recipe(o.learning_rate, o.score_learning_rate, o.challenger_share, o.minibatch)
         self.training = Training(self.data, self.network, o.split, recipe)
-        self.episodes = self.finished = self._step = 0
+        self._samples = self.episodes = self._step = 0
         self._ended: Best | None = None
 
     @property
@@ -217,7 +218,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         belief, loss = self.training.generation(competition, self.options.iterations)
         self._check_finite(loss, np.arange(self.data.num_tasks))
         self.updates += self.options.iterations
-        self.episodes += self.num_envs * self.options.iterations * self.training.samples_per_update
+        self._samples += self.num_envs * self.options.iterations * self.training.samples_per_update
         return belief
 
     def _ending(self) -> Info:
@@ -232,7 +233,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
                 self._validation = self._figures("validation", self.options.samples)
                 self._offer()
             self._return_to_best()
-        self._ended, self.finished = self._best, self.finished + self.num_envs
+        self._ended, self.episodes = self._best, self.episodes + self.num_envs
         self._last_history = self.history
         return self._final_figures(self._figures("validation"))
 
@@ -297,7 +298,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
 
     def _look(self) -> Transition:
         """Measure the source's weights: the single step of an evaluation view."""
-        self._step, self.finished = 1, self.num_envs
+        self._step, self.episodes = 1, self.num_envs
         self.reached = self._figures(self.options.split)
         return self._transition(np.zeros(self.num_envs, np.float32), self._final_figures(self.reached), True)
 
@@ -311,7 +312,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
     @property
     def pass_over(self) -> bool:
         """Whether an evaluation view has looked; always False elsewhere."""
-        return self._source is not None and self.finished > 0
+        return self._source is not None and self.episodes > 0
 
     def evaluation_counts(self, final_info: Info) -> NDArray[np.float64]:
         """Samples, right ones, samples again and the sum of their losses, of each task over all runs; [4, tasks]."""
@@ -338,9 +339,14 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         return self.data.task_names
 
     @property
+    def samples(self) -> int:
+        """Samples that all runs were trained on so far; a sample counts every time."""
+        return self._samples
+
+    @property
     def epoch(self) -> float:
         """Passes over the training data so far, of one run."""
-        return self.episodes / self.num_envs / sum(len(task.splits[self.options.split][0]) for task in self.data.tasks)
+        return self._samples / self.num_envs / sum(len(task.splits[self.options.split][0]) for task in self.data.tasks)
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -353,7 +359,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         arrays = {"score": self._score, "seeds": self.run_seeds, "scale": self._scale}
         return {
             "arrays": {name: torch.from_numpy(value.copy()) for name, value in arrays.items()},
-            "counts": {"step": self._step, "episodes": self.episodes, "finished": self.finished},
+            "counts": {"step": self._step, "samples": self._samples, "episodes": self.episodes},
             "training": self.training.state(),
             "best": self._best.tensors(),
             "ended": None if self._ended is None else self._ended.tensors(),
@@ -366,7 +372,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
     def _load_state(self, state: dict[str, Any]) -> None:
         arrays = {name: value.numpy().copy() for name, value in state["arrays"].items()}
         self._score, self.run_seeds, self._scale = arrays["score"], arrays["seeds"], arrays["scale"]
-        self._step, self.episodes, self.finished = (state["counts"][key] for key in ("step", "episodes", "finished"))
+        self._step, self._samples, self.episodes = (state["counts"][key] for key in ("step", "samples", "episodes"))
         self.training.resume(**state["training"])
         self._best = Best.of(state["best"], self.device)
         self._ended = None if state["ended"] is None else Best.of(state["ended"], self.device)

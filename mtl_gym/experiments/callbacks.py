@@ -52,7 +52,7 @@ class HeldOutCurve(BaseCallback):
         self._evaluated = 0
 
     def _on_step(self) -> bool:
-        parts = int(getattr(self.env, "epoch", 0)) if self.every is None else self.num_timesteps // self.every
+        parts = int(self.env.epoch) if self.every is None else self.num_timesteps // self.every
         if parts > self._evaluated:
             self._evaluated = parts
             self._evaluate()
@@ -69,7 +69,7 @@ class HeldOutCurve(BaseCallback):
     def _evaluate(self) -> None:
         start = time.perf_counter()
         result = evaluate(self.model, self.env, self.split)
-        row: dict[str, Any] = {"steps": self.num_timesteps, "epoch": getattr(self.env, "epoch", None)}
+        row: dict[str, Any] = {"steps": self.num_timesteps, "epoch": self.env.epoch}
         row |= {"accuracy": result.mean_accuracy, "loss": result.mean_loss}
         row["blocks_used"] = result.figures.get("blocks_used")
         if "modules_unused" in result.figures:

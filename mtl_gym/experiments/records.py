@@ -92,7 +92,7 @@ class RunResult:
         loss: Mean cross-entropy over tasks; None where no episode ended with an answer.
         blocks_used: Blocks that the policy takes on the test split, all depths together.
         epochs: Passes over the training data, of the network that was tested.
-        samples_per_second: Training episodes per second, evaluations left out.
+        samples_per_second: Samples trained on per second, evaluations left out.
         f1: By the name of the task: F1 over spans, or over labels where an environment gives that.
     """
 

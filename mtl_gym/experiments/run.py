@@ -153,8 +153,8 @@ def _result(settings: RunSettings, test: Evaluation, env: Any, seconds: float) -
     answered = zip(test.task_names, test.accuracy, test.episodes, strict=True)
     per_task = {name: float(accuracy) for name, accuracy, episodes in answered if episodes}
     loss = test.mean_loss if np.isfinite(test.mean_loss) else None
-    speed = env.episodes / seconds
-    epochs = float(test.figures.get("epochs", getattr(env, "epoch", float("nan"))))
+    speed = env.samples / seconds
+    epochs = float(test.figures.get("epochs", env.epoch))
     blocks, f1 = test.figures.get("blocks_used"), test.figures.get("f1", {})
     return RunResult(settings, test.mean_accuracy, per_task, loss, blocks, epochs, speed, f1)
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym.weights import renewed
+from mtl_gym.weights import renewed, trouble_with_one_row
 
 Shape = tuple[int, ...]
 FAR = 2**30
@@ -31,7 +31,8 @@ class PoolModule(nn.Module):
         name: What pictures call it.
 
     Raises:
-        ValueError: If the body does not take `in_shape` or give `out_shape`, or a head does not give logits.
+        ValueError: If the body does not take `in_shape` or give `out_shape`, or cannot be trained on a single row, or a
+            head does not give logits.
 
     Example:
         >>> module = PoolModule(nn.Linear(4, 8), (4,))
@@ -52,6 +53,12 @@ class PoolModule(nn.Module):
         self.name = name or type(body).__name__
         self.in_shape: Shape = tuple(in_shape)
         self.out_shape = _given_shape(body, self.in_shape, self.name)
+        error = trouble_with_one_row(body, self.in_shape)
+        if error is not None:
+            raise ValueError(
+                f"Module {self.name!r} cannot process a single row in training ({error}), and only one network of a "
+                "batch may have it: normalise each row by itself, with nn.LayerNorm or nn.GroupNorm."
+            )
         if out_shape is not None and tuple(out_shape) != self.out_shape:
             raise ValueError(
                 f"Module {self.name!r} declares outputs of shape {tuple(out_shape)}, but gives {self.out_shape} for "

@@ -27,6 +27,7 @@ from mtl_gym.sampled import SampledVectorEnv
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import Pass, SampleStream
 from mtl_gym.vector import Transition
+from mtl_gym.weights import trouble_with_one_row
 
 MEMORY_OF_THE_MAP = 200
 
@@ -71,8 +72,18 @@ class RoutingVectorEnv(SampledVectorEnv):
         self.batch_size = num_envs * -(-self.options.train_batch // num_envs) if self.options.train else num_envs
         with torch.random.fork_rng(devices=[]):
             self._template = self._make_template()
+        self._check_lone_inputs(self._template)
         self._describe(self._template)
         self._count_anew()
+
+    def _check_lone_inputs(self, network: RoutedNetwork) -> None:
+        """Refuse a trunk that cannot be trained on batches of one input, if there are no others."""
+        self._lone_row = trouble_with_one_row(network.trunk, network.input_shape)
+        if self._lone_row and self.options.train and self.batch_size == 1:
+            raise ValueError(
+                f"train_batch=1 sends one input at a time through the trunk, which cannot be trained on it "
+                f"({self._lone_row}): take train_batch=2 or more, or nn.LayerNorm or nn.GroupNorm in the trunk."
+            )
 
     def _make_template(self) -> RoutedNetwork:
         if self.options.network is None:
@@ -225,10 +236,19 @@ class RoutingVectorEnv(SampledVectorEnv):
         if not self.options.train:
             return
         self._count(done)
+        self._update_if_due(np.flatnonzero(~done))
+
+    def _cut_short(self, rows: Rows) -> None:
+        """Count them for the batch, as their inputs do: else a graph of routes that never end would grow and grow."""
+        if self.options.train:
+            self._ended += len(rows)
+            self._update_if_due(rows[:0])
+
+    def _update_if_due(self, under_way: Rows) -> None:
         if self._ended >= self.batch_size:
             self._update()
             self._ended = 0
-            self._resume(np.flatnonzero(~done))
+            self._resume(under_way)
 
     def _update(self) -> None:
         if self._graph.losses:
@@ -246,6 +266,8 @@ class RoutingVectorEnv(SampledVectorEnv):
         self._batch, self._used = np.concatenate([self._sample[rows], waiting]), len(rows)
         if len(self._batch) == 0:
             return
+        if len(self._batch) == 1 and self._lone_row:
+            self._batch = np.concatenate([self._batch, self._stream.supply(rows, self.batch_size)])
         self._graph.embed(self._batch)
         self._graph.begin(rows, np.arange(len(rows)))
         for depth in range(self.routed_depth):

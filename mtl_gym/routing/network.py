@@ -5,7 +5,6 @@ Source: Rosenbaum et al. 2018, section 3 and algorithm 1.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from math import prod
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtl_gym.routing.dispatch import Dispatch, apply_blocks, linear_stack
-from mtl_gym.weights import renewed
+from mtl_gym.weights import renewed, trouble_with_one_row
 
 
 class RoutedLayer(nn.Module):
@@ -187,14 +186,12 @@ def _linear_input(block: nn.Module) -> tuple[int, ...]:
 def _check_single_rows(blocks: Sequence[nn.Module], in_shape: tuple[int, ...]) -> None:
     """Refuse blocks that fail in training when a single row is routed to them, as batch norm of flat values does."""
     for i, block in enumerate(blocks):
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in block.modules()):
-            try:
-                copy.deepcopy(block).train()(torch.zeros(1, *in_shape))
-            except ValueError as error:
-                raise ValueError(
-                    f"Block {i} cannot process a single row in training ({error}), and a route may send it just one: "
-                    "normalise each row by itself, with nn.LayerNorm or nn.GroupNorm."
-                ) from error
+        error = trouble_with_one_row(block, in_shape)
+        if error is not None:
+            raise ValueError(
+                f"Block {i} cannot process a single row in training ({error}), and a route may send it just one: "
+                "normalise each row by itself, with nn.LayerNorm or nn.GroupNorm."
+            )
 
 
 def _common_output(blocks: Sequence[nn.Module], in_shape: tuple[int, ...]) -> tuple[int, ...]:

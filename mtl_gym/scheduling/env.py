@@ -102,6 +102,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     PICTURES_OF: ClassVar[str] = "test"  # its runs are trained for either, and show validation curves
     options: SchedulingOptions
     trained: RunStack
+    _samples: int = 0
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         super().__init__(num_envs, **options)
@@ -135,7 +136,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         self.network = self.training.runs
         self._warn_if_none_is_left_out()
         self.reference = self._reference()
-        self.episodes = self.finished = self._step = 0
+        self._samples = self.episodes = self._step = 0
 
     def _warn_if_none_is_left_out(self) -> None:
         looked_at = int(self._held_out.samples.max())
@@ -213,7 +214,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         np.put_along_axis(self._gradient_norm, task, norm, 1)
         self._trained += weights > 0
         self.updates += 1
-        self.episodes += task.size * self.options.minibatch
+        self._samples += task.size * self.options.minibatch
 
     def _reward(self) -> Floats:
         loss, _ = self._validation
@@ -227,7 +228,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         return self._validation[1].mean(1) >= self.options.tolerance * self.reference.mean()
 
     def _ending(self) -> Info:
-        self.finished += self.num_envs
+        self.episodes += self.num_envs
         self._last = self.timeline
         loss, accuracy = self._validation
         if self._final is not None:
@@ -291,7 +292,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     @property
     def pass_over(self) -> bool:
         """Whether the runs of an evaluation view are over; always False elsewhere."""
-        return self._final is not None and self.finished > 0
+        return self._final is not None and self.episodes > 0
 
     def evaluation_counts(self, final_info: Info) -> NDArray[np.float64]:
         """Labels, right ones, samples and the sum of their losses, of each task over all runs; [4, tasks]."""
@@ -307,9 +308,8 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         `timeline`; `epochs`, passes of a run over the training data; in an evaluation view `f1`, by task name, of tasks
         that mark spans.
         """
-        epochs = self.episodes / self.num_envs / len(self.data.split(self.options.split))
-        figures = {"timeline": self._last if self.finished else self.timeline, "epochs": epochs}
-        return figures | ({"f1": self._f1()} if self._final is not None and self.finished else {})
+        figures = {"timeline": self._last if self.episodes else self.timeline, "epochs": self.epoch}
+        return figures | ({"f1": self._f1()} if self._final is not None and self.episodes else {})
 
     def _f1(self) -> dict[str, float]:
         """F1 over the spans of each task that marks spans, all runs together."""
@@ -335,6 +335,16 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         return self.data.task_names
 
     @property
+    def samples(self) -> int:
+        """Samples that all runs were trained on so far; a sample counts every time."""
+        return self._samples
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training data so far, of one run."""
+        return self._samples / self.num_envs / len(self.data.split(self.options.split))
+
+    @property
     def signature(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be loaded here."""
         names = [[name, *p.shape] for name, p in self.template.encoder.named_parameters()]
@@ -344,14 +354,14 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
 
     def _state(self) -> dict[str, Any]:
         arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in self._ARRAYS}
-        counts = {"step": self._step, "episodes": self.episodes, "finished": self.finished}
+        counts = {"step": self._step, "samples": self._samples, "episodes": self.episodes}
         return {"arrays": arrays, "training": self.training.state(), "timeline": self.timeline.state(), **counts}
 
     def _load_state(self, state: dict[str, Any]) -> None:
         for name in self._ARRAYS:
             setattr(self, name, state["arrays"][name].numpy().copy())
         self.training.load(state["training"])
-        self._step, self.episodes, self.finished = state["step"], state["episodes"], state["finished"]
+        self._step, self._samples, self.episodes = state["step"], state["samples"], state["episodes"]
         self._new_timeline()
         self.timeline.load(state["timeline"])
         self._measure()

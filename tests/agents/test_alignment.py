@@ -30,7 +30,7 @@ def proposals(agent, assignment):
 def test_an_agent_learns_and_is_evaluated(agent_class):
     env = make(challengers=2)
     agent = agent_class(env, seed=0).learn(8)
-    assert agent.num_timesteps == 8 and env.unwrapped.finished == 2
+    assert agent.num_timesteps == 8 and env.unwrapped.episodes == 2
     assert (mtl_gym.evaluate(agent, env).episodes == 2 * 50).all()
 
 

@@ -29,7 +29,7 @@ def test_an_algorithm_learns_for_1000_steps_and_is_evaluated(algorithm, control)
     before = [p.detach().clone() for p in model.policy.parameters()]
     model.learn(1_000)
     assert any((p != q).any() for p, q in zip(model.policy.parameters(), before, strict=True))
-    assert env.batched.finished >= 8 and len(model.ep_info_buffer) >= 8
+    assert env.batched.episodes >= 8 and len(model.ep_info_buffer) >= 8
     result = mtl_gym.evaluate(model, env, num_envs=2)
     assert result.accuracy.shape == (10,) and result.figures["timeline"].trained.sum() > 0
 
