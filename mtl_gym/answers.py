@@ -5,8 +5,8 @@ The reward of an answer is a function of (logits [rows, classes], label [rows], 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from mtl_gym.batches import Flags, Rows
 from mtl_gym.data import MultiTaskDataset
 
 FinalReward: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+Reward = TypeVar("Reward", bound=Callable[..., Any])
 
 
 def correct(logits: Tensor, label: Tensor, task: Tensor) -> Tensor:
@@ -33,16 +34,21 @@ FINAL_REWARDS: dict[str, FinalReward] = {"correct": correct, "loss": loss}
 
 
 def final_reward(reward: str | FinalReward) -> FinalReward:
+    """As `named_reward`, of an answer."""
+    return named_reward(reward, FINAL_REWARDS)
+
+
+def named_reward(reward: str | Reward, known: Mapping[str, Reward]) -> Reward:
     """The reward of that name, or the callable itself.
 
     Raises:
         ValueError: If no reward has that name.
     """
-    if callable(reward):
+    if not isinstance(reward, str):
         return reward
-    if reward not in FINAL_REWARDS:
-        raise ValueError(f"reward={reward!r} is unknown; use one of {sorted(FINAL_REWARDS)} or a callable.")
-    return FINAL_REWARDS[reward]
+    if reward not in known:
+        raise ValueError(f"reward={reward!r} is unknown; use one of {sorted(known)} or a callable.")
+    return known[reward]
 
 
 def judge(reward: FinalReward, logits: Tensor, losses: Tensor, label_and_task: Tensor) -> NDArray[np.float32]:

@@ -128,7 +128,8 @@ def _is_class(hint: Any) -> bool:
 def _is_thing(value: Any, hint: Any) -> bool:
     """Whether it may be a data set, a network or a function: these are told from plain values and lists only."""
     known = _is_class(hint) and isinstance(value, hint)
-    return known or not isinstance(value, (*_NAMES, list, tuple, dict))
+    a_class = isinstance(value, type) and _is_class(hint)
+    return known or not (a_class or isinstance(value, (*_NAMES, list, tuple, dict)))
 
 
 def _items(value: Any) -> list[Any] | None:
@@ -177,7 +178,10 @@ def _plural(hint: Any) -> str:
 
 
 def _advice(value: Any, hint: Any) -> str:
-    """What to do about text in the place of numbers or of a list; nothing for other mistakes."""
+    """What to do about text in the place of numbers or of a list, or a class; nothing for other mistakes."""
+    classes = [item for item in _items(value) or [value] if isinstance(item, type)]
+    if classes:
+        return class_advice(classes[0])
     allowed = _allowed(hint)
     numbers = [item for item in _items(value) or [value] if isinstance(item, str) and _is_number(item)]
     if "number" in allowed and numbers:
@@ -187,6 +191,18 @@ def _advice(value: Any, hint: Any) -> str:
     if "list of texts" in allowed and isinstance(value, str):
         return f" Write [{value!r}]."
     return ""
+
+
+def class_advice(value: Any) -> str:
+    """What to do about a class in the place of one of its objects; nothing for other values.
+
+    Example:
+        >>> class_advice(dict)
+        ' dict is a class: give an object of it, such as dict(...).'
+    """
+    if not isinstance(value, type):
+        return ""
+    return f" {value.__name__} is a class: give an object of it, such as {value.__name__}(...)."
 
 
 def _is_number(text: str) -> bool:

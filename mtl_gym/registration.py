@@ -38,6 +38,7 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
         ALIGNMENT,
         {
             "data": "cross-modal",
+            "challengers": 1,
             "challenger_share": 0.5,
             "score_learning_rate": 0.1,
             "minibatch": 32,

@@ -68,7 +68,7 @@ class Agent(ABC):
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Act in another environment of the same spaces from the next `learn` on."""
-        vec_env = as_vec_env(env, **self.ENV_KWARGS)
+        vec_env = as_vec_env(env, **self.options_for(env))
         sizes = self._sizes_of(vec_env)
         if hasattr(self, "env") and sizes != self.sizes:
             raise ValueError(f"The agent knows {self.sizes} {self.SIZES}; this environment has {sizes}.")
@@ -78,6 +78,11 @@ class Agent(ABC):
         self._check_options(vec_env)
         if force_reset:
             self._last_obs = None
+
+    @classmethod
+    def options_for(cls, env: Any) -> dict[str, Any]:
+        """Return the options that an environment is made with, from its id."""
+        return cls.ENV_KWARGS
 
     @classmethod
     @abstractmethod
@@ -272,7 +277,7 @@ class Agent(ABC):
         saved = checkpoint.load(path)
         if saved.get("agent") != cls.__name__:
             raise CheckpointError(f"{path} holds {saved.get('agent', 'no agent')}, not {cls.__name__}.")
-        vec_env = cls._blank(*saved["sizes"]) if env is None else as_vec_env(env, **cls.ENV_KWARGS)
+        vec_env = cls._blank(*saved["sizes"]) if env is None else as_vec_env(env, **cls.options_for(env))
         return cls.__new__(cls)._restore(saved, vec_env)
 
     def _restore(self, saved: dict[str, Any], env: VecEnv) -> Self:

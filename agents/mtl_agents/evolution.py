@@ -5,13 +5,15 @@ Source: MUiR (Meyerson, Miikkulainen 2019), algorithm 1.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from mtl_agents.alignment import AlignmentAgent, Index, checked_share, chosen_locations
 
+CHALLENGERS = 4
 SAMPLINGS = ("proportional", "uniform")
 # Below this share it pays to draw the few locations that are resampled, and not whether each one is.
 SELDOM = 0.02
@@ -31,7 +33,7 @@ class DecomposedEA(AlignmentAgent):
     with probability D / L, which for D = L is all of them.
 
     Args:
-        env: As for `AlignmentAgent`; by its id it is made with four challengers.
+        env: As for `AlignmentAgent`; by its id it is made with four challengers, unless the id says how many.
         share: Of the locations, or None.
         sampling: "proportional" or "uniform".
         **arguments: Of `Agent`.
@@ -48,8 +50,6 @@ class DecomposedEA(AlignmentAgent):
         [np.int64(15), np.int64(15)]
     """
 
-    ENV_KWARGS: ClassVar[dict[str, Any]] = {"challengers": 4}
-
     def __init__(
         self, env: Any, *, share: float | None = 0.5, sampling: str = "proportional", **arguments: Any
     ) -> None:
@@ -58,6 +58,12 @@ class DecomposedEA(AlignmentAgent):
             raise ValueError(f"sampling={sampling!r} is unknown; choose one of {SAMPLINGS}.")
         self.share = None if share is None else checked_share("share", share)
         self.sampling = sampling
+
+    @classmethod
+    def options_for(cls, env: Any) -> dict[str, Any]:
+        """Return four challengers, as the authors have for the synthetic data, unless the id says how many."""
+        spec = gym.registry.get(env) if isinstance(env, str) else None
+        return {} if spec is not None and "challengers" in spec.kwargs else {"challengers": CHALLENGERS}
 
     def _hyperparameters(self) -> dict[str, Any]:
         return {"share": self.share, "sampling": self.sampling}

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 Block = tuple[int, int]
 # Gates whose matrices torch stacks in the rows of one tensor.
 RECURRENT: dict[type[nn.Module], int] = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
+# Why a matrix is left out that could have been generated, were its layer known here.
+UNKNOWN = "matrix of a kind that is not generated"
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ def weight_tensors(architecture: nn.Module, keep: Sequence[str] = ()) -> list[We
     """The weights of dense, 1-d and 2-d convolutional and recurrent layers that can be generated.
 
     Biases, embeddings and norms are no linear maps of the paper's kind and stay parameters of their own, as do
-    parameters that two layers share. Parameters that require no gradient stay as they are.
+    parameters that two layers share. So do matrices of other layers: transposed and 3-d convolutions, bilinear layers,
+    the stacked input projections of attention, and weights that a parametrization makes (`weight_norm`,
+    `spectral_norm`). `left_out` names them. Parameters that require no gradient stay as they are.
 
     Args:
         architecture: Any module.
@@ -94,20 +99,29 @@ def weight_tensors(architecture: nn.Module, keep: Sequence[str] = ()) -> list[We
     unknown = [name for name in keep if name not in layers]
     if unknown:
         raise ValueError(f"keep names the layer {unknown[0]!r}; there is only {', '.join(filter(None, layers))}.")
-    own = {name for name, p in architecture.named_parameters() if p.requires_grad} - _shared(architecture)
-    found = [
-        WeightTensor(f"{name}.{part}" if name else part, tuple(weight.shape), gates)
-        for name, layer in layers.items()
-        if not any(name == kept or name.startswith(f"{kept}.") for kept in keep)
-        for part, weight, gates in _weights_of(layer)
-    ]
-    found = [tensor for tensor in found if tensor.name in own]
+    found = _generated(architecture, keep)
     if not found:
+        others = "; ".join(f"{name}: {reason}" for name, reason in left_out(architecture, keep).items())
         raise ValueError(
             f"{type(architecture).__name__} has no dense, convolutional or recurrent weight to generate "
-            "that is neither frozen nor kept."
+            f"that is neither frozen nor kept ({others or 'it has no parameters'})."
         )
     return found
+
+
+def _generated(architecture: nn.Module, keep: Sequence[str]) -> list[WeightTensor]:
+    own = {name for name, p in architecture.named_parameters() if p.requires_grad} - _shared(architecture)
+    found = [
+        WeightTensor(_joined(name, part), tuple(weight.shape), gates)
+        for name, layer in architecture.named_modules()
+        if not _within(name, keep)
+        for part, weight, gates in _weights_of(layer)
+    ]
+    return [tensor for tensor in found if tensor.name in own]
+
+
+def _within(name: str, keep: Sequence[str]) -> bool:
+    return any(name == kept or name.startswith(f"{kept}.") for kept in keep)
 
 
 def _weights_of(layer: nn.Module) -> list[tuple[str, Tensor, int]]:
@@ -118,6 +132,44 @@ def _weights_of(layer: nn.Module) -> list[tuple[str, Tensor, int]]:
         matrices = [(name, value) for name, value in layer.named_parameters() if value.ndim == 2]
         return [(name, value, 1 if "_hr_" in name else gates) for name, value in matrices]
     return []
+
+
+def left_out(architecture: nn.Module, keep: Sequence[str] = ()) -> dict[str, str]:
+    """Say why a parameter is not generated, by the name of each that is not.
+
+    Args:
+        architecture: As for `weight_tensors`.
+        keep: As for `weight_tensors`.
+
+    Example:
+        >>> left_out(nn.Sequential(nn.Linear(2, 3), nn.ConvTranspose1d(3, 3, 2, bias=False)))
+        {'0.bias': 'bias or norm', '1.weight': 'matrix of a kind that is not generated'}
+    """
+    generated, shared = {tensor.name for tensor in _generated(architecture, keep)}, _shared(architecture)
+    parameters = [
+        (_joined(name, part), p, layer, _within(name, keep))
+        for name, layer in architecture.named_modules()
+        for part, p in layer.named_parameters(recurse=False)
+    ]
+    return {
+        name: _reason(p, layer, kept, name in shared) for name, p, layer, kept in parameters if name not in generated
+    }
+
+
+def _joined(layer: str, part: str) -> str:
+    return f"{layer}.{part}" if layer else part
+
+
+def _reason(parameter: Tensor, layer: nn.Module, kept: bool, shared: bool) -> str:
+    """The first that applies."""
+    reasons = {
+        "frozen": not parameter.requires_grad,
+        "kept": kept,
+        "shared by two layers": shared,
+        "embedding": isinstance(layer, (nn.Embedding, nn.EmbeddingBag)),
+        "bias or norm": parameter.ndim < 2 or isinstance(layer, NORMS),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), UNKNOWN)
 
 
 def _shared(architecture: nn.Module) -> set[str]:

@@ -5,13 +5,16 @@ Source: MUiR (Meyerson, Miikkulainen 2019: "Modular Universal Reparameterization
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from torch import nn
 
 from mtl_gym.alignment import render
 from mtl_gym.alignment.competition import Competition, Floats, units
@@ -19,16 +22,20 @@ from mtl_gym.alignment.history import History, modules_used
 from mtl_gym.alignment.joint import Index, JointModel
 from mtl_gym.alignment.options import AlignmentOptions
 from mtl_gym.alignment.parsimony import count_parameters
-from mtl_gym.alignment.presets import Architecture, architectures_for
+from mtl_gym.alignment.presets import templates
+from mtl_gym.alignment.rewards import REWARDS, Measured, earned, scales
 from mtl_gym.alignment.samples import data_key
 from mtl_gym.alignment.starts import finds_groups, first_assignment
 from mtl_gym.alignment.training import Best, Figures, Recipe, Training
 from mtl_gym.alignment.trial import try_out
+from mtl_gym.answers import named_reward
 from mtl_gym.batches import Flags, Info, Rows
 from mtl_gym.data import TaskCollection, load
+from mtl_gym.errors import TrainingDiverged
 from mtl_gym.options import EnvOptions, shallow_dict
 from mtl_gym.single import BatchOfOne
 from mtl_gym.vector import MultiTaskVectorEnv, Transition
+from mtl_gym.weights import seeded
 
 
 class AlignmentVectorEnv(MultiTaskVectorEnv):
@@ -43,7 +50,8 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
       none) and `usage` (float32 [num_envs, K]: at how many locations each module is).
     * Action: int64 [num_envs, L * challengers] in [0, K]: the challengers of the first location, of the second, and so
       on; K names none.
-    * Reward: float32 [num_envs]: the fall of the training loss over the step, mean over tasks.
+    * Reward: float32 [num_envs]: the fall of the validation loss over the step, relative as below, mean over tasks; or
+      what the option `reward` says.
     * Truncation: after `generations` steps. Nothing terminates.
     * Info, at every step: `train_loss`, `validation_loss` [num_envs, tasks], `modules_used` [num_envs].
     * `final_info`, for the weights that were best on the validation samples: `loss`, `accuracy` [num_envs, tasks] on
@@ -79,9 +87,12 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         super().__init__(num_envs, **options)
+        self._reward = named_reward(self.options.reward, REWARDS)
         self.data = self._chosen_data()
-        self._templates = self._make_templates()
-        self.network = self._make_network()
+        with seeded(0):  # weights that no run keeps: the caller's generator stays as it was
+            o = self.options
+            self._templates = templates(self.data, o.width, o.architectures, o.keep)
+            self.network = self._make_network()
         try_out(self.data.tasks, [template.module for template in self._templates], self.network)
         self.start = first_assignment(self.options.start, self.network, self.data)
         self.unit = units(self.options.decomposition, self.network.locations)
@@ -102,17 +113,6 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
                 'such as "linear", or one of your own.'
             )
         return (data if self.options.tasks is None else data.choose(self.options.tasks)).to(self.device)
-
-    def _make_templates(self) -> list[Architecture]:
-        given = self.options.architectures
-        if given is None:
-            return architectures_for(self.data, self.options.width)
-        if len(given) != self.data.num_tasks:
-            raise ValueError(
-                f"There are {len(given)} architectures for {self.data.num_tasks} tasks; give one for each."
-            )
-        keep = self.options.keep or [()] * len(given)
-        return [Architecture(module, kept) for module, kept in zip(given, keep, strict=True)]
 
     def _make_network(self) -> JointModel:
         modules, keep = zip(*((t.module, t.keep) for t in self._templates), strict=True)
@@ -144,7 +144,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         self._score = np.zeros((self.num_envs, len(self.unit) * self.options.challengers), np.float32)
         self.history = History(self.options.generations, self.network.num_locations)
         self._measure()
-        self._scale = self._scales()
+        self._scale = scales(self._validation.loss, self.data.tasks)
         self._best = Best.none_yet(self.network)
         self._offer()
         self.history.add(self.assignment[0])
@@ -158,22 +158,17 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         self._train = self._figures(self.options.split, self.options.samples)
         self._validation = self._figures("validation", self.options.samples)
 
+    @property
+    def _measured(self) -> Measured:
+        return Measured(self._train.loss, self._validation.loss, self._scale, self.assignment)
+
     def _figures(self, split: str, limit: int | None = None) -> Figures:
         figures = self.training.figures(split, limit)
         self._check_finite(figures.loss, np.arange(self.data.num_tasks))
         return figures
 
-    def _scales(self) -> Floats:
-        """What validation losses are set against: the first ones, or the variance of targets; [num_envs, tasks]."""
-        scales = self._validation.loss.copy()
-        for number, task in enumerate(self.data.tasks):
-            if task.kind == "regression":
-                scales[:, number] = task.splits["train"][1].var(0, correction=0).mean().item()
-        return np.maximum(scales, np.finfo(np.float32).tiny)
-
     def _offer(self) -> None:
-        relative = self._validation.loss / self._scale
-        self._best.offer(self.network, relative.mean(1))
+        self._best.offer(self.network, self._measured.relative)
 
     def _observe(self) -> dict[str, Any]:
         assignment = self.assignment
@@ -190,16 +185,20 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
     def _advance(self, actions: Any, valid: Flags) -> Transition:
         if self._source is not None:
             return self._look()
-        before = self._train.loss
+        before = self._measured
         if self.options.train:
             self._compete(actions)
         self._step += 1
         self._measure()
         self._offer()
         self.history.add(self.assignment[0])
-        fall = (before - self._train.loss).mean(1).astype(np.float32)
+        reward = earned(self._reward, before, self._measured)
+        if not np.isfinite(reward).all():
+            raise TrainingDiverged(self.updates, "all", "the reward")
         over = self._step == self.options.generations
-        return self._transition(fall, self._ending() if over else {}, over)
+        if over:
+            self._finish()
+        return self._transition(reward, self._final_figures(self._figures("validation")) if over else {}, over)
 
     def _transition(self, reward: Floats, final_info: Info, over: bool) -> Transition:
         return Transition(reward, np.zeros(self.num_envs, bool), np.full(self.num_envs, over), final_info)
@@ -221,8 +220,8 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         self._samples += self.num_envs * self.options.iterations * self.training.samples_per_update
         return belief
 
-    def _ending(self) -> Info:
-        """Go back to the best weights, train them for longer, and say what they reach."""
+    def _finish(self) -> None:
+        """Train the best weights for `final_generations` more without challengers; the best of all come back."""
         self._return_to_best()
         nobody = np.full((*self.assignment.shape, 1), self.network.num_modules)
         alone = Competition.between(self.assignment, nobody, self.network.num_modules, self.unit)
@@ -235,7 +234,6 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
             self._return_to_best()
         self._ended, self.episodes = self._best, self.episodes + self.num_envs
         self._last_history = self.history
-        return self._final_figures(self._figures("validation"))
 
     def _return_to_best(self) -> None:
         self.network.load_state_dict(self._best.state)
@@ -308,6 +306,29 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         if self._step == 0 and self._ended is not None:
             return self._ended, self._last_history
         return self._best, self.history
+
+    def export(self, task: str | int, run: int = 0) -> nn.Module:
+        """The network of a task as a plain module in evaluation mode, with the best weights on the validation samples.
+
+        They are those of the last run that ended; before any has, the best so far of the run under way.
+
+        Args:
+            task: Name or number of the task.
+            run: Number of the row.
+
+        Raises:
+            ValueError: If there is no such task or run.
+            ResetNeeded: If no run has begun.
+        """
+        if self.seed is None:
+            raise gym.error.ResetNeeded("Call reset() before export(): no run has begun.")
+        if isinstance(task, str):
+            self.data.choose([task])  # refuses what is not there
+            task = self.task_names.index(task)
+        best = self._best if self._ended is None else self._ended
+        network = copy.deepcopy(self.network)
+        network.load_state_dict(best.state)
+        return network.export(task, run).eval()
 
     @property
     def pass_over(self) -> bool:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from mtl_gym.alignment.blocks import Block, normal, root_mean_square
 from mtl_gym.alignment.kinds import Kind, Named
 from mtl_gym.alignment.likeness import alike
+from mtl_gym.hints import short
 from mtl_gym.weights import renewed, seeded
 
 Index: TypeAlias = NDArray[np.int64]
@@ -113,6 +114,8 @@ class JointModel(nn.Module):
         apart: Sequence[object] | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(architectures, nn.Module):
+            raise ValueError(f"architectures={short(architectures)} is one module; give a list of them.")
         if not architectures:
             raise ValueError("There is no architecture; a joint model needs at least one.")
         self.form, self.runs = form or Form(), runs
@@ -256,16 +259,30 @@ class JointModel(nn.Module):
 
     def forward(self, number: int, x: Tensor, run: int = 0) -> Tensor:
         """What architecture `number` gives for a batch `x` with the weights that are generated for it."""
-        kind, member = self.find(number)
+        kind, member = self.find(number, run)
         weights = kind.weights(self.blocks(self.table(self.assignment[..., None])))
         return kind.call(run, member, weights, x)
 
-    def find(self, number: int) -> tuple[Kind, int]:
+    def coverage(self, number: int) -> tuple[dict[str, int], dict[str, str]]:
+        """Say what of architecture `number` is generated, by how many blocks, and what is not, and why.
+
+        Example:
+            >>> joint = JointModel([nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8))], Form(block=(4, 4)))
+            >>> joint.coverage(0)
+            ({'0.weight': 2}, {'0.bias': 'bias or norm', '1.weight': 'bias or norm', '1.bias': 'bias or norm'})
+        """
+        kind, _ = self.find(number)
+        blocks = {tensor.name: count for tensor, count in zip(kind.tensors, kind.counts, strict=True)}
+        return blocks, dict(kind.left_out)
+
+    def find(self, number: int, run: int = 0) -> tuple[Kind, int]:
         """The kind of an architecture, and which of its members it is.
 
         Raises:
-            ValueError: If there is no architecture of that number.
+            ValueError: If there is no architecture of that number, or no such run.
         """
+        if not 0 <= run < self.runs:
+            raise ValueError(f"There is no run {run}; there are {self.runs}, counted from 0.")
         for kind in self.stacks:
             if number in kind.members:
                 return kind, kind.members.index(number)
@@ -274,6 +291,6 @@ class JointModel(nn.Module):
     @torch.no_grad()
     def export(self, number: int, run: int = 0) -> nn.Module:
         """Architecture `number` as a plain module, whose own parameters are copies of the generated weights."""
-        kind, member = self.find(number)
+        kind, member = self.find(number, run)
         table = self.table(self.assignment[..., None])
         return kind.export(run, member, kind.weights(self.blocks(table)))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from mtl_gym.alignment.blocks import Block, WeightTensor, weight_tensors
+from mtl_gym.alignment.blocks import UNKNOWN, Block, WeightTensor, left_out, weight_tensors
 
 Named = dict[str, Tensor]
+logger = logging.getLogger(__name__)
 
 
 class Kind(nn.Module):
@@ -32,6 +35,10 @@ class Kind(nn.Module):
         super().__init__()
         self.members, self.runs, self.start = list(members), runs, start
         self.tensors = weight_tensors(template, keep)
+        self.left_out = left_out(template, keep)
+        unknown = [name for name, reason in self.left_out.items() if reason == UNKNOWN]
+        if unknown:
+            _tell(type(template).__name__, ", ".join(unknown))
         self.counts = [tensor.count(block) for tensor in self.tensors]
         # In a tuple, so that it does not count as a module of this one: it lends its structure, not its weights.
         self._skeleton = (copy.deepcopy(template),)
@@ -126,6 +133,16 @@ class Kind(nn.Module):
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]  # as torch declares it
         self._skeleton[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)
+
+
+@cache  # once: evaluation views and forks are made of the same architectures
+def _tell(architecture: str, names: str) -> None:
+    logger.warning(
+        "%s: blocks do not generate %s. Generated are the weights of dense, 1-d and 2-d convolutional and recurrent "
+        "layers; other matrices stay parameters of their own, which share nothing. JointModel.coverage lists both.",
+        architecture,
+        names,
+    )
 
 
 def places_of(architecture: nn.Module) -> dict[str, list[str]]:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtl_gym.hints import class_advice, short
+
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, set, frozenset)
 
 
@@ -16,10 +18,14 @@ def alike(architectures: Sequence[nn.Module], apart: Sequence[object]) -> list[l
     """Numbers of the architectures, those together that differ in trained parameters only, and are equal in `apart`.
 
     Raises:
-        ValueError: If one cannot be called with generated weights.
+        ValueError: If one is no module, or cannot be called with generated weights.
     """
     groups: list[list[int]] = []
     for number, architecture in enumerate(architectures):
+        if not isinstance(architecture, nn.Module):
+            raise ValueError(
+                f"Architecture {number} is {short(architecture)}, not a module.{class_advice(architecture)}"
+            )
         _check(architecture)
         fitting = (g for g in groups if apart[g[0]] == apart[number] and same(architectures[g[0]], architecture))
         group = next(fitting, None)

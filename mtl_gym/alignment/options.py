@@ -10,6 +10,7 @@ from torch import nn
 
 from mtl_gym.alignment.competition import DECOMPOSITIONS
 from mtl_gym.alignment.joint import Form
+from mtl_gym.alignment.rewards import AlignmentReward
 from mtl_gym.alignment.starts import STARTS
 from mtl_gym.data import TaskCollection
 from mtl_gym.options import EnvOptions
@@ -41,6 +42,9 @@ class AlignmentOptions(EnvOptions):
         challengers: lambda, the challengers at each location in a step; the action names as many for each location.
         decomposition: What competes as one: "location" (D = L), "task" (D = T) or "model" (D = 1).
         selection: "best", or "random", which is the control of table 2.
+        reward: What a generation earns: "validation" (the fall of the validation loss relative to its scale),
+            "training" (the fall of the training loss), or a callable of what was `Measured` before and after it that
+            gives a number for each run.
         challenger_share: The belief that challengers begin with, all together; None gives every slot the same.
         iterations: Gradient steps in a generation, which is a step of the environment.
         generations: Of a run, which is an episode.
@@ -65,6 +69,7 @@ class AlignmentOptions(EnvOptions):
     challengers: int = 1
     decomposition: str = "location"
     selection: str = "best"
+    reward: str | AlignmentReward = "validation"
     challenger_share: float | None = None
     iterations: int = 100
     generations: int = 1000

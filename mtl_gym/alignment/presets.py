@@ -144,13 +144,19 @@ CROSS_MODAL: dict[str, Callable[[Width, int], Architecture]] = {
 }
 
 
-def architectures_for(data: TaskCollection, width: str) -> list[Architecture]:
-    """One architecture for each task.
+def templates(
+    data: TaskCollection, width: str, given: Sequence[nn.Module] | None, keep: Sequence[Sequence[str]] | None
+) -> list[Architecture]:
+    """One architecture for each task: those that are given, or those that fit.
 
     Raises:
-        ValueError: If none is known for a task.
+        ValueError: If they are not as many as the tasks, or none is known for a task.
     """
-    return [_architecture_for(task, data.name, WIDTHS[width]) for task in data.tasks]
+    if given is None:
+        return [_architecture_for(task, data.name, WIDTHS[width]) for task in data.tasks]
+    if len(given) != data.num_tasks:
+        raise ValueError(f"There are {len(given)} architectures for {data.num_tasks} tasks; give one for each.")
+    return [Architecture(module, kept) for module, kept in zip(given, keep or [()] * len(given), strict=True)]
 
 
 def _architecture_for(task: TaskData, name: str, width: Width) -> Architecture:

@@ -71,6 +71,13 @@ def find_agent(name: str) -> AgentFactory:
     raise UnknownAgentError(f"There is no agent {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.")
 
 
+def options_for(name: str, env_id: str) -> dict[str, Any]:
+    """Return the options that an agent needs of an environment of that id: its own answer, or its `ENV_KWARGS`."""
+    agent = find_agent(name)
+    asked = getattr(agent, "options_for", None)
+    return asked(env_id) if asked else getattr(agent, "ENV_KWARGS", {})
+
+
 def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
     """Refuse keyword arguments that a run cannot give the agent of that name.
 

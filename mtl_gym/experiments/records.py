@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
-from mtl_gym.experiments.agents import SB3, check_arguments, find_agent
+from mtl_gym.experiments.agents import SB3, check_arguments, find_agent, options_for
 from mtl_gym.hints import complaint, hints_of, short, unknown
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
 from mtl_gym.options import make_options
@@ -63,7 +63,7 @@ class RunSettings:
         return find_agent(self.agent)(env, seed=self.seed, **length, **self.agent_kwargs)
 
     def _options(self) -> dict[str, Any]:
-        return getattr(find_agent(self.agent), "ENV_KWARGS", {}) | self.env_kwargs
+        return options_for(self.agent, self.env_id) | self.env_kwargs
 
     def check(self) -> None:
         """Refuse arguments that environment or agent do not take; nothing is made or loaded.

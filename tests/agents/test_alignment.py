@@ -7,7 +7,7 @@ from mtl_agents.families import random as any_random
 
 import mtl_gym
 from mtl_gym.errors import CheckpointError
-from mtl_gym.experiments.agents import find_agent
+from mtl_gym.experiments.agents import find_agent, options_for
 
 ID = "MTLAlignment-Linear-v0"
 SHORT = {"data": "generated-linear", "generations": 4, "iterations": 3, "final_generations": 1, "device": "cpu"}
@@ -55,6 +55,13 @@ def test_by_its_id_it_has_the_authors_four_challengers_for_half_of_the_locations
     assert found.shape == (30, 4)
     there = found != agent.none
     assert (there.all(1) == there.any(1)).all() and there.all(1).sum() == 15
+
+
+def test_an_id_that_says_how_many_challengers_there_are_keeps_them():
+    said = "MTLAlignment-CrossModal-v0"
+    assert gym.spec(said).kwargs["challengers"] == 1
+    for env_id, expected in ((ID, {"challengers": 4}), (said, {})):
+        assert DecomposedEA.options_for(env_id) == options_for("decomposed-ea", env_id) == expected
 
 
 def test_proportional_sampling_follows_use_and_uniform_sampling_does_not():

@@ -53,8 +53,8 @@ def test_a_run_begins_with_a_module_for_each_location():
     assert info["modules_used"].tolist() == [30, 30]
 
 
-def test_the_reward_is_the_fall_of_the_training_loss():
-    env = linear()
+def test_the_training_reward_is_the_fall_of_the_training_loss():
+    env = linear(reward="training")
     _, before = env.reset(seed=0)
     _, reward, *_, after = env.step(nobody(env))
     assert reward == pytest.approx((before["train_loss"] - after["train_loss"]).mean(1), rel=1e-4)
@@ -72,7 +72,8 @@ def test_the_validation_loss_trains_nothing():
         )
         for task in spoiled.tasks
     ]
-    env, other = linear(), linear(data=TaskCollection("spoiled", parts, spoiled.groups))
+    other = TaskCollection("spoiled", parts, spoiled.groups)
+    env, other = (linear(data=data, reward="training") for data in (spoiled, other))
     for _ in range(2):
         ours, theirs = env.step(nobody(env)), other.step(nobody(other))
     assert np.array_equal(ours[1], theirs[1])
