@@ -58,7 +58,7 @@ class Agent(ABC):
     ) -> None:
         self.seed, self.verbose, self.tensorboard_log = seed, verbose, tensorboard_log
         self.np_random = np.random.default_rng(seed)
-        self.num_timesteps = self._total_timesteps = self._num_timesteps_at_start = 0
+        self.num_timesteps = self._total_timesteps = self._num_timesteps_at_start = self._steps = 0
         self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=100)
         self._last_obs: Any = None
         self._logger: Logger | None = None
@@ -189,8 +189,8 @@ class Agent(ABC):
             progress_bar: Show SB3's progress bar.
         """
         calls = self._begin(total_timesteps, callback, reset_num_timesteps, progress_bar)
-        steps = 0
         while self.num_timesteps < self._total_timesteps:
+            calls.on_rollout_start()
             obs = self._last_obs
             actions = self._act(obs)
             new_obs, rewards, dones, infos = self.env.step(actions)
@@ -204,15 +204,15 @@ class Agent(ABC):
             calls.update_locals(locals())
             if not calls.on_step():
                 break
-            steps += 1
-            if steps % log_interval == 0:
+            self._steps += 1
+            if self._steps % log_interval == 0:
                 self._log()
         calls.on_training_end()
         return self
 
     def _begin(self, total_timesteps: int, callback: Callback, anew: bool, progress_bar: bool) -> BaseCallback:
         if anew:
-            self.num_timesteps = 0
+            self.num_timesteps = self._steps = 0
         self._num_timesteps_at_start = self.num_timesteps
         self._total_timesteps = total_timesteps = total_timesteps + self.num_timesteps
         if anew or self._last_obs is None:
@@ -220,7 +220,6 @@ class Agent(ABC):
         calls = collect_callbacks(callback, progress_bar)
         calls.init_callback(self)  # type: ignore[arg-type]
         calls.on_training_start({**locals(), "total_timesteps": total_timesteps}, globals())
-        calls.on_rollout_start()
         return calls
 
     def _log(self) -> None:
@@ -234,7 +233,9 @@ class Agent(ABC):
         """What the future of this agent depends on: tensors and plain values."""
         tables = {name: torch.from_numpy(np.array(getattr(self, name))) for name in self._STATE}
         last, random = to_tensors(self._last_obs), self.np_random.bit_generator.state
-        return {"tables": tables, "last_obs": last, "np_random": random, "num_timesteps": self.num_timesteps}
+        episodes = [{"r": episode["r"], "l": episode["l"]} for episode in self.ep_info_buffer]  # not their seconds
+        counts = {"num_timesteps": self.num_timesteps, "steps": self._steps, "episodes": episodes}
+        return {"tables": tables, "last_obs": last, "np_random": random, **counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo `state_dict`.
@@ -252,7 +253,8 @@ class Agent(ABC):
             setattr(self, name, tables[name])
         self._last_obs = to_arrays(state["last_obs"])
         self.np_random.bit_generator.state = state["np_random"]
-        self.num_timesteps = int(state["num_timesteps"])
+        self.num_timesteps, self._steps = int(state["num_timesteps"]), int(state.get("steps", 0))
+        self.ep_info_buffer = deque(state.get("episodes", ()), maxlen=self.ep_info_buffer.maxlen)
 
     def save(self, path: str | Path) -> Path:
         """Write the agent to `path`: plain values and tensors, no code."""

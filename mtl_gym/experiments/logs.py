@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import socket
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 if TYPE_CHECKING:
     from mtl_gym.experiments.records import RunSettings
@@ -112,23 +114,64 @@ def numbers(key_values: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in key_values.items() if isinstance(value, (int, float, np.number))}
 
 
-def logger_of(settings: RunSettings, out: Path, done: int, wandb: str | None) -> Logger:
+class RunLogger(Logger):
+    """SB3's logger with a state: what is recorded and not yet written belongs to the run, as does the pace of writing.
+
+    Args:
+        folder: Of the run.
+        outputs: Where tables go.
+        every: Only every so many tables are written; the others are overwritten by what is recorded after them.
+    """
+
+    def __init__(self, folder: Path, outputs: list[KVWriter], every: int = 1) -> None:
+        super().__init__(str(folder), outputs)
+        self.every, self.tables = every, 0
+
+    def dump(self, step: int = 0) -> None:
+        """Write the table if it is due."""
+        self.tables += 1
+        if self.tables % self.every == 0:
+            super().dump(step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The numbers that wait to be written, and the count of tables; plain values."""
+        values = numbers(self.name_to_value)
+        excluded = {name: list(self.name_to_excluded[name]) for name in values}
+        counts = {name: count for name, count in self.name_to_count.items() if name in values}
+        return {"values": values, "excluded": excluded, "counts": counts, "tables": self.tables}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`."""
+        self.name_to_value.update(state["values"])
+        self.name_to_excluded.update({name: tuple(outputs) for name, outputs in state["excluded"].items()})
+        self.name_to_count.update(state["counts"])
+        self.tables = int(state["tables"])
+
+
+def logger_of(settings: RunSettings, out: Path, done: int, wandb: str | None, every: int = 1) -> RunLogger:
     """The logger of a run that has made `done` decisions: events in its folder, and in the project `wandb` if given."""
     outputs: list[KVWriter] = [Events(out / EVENTS, done)]
     if wandb is not None:
         outputs.append(WandbRun(settings, wandb, out))
-    return Logger(str(out), outputs)
+    return RunLogger(out, outputs, every)
 
 
 @contextmanager
-def logging_to(agent: Any, settings: RunSettings, out: Path, done: int, wandb: str | None) -> Iterator[None]:
-    """Let an agent that takes SB3's loggers log there; one that does not is left alone."""
+def logging_to(agent: Any, settings: RunSettings, out: Path, done: int, wandb: str | None) -> Iterator[dict[str, int]]:
+    """Let an agent that takes SB3's loggers log there; one that does not is left alone.
+
+    Yields:
+        Arguments for its `learn`. SB3's on-policy algorithms count the rollouts between two tables anew in every call,
+        so that they are asked for all tables, and the logger, whose count goes on, picks those that are written.
+    """
     if not hasattr(agent, "set_logger"):
-        yield
+        yield {}
         return
-    logger = logger_of(settings, out, done, wandb)
+    interval = inspect.signature(agent.learn).parameters.get("log_interval")
+    counted = isinstance(agent, OnPolicyAlgorithm) and interval is not None
+    logger = logger_of(settings, out, done, wandb, interval.default if counted and interval is not None else 1)
     agent.set_logger(logger)
     try:
-        yield
+        yield {"log_interval": 1} if counted else {}
     finally:
         logger.close()

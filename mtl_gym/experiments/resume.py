@@ -2,7 +2,7 @@
 
 A checkpoint holds the environment, the agent, the curves drawn so far and the states of the global generators, as
 tensors and plain values. It is made as often as keeps its cost under a twentieth of the time, at moments at which
-nothing is under way: after a step for bundled agents, before a rollout for Stable-Baselines3's.
+nothing is under way and everything up to then is logged: before a rollout, which for bundled agents is one step.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from mtl_gym import checkpoint
 from mtl_gym.checkpoint import to_arrays, to_tensors
 from mtl_gym.experiments.callbacks import HeldOutCurve, PolicyHistory
 from mtl_gym.experiments.files import fitting
+from mtl_gym.experiments.logs import RunLogger
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 
 # How many times its own cost lies between two checkpoints, and the least that does, in seconds.
 COSTS_APART, LEAST_APART = 20, 1.0
+
+ANEW = "; remove it to begin the run anew"
 
 # What SB3's algorithms remember outside of their networks and optimisers, where they have it.
 COUNTS = ("num_timesteps", "_episode_num", "_n_updates", "_n_calls", "exploration_rate", "_current_progress_remaining")
@@ -52,6 +55,7 @@ class Checkpoints(BaseCallback):
         self.path, self.env, self.curve, self.policies = path, env, curve, policies
         self._before, self._away = 0.0, 0.0
         self._cost, self._saved_at = 0.0, 0
+        self._log: dict[str, Any] | None = None
         self.start_clock()
 
     def start_clock(self) -> None:
@@ -75,7 +79,7 @@ class Checkpoints(BaseCallback):
         if not (self.path.is_file() and can_be_kept(agent)):
             return 0
         state = checkpoint.load(self.path)
-        with fitting(self.path, "; remove it to begin the run anew"):
+        with fitting(self.path, ANEW):
             self._restore(agent, state)
         return self._saved_at
 
@@ -88,21 +92,19 @@ class Checkpoints(BaseCallback):
         # The curve's seconds are those of all processes: what is subtracted below as its own is added here.
         self._before, self._saved_at = state["seconds"] + self.curve.seconds, state["decisions"]
         load_generators(state["generators"])
+        self._log = state["log"]
 
     def _on_training_start(self) -> None:
         self._kept = can_be_kept(self.model)
         self.start_clock()
-
-    def _on_rollout_start(self) -> None:
-        if isinstance(self.model, BaseAlgorithm):
-            self._keep_if_due()
+        if self._log is not None and isinstance(self.logger, RunLogger):
+            with fitting(self.path, ANEW):
+                self.logger.load_state_dict(self._log)
 
     def _on_step(self) -> bool:
-        if not isinstance(self.model, BaseAlgorithm):
-            self._keep_if_due()
         return True
 
-    def _keep_if_due(self) -> None:
+    def _on_rollout_start(self) -> None:
         due = self._saved + max(LEAST_APART, COSTS_APART * self._cost)
         if self._kept and self.num_timesteps_now > self._saved_at and time.perf_counter() > due:
             self.keep()
@@ -124,6 +126,7 @@ class Checkpoints(BaseCallback):
             "curve": self.curve.state_dict(),
             "policies": self.policies.state_dict(),
             "generators": generators(),
+            "log": self.logger.state_dict() if isinstance(self.logger, RunLogger) else None,
         }
         checkpoint.save(plain(state), self.path)
         self._saved = time.perf_counter()
@@ -162,6 +165,7 @@ def algorithm_state(agent: BaseAlgorithm) -> dict[str, Any]:
         "counts": {name: getattr(agent, name) for name in COUNTS if hasattr(agent, name)},
         "arrays": {name: to_tensors(getattr(agent, name)) for name in ARRAYS if hasattr(agent, name)},
         "episodes": [dict(episode) for episode in agent.ep_info_buffer or ()],
+        "successes": [bool(success) for success in agent.ep_success_buffer or ()],
         "space": agent.action_space.np_random.bit_generator.state,
         "lstm": None if states is None else [list(part) for part in states],
         "replay": _replay(getattr(agent, "replay_buffer", None)),
@@ -178,7 +182,7 @@ def load_algorithm_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
     for name, value in state["arrays"].items():
         setattr(agent, name, to_arrays(value))
     agent.ep_info_buffer = deque(state["episodes"], maxlen=agent._stats_window_size)
-    agent.ep_success_buffer = deque(maxlen=agent._stats_window_size)
+    agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)
     agent.action_space.np_random.bit_generator.state = state["space"]
     if state["lstm"] is not None:
         last: Any = agent

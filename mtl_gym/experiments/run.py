@@ -109,8 +109,8 @@ def _train(
     checkpoints = Checkpoints(out / CHECKPOINT, env, curve, policies)
     done = checkpoints.restore(agent)
     _write_json(out / CONFIG, {"settings": asdict(settings), **_origin(out, done)})
-    with logging_to(agent, settings, out, done, wandb):
-        going_on = {"reset_num_timesteps": False} if done else {}
+    with logging_to(agent, settings, out, done, wandb) as options:
+        going_on = options | ({"reset_num_timesteps": False} if done else {})
         callbacks = [Progress(tell, curve), policies, curve, checkpoints]
         checkpoints.start_clock()
         agent.learn(settings.steps - done, callback=callbacks, **going_on)

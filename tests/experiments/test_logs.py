@@ -4,18 +4,12 @@ import sys
 import types
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mtl_gym.experiments.logs import Events, logger_of
+from mtl_gym.experiments.logs import Events, RunLogger, logger_of
 from mtl_gym.experiments.run import RunSettings, train
+from tests.experiments.events import read
 
 RUN = RunSettings("MTLRouting-Digits-v0", "ppo", 6144, num_envs=16)
-
-
-def read(folder):
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def test_a_run_writes_what_its_agent_logs(tmp_path):
@@ -65,3 +59,14 @@ def test_without_weights_and_biases_the_error_says_what_to_install(tmp_path, mon
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ImportError, match=r"pip install 'mtl-gym\[wandb\]'"):
         train(RUN, tmp_path, wandb="routing")
+
+
+def test_what_waits_to_be_written_and_the_pace_belong_to_the_state_of_a_logger(tmp_path):
+    killed, going_on = (RunLogger(tmp_path, [Events(tmp_path, done)], every=2) for done in (0, 10))
+    killed.record_mean("loss", 1.0)
+    killed.record("name", "run", exclude="tensorboard")
+    killed.dump(10)
+    going_on.load_state_dict(killed.state_dict())
+    going_on.record_mean("loss", 2.0)
+    going_on.dump(20)
+    assert read(tmp_path) == {"loss": [(20, 1.5)]}

@@ -10,6 +10,7 @@ from mtl_gym import checkpoint
 from mtl_gym.errors import CheckpointError
 from mtl_gym.experiments import resume
 from mtl_gym.experiments.run import CHECKPOINT, RunSettings, train
+from tests.experiments.events import read
 
 ROUTING = {"env_id": "MTLRouting-Digits-v0", "steps": 6000, "num_envs": 16}
 SCHEDULING = {
@@ -32,7 +33,8 @@ SMALL_BUFFER = {"buffer_size": 500, "learning_starts": 50}
 
 RUNS = [
     *[(agent, ROUTING) for agent in ("wpl", "pg-table", "q-table", "reinforce", "q-net", "random-fixed", "dispatched")],
-    *[(agent, ROUTING) for agent in ("ppo", "a2c", "trpo", "maskable-ppo", "recurrent-ppo")],
+    *[(agent, ROUTING) for agent in ("ppo", "trpo", "maskable-ppo", "recurrent-ppo")],
+    ("a2c", ROUTING | {"agent_kwargs": {"n_steps": 1}}),  # it logs after 100 rollouts
     *[(agent, ROUTING | {"agent_kwargs": SMALL_BUFFER}) for agent in ("dqn", "qr-dqn")],
     *[(agent, SCHEDULING) for agent in ("uniform", "greedy", "qls", "dqn")],
     *[(agent, WEIGHTS) for agent in ("homoscedastic", "gradnorm", "sac", "td3", "tqc")],
@@ -79,6 +81,12 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path, agent, fields):
     assert not (tmp_path / "broken" / CHECKPOINT).exists()
     for name in ("progress.csv", "environment.pt", "agent.pt"):
         assert same(tmp_path / "whole" / name, tmp_path / "broken" / name), name
+    assert curves(tmp_path / "broken") == curves(tmp_path / "whole")
+
+
+def curves(run):
+    """What TensorBoard shows, but for what a clock measures."""
+    return {tag: points for tag, points in read(run / "tensorboard").items() if not tag.startswith("time/")}
 
 
 def same(one, other):
