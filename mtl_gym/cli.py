@@ -52,6 +52,12 @@ Wandb = Annotated[str | None, typer.Option(metavar="PROJECT", help="Log to this 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
 
+def program() -> None:
+    """Run the command line in a process that does nothing else and ends with it, as the installed program does."""
+    keep_memory()
+    app()
+
+
 @contextmanager
 def sentences() -> Iterator[None]:
     """Errors that a user can cause end the program with their message, not with a traceback."""
@@ -79,7 +85,6 @@ def unless_read_only(out: Path) -> Iterator[None]:
 @app.callback()
 def main() -> None:
     """Environments whose actions are decisions inside multi-task learning, and fair comparisons of agents on them."""
-    keep_memory()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
 
 

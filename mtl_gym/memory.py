@@ -9,8 +9,9 @@ def keep_memory() -> bool:
     """Have the process keep the memory that it frees, instead of giving it back to the system.
 
     glibc gives large blocks back at once. A convolutional network frees and takes hundreds of megabytes in every
-    training step, and then spends a good part of its time on page faults. It concerns the whole process, so it is for
-    programs, such as `mtl-gym` itself, and never done on import. The results are the same to the bit.
+    training step, and then spends a good part of its time on page faults. It concerns the whole process until its end,
+    and one that does many things then grows by the largest of each: it is for programs that do one, such as the
+    installed `mtl-gym`, and never done on import or by what others call. The results are the same to the bit.
 
     Returns:
         Whether it took effect; other systems than Linux with glibc have no such setting and need none.

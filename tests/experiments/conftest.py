@@ -7,15 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from mtl_gym import cli
-
 DIGITS = "MTLRouting-Digits-v0"
-
-
-@pytest.fixture(autouse=True)
-def _memory_is_given_back(monkeypatch):
-    """The tests call the command line inside their own process, which lives on."""
-    monkeypatch.setattr(cli, "keep_memory", lambda: False)
 
 
 @pytest.fixture(scope="session")
