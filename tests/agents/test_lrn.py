@@ -232,7 +232,7 @@ def test_the_learning_rate_is_annealed_by_the_environments_epochs():
 def test_the_router_finds_the_one_right_path_of_each_task():
     paths = [[0, 1, 2], [2, 2, 0], [1, 0, 1]]
     data, pool = labyrinth(paths)
-    env = LimitlessVectorEnv(32, data=data, pool=pool, train=False, max_depth=4, bonus=False)
+    env = LimitlessVectorEnv(32, data=data, pool=pool, train=False, max_depth=4, bonus=True)
     agent = LRN(env, seed=0, d_model=64, feed_forward=128, learning_rate=3e-4, ent_coef=0.03).learn(35_000)
     result = mtl_gym.evaluate(agent, env, deterministic=False)
     assert (result.accuracy > 0.95).all()
