@@ -7,10 +7,12 @@ import os
 import pickle
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 
@@ -18,6 +20,9 @@ from mtl_gym.errors import CheckpointError
 
 # How the names of files end that are being written; a kill may leave one.
 UNFINISHED = ".unfinished"
+
+# Characters of an error that are repeated in a sentence.
+LONGEST = 400
 
 
 def save(state: dict[str, Any], path: str | Path) -> Path:
@@ -59,6 +64,48 @@ def load(path: str | Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is no checkpoint of this package: it holds a {type(state).__name__}.")
     return state
+
+
+def load_or_undo(state: Any, load: Callable[[Any], object], undo: Callable[[], object]) -> None:
+    """Load a state; if it does not fit, undo what has been changed by then.
+
+    Raises:
+        CheckpointError: If `load` raised anything; nothing is changed then.
+    """
+    try:
+        with fitting("This state", "; it is damaged or was taken elsewhere, and nothing was changed"):
+            load(state)
+    except BaseException:
+        undo()
+        raise
+
+
+@contextmanager
+def fitting(what: object, advice: str = "") -> Iterator[None]:
+    """Turn whatever a readable file or state does to what it is loaded into into one sentence.
+
+    Args:
+        what: The file's path, or what the state is called.
+        advice: How the sentence ends.
+
+    Raises:
+        CheckpointError: If the contents do not fit; what is missing on this machine is told as it is.
+    """
+    try:
+        yield
+    except (OSError, ImportError, gym.error.Error):
+        raise
+    except Exception as error:
+        if str(what) in str(error):
+            raise
+        raise CheckpointError(f"{what} does not fit ({said(error)}){advice}.") from error
+
+
+def said(error: BaseException) -> str:
+    """An error in one line, cut short where it is long."""
+    text = " ".join(str(error).split()).rstrip(".")
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    return text if text and isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
 
 
 def to_tensors(arrays: Any) -> Any:

@@ -85,6 +85,13 @@ def must_agree(options: EnvOptions) -> dict[str, Any]:
     return {name: _written(value) for name, value in fields.items() if _is_written(value)}
 
 
+def differences(theirs: Any, ours: Mapping[str, Any]) -> set[str] | None:
+    """The names under which two signatures of checkpoints differ; None if they are not of one kind."""
+    if not isinstance(theirs, Mapping) or theirs.keys() != ours.keys():
+        return None
+    return {name for name, value in ours.items() if theirs[name] != value}
+
+
 def _is_written(value: Any) -> bool:
     """Whether it is plain, or holds nothing else; None, which any object may stand in the place of, is not."""
     if isinstance(value, Mapping):

@@ -31,18 +31,14 @@ class BatchOfOne(gym.Env[Any, Any]):
         self.render_mode = batched.render_mode
         self.observation_space = batched.single_observation_space
         self.action_space = batched.single_action_space
-        self._next: tuple[Observation, Info] | None = None
+        self._begun = False  # whether the next episode has begun that `reset` will show
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Begin an episode; with a seed, start the whole environment anew."""
-        if seed is None and self._next is not None:
-            obs, info = self._next
-        else:
-            batch, infos = self.batched.reset(seed=seed)
-            obs, info = row_of(batch, 0), self._info(infos)
-        self._next = None
+        begun, self._begun = self._begun and seed is None, False
+        batch, infos = self.batched.current() if begun else self.batched.reset(seed=seed)
         self._np_random, self._np_random_seed = self.batched.np_random, self.batched.seed
-        return obs, info
+        return row_of(batch, 0), self._info(infos)
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
         """Carry out one decision."""
@@ -50,7 +46,7 @@ class BatchOfOne(gym.Env[Any, Any]):
         info = self._info(self.batched.mask_info())
         obs = row_of(batch, 0)
         if final is not None:
-            self._next = (obs, info | {"seed": self.batched.seed})
+            self._begun = True
             obs, info = row_of(final, 0), self._info(transition.final_info)
         reward, terminated, truncated = transition.reward[0], transition.terminated[0], transition.truncated[0]
         return obs, float(reward), bool(terminated), bool(truncated), info
@@ -78,9 +74,34 @@ class BatchOfOne(gym.Env[Any, Any]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.batched, name)
 
+    def state_dict(self) -> dict[str, Any]:
+        """As `MultiTaskVectorEnv.state_dict`, with whether the next `reset` shows an episode that has begun already."""
+        return self.batched.state_dict() | {"begun": self._begun}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As `MultiTaskVectorEnv.load_state_dict`."""
+        self.batched.load_state_dict(state)
+        self._begun = bool(state.get("begun", False))
+
     def fork(self) -> BatchOfOne:
         """As `MultiTaskVectorEnv.fork`."""
         twin = object.__new__(type(self))
-        twin._wrap(self.batched.fork())
-        twin.spec = self.spec
+        twin.__setstate__(self.__getstate__() | {"batched": self.batched.fork()})
         return twin
+
+    def __copy__(self) -> BatchOfOne:
+        """As `MultiTaskVectorEnv.__copy__`: a fork."""
+        return self.fork()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BatchOfOne:
+        """As `MultiTaskVectorEnv.__copy__`: a fork."""
+        return self.fork()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle writes: the batched environment through its state."""
+        return {"batched": self.batched, "begun": self._begun, "spec": self.spec}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Undo `__getstate__`."""
+        self._wrap(state["batched"])
+        self._begun, self.spec = state["begun"], state["spec"]

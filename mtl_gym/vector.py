@@ -21,10 +21,11 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mtl_gym import checkpoint
 from mtl_gym.answers import count_answers
 from mtl_gym.batches import Flags, Info, Observation, Rows, clone, rows_of
 from mtl_gym.errors import CheckpointError, TrainingDiverged
-from mtl_gym.options import EnvOptions, choose_device, make_options, must_agree, shallow_dict
+from mtl_gym.options import EnvOptions, choose_device, differences, make_options, must_agree, shallow_dict
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,8 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     EVALUATION_WIDTH: ClassVar[int | None] = 256
     # The split that the pictures of a run are drawn from.
     PICTURES_OF: ClassVar[str] = "validation"
+    # Whether all rows act on one network, so that it goes on in an environment of another width, frozen or not.
+    SHARED: ClassVar[bool] = True
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it as an instance attribute)
         "render_modes": ["rgb_array", "human", "ansi"],
         "render_fps": 4,
@@ -173,12 +176,15 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
             self._refuse_if_diverged()
             self._cut_short(np.flatnonzero(self.playing))
         self._begin(np.arange(self.num_envs))
-        seeds = np.full(self.num_envs, self.seed)
-        everyone = np.ones(self.num_envs, bool)
+        return self.current()
+
+    def current(self) -> tuple[Observation, Info]:
+        """What `reset` gives of the episodes that are under way: the observation and the info."""
+        seeds, everyone = np.full(self.num_envs, self.seed), np.ones(self.num_envs, bool)
         return self._export(self._observe()), {"seed": seeds, "_seed": everyone, **self.mask_info()}
 
     def _warn_of_loss(self) -> None:
-        if self.updates and not self._warned_restart:
+        if self.updates and self._kept() is None and not self._warned_restart:
             logger.warning("reset(seed=...) throws away a network trained for %d updates.", self.updates)
             self._warned_restart = True
 
@@ -190,10 +196,24 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         self._np_random, used = gym.utils.seeding.np_random(int(seed))
         self.seed = self._np_random_seed = int(used)
         self.generator = torch.Generator(self.device).manual_seed(self.seed % 2**63)
-        self.updates, self._diverged = 0, None
+        kept = self._kept()
+        self._diverged = None
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed % 2**63)
             self._build()
+        self.updates = self.updates if kept else 0
+        if kept:
+            self.network.load_state_dict(kept)
+
+    def _kept(self) -> dict[str, Any] | None:
+        """The weights that a new start leaves as they are: those of a shared network that nothing trains."""
+        if self.options.train or not self.SHARED or self._source is not None:
+            return None
+        return clone(dict(self.network.state_dict())) if hasattr(self, "network") else self._given_weights()
+
+    def _given_weights(self) -> dict[str, Any] | None:
+        """The weights that a network came with that was given as an object; None if they are still to be drawn."""
+        return None
 
     def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
         """Carry out one decision in every row; shapes as in `action_space`.
@@ -389,25 +409,88 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict()` was taken, exactly.
 
+        Into an environment of another width, split or `train` only what was learned is loaded: network, optimiser and
+        counters. Its episodes begin anew, as do those of a view, which looks at these weights from then on and leaves
+        its environment as it is.
+
         Raises:
-            CheckpointError: If the state was taken from a different environment. Nothing is changed then.
+            CheckpointError: If the state was taken from a different environment, or is damaged. Nothing is changed
+                then.
         """
+        before = dict(vars(self))
+        weights = clone(dict(self.network.state_dict())) if self.seed is not None else None
+        checkpoint.load_or_undo(state, self._load, lambda: self._undo(before, weights))
+
+    def _undo(self, before: dict[str, Any], weights: dict[str, Any] | None) -> None:
+        vars(self).clear()
+        vars(self).update(before)
+        if weights is not None:
+            self.network.load_state_dict(weights)
+
+    def _load(self, state: dict[str, Any]) -> None:
         theirs = state.get("signature") if isinstance(state, dict) else None
-        if theirs != self.signature:
+        differ = differences(theirs, self.signature)
+        free = {"num_envs", "split", "train"} if self.SHARED else {"train"}
+        if differ is None or differ - free:
             raise CheckpointError(
                 f"This checkpoint is from another environment: it holds {theirs}, here is {self.signature}. "
                 "Make the environment with the arguments it was saved under."
             )
+        if self._source is not None:
+            self._look_at(state)
+            return
         self._restart(int(state["seed"]))
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(clone(state["optimizer"]))
-        self._load_state(state["family"])
         self.updates = int(state["updates"])
-        self.np_random.bit_generator.state = state["np_random"]
-        self.generator.set_state(state["generator"].cpu())
+        if differ and self.SHARED:
+            self._begin(np.arange(self.num_envs))
+        else:
+            self._load_state(state["family"])
+            self.np_random.bit_generator.state = state["np_random"]
+            self.generator.set_state(state["generator"].cpu())
+        self.current()  # what cannot be shown is damaged
+
+    def _look_at(self, state: dict[str, Any]) -> None:
+        """Be the view of an environment in that state."""
+        assert self._source is not None
+        source = type(self)(int(state["signature"]["num_envs"]), **shallow_dict(self._source.options))
+        source._load(state)
+        self._source = source
+        self.reset()
 
     def fork(self) -> MultiTaskVectorEnv:
-        """An independent copy of this running environment, so that two futures can be tried from one moment."""
-        twin = type(self)(self.num_envs, **shallow_dict(self.options))
-        twin.load_state_dict(self.state_dict())
+        """An independent copy of this running environment, so that two futures can be tried from one moment.
+
+        Raises:
+            TypeError: If this is an evaluation view.
+        """
+        make, arguments = self.__reduce__()
+        twin: MultiTaskVectorEnv = make(*arguments)
         return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickle writes: class, options and state, from which an environment is made that goes on exactly."""
+        if self._source is not None:
+            raise TypeError(
+                "An evaluation view is not copied or pickled: fork() the environment it is of, and take the "
+                "evaluation_view() of the copy."
+            )
+        state = None if self.seed is None else self.state_dict()
+        return revive, (type(self), self.num_envs, shallow_dict(self.options), state)
+
+    def __copy__(self) -> MultiTaskVectorEnv:
+        """Return a fork, since two environments never share a network that both train."""
+        return self.fork()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MultiTaskVectorEnv:
+        """Return a fork; data and other options, which nothing changes, are shared."""
+        return self.fork()
+
+
+def revive(kind: type[MultiTaskVectorEnv], width: int, options: dict[str, Any], state: Any) -> MultiTaskVectorEnv:
+    """Return an environment made with those options, in that state; None leaves it before its first reset."""
+    made = kind(width, **options)
+    if state is not None:
+        made.load_state_dict(state)
+    return made

@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_no
 from typing_extensions import Self
 
 from mtl_gym import checkpoint
-from mtl_gym.checkpoint import to_arrays, to_tensors
+from mtl_gym.checkpoint import fitting, to_arrays, to_tensors
 from mtl_gym.errors import CheckpointError
 from mtl_gym.integrations.sb3 import as_vec_env
 
@@ -241,8 +241,13 @@ class Agent(ABC):
         """Undo `state_dict`.
 
         Raises:
-            CheckpointError: If it was taken from an agent of other sizes. Nothing is changed then.
+            CheckpointError: If it was taken from an agent of other sizes, or is damaged. Nothing is changed then.
         """
+        before = self.state_dict()
+        checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before))
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`, as far as it gets with a damaged one; agents with more state add to it."""
         tables = {name: table.numpy().copy() for name, table in state["tables"].items()}
         for name in self._STATE:
             here = np.shape(getattr(self, name))
@@ -254,7 +259,8 @@ class Agent(ABC):
         self._last_obs = to_arrays(state["last_obs"])
         self.np_random.bit_generator.state = state["np_random"]
         self.num_timesteps, self._steps = int(state["num_timesteps"]), int(state.get("steps", 0))
-        self.ep_info_buffer = deque(state.get("episodes", ()), maxlen=self.ep_info_buffer.maxlen)
+        episodes = [{"r": float(episode["r"]), "l": int(episode["l"])} for episode in state.get("episodes", ())]
+        self.ep_info_buffer = deque(episodes, maxlen=self.ep_info_buffer.maxlen)
 
     def save(self, path: str | Path) -> Path:
         """Write the agent to `path`: plain values and tensors, no code."""
@@ -276,11 +282,10 @@ class Agent(ABC):
         Raises:
             CheckpointError: If the file is damaged, or holds another agent, or one for an environment of other sizes.
         """
-        saved = checkpoint.load(path)
-        if saved.get("agent") != cls.__name__:
-            raise CheckpointError(f"{path} holds {saved.get('agent', 'no agent')}, not {cls.__name__}.")
-        vec_env = cls._blank(*saved["sizes"]) if env is None else as_vec_env(env, **cls.options_for(env))
-        return cls.__new__(cls)._restore(saved, vec_env)
+        saved = load_saved(path, cls.__name__)
+        vec_env = None if env is None else as_vec_env(env, **cls.options_for(env))
+        with fitting(path):
+            return cls.__new__(cls)._restore(saved, cls._blank(*saved["sizes"]) if vec_env is None else vec_env)
 
     def _restore(self, saved: dict[str, Any], env: VecEnv) -> Self:
         arguments = saved["arguments"]
@@ -306,6 +311,18 @@ class Agent(ABC):
         """The agent and its hyperparameters."""
         arguments = ", ".join(f"{key}={value!r}" for key, value in self._hyperparameters().items())
         return f"{type(self).__name__}({arguments})"
+
+
+def load_saved(path: str | Path, agent: str) -> dict[str, Any]:
+    """Read the file of an agent.
+
+    Raises:
+        CheckpointError: If it is damaged, or holds another agent.
+    """
+    saved = checkpoint.load(path)
+    if saved.get("agent") != agent:
+        raise CheckpointError(f"{path} holds {saved.get('agent', 'no agent')}, not {agent}.")
+    return saved
 
 
 class Blank(VecEnv):

@@ -18,10 +18,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from typing_extensions import Self
 
-from mtl_agents.base import Blank
+from mtl_agents.base import Blank, load_saved
 from mtl_agents.lrn_policy import RouterPolicy
 from mtl_agents.lrn_rollout import BonusRolloutBuffer
 from mtl_gym import checkpoint
+from mtl_gym.checkpoint import fitting
 from mtl_gym.errors import CheckpointError
 from mtl_gym.integrations.sb3 import as_vec_env
 
@@ -157,7 +158,15 @@ class LRN(MaskablePPO):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
+        """Undo `state_dict`.
+
+        Raises:
+            CheckpointError: If it does not fit. Nothing is changed then.
+        """
+        before = self.state_dict()
+        checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before))
+
+    def _load_state(self, state: dict[str, Any]) -> None:
         last: Any = state["last_obs"]
         self.rollout_buffer.load(None if last is None else state.get("carried"))  # type: ignore[attr-defined]
         self.policy.load_state_dict(state["policy"])
@@ -184,15 +193,15 @@ class LRN(MaskablePPO):
             CheckpointError: If the file is damaged, holds another agent, or one for other inputs, tasks or depths, or
                 for a pool that does not begin this one.
         """
-        saved = checkpoint.load(path)
-        if saved.get("agent") != "LRN":
-            raise CheckpointError(f"{path} holds {saved.get('agent', 'no agent')}, not LRN.")
-        vec_env = BlankLimitless(saved["num_envs"], **saved["sizes"]) if env is None else as_vec_env(env)
-        seed = saved["arguments"].pop("seed")
-        agent = cls(vec_env, **saved["arguments"])
-        agent.seed = seed
-        agent.load_state_dict(_fitted(saved, agent))
-        return agent
+        saved = load_saved(path, "LRN")
+        vec_env = None if env is None else as_vec_env(env)
+        with fitting(path):
+            seed = saved["arguments"].pop("seed")
+            blank = BlankLimitless(saved["num_envs"], **saved["sizes"])
+            agent = cls(blank if vec_env is None else vec_env, **saved["arguments"])
+            agent.seed = seed
+            agent.load_state_dict(_fitted(saved, agent))
+            return agent
 
 
 class BlankLimitless(Blank):

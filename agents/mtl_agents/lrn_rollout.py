@@ -112,7 +112,10 @@ class BonusRolloutBuffer(MaskableDictRolloutBuffer):
             CheckpointError: If it is of another rollout.
         """
         carried = None if state is None else {name: value.numpy().copy() for name, value in state.items()}
+        before, self.carried = self.carried, None
+        self.reset()  # minibatches leave the arrays flat
         wanted = {name: (self.tail, *array.shape[1:]) for name, array in self._arrays().items()}
         if carried is not None and {name: part.shape for name, part in carried.items()} != wanted:
+            self.carried = before
             raise CheckpointError(f"The saved steps under way do not fit this rollout, which carries {wanted}.")
         self.carried = carried

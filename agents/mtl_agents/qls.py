@@ -20,9 +20,9 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
-from mtl_agents.base import Blank
+from mtl_agents.base import Blank, load_saved
 from mtl_gym import checkpoint
-from mtl_gym.checkpoint import to_arrays, to_tensors
+from mtl_gym.checkpoint import fitting, to_arrays, to_tensors
 from mtl_gym.errors import CheckpointError
 from mtl_gym.integrations.sb3 import as_vec_env
 
@@ -195,7 +195,15 @@ class QLS(DQN):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
+        """Undo `state_dict`.
+
+        Raises:
+            CheckpointError: If it does not fit. Nothing is changed then.
+        """
+        before = self.state_dict()
+        checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before))
+
+    def _load_state(self, state: dict[str, Any]) -> None:
         self.policy.load_state_dict(state["policy"])
         self.policy.optimizer.load_state_dict(state["optimizer"])
         self._last_obs = to_arrays(state["last_obs"])
@@ -218,13 +226,17 @@ class QLS(DQN):
         Raises:
             CheckpointError: If the file is damaged, or holds another agent, or one for other tasks or histograms.
         """
-        saved = checkpoint.load(path)
-        if saved.get("agent") != "QLS":
-            raise CheckpointError(f"{path} holds {saved.get('agent', 'no agent')}, not QLS.")
+        saved = load_saved(path, "QLS")
+        vec_env = None if env is None else as_vec_env(env)
+        with fitting(path):
+            return cls._restored(saved, vec_env)
+
+    @classmethod
+    def _restored(cls, saved: dict[str, Any], env: VecEnv | None) -> Self:
         sizes, arguments, state = saved["sizes"], saved["arguments"], saved["state"]
-        vec_env = _blank(**sizes) if env is None else as_vec_env(env)
-        here = (vec_env.observation_space, vec_env.action_space)
         there = _blank(**sizes)
+        vec_env = there if env is None else env
+        here = (vec_env.observation_space, vec_env.action_space)
         if here != (there.observation_space, there.action_space):
             raise CheckpointError(f"The saved agent knows {sizes}; this environment has {here[0]} and {here[1]}.")
         seed = arguments.pop("seed")

@@ -68,9 +68,8 @@ class NetworkRouter(LearningRouter):
         networks = {"network": clone(dict(self.network.state_dict())), "optimizer": clone(self.optimizer.state_dict())}
         return super().state_dict() | networks
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
-        super().load_state_dict(state)
+    def _load_state(self, state: dict[str, Any]) -> None:
+        super()._load_state(state)
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(clone(state["optimizer"]))
 

@@ -148,9 +148,8 @@ class Scheduler(Agent):
         """What the future of this agent depends on: tensors and plain values."""
         return super().state_dict() | {"memory": to_tensors(self._memory)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
-        super().load_state_dict(state)
+    def _load_state(self, state: dict[str, Any]) -> None:
+        super()._load_state(state)
         self._memory = to_arrays(state["memory"])
 
     def _without_rows(self, state: dict[str, Any]) -> dict[str, Any]:

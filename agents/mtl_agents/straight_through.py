@@ -189,9 +189,8 @@ class StraightThroughRouter(ConnectionAgent):
         noise = {"noise": self._noise.clone(), "generator": self.generator.get_state()}
         return super().state_dict() | networks | noise
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
-        super().load_state_dict(state)
+    def _load_state(self, state: dict[str, Any]) -> None:
+        super()._load_state(state)
         self.policies.load_state_dict(state["policies"])
         self.optimizer.load_state_dict(clone(state["optimizer"]))
         self.generator.set_state(state["generator"].cpu())

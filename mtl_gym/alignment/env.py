@@ -79,6 +79,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = AlignmentOptions
     WINDOW: ClassVar[str] = render.WINDOW
+    SHARED: ClassVar[bool] = False
     EVALUATION_WIDTH: ClassVar[int | None] = None
     PICTURES_OF: ClassVar[str] = "test"
     options: AlignmentOptions

@@ -17,6 +17,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_gym.checkpoint import said
 from mtl_gym.errors import CheckpointError
 from mtl_gym.experiments.parsing import parse_json, read_text
 from mtl_gym.experiments.records import RunResult, RunSettings, result_of, settings_of
@@ -25,21 +26,12 @@ from mtl_gym.routing.figures import History
 CONFIG, RESULT, ERROR, CHECKPOINT = "config.json", "result.json", "error.json", "checkpoint.pt"
 ENVIRONMENT, AGENT, PROGRESS, POLICIES = "environment.pt", "agent.pt", "progress.csv", "policies.npz"
 AGAIN = "; remove it to run again"
-# Longest reason, in letters.
-LONGEST = 400
 Read = TypeVar("Read")
 
 
 def there(path: Path) -> bool:
     """Whether there is anything of that name, a link that leads nowhere included."""
     return os.path.lexists(path)
-
-
-def said(error: BaseException) -> str:
-    """An error in one line, cut short where it is long."""
-    text = " ".join(str(error).split()).rstrip(".")
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
-    return text if text and isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
 
 
 @contextmanager
@@ -53,23 +45,6 @@ def reading(what: str, path: Path, advice: str = "") -> Iterator[None]:
         yield
     except Exception as error:  # broken files raise a dozen kinds
         raise CheckpointError(f"The {what} in {path} cannot be read ({said(error)}){advice}.") from error
-
-
-@contextmanager
-def fitting(path: Path, advice: str = "") -> Iterator[None]:
-    """Turn whatever a readable file does to the environment or agent that it is loaded into into one such sentence.
-
-    Raises:
-        CheckpointError: If its contents do not fit; what is missing on this machine is told as it is.
-    """
-    try:
-        yield
-    except (OSError, ImportError, gym.error.Error):
-        raise
-    except Exception as error:
-        if str(path) in str(error):
-            raise
-        raise CheckpointError(f"{path} does not fit its run ({said(error)}){advice}.") from error
 
 
 def read_each(

@@ -20,9 +20,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from mtl_gym import checkpoint
-from mtl_gym.checkpoint import to_arrays, to_tensors
+from mtl_gym.checkpoint import fitting, to_arrays, to_tensors
 from mtl_gym.experiments.callbacks import HeldOutCurve, PolicyHistory
-from mtl_gym.experiments.files import fitting
 from mtl_gym.experiments.logs import RunLogger
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 

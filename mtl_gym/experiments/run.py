@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mtl_gym import checkpoint
+from mtl_gym.checkpoint import fitting
 from mtl_gym.errors import CheckpointError
 from mtl_gym.evaluation import Evaluation, evaluate
 from mtl_gym.experiments.agents import SB3, find_agent
@@ -32,7 +33,6 @@ from mtl_gym.experiments.files import (
     POLICIES,
     PROGRESS,
     RESULT,
-    fitting,
     read_origin,
     read_policies,
     read_result,

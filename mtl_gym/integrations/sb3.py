@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 from mtl_gym.batches import rows_of
 from mtl_gym.vector import MultiTaskVectorEnv, Transition
+
+logger = logging.getLogger(__name__)
 
 
 class BatchedVecEnv(VecEnv):
@@ -58,8 +61,12 @@ class BatchedVecEnv(VecEnv):
         return self._seeds
 
     def reset(self) -> VecEnvObs:
-        """Begin an episode in every row."""
-        obs, _ = self.batched.reset(seed=self._seeds[0])
+        """Begin an episode in every row.
+
+        A seed starts an untrained environment anew. Libraries hand one on by themselves, when an agent is made, loaded
+        or seeded, so a trained network stays: `vec_env.batched.reset(seed=...)` starts that anew.
+        """
+        obs, _ = self.batched.reset(seed=None if keeps_network(self.batched, self._seeds[0]) else self._seeds[0])
         self._reset_seeds()
         self._reset_options()
         self._begin_statistics()
@@ -150,6 +157,28 @@ class BatchedVecEnv(VecEnv):
         return [picture]
 
 
+class LoneVecEnv(DummyVecEnv):
+    """SB3's wrapper of one environment, under which a seed leaves a trained network as it is."""
+
+    def reset(self) -> VecEnvObs:
+        """Begin an episode; as `BatchedVecEnv.reset`."""
+        if keeps_network(self.envs[0].unwrapped, self._seeds[0]):
+            self._reset_seeds()
+        return super().reset()
+
+
+def keeps_network(env: Any, seed: int | None) -> bool:
+    """Whether a reset with a seed that a library handed on leaves the network as it is, since it has been trained."""
+    trained = seed is not None and bool(getattr(env, "updates", 0))
+    if trained:
+        logger.info(
+            "The network, trained for %d updates, goes on; only its own reset(seed=%s) starts it anew.",
+            env.updates,
+            seed,
+        )
+    return trained
+
+
 def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwargs: Any) -> BatchedVecEnv:
     """A batched environment of this package, ready for any Stable-Baselines3 algorithm.
 
@@ -184,7 +213,7 @@ def as_vec_env(env: Any, num_envs: int = 1, **kwargs: Any) -> VecEnv:
     if isinstance(env, gym.vector.VectorEnv):
         return BatchedVecEnv(env)
     if isinstance(env, gym.Env):
-        return DummyVecEnv([lambda: env])
+        return LoneVecEnv([lambda: env])
     raise TypeError(f"{env!r} is no environment: give an id, a Gymnasium environment or an SB3 VecEnv.")
 
 

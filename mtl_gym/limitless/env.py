@@ -114,10 +114,13 @@ class LimitlessVectorEnv(SampledVectorEnv):
         self.optimizer = torch.optim.Adam(weights, self.options.learning_rate, fused=True)
         self._set_up(SampleStream(len(self._split), self.np_random))
 
+    def _given_weights(self) -> dict[str, Any] | None:
+        return dict(self._template.state_dict()) if isinstance(self.options.pool, ModulePool) else None
+
     def _set_up(self, stream: SampleStream | Pass) -> None:
         super()._set_up(stream)
         self._images = torch.zeros(self.num_envs, *self._inputs.shape, device=self.device)
-        self._building.begin(np.arange(self.num_envs))
+        self._building = Construction(self._building.layout, self.num_envs, self.max_depth)
         self._losses: list[Tensor] = []
         self._log: list[tuple[Rows, Rows]] = []
         self._count_anew()

@@ -27,7 +27,7 @@ from mtl_gym.sampled import SampledVectorEnv
 from mtl_gym.single import BatchOfOne
 from mtl_gym.stream import Pass, SampleStream
 from mtl_gym.vector import Transition
-from mtl_gym.weights import trouble_with_one_row
+from mtl_gym.weights import seeded, trouble_with_one_row
 
 MEMORY_OF_THE_MAP = 200
 
@@ -70,7 +70,7 @@ class RoutingVectorEnv(SampledVectorEnv):
         super().__init__(num_envs, **options)
         # Training takes whole rounds of episodes, so that rows in step use up a batch of inputs exactly.
         self.batch_size = num_envs * -(-self.options.train_batch // num_envs) if self.options.train else num_envs
-        with torch.random.fork_rng(devices=[]):
+        with seeded(0):  # a dispatcher's or mixture's weights, where nothing trains them
             self._template = self._make_template()
         self._check_lone_inputs(self._template)
         self._describe(self._template)
@@ -131,6 +131,9 @@ class RoutingVectorEnv(SampledVectorEnv):
         self.network = make().to(self.device).train()
         self.optimizer = torch.optim.Adam(self.network.parameters(), self.options.learning_rate, fused=True)
         self._set_up(SampleStream(len(self._split), self.np_random))
+
+    def _given_weights(self) -> dict[str, Any] | None:
+        return dict(self._template.state_dict()) if isinstance(self.options.network, RoutedNetwork) else None
 
     def _set_up(self, stream: SampleStream | Pass) -> None:
         super()._set_up(stream)

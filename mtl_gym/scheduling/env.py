@@ -98,6 +98,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = SchedulingOptions
     WINDOW: ClassVar[str] = render.WINDOW
+    SHARED: ClassVar[bool] = False
     EVALUATION_WIDTH: ClassVar[int | None] = None
     PICTURES_OF: ClassVar[str] = "test"  # its runs are trained for either, and show validation curves
     options: SchedulingOptions
