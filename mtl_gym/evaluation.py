@@ -111,7 +111,7 @@ def evaluate(
         np.int64(3590)
     """
     trained = base_of(env)
-    view = trained.evaluation_view(split, num_envs or trained.EVALUATION_WIDTH)
+    view = trained.evaluation_view(split, trained.EVALUATION_WIDTH if num_envs is None else num_envs)
     sums = roll_out(policy, view, deterministic, env)
     return Evaluation(split, view.task_names, *_means(*sums), view.evaluation_figures())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,7 +44,7 @@ def complaint(name: str, value: Any, hint: Any) -> str | None:
     """
     if _fits(value, hint):
         return None
-    return f"{name}={short(value)} is not possible; it takes {_allowed(hint)}.{_advice(value, hint)}"
+    return f"{name}={short(value)} is not possible; it takes {allowed(hint)}.{_advice(value, hint)}"
 
 
 def unknown(who: str, what: str, name: str, known: Iterable[str]) -> str:
@@ -108,7 +109,7 @@ def _is_plain(value: Any, kind: Any) -> bool:
 
 
 def _is_list(value: Any, hint: Any) -> bool:
-    items, parts = _items(value), get_args(hint)
+    items, parts = items_of(value), get_args(hint)
     if items is None or (_is_fixed(hint) and len(items) != len(parts)):
         return False
     return all(map(_fits, items, parts if _is_fixed(hint) else parts[:1] * len(items)))
@@ -132,7 +133,7 @@ def _is_thing(value: Any, hint: Any) -> bool:
     return known or not (a_class or isinstance(value, (*_NAMES, list, tuple, dict)))
 
 
-def _items(value: Any) -> list[Any] | None:
+def items_of(value: Any) -> list[Any] | None:
     """What a list, tuple, array or the like holds; None for what is no such thing, as text is not."""
     if isinstance(value, (np.ndarray, Tensor)):
         return value.tolist() if value.ndim else None
@@ -140,9 +141,14 @@ def _items(value: Any) -> list[Any] | None:
     return list(value) if indexed and not isinstance(value, (str, bytes, Mapping, type)) else None
 
 
-def _allowed(hint: Any) -> str:
-    """What a type allows, in words."""
-    *most, last = _alternatives(hint)
+def allowed(hint: Any, span: str = "") -> str:
+    """What a type allows, in words; `span` says which numbers.
+
+    Example:
+        >>> allowed(int | None), allowed(tuple[float, float], "from 0 to 1")
+        ('a whole number or None', 'two numbers from 0 to 1')
+    """
+    *most, last = [re.sub(r"\bnumbers?\b", rf"\g<0> {span}".rstrip(), text) for text in _alternatives(hint)]
     return f"{', '.join(most)} or {last}" if most else last
 
 
@@ -179,16 +185,16 @@ def _plural(hint: Any) -> str:
 
 def _advice(value: Any, hint: Any) -> str:
     """What to do about text in the place of numbers or of a list, or a class; nothing for other mistakes."""
-    classes = [item for item in _items(value) or [value] if isinstance(item, type)]
+    classes = [item for item in items_of(value) or [value] if isinstance(item, type)]
     if classes:
         return class_advice(classes[0])
-    allowed = _allowed(hint)
-    numbers = [item for item in _items(value) or [value] if isinstance(item, str) and _is_number(item)]
-    if "number" in allowed and numbers:
+    wanted = allowed(hint)
+    numbers = [item for item in items_of(value) or [value] if isinstance(item, str) and _is_number(item)]
+    if "number" in wanted and numbers:
         written = np.format_float_positional(float(numbers[0]), trim="-")
         yaml = "; YAML reads 1e-3 as text, and 1.0e-3 as a number" if "e" in numbers[0].lower() else ""
         return f" {numbers[0]!r} is text: write {written}, without quotes{yaml}."
-    if "list of texts" in allowed and isinstance(value, str):
+    if "list of texts" in wanted and isinstance(value, str):
         return f" Write [{value!r}]."
     return ""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 
 from mtl_gym.data.split import SPLITS
 from mtl_gym.hints import bare, complaint, hints_of, short, unknown
+from mtl_gym.ranges import Range, out_of_range
 
 PLAIN = (bool, int, float, str)
 # Options in which a checkpoint and the environment that loads it may differ.
@@ -31,6 +31,9 @@ class EnvOptions:
         render_mode: None, "rgb_array", "human" or "ansi".
     """
 
+    # Which numbers an option takes; others take those of `WHOLE` or `NUMBERS`.
+    RANGES: ClassVar[Mapping[str, Range]] = {}
+
     split: str = "train"
     train: bool = True
     device: str | torch.device = "auto"
@@ -40,17 +43,15 @@ class EnvOptions:
     def __post_init__(self) -> None:
         """Refuse values that cannot work; families add to it."""
         self._require("split", self.split in SPLITS, f"one of {SPLITS}")
+        hints = hints_of(type(self))
+        for name, value in shallow_dict(self).items():
+            wrong = out_of_range(name, value, hints.get(name, Any), self.RANGES.get(name))
+            if wrong is not None:
+                raise ValueError(wrong)
 
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         if not holds:
             raise ValueError(f"{name}={short(getattr(self, name))} is not possible; it takes {allowed}.")
-
-    def _require_counts(self, *names: str) -> None:
-        for name in names:
-            self._require(name, getattr(self, name) >= 1, "1 or more")
-
-    def _require_finite(self, name: str) -> None:
-        self._require(name, abs(getattr(self, name)) < inf, "a finite number")
 
 
 Chosen = TypeVar("Chosen", bound=EnvOptions)

@@ -25,11 +25,14 @@ from mtl_gym import checkpoint
 from mtl_gym.answers import count_answers
 from mtl_gym.batches import Flags, Info, Observation, Rows, clone, rows_of
 from mtl_gym.errors import CheckpointError, TrainingDiverged
+from mtl_gym.hints import bare, complaint
 from mtl_gym.options import EnvOptions, choose_device, differences, make_options, must_agree, shallow_dict
+from mtl_gym.ranges import Range, out_of_range
 
 logger = logging.getLogger(__name__)
 
 EVALUATIONS = 10
+ROWS = Range(1, 100_000)
 
 
 @dataclass
@@ -94,8 +97,10 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     optimizer: torch.optim.Optimizer
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs={num_envs} is not possible: an environment has at least one row.")
+        num_envs = bare(num_envs)
+        wrong = complaint("num_envs", num_envs, int) or out_of_range("num_envs", num_envs, int, ROWS)
+        if wrong is not None:
+            raise ValueError(f"{type(self).__name__}: {wrong}")
         self.options = make_options(self.Options, type(self).__name__, options)
         self.num_envs = num_envs
         self.render_mode = self.options.render_mode
@@ -149,7 +154,33 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         """Undo `_state`."""
 
     def action_masks(self) -> Flags:
-        """The choices that are valid now; bool [num_envs, actions], the last axis flat if an action has parts."""
+        """The choices that are valid now; bool [num_envs, actions], the last axis flat if an action has parts.
+
+        Raises:
+            ResetNeeded: Before the first `reset`.
+        """
+        self._require_reset("action_masks()")
+        return self._masks()
+
+    def render(self) -> Any:
+        """Show what `render_mode` asks for: a picture, a window or text.
+
+        Raises:
+            ResetNeeded: Before the first `reset`.
+        """
+        self._require_reset("render()")
+        return self._render()
+
+    def _require_reset(self, what: str) -> None:
+        if self.seed is None:
+            raise gym.error.ResetNeeded(f"Call reset() before {what}: no episode has begun.")
+
+    @abstractmethod
+    def _render(self) -> Any:
+        """What `render` shows."""
+
+    def _masks(self) -> Flags:
+        """Valid choices; every one where a family does not say otherwise."""
         flat = gym.spaces.utils.flatdim(self.single_action_space)
         return np.ones((self.num_envs, flat), bool)
 
@@ -236,8 +267,7 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
 
         Adapters to other libraries build on it. The final observations are None where no row ended.
         """
-        if self.seed is None:
-            raise gym.error.ResetNeeded("Call reset() before the first step().")
+        self._require_reset("step()")
         self._refuse_if_diverged()
         if self.pass_over:
             raise gym.error.ResetNeeded("The pass is over: call reset() to begin it anew.")
@@ -327,7 +357,7 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
         if self.seed is None:
             self.reset()
         options = dataclasses.replace(self.options, split=split, train=False, tensors=False, render_mode=None)
-        view = type(self)(num_envs or self.num_envs, **shallow_dict(options))
+        view = type(self)(self.num_envs if num_envs is None else num_envs, **shallow_dict(options))
         view._source = self
         return view
 

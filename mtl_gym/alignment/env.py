@@ -9,7 +9,6 @@ import copy
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -177,7 +176,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         np.add.at(usage, (np.arange(self.num_envs)[:, None], assignment), 1)
         return {"assignment": assignment, "score": self._score.copy(), "usage": usage}
 
-    def action_masks(self) -> Flags:
+    def _masks(self) -> Flags:
         """Every challenger may be named at any time; bool [num_envs, locations * challengers * (K + 1)]."""
         width = int(self.single_action_space.nvec.sum())  # type: ignore[attr-defined]
         # One True for all: written out it would be of L x K.
@@ -321,8 +320,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
             ValueError: If there is no such task or run.
             ResetNeeded: If no run has begun.
         """
-        if self.seed is None:
-            raise gym.error.ResetNeeded("Call reset() before export(): no run has begun.")
+        self._require_reset("export()")
         if isinstance(task, str):
             self.data.choose([task])  # refuses what is not there
             task = self.task_names.index(task)
@@ -411,7 +409,7 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
             drawn["subsets.png"] = render.subsets(history, places, names, title)
         return drawn
 
-    def render(self) -> Any:
+    def _render(self) -> Any:
         """The assignment of the first run over its generations, beside how layers or tasks share modules now."""
         return render.show(self.render_mode, self.history, self.network.locations, self.task_names)
 

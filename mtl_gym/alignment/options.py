@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from torch import nn
 
@@ -14,6 +15,7 @@ from mtl_gym.alignment.rewards import AlignmentReward
 from mtl_gym.alignment.starts import STARTS
 from mtl_gym.data import TaskCollection
 from mtl_gym.options import EnvOptions
+from mtl_gym.ranges import COUNTS, POSITIVE, SIZES, Range
 
 SELECTIONS = ("best", "random")
 
@@ -55,6 +57,15 @@ class AlignmentOptions(EnvOptions):
         samples: Training and validation samples of each task that are measured after a generation; None for all.
     """
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        **dict.fromkeys(("iterations", "generations", "minibatch", "samples"), COUNTS),
+        **dict.fromkeys(("block", "challengers"), SIZES),
+        "modules": COUNTS,
+        **dict.fromkeys(("context", "adapter"), Range(0, 10_000)),
+        "challenger_share": Range(0, 1, "both"),
+        **dict.fromkeys(("learning_rate", "score_learning_rate"), POSITIVE),
+    }
+
     data: str | TaskCollection = "linear"
     data_root: str | Path | None = None
     tasks: Sequence[str] | None = None
@@ -82,15 +93,6 @@ class AlignmentOptions(EnvOptions):
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         super().__post_init__()
-        self._require_counts("challengers", "iterations", "generations")
-        for name in ("minibatch", "samples"):
-            number = getattr(self, name)
-            self._require(name, number is None or number >= 1, "1 or more, or None for all")
-        self._require("final_generations", self.final_generations >= 0, "0 or more")
-        for name in ("learning_rate", "score_learning_rate"):
-            self._require(name, getattr(self, name) > 0, "more than 0")
-        share = self.challenger_share
-        self._require("challenger_share", share is None or 0 < share < 1, "a number between 0 and 1, or None")
         self._require("width", self.width in ("small", "paper"), 'one of ("small", "paper")')
         self._require("decomposition", self.decomposition in DECOMPOSITIONS, f"one of {DECOMPOSITIONS}")
         self._require("selection", self.selection in SELECTIONS, f"one of {SELECTIONS}")

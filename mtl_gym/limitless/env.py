@@ -141,7 +141,7 @@ class LimitlessVectorEnv(SampledVectorEnv):
         chosen = self._building.modules + 1  # not "modules": no nn.ModuleDict takes that name, nor does SB3
         return {"image": self._images.clone(), "task": self._tasks(), "chosen": chosen, "depth": depth}
 
-    def action_masks(self) -> Flags:
+    def _masks(self) -> Flags:
         """The choices that are valid now; bool [num_envs, P + 1]."""
         return self._building.masks()
 
@@ -288,7 +288,7 @@ class LimitlessVectorEnv(SampledVectorEnv):
         draw = partial(render.networks, task_names=self.task_names, names=self.names, title=title)
         return {"networks.png": draw(figures["edges"], figures["usage"])}
 
-    def render(self) -> Any:
+    def _render(self) -> Any:
         """The networks of the last 200 or so episodes of each task."""
         return render.show(self.render_mode, self.usage.edges, self.usage.taken, self.task_names, self.names)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from mtl_gym.answers import FinalReward
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.limitless.pool import ModulePool
 from mtl_gym.options import EnvOptions
+from mtl_gym.ranges import COUNTS, PART, POSITIVE, SIZES, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,14 @@ class LimitlessOptions(EnvOptions):
         train_batch: Episodes per update, at least.
     """
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        **dict.fromkeys(("image_shape", "duplicates", "filters", "hidden", "max_depth"), SIZES),
+        "train_batch": COUNTS,
+        "bonus": Range(0, 10),
+        "learning_rate": POSITIVE,
+        "lr_decay": PART,
+    }
+
     data: str | MultiTaskDataset = "digits"
     data_root: str | Path | None = None
     image_shape: Sequence[int] | None = None
@@ -50,12 +60,3 @@ class LimitlessOptions(EnvOptions):
     learning_rate: float = 1e-4
     lr_decay: float = 0.97
     train_batch: int = 128
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        super().__post_init__()
-        self._require_counts("duplicates", "filters", "hidden", "max_depth", "train_batch")
-        self._require("bonus", 0 <= self.bonus <= 10, "False, True, or a weight from 0 to 10")
-        self._require_finite("invalid_reward")
-        self._require("learning_rate", self.learning_rate > 0, "more than 0")
-        self._require("lr_decay", 0 < self.lr_decay <= 1, "more than 0, at most 1")

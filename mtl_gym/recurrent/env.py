@@ -171,7 +171,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         step = np.minimum(self._acting.step, self._acting.length - 1)
         return {"units": self._acting.units, "task": self._acting.task, "step": step}
 
-    def action_masks(self) -> Flags:
+    def _masks(self) -> Flags:
         """Every choice is valid; bool [num_envs, 2 C], off and on for each connection."""
         return np.ones((self.num_envs, 2 * self.connections), bool)
 
@@ -382,7 +382,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         draw = partial(render.routing_patterns, layout=self.layout, task_names=self.task_names, title=title)
         return {"routing_patterns.png": draw(figures["usage"])}
 
-    def render(self) -> Any:
+    def _render(self) -> Any:
         """The routing patterns of the last 200 or so episodes of each task."""
         return render.show(self.render_mode, self.usage.shares, self.layout, self.task_names)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mtl_gym.answers import FinalReward
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.options import EnvOptions
+from mtl_gym.ranges import COUNTS, NOT_NEGATIVE, PART, POSITIVE, SHARES, SIZES, Range
 from mtl_gym.recurrent.bases import BASES, BaseMaker
 from mtl_gym.recurrent.construction import SHARINGS, SharingMaker
 
@@ -43,6 +43,15 @@ class RecurrentOptions(EnvOptions):
         seen_updates: Updates on the other tasks before that; 0 fixes an untrained encoder.
     """
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        **dict.fromkeys(("layers", "hidden"), SIZES),
+        "train_batch": COUNTS,
+        "penalties": NOT_NEGATIVE,
+        "free": SHARES,
+        "learning_rate": POSITIVE,
+        "lr_decay": PART,
+    }
+
     data: str | MultiTaskDataset = "brain-series"
     data_root: str | Path | None = None
     data_kwargs: Mapping[str, Any] | None = None
@@ -64,15 +73,9 @@ class RecurrentOptions(EnvOptions):
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         super().__post_init__()
-        self._require_counts("hidden", "train_batch")
-        self._require("learning_rate", self.learning_rate > 0, "more than 0")
-        self._require("lr_decay", 0 < self.lr_decay <= 1, "more than 0, at most 1")
-        self._require("seen_updates", self.seen_updates >= 0, "0 or more")
         if self.readout not in ("mean", "last"):
             raise ValueError(f"readout={self.readout!r} is unknown; use mean or last.")
         self._check_names()
-        self._require("penalties", all(0 <= part < inf for part in self.penalties), "two finite numbers of 0 or more")
-        self._require("free", all(0 <= part <= 1 for part in self.free), "two numbers from 0 to 1")
 
     def _check_names(self) -> None:
         for name, known in (("base", BASES), ("sharing", SHARINGS)):

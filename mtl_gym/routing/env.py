@@ -175,7 +175,7 @@ class RoutingVectorEnv(SampledVectorEnv):
     def _in_charge(self) -> Rows:
         return np.where(self._route[:, 0] < 0, self.agents, self._route[:, 0]) if self.agents else self._tasks()
 
-    def action_masks(self) -> Flags:
+    def _masks(self) -> Flags:
         """The choices that are valid now; bool [num_envs, M + 1]."""
         return self.masks[np.minimum(self._depth, self.routed_depth - 1)]
 
@@ -322,7 +322,7 @@ class RoutingVectorEnv(SampledVectorEnv):
         picture = render.routing_map(figures["usage"], self.task_names, title, dispatched=dispatched)
         return {"routing_map.png": picture}
 
-    def render(self) -> Any:
+    def _render(self) -> Any:
         """The routing map of the last 200 or so episodes of each task."""
         return render.show(self.render_mode, self.usage, self.data.task_names, bool(self.agents))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.options import EnvOptions
+from mtl_gym.ranges import COUNTS, POSITIVE, SIZES, Range
 from mtl_gym.routing.network import RoutedNetwork
 from mtl_gym.routing.rewards import FinalReward
 
@@ -39,6 +41,12 @@ class RoutingOptions(EnvOptions):
         train_batch: Episodes per update; rounded up to a multiple of `num_envs`.
     """
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        **dict.fromkeys(("depth", "blocks", "hidden", "dispatch"), SIZES),
+        **dict.fromkeys(("decay_epochs", "train_batch"), COUNTS),
+        "learning_rate": POSITIVE,
+    }
+
     data: str | MultiTaskDataset = "digits"
     data_root: str | Path | None = None
     network: RoutedNetwork | Callable[[], RoutedNetwork] | None = None
@@ -58,9 +66,5 @@ class RoutingOptions(EnvOptions):
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         super().__post_init__()
-        self._require_counts("depth", "hidden", "decay_epochs", "train_batch")
-        self._require("blocks", self.blocks is None or self.blocks >= 1, "1 or more, or None for one per task")
-        known = self.dispatch in (None, "per-task") or (isinstance(self.dispatch, int) and self.dispatch >= 1)
+        known = not isinstance(self.dispatch, str) or self.dispatch == "per-task"
         self._require("dispatch", known, '1 or more agents, "per-task" or None')
-        self._require_finite("invalid_reward")
-        self._require("learning_rate", self.learning_rate > 0, "more than 0")

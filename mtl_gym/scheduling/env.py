@@ -281,7 +281,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         if self.seed is None:
             self.reset()
         options = replace(self.options, train=True, tensors=False, render_mode=None)
-        view = type(self)(num_envs or self.num_envs, **shallow_dict(options))
+        view = type(self)(self.num_envs if num_envs is None else num_envs, **shallow_dict(options))
         view._final = HeldOut(self.data, split, self.template.objective, None)
         view._source = self
         return view
@@ -375,7 +375,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
             "uncertainty.png": render.histograms_over_time(line, self.task_names, title),
         }
 
-    def render(self) -> Any:
+    def _render(self) -> Any:
         """The histograms now, and the time line of trained tasks above the learning curves."""
         return render.show(self.render_mode, self._histograms[0].cpu().numpy(), self.timeline, self.task_names)
 

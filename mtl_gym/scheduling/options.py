@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.options import EnvOptions
+from mtl_gym.ranges import COUNTS, NOT_NEGATIVE, PART, POSITIVE, SIZES, Range
 from mtl_gym.scheduling.network import Make, SharedNetwork
 from mtl_gym.scheduling.uncertainty import MEASURES
 
@@ -52,6 +54,14 @@ class SchedulingOptions(EnvOptions):
             gradients of the tasks into one.
     """
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        **dict.fromkeys(("updates", "updates_per_step", "minibatch", "hard_samples", "validation_samples"), COUNTS),
+        "bins": SIZES,
+        "learning_rate": POSITIVE,
+        "tolerance": PART,
+        "focal_gamma": NOT_NEGATIVE,
+    }
+
     data: str | MultiTaskDataset = "digits"
     data_root: str | Path | None = None
     network: SharedNetwork | Make | None = None
@@ -75,14 +85,7 @@ class SchedulingOptions(EnvOptions):
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         super().__post_init__()
-        self._require_counts("updates", "updates_per_step", "minibatch", "bins", "hard_samples")
         self._require("updates", self.updates % self.updates_per_step == 0, f"a multiple of {self.updates_per_step}")
-        measured = self.validation_samples is None or self.validation_samples >= 1
-        self._require("validation_samples", measured, "1 or more, or None for all")
-        self._require("learning_rate", self.learning_rate > 0, "more than 0")
-        self._require("tolerance", 0 < self.tolerance <= 1, "more than 0, at most 1")
-        self._require_finite("penalty")
-        self._require("focal_gamma", self.focal_gamma >= 0, "0 or more")
         self._require("control", self.control in CONTROLS, f"one of {CONTROLS}")
         self._require("reward", self.reward in REWARDS, f"one of {REWARDS}")
         self._require("uncertainty", self.uncertainty in MEASURES, f"one of {tuple(MEASURES)}")

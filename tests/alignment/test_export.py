@@ -47,7 +47,7 @@ def test_before_a_run_has_ended_its_best_weights_are_exported():
 
 
 def test_an_export_of_what_is_not_there_is_refused():
-    with pytest.raises(gym.error.ResetNeeded, match="no run has begun"):
+    with pytest.raises(gym.error.ResetNeeded, match=r"Call reset\(\) before export\(\)"):
         AlignmentVectorEnv(1, **LINEAR).export(0)
     env = linear()
     for wrong, message in [(("task 99",), "no task 'task 99'"), ((30,), "no architecture 30"), ((0, 2), "no run 2")]:

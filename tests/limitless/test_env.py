@@ -279,9 +279,9 @@ def test_images_are_shrunk_by_averaging():
     ("options", "message"),
     [
         ({"max_depth": 1}, "max_depth=1 is not possible: the shortest network"),
-        ({"max_depth": 0}, "max_depth=0 is not possible; it takes 1 or more"),
+        ({"max_depth": 0}, "max_depth=0 is not possible; it takes a whole number from 1 to 10,000"),
         ({"duplicates": 0}, "duplicates=0 is not possible"),
-        ({"bonus": -1}, "bonus=-1 is not possible; it takes False, True, or a weight"),
+        ({"bonus": -1}, "bonus=-1 is not possible; it takes True, False or a number from 0 to 10"),
         ({"lr_decay": 0}, "lr_decay=0 is not possible"),
         ({"learning_rate": 0}, "learning_rate=0 is not possible"),
         ({"reward": "score"}, "reward='score' is unknown"),
