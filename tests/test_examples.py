@@ -100,6 +100,14 @@ def test_the_table_of_alignment_has_a_line_for_each_method(tmp_path: Path) -> No
     assert matplotlib.image.imread(tmp_path / "seen-generated-linear-assignment.png").ndim == 3
 
 
+def test_what_alignments_rewards_pay_for_has_a_line_for_each_agent(tmp_path: Path) -> None:
+    sizes = ("--data", "generated-linear", "--seeds", "2", "--generations", "2")
+    printed = run("alignment_rewards.py", tmp_path, *sizes)
+    assert printed.startswith("| who | return, validation | return, training | test RMSE |\n")
+    for who in ("nobody challenges", "random proposals", "MUiR"):
+        assert re.search(rf"^\| {who}( \| -?\d+\.\d{{3}} ± \d+\.\d{{3}}){{3}} \|$", printed, re.MULTILINE), printed
+
+
 @pytest.mark.slow
 def test_the_growth_of_alignment_is_printed_and_drawn(tmp_path: Path) -> None:
     printed = run("alignment_growth.py", tmp_path, "--locations", "10", "40", "--runs", "5", "--limit", "5000")
@@ -113,11 +121,12 @@ def test_the_growth_of_alignment_is_printed_and_drawn(tmp_path: Path) -> None:
 @pytest.mark.skipif(not has_data("MTLAlignment-CrossModal-v0"), reason="cross-modal's files are not there")
 def test_cross_modal_tasks_alone_and_together_are_lines_of_a_table(tmp_path: Path) -> None:
     sizes = ("--generations", "1", "--iterations", "1", "--seeds", "2", "--methods", "baseline", "all")
-    printed = run("alignment_cross_modal.py", tmp_path, *sizes, "--picture", "seen")
-    error, squared = r"\d+\.\d ± \d+\.\d", r"\d\.\d{3} ± \d\.\d{3}"
-    perplexity = error
-    assert re.search(rf"^\| baseline \| text \| - \| {perplexity} \| - \| 64 of 64 \|$", printed, re.MULTILINE), printed
-    line = rf"^\| all \| vision \+ text \+ dna \| {error} \| {perplexity} \| {squared} \| \d+ of 297 \|$"
+    tuning = ("--rates", "0.001", "0.005", "--tuning-generations", "1")
+    printed = run("alignment_cross_modal.py", tmp_path, *sizes, *tuning, "--picture", "seen")
+    error, squared, rate = r"\d+\.\d ± \d+\.\d", r"\d\.\d{3} ± \d\.\d{3}", r"0\.00[15]"
+    assert "| largest class, unigram, mean | each | - | 95.0 | 109.7 | 1.022 | - |" in printed
+    assert re.search(rf"^\| baseline \| text \| {rate} \| - \| {error} \| - \| 64 of 64 \|$", printed, re.MULTILINE)
+    line = rf"^\| all \| vision \+ text \+ dna \| {rate} \| {error} \| {error} \| {squared} \| \d+ of 297 \|$"
     assert re.search(line, printed, re.MULTILINE), printed
     assert matplotlib.image.imread(tmp_path / "seen-all-vision-text-dna-sharing.png").ndim == 3
 
