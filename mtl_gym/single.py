@@ -80,26 +80,26 @@ class BatchOfOne(gym.Env[Any, Any]):
         return getattr(self.batched, name)
 
     def state_dict(self) -> dict[str, Any]:
-        """As `MultiTaskVectorEnv.state_dict`, with whether the next `reset` shows an episode that has begun already."""
+        """As `Stateful.state_dict`, with whether the next `reset` shows an episode that has begun already."""
         return self.batched.state_dict() | {"begun": self._begun}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """As `MultiTaskVectorEnv.load_state_dict`."""
+        """As `Stateful.load_state_dict`."""
         self.batched.load_state_dict(state)
         self._begun = bool(state.get("begun", False))
 
     def fork(self) -> BatchOfOne:
-        """As `MultiTaskVectorEnv.fork`."""
+        """As `Stateful.fork`."""
         twin = object.__new__(type(self))
         twin.__setstate__(self.__getstate__() | {"batched": self.batched.fork()})
         return twin
 
     def __copy__(self) -> BatchOfOne:
-        """As `MultiTaskVectorEnv.__copy__`: a fork."""
+        """As `Stateful.__copy__`: a fork."""
         return self.fork()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BatchOfOne:
-        """As `MultiTaskVectorEnv.__copy__`: a fork."""
+        """As `Stateful.__copy__`: a fork."""
         return self.fork()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,18 +16,18 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.spaces import MultiBinary
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym import checkpoint
 from mtl_gym.answers import count_answers
 from mtl_gym.batches import Flags, Info, Observation, Rows, clone, rows_of
-from mtl_gym.errors import CheckpointError, TrainingDiverged
+from mtl_gym.errors import TrainingDiverged
 from mtl_gym.hints import bare, complaint
-from mtl_gym.options import EnvOptions, choose_device, differences, make_options, must_agree, shallow_dict
+from mtl_gym.options import EnvOptions, choose_device, make_options, shallow_dict
 from mtl_gym.ranges import Range, out_of_range
+from mtl_gym.state import Stateful
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Transition:
         return Transition(reward, self.terminated & playing, self.truncated & playing, info)
 
 
-class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
+class MultiTaskVectorEnv(Stateful):
     """`num_envs` episodes side by side over one network that acting trains.
 
     Autoreset is `SAME_STEP`: a finished row begins its next episode in the step that finished it, and what it ended
@@ -85,8 +85,6 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     EVALUATION_WIDTH: ClassVar[int | None] = 256
     # The split that the pictures of a run are drawn from.
     PICTURES_OF: ClassVar[str] = "validation"
-    # Whether all rows act on one network, so that it goes on in an environment of another width, frozen or not.
-    SHARED: ClassVar[bool] = True
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it as an instance attribute)
         "render_modes": ["rgb_array", "human", "ansi"],
         "render_fps": 4,
@@ -144,14 +142,6 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
     @abstractmethod
     def _observe(self) -> dict[str, Any] | Any:
         """The current observation of all rows: tensors or NumPy arrays, fresh ones."""
-
-    @abstractmethod
-    def _state(self) -> dict[str, Any]:
-        """What the family needs to continue exactly: tensors and plain values only."""
-
-    @abstractmethod
-    def _load_state(self, state: dict[str, Any]) -> None:
-        """Undo `_state`."""
 
     def action_masks(self) -> Flags:
         """The choices that are valid now; bool [num_envs, actions], the last axis flat if an action has parts.
@@ -415,112 +405,3 @@ class MultiTaskVectorEnv(VectorEnv[Any, Any, Any], ABC):
             from mtl_gym.pictures import close_window
 
             close_window(self.WINDOW)
-
-    @property
-    def signature(self) -> dict[str, Any]:
-        """What a checkpoint must agree on to be loaded here; plain values."""
-        return {"environment": type(self).__name__, "num_envs": self.num_envs, **must_agree(self.options)}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the future of this environment depends on: tensors and plain values."""
-        if self.seed is None:
-            self.reset()
-        return {
-            "signature": self.signature,
-            "seed": self.seed,
-            "updates": self.updates,
-            "np_random": self.np_random.bit_generator.state,
-            "generator": self.generator.get_state(),
-            "network": {key: value.clone() for key, value in self.network.state_dict().items()},
-            "optimizer": clone(self.optimizer.state_dict()),
-            "family": self._state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict()` was taken, exactly.
-
-        Into an environment of another width, split or `train` only what was learned is loaded: network, optimiser and
-        counters. Its episodes begin anew, as do those of a view, which looks at these weights from then on and leaves
-        its environment as it is.
-
-        Raises:
-            CheckpointError: If the state was taken from a different environment, or is damaged. Nothing is changed
-                then.
-        """
-        before = dict(vars(self))
-        weights = clone(dict(self.network.state_dict())) if self.seed is not None else None
-        checkpoint.load_or_undo(state, self._load, lambda: self._undo(before, weights))
-
-    def _undo(self, before: dict[str, Any], weights: dict[str, Any] | None) -> None:
-        vars(self).clear()
-        vars(self).update(before)
-        if weights is not None:
-            self.network.load_state_dict(weights)
-
-    def _load(self, state: dict[str, Any]) -> None:
-        theirs = state.get("signature") if isinstance(state, dict) else None
-        differ = differences(theirs, self.signature)
-        free = {"num_envs", "split", "train"} if self.SHARED else {"train"}
-        if differ is None or differ - free:
-            raise CheckpointError(
-                f"This checkpoint is from another environment: it holds {theirs}, here is {self.signature}. "
-                "Make the environment with the arguments it was saved under."
-            )
-        if self._source is not None:
-            self._look_at(state)
-            return
-        self._restart(int(state["seed"]))
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(clone(state["optimizer"]))
-        self.updates = int(state["updates"])
-        if differ and self.SHARED:
-            self._begin(np.arange(self.num_envs))
-        else:
-            self._load_state(state["family"])
-            self.np_random.bit_generator.state = state["np_random"]
-            self.generator.set_state(state["generator"].cpu())
-        self.current()  # what cannot be shown is damaged
-
-    def _look_at(self, state: dict[str, Any]) -> None:
-        """Be the view of an environment in that state."""
-        assert self._source is not None
-        source = type(self)(int(state["signature"]["num_envs"]), **shallow_dict(self._source.options))
-        source._load(state)
-        self._source = source
-        self.reset()
-
-    def fork(self) -> MultiTaskVectorEnv:
-        """An independent copy of this running environment, so that two futures can be tried from one moment.
-
-        Raises:
-            TypeError: If this is an evaluation view.
-        """
-        make, arguments = self.__reduce__()
-        twin: MultiTaskVectorEnv = make(*arguments)
-        return twin
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """What pickle writes: class, options and state, from which an environment is made that goes on exactly."""
-        if self._source is not None:
-            raise TypeError(
-                "An evaluation view is not copied or pickled: fork() the environment it is of, and take the "
-                "evaluation_view() of the copy."
-            )
-        state = None if self.seed is None else self.state_dict()
-        return revive, (type(self), self.num_envs, shallow_dict(self.options), state)
-
-    def __copy__(self) -> MultiTaskVectorEnv:
-        """Return a fork, since two environments never share a network that both train."""
-        return self.fork()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> MultiTaskVectorEnv:
-        """Return a fork; data and other options, which nothing changes, are shared."""
-        return self.fork()
-
-
-def revive(kind: type[MultiTaskVectorEnv], width: int, options: dict[str, Any], state: Any) -> MultiTaskVectorEnv:
-    """Return an environment made with those options, in that state; None leaves it before its first reset."""
-    made = kind(width, **options)
-    if state is not None:
-        made.load_state_dict(state)
-    return made

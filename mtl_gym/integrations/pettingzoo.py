@@ -244,7 +244,7 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         return self.batched.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict()` was taken, exactly; otherwise as `MultiTaskVectorEnv.load_state_dict`."""
+        """Continue where `state_dict()` was taken, exactly; otherwise as `Stateful.load_state_dict`."""
         self.batched.load_state_dict(state)
 
     def render(self) -> Any:
