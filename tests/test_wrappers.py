@@ -99,6 +99,15 @@ def test_the_curve_of_held_out_data_shows_what_training_shows():
     assert len(curve.rows) == sum(same) == 2
 
 
+def test_the_curve_takes_the_environment_as_it_is_wrapped():
+    env, model = wide()
+    curves = [HeldOutCurve(one, 96) for one in (env, env.unwrapped, env.unwrapped.batched)]
+    model.learn(96, callback=curves, reset_num_timesteps=False)
+    assert curves[0].rows and curves[0].rows == curves[1].rows == curves[2].rows
+    with pytest.raises(TypeError, match="not an environment of mtl_gym"):
+        HeldOutCurve(gym.make("CartPole-v1"), 96)
+
+
 def test_bundled_agents_see_through_the_wrappers_they_learn_behind():
     env = VecNormalize(make_vec_env(DIGITS, 8, seed=0), norm_obs_keys=["value"])
     agent = WPL(env, seed=0).learn(96)

@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +18,13 @@ from mtl_gym.checkpoint import write_atomically
 from mtl_gym.evaluation import evaluate
 from mtl_gym.routing.figures import History
 from mtl_gym.vector import MultiTaskVectorEnv
+from mtl_gym.wrappers import base_of
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+    from stable_baselines3.common.vec_env import VecEnv
+
+Wrapped: TypeAlias = "gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any] | VecEnv"
 
 DIAGNOSTICS = ("policy_max", "policy_entropy")
 MOMENTS = 200
@@ -32,7 +39,7 @@ class HeldOutCurve(BaseCallback):
     may say in `diagnostics`, a dictionary, how decided its policy is by then (`policy_max` and `policy_entropy`).
 
     Args:
-        env: The environment that is trained.
+        env: The environment that is trained, wrapped or not, as `evaluate` takes it.
         every: Decisions between two evaluations; None evaluates after every pass over the training data.
         path: CSV file that is written anew after each, or None.
         split: The data; "validation", so that the test split is looked at once, at the end.
@@ -42,11 +49,9 @@ class HeldOutCurve(BaseCallback):
         seconds: Spent evaluating, to be left out of training times.
     """
 
-    def __init__(
-        self, env: MultiTaskVectorEnv, every: int | None, path: Path | None = None, split: str = "validation"
-    ) -> None:
+    def __init__(self, env: Wrapped, every: int | None, path: Path | None = None, split: str = "validation") -> None:
         super().__init__()
-        self.env, self.every, self.path, self.split = env, every, path, split
+        self.env, self._wrapped, self.every, self.path, self.split = base_of(env), env, every, path, split
         self.rows: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._evaluated = 0
@@ -68,7 +73,7 @@ class HeldOutCurve(BaseCallback):
 
     def _evaluate(self) -> None:
         start = time.perf_counter()
-        result = evaluate(self.model, self.env, self.split)
+        result = evaluate(self.model, self._wrapped, self.split)
         row: dict[str, Any] = {"steps": self.num_timesteps, "epoch": self.env.epoch}
         row |= {"accuracy": result.mean_accuracy, "loss": result.mean_loss}
         row["blocks_used"] = result.figures.get("blocks_used")
