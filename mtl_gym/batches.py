@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.hints import short
+
 Rows: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
 Observation: TypeAlias = Any
@@ -28,6 +30,22 @@ def rows_of(batch: Any, rows: Rows) -> list[Any]:
         return list(batch[rows])
     columns = [rows_of(part, rows) for part in batch.values()]
     return [dict(zip(batch, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def array_of(actions: Any) -> NDArray[Any]:
+    """Actions as an array, whatever they are: numbers, nested lists, arrays or tensors with or without a gradient.
+
+    Raises:
+        ValueError: If they are lists that differ in their lengths.
+    """
+    if isinstance(actions, Tensor):
+        return actions.detach().cpu().numpy()
+    try:
+        return np.asarray(actions)
+    except ValueError as error:
+        raise ValueError(
+            f"actions {short(actions)} are no array: give numbers, or lists of them that are equally long."
+        ) from error
 
 
 def clone(state: Any) -> Any:

@@ -30,8 +30,8 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def short(value: Any) -> str:
-    """A value as messages write it, cut short where it is long."""
-    return _SHORT.repr(value)
+    """A value as messages write it: in one line, cut short where it is long."""
+    return re.sub(r"\s*\n\s*", " ", _SHORT.repr(value))
 
 
 def complaint(name: str, value: Any, hint: Any) -> str | None:
@@ -127,10 +127,8 @@ def _is_class(hint: Any) -> bool:
 
 
 def _is_thing(value: Any, hint: Any) -> bool:
-    """Whether it may be a data set, a network or a function: these are told from plain values and lists only."""
-    known = _is_class(hint) and isinstance(value, hint)
-    a_class = isinstance(value, type) and _is_class(hint)
-    return known or not (a_class or isinstance(value, (*_NAMES, list, tuple, dict)))
+    """Whether it is a data set, a network or the like, or can be called where a function is wanted."""
+    return isinstance(value, hint) if _is_class(hint) else callable(value)
 
 
 def items_of(value: Any) -> list[Any] | None:

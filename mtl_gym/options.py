@@ -42,7 +42,7 @@ class EnvOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work; families add to it."""
-        self._require("split", self.split in SPLITS, f"one of {SPLITS}")
+        self._require("split", isinstance(self.split, str) and self.split in SPLITS, f"one of {SPLITS}")
         hints = hints_of(type(self))
         for name, value in shallow_dict(self).items():
             wrong = out_of_range(name, value, hints.get(name, Any), self.RANGES.get(name))

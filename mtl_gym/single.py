@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from mtl_gym.batches import Flags, Info, Observation, row_of
+from mtl_gym.batches import Flags, Info, Observation, array_of, row_of
 from mtl_gym.vector import MultiTaskVectorEnv
 
 
@@ -47,7 +47,7 @@ class BatchOfOne(gym.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
         """Carry out one decision."""
-        batch, transition, final = self.batched.advance(np.asarray(action)[None])
+        batch, transition, final = self.batched.advance(array_of(action)[None])
         info = self._info(self.batched.mask_info())
         obs = row_of(batch, 0)
         if final is not None:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtl_gym.answers import count_answers
-from mtl_gym.batches import Flags, Info, Observation, Rows, clone, rows_of
+from mtl_gym.batches import Flags, Info, Observation, Rows, array_of, clone, rows_of
 from mtl_gym.errors import TrainingDiverged
-from mtl_gym.hints import bare, complaint
+from mtl_gym.hints import bare, complaint, short
 from mtl_gym.options import EnvOptions, choose_device, make_options, shallow_dict
 from mtl_gym.ranges import Range, out_of_range
 from mtl_gym.state import Stateful
@@ -213,7 +213,7 @@ class MultiTaskVectorEnv(Stateful):
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
         if not (isinstance(seed, (int, np.integer)) and seed >= 0):
-            raise ValueError(f"seed={seed!r} is not possible: one seed >= 0 starts the whole batch of episodes.")
+            raise ValueError(f"seed={short(seed)} is not possible: one seed >= 0 starts the whole batch of episodes.")
         self._np_random, used = gym.utils.seeding.np_random(int(seed))
         self.seed = self._np_random_seed = int(used)
         self.generator = torch.Generator(self.device).manual_seed(self.seed % 2**63)
@@ -287,7 +287,7 @@ class MultiTaskVectorEnv(Stateful):
         return self._export(self._observe()), transition, final_obs
 
     def _check_actions(self, actions: Any) -> Any:
-        array = actions.detach().cpu().numpy() if isinstance(actions, Tensor) else np.asarray(actions)
+        array = array_of(actions)
         space = self.action_space
         # SB3's policies give binary actions as floats.
         whole = np.issubdtype(space.dtype, np.integer) and not isinstance(self.single_action_space, MultiBinary)
@@ -297,7 +297,8 @@ class MultiTaskVectorEnv(Stateful):
                 f"actions of shape {array.shape} and dtype {array.dtype} do not fit {space}: "
                 f"give one action per row, {space.shape} of {space.dtype}."
             )
-        cast = array.astype(space.dtype, copy=False)
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN as a whole number; what comes of it is refused
+            cast = array.astype(space.dtype, copy=False)
         if not space.contains(cast) or (np.issubdtype(space.dtype, np.integer) and (cast != array).any()):
             row = next(i for i, a in enumerate(array) if not self.single_action_space.contains(a))
             raise ValueError(f"action {array[row]} in row {row} lies outside {self.single_action_space}.")

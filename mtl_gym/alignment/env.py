@@ -31,6 +31,7 @@ from mtl_gym.answers import named_reward
 from mtl_gym.batches import Flags, Info, Rows
 from mtl_gym.data import TaskCollection, load
 from mtl_gym.errors import TrainingDiverged
+from mtl_gym.hints import short
 from mtl_gym.options import EnvOptions, shallow_dict
 from mtl_gym.single import BatchOfOne
 from mtl_gym.vector import MultiTaskVectorEnv, Transition
@@ -281,8 +282,11 @@ class AlignmentVectorEnv(MultiTaskVectorEnv):
         Raises:
             ValueError: If `num_envs` differs from this environment's.
         """
-        if num_envs not in (None, self.num_envs):
-            raise ValueError(f"num_envs={num_envs}: there are {self.num_envs} runs to look at, no more and no fewer.")
+        whole = num_envs is None or isinstance(num_envs, (int, np.integer))
+        if not whole or num_envs not in (None, self.num_envs):
+            raise ValueError(
+                f"num_envs={short(num_envs)}: there are {self.num_envs} runs to look at, no more and no fewer."
+            )
         if self.seed is None:
             self.reset()
         options = replace(self.options, split=split, train=False, tensors=False, render_mode=None)

@@ -186,8 +186,8 @@ class MultiTaskDataset:
         Raises:
             ValueError: There is no such split.
         """
-        if name not in SPLITS:
-            raise ValueError(f"data set {self.name!r} has no split {name!r}; choose one of {', '.join(SPLITS)}")
+        if not isinstance(name, str) or name not in SPLITS:
+            raise ValueError(f"data set {self.name!r} has no split {short(name)}; choose one of {', '.join(SPLITS)}")
         return self.splits[name]
 
     def inputs(self, split: str, indices: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Read = TypeVar("Read")
+# Seeds of an agent; what is beyond is a slip of the keyboard, and its list of runs would fill the memory.
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ def plan(base: RunSettings, agents: Sequence[str], seeds: int) -> list[RunSettin
 def plan_entries(entries: Sequence[RunSettings], seeds: int) -> list[RunSettings]:
     """All runs of a comparison, every entry's first seed before any second; as `plan`."""
     names = [entry.name for entry in entries]
-    if seeds < 1 or len(set(names)) != len(names):
-        raise ValueError(f"A comparison takes one seed or more (not {seeds}) and each agent once ({names}).")
+    if not 1 <= seeds <= MOST_SEEDS or len(set(names)) != len(names):
+        raise ValueError(f"A comparison takes 1 to {MOST_SEEDS} seeds (not {seeds}) and each agent once ({names}).")
     for entry in entries:
         find_agent(entry.agent)
         spec_of(entry.env_id)

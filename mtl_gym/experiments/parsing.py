@@ -71,7 +71,7 @@ def parse_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, partial(_Loader, where))  # type: ignore[arg-type]
     except yaml.YAMLError as error:
-        raise ValueError(f"{where} is not YAML ({error}).") from error
+        raise ValueError(f"{where} is not YAML ({' '.join(str(error).split())}).") from error
     except RecursionError as error:
         raise ValueError(f"{where} is nested too deeply.") from error
 

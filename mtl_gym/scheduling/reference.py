@@ -24,7 +24,7 @@ from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.roots import cache_root
 from mtl_gym.scheduling.held_out import HeldOut
 from mtl_gym.scheduling.network import SharedNetwork
-from mtl_gym.scheduling.options import SINGLE_TASK, SchedulingOptions
+from mtl_gym.scheduling.options import SchedulingOptions
 from mtl_gym.scheduling.training import Recipe, Training
 
 logger = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ def reference_accuracy(
     given = options.reference
     if given is None:
         return None
-    if given != SINGLE_TASK:
-        return _given(given, data)  # type: ignore[arg-type]
+    if not isinstance(given, str):
+        return _given(given, data)
     settings = _settings(options, data, template, held_out)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     if key not in _known:

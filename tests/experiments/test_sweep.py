@@ -203,6 +203,46 @@ def test_an_interrupted_sweep_says_what_is_kept(settings_file, tmp_path, jobs):
     nothing_is_half_written(tmp_path)
 
 
+def workers_of(program, psutil):
+    """Processes below a program in which Ray carries out a run; those that end meanwhile are left out."""
+    try:
+        below = psutil.Process(program).children(recursive=True)
+    except psutil.Error:
+        return []
+    return [process for process in below if "ray::_work" in " ".join(words_of(process, psutil))]
+
+
+def words_of(process, psutil):
+    """The command line of a process; none of one that has ended, waited for or not."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def kill(process, psutil):
+    """Kill a process, and tell whether it was there."""
+    try:
+        process.kill()
+    except psutil.Error:
+        return False
+    return True
+
+
+def test_processes_that_end_while_they_are_listed_are_none():
+    psutil = pytest.importorskip("psutil")
+    program = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'pass']); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program]) as parent:
+        until = time.monotonic() + 20
+        while not (zombies := psutil.Process(parent.pid).children()) or zombies[0].status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert words_of(zombies[0], psutil) == [] and workers_of(parent.pid, psutil) == []
+        parent.kill()
+        parent.wait()
+    assert workers_of(parent.pid, psutil) == []
+
+
 @pytest.mark.slow
 def test_a_ray_worker_that_is_killed_harms_nothing(settings_file, undisturbed, tmp_path):
     psutil = pytest.importorskip("psutil")
@@ -211,11 +251,8 @@ def test_a_ray_worker_that_is_killed_harms_nothing(settings_file, undisturbed, t
     killed = 0
     while sweep.poll() is None and killed < 2:
         time.sleep(1)
-        for process in psutil.Process(sweep.pid).children(recursive=True):
-            if "ray::_work" in " ".join(process.cmdline()) and list(tmp_path.rglob("checkpoint.pt")):
-                process.kill()
-                killed += 1
-                break
+        workers = workers_of(sweep.pid, psutil) if list(tmp_path.rglob("checkpoint.pt")) else []
+        killed += any(kill(worker, psutil) for worker in workers)
     assert sweep.wait() == 0 and killed == 2
     assert figures(tmp_path) == undisturbed
 
