@@ -23,7 +23,7 @@ Call = Callable[[], object]
 
 def environment(data: MultiTaskDataset, runs: int, samples: int | None, control: str = "choice") -> SchedulingVectorEnv:
     """The environment, begun; its runs are longer than any measurement."""
-    options = {"updates": 10**9, "reference": None, "validation_samples": samples, "control": control}
+    options = {"updates": 1_000_000, "reference": None, "validation_samples": samples, "control": control}
     env = SchedulingVectorEnv(runs, data=data, device="cpu", **options)
     env.reset(seed=0)
     return env

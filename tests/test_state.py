@@ -29,7 +29,7 @@ SMALL = {
     "MTLRouting-Digits-v0": {},
     "MTLLimitless-Digits-v0": {"duplicates": 1, "max_depth": 3},
     "MTLRecurrent-BrainSeries-v0": {},
-    "MTLScheduling-Digits-v0": {"updates": 4, "reference": None},
+    "MTLScheduling-Digits-v0": {"updates": 4, "updates_per_step": 1, "reference": None},
     "MTLAlignment-Linear-v0": {"iterations": 1, "generations": 2, "final_generations": 0},
 }
 RANDOM = {

@@ -118,13 +118,14 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(tmp_path):
 
 
 def test_a_checkpoint_of_another_environment_is_refused(tmp_path):
+    other = ROUTING | {"env_kwargs": {"hidden": 8}}
     with pytest.raises(KilledError):
         train(settings("wpl", ROUTING), tmp_path / "wpl", kill_after(3000))
     with pytest.raises(KilledError):
-        train(settings("wpl", ROUTING | {"num_envs": 8}), tmp_path / "other", kill_after(3000))
+        train(settings("wpl", other), tmp_path / "other", kill_after(3000))
     (tmp_path / "wpl" / CHECKPOINT).rename(tmp_path / "other" / CHECKPOINT)
     with pytest.raises(CheckpointError, match="another environment"):
-        train(settings("wpl", ROUTING | {"num_envs": 8}), tmp_path / "other")
+        train(settings("wpl", other), tmp_path / "other")
 
 
 def test_what_was_left_half_written_is_cleared_away(tmp_path):
