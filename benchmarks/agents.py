@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from measuring import begin, parser, percent, random_images, table
 
-from mtl_gym.experiments.agents import find_agent
 from mtl_gym.integrations.sb3 import BatchedVecEnv
+from mtl_gym.lab.agents import find_agent
 
 AGENTS = [
     *("random-fixed", "random", "wpl", "pg-table", "q-table", "q-history", "reinforce", "reinforce-single", "q-net"),

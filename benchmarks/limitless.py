@@ -15,10 +15,10 @@ import numpy as np
 from measuring import Timing, alternate, begin, parser, percent, table
 from mtl_agents import LRN
 
+from mtl_gym.families.limitless.env import LimitlessVectorEnv
+from mtl_gym.families.limitless.modules import paper_pool
+from mtl_gym.families.limitless.pool import ModulePool
 from mtl_gym.integrations.sb3 import BatchedVecEnv
-from mtl_gym.limitless.env import LimitlessVectorEnv
-from mtl_gym.limitless.modules import paper_pool
-from mtl_gym.limitless.pool import ModulePool
 
 Call = Callable[[], object]
 

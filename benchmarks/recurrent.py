@@ -17,8 +17,8 @@ from measuring import alternate, begin, parser, percent, table
 from torch import nn
 
 from mtl_gym.data import MultiTaskDataset, Split
-from mtl_gym.recurrent.connections import Given
-from mtl_gym.recurrent.env import RecurrentVectorEnv
+from mtl_gym.families.recurrent.connections import Given
+from mtl_gym.families.recurrent.env import RecurrentVectorEnv
 
 Call = Callable[[], object]
 

@@ -30,9 +30,9 @@ from measuring import (
 from torch import Tensor, nn
 
 from mtl_gym.data import MultiTaskDataset
-from mtl_gym.memory import keep_memory
-from mtl_gym.routing.blocks import SimpleConvNet
-from mtl_gym.routing.env import RoutingVectorEnv
+from mtl_gym.families.routing.blocks import SimpleConvNet
+from mtl_gym.families.routing.env import RoutingVectorEnv
+from mtl_gym.lab.memory import keep_memory
 
 WIDTH, DEPTH = 128, 3
 AIMS = "Aims at batch 128 and 1024: 0.8 of the static path's samples/s, and 0.75 in the two comparisons after it."

@@ -21,8 +21,8 @@ from measuring import Timing, alternate, begin, parser, percent, table
 from numpy.typing import NDArray
 
 import mtl_gym  # noqa: F401 (registers the ids)
+from mtl_gym.families.routing.env import RoutingVectorEnv
 from mtl_gym.integrations.sb3 import BatchedVecEnv
-from mtl_gym.routing.env import RoutingVectorEnv
 
 ENV_ID = "MTLRouting-Digits-v0"
 DRAWN = 48

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from measuring import Timing, begin, parser, percent, table
 
-from mtl_gym.experiments.compare import plan
-from mtl_gym.experiments.run import RunSettings
-from mtl_gym.experiments.sweep import Failure, Sweep, carry_out
+from mtl_gym.lab.compare import plan
+from mtl_gym.lab.run import RunSettings
+from mtl_gym.lab.sweep import Failure, Sweep, carry_out
 
 AGENTS = ("random-fixed", "wpl", "q-table")
 SEEDS = 2

@@ -14,7 +14,7 @@ import argparse
 
 import numpy as np
 from matplotlib.figure import Figure
-from mtl_agents.evolution import generations_to_optimum
+from mtl_agents.alignment.evolution import generations_to_optimum
 
 CASES = {
     "D = L, proportional": ("each", "proportional"),

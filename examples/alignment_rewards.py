@@ -14,10 +14,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 from mtl_agents import DecomposedEA, FixedAlignment, RandomAlignment
-from mtl_agents.alignment import AlignmentAgent
+from mtl_agents.alignment.controls import AlignmentAgent
 
 import mtl_gym
-from mtl_gym.alignment.rewards import REWARDS
+from mtl_gym.families.alignment.rewards import REWARDS
 
 AGENTS: dict[str, type[AlignmentAgent]] = {
     "nobody challenges": FixedAlignment,

@@ -19,7 +19,7 @@ import torch
 from mtl_agents import DecomposedEA, FixedAlignment, RandomAlignment
 
 import mtl_gym
-from mtl_gym.evaluation import Evaluation
+from mtl_gym.core.evaluation import Evaluation
 
 ENV_ID = "MTLAlignment-Linear-v0"
 EXACT = {"context": 0, "start": "hierarchical"}

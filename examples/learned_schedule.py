@@ -25,9 +25,9 @@ from torch import nn
 import mtl_gym
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.split import Split
-from mtl_gym.scheduling.env import Progress, SchedulingVectorEnv
-from mtl_gym.scheduling.network import SharedNetwork
-from mtl_gym.scheduling.render import timeline
+from mtl_gym.families.scheduling.env import Progress, SchedulingVectorEnv
+from mtl_gym.families.scheduling.network import SharedNetwork
+from mtl_gym.families.scheduling.render import timeline
 
 TASKS = ("pattern", "parity", "easy", "noise")
 # The best of many plans that were tried, each a change of a good one, by accuracy on the validation split: what a

@@ -26,9 +26,9 @@ from sklearn.datasets import load_digits
 from stable_baselines3 import DQN, PPO
 
 import mtl_gym
+from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.integrations.sb3 import make_vec_env
-from mtl_gym.vector import MultiTaskVectorEnv
 
 
 @dataclass(frozen=True)

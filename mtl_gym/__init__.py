@@ -9,12 +9,13 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from mtl_gym import aliases
 from mtl_gym.registration import register_all
 
 if TYPE_CHECKING:
+    from mtl_gym.core.errors import CheckpointError, TrainingDiverged
+    from mtl_gym.core.evaluation import Evaluation, evaluate
     from mtl_gym.data import MultiTaskDataset
-    from mtl_gym.errors import CheckpointError, TrainingDiverged
-    from mtl_gym.evaluation import Evaluation, evaluate
 
 __all__ = ["CheckpointError", "Evaluation", "MultiTaskDataset", "TrainingDiverged", "evaluate"]
 
@@ -24,11 +25,11 @@ except PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "0.0.0"
 
 _HOMES = {
-    "CheckpointError": "mtl_gym.errors",
-    "Evaluation": "mtl_gym.evaluation",
+    "CheckpointError": "mtl_gym.core.errors",
+    "Evaluation": "mtl_gym.core.evaluation",
     "MultiTaskDataset": "mtl_gym.data",
-    "TrainingDiverged": "mtl_gym.errors",
-    "evaluate": "mtl_gym.evaluation",
+    "TrainingDiverged": "mtl_gym.core.errors",
+    "evaluate": "mtl_gym.core.evaluation",
 }
 
 
@@ -38,4 +39,5 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_HOMES[name]), name)
 
 
+aliases.install()
 register_all()

@@ -6,17 +6,17 @@ from typing import Any
 
 import gymnasium as gym
 
-ROUTING = ("mtl_gym.routing.env:RoutingEnv", "mtl_gym.routing.env:RoutingVectorEnv")
+ROUTING = ("mtl_gym.families.routing.env:RoutingEnv", "mtl_gym.families.routing.env:RoutingVectorEnv")
 
-LIMITLESS = ("mtl_gym.limitless.env:LimitlessEnv", "mtl_gym.limitless.env:LimitlessVectorEnv")
+LIMITLESS = ("mtl_gym.families.limitless.env:LimitlessEnv", "mtl_gym.families.limitless.env:LimitlessVectorEnv")
 
-SCHEDULING = ("mtl_gym.scheduling.env:SchedulingEnv", "mtl_gym.scheduling.env:SchedulingVectorEnv")
+SCHEDULING = ("mtl_gym.families.scheduling.env:SchedulingEnv", "mtl_gym.families.scheduling.env:SchedulingVectorEnv")
 
 # Looking at validation samples after every update would take most of the time.
 LOOK = {"hard_samples": 16, "updates_per_step": 10}
 
-RECURRENT = ("mtl_gym.recurrent.env:RecurrentEnv", "mtl_gym.recurrent.env:RecurrentVectorEnv")
-ALIGNMENT = ("mtl_gym.alignment.env:AlignmentEnv", "mtl_gym.alignment.env:AlignmentVectorEnv")
+RECURRENT = ("mtl_gym.families.recurrent.env:RecurrentEnv", "mtl_gym.families.recurrent.env:RecurrentVectorEnv")
+ALIGNMENT = ("mtl_gym.families.alignment.env:AlignmentEnv", "mtl_gym.families.alignment.env:AlignmentVectorEnv")
 
 ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
     "MTLRouting-Digits-v0": (ROUTING, {"data": "digits", "hidden": 64}),

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from mtl_agents.alignment import AlignmentAgent, FixedAlignment, RandomAlignment
+from mtl_agents.alignment.controls import AlignmentAgent, FixedAlignment, RandomAlignment
+from mtl_agents.alignment.evolution import DecomposedEA
 from mtl_agents.base import Agent
-from mtl_agents.connections import (
+from mtl_agents.limitless.lrn import LRN
+from mtl_agents.recurrent.controls import (
     AllConnected,
     ConnectionAgent,
     RandomConnections,
     RandomFixedConnections,
 )
-from mtl_agents.counterfactual import Counterfactual
-from mtl_agents.dispatched import Dispatched
-from mtl_agents.evolution import DecomposedEA
-from mtl_agents.fixed import FixedRouting, Random, RandomFixed, Shared, SoftMixture, TaskSpecificAll, TaskSpecificLast
-from mtl_agents.hardening import HardeningMixture
-from mtl_agents.lrn import LRN
-from mtl_agents.qls import QLS
-from mtl_agents.reinforce import QNetwork, Reinforce, ReinforceSingle
-from mtl_agents.routers import RoutingAgent
-from mtl_agents.scheduler import Scheduler
-from mtl_agents.schedulers import (
+from mtl_agents.recurrent.straight_through import StraightThroughRouter
+from mtl_agents.routing.controls import (
+    FixedRouting,
+    Random,
+    RandomFixed,
+    Shared,
+    SoftMixture,
+    TaskSpecificAll,
+    TaskSpecificLast,
+)
+from mtl_agents.routing.counterfactual import Counterfactual
+from mtl_agents.routing.dispatched import Dispatched
+from mtl_agents.routing.hardening import HardeningMixture
+from mtl_agents.routing.reinforce import QNetwork, Reinforce, ReinforceSingle
+from mtl_agents.routing.router import RoutingAgent
+from mtl_agents.routing.tables import TabularPolicyGradient, TabularQ, TabularQHistory
+from mtl_agents.routing.wpl import WPL
+from mtl_agents.scheduling.qls import QLS
+from mtl_agents.scheduling.rule import Scheduler
+from mtl_agents.scheduling.rules import (
     Adaptive,
     FocalLoss,
     Greedy,
@@ -29,12 +40,9 @@ from mtl_agents.schedulers import (
     RandomSchedule,
     Uniform,
 )
-from mtl_agents.search import search_weights
-from mtl_agents.straight_through import StraightThroughRouter
-from mtl_agents.tabular import TabularPolicyGradient, TabularQ, TabularQHistory
-from mtl_agents.targeted import Exponential, PrioritiseEasy, PrioritiseHard, Sigmoid
-from mtl_agents.weighting import DTP, GradNorm, Homoscedastic, SelfPaced
-from mtl_agents.wpl import WPL
+from mtl_agents.scheduling.search import search_weights
+from mtl_agents.scheduling.targeted_rules import Exponential, PrioritiseEasy, PrioritiseHard, Sigmoid
+from mtl_agents.scheduling.weighting_rules import DTP, GradNorm, Homoscedastic, SelfPaced
 
 __all__ = [
     "DTP",

@@ -18,9 +18,9 @@ from stable_baselines3.common.utils import configure_logger, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 from typing_extensions import Self
 
-from mtl_gym import checkpoint
-from mtl_gym.checkpoint import fitting, to_arrays, to_tensors
-from mtl_gym.errors import CheckpointError
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.state import checkpoint
+from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
 from mtl_gym.integrations.sb3 import as_vec_env
 
 Callback: TypeAlias = BaseCallback | list[BaseCallback] | Any | None

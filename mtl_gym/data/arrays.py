@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mtl_gym.hints import short
+from mtl_gym.core.validation import short
 
 Values: TypeAlias = Tensor | npt.ArrayLike
 Owner: TypeAlias = Callable[[int], str]

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mtl_gym.core.validation import short
 from mtl_gym.data.arrays import check_finite, described, first_row, read_outputs
 from mtl_gym.data.sequence_checks import check_label_sequences, check_label_shape
 from mtl_gym.data.split import NO_LABEL, SPLITS, Split
-from mtl_gym.hints import short
 
 _LOG = logging.getLogger(__name__)
 

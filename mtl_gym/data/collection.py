@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeAlias
 import torch
 from torch import Tensor
 
+from mtl_gym.core.validation import complaint, short
 from mtl_gym.data.arrays import (
     Values,
     check_finite,
@@ -22,7 +23,6 @@ from mtl_gym.data.arrays import (
 )
 from mtl_gym.data.checks import check_name, check_split_names, read_names, tell_single_class
 from mtl_gym.data.split import SPLITS
-from mtl_gym.hints import complaint, short
 
 KINDS = ("regression", "classification")
 Pair: TypeAlias = tuple[Tensor, Tensor]

@@ -9,13 +9,13 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
+from mtl_gym.core.validation import short
 from mtl_gym.data.arrays import Values
 from mtl_gym.data.checks import check_name, check_splits, read_all_names, read_statistics, tell_single_class
 from mtl_gym.data.normalisation import standardised, statistics
 from mtl_gym.data.sequence_checks import check_tokens
 from mtl_gym.data.split import SPLITS, Split
 from mtl_gym.data.tables import name_classes, read_tables, split_tables
-from mtl_gym.hints import short
 
 __all__ = ["SPLITS", "MultiTaskDataset", "Split"]
 

@@ -7,13 +7,13 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
+from mtl_gym.core.validation import short
 from mtl_gym.data import fetching
 from mtl_gym.data.collection import TaskCollection
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import MissingDataError
 from mtl_gym.data.registry import DataSource, find
 from mtl_gym.data.roots import ROOT_VARIABLE, data_root
-from mtl_gym.hints import short
 
 Collection: TypeAlias = Literal["cross-modal", "linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import platformdirs
 
-from mtl_gym.hints import short
+from mtl_gym.core.validation import short
 
 ROOT_VARIABLE = "MTL_GYM_DATA"
 

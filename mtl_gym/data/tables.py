@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mtl_gym.core.validation import short
 from mtl_gym.data.arrays import Values, check_finite, described, read_inputs, read_labels, read_pair
 from mtl_gym.data.checks import read_names
 from mtl_gym.data.split import SPLITS, Split
 from mtl_gym.data.stratified import stratified_rows
-from mtl_gym.hints import short
 
 _SMALLEST_CLASS = 3
 

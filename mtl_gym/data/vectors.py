@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mtl_gym.core.validation import complaint, short
 from mtl_gym.data.checks import read_names
 from mtl_gym.data.errors import MissingDataError, damaged
-from mtl_gym.hints import complaint, short
 
 _LOG = logging.getLogger(__name__)
 

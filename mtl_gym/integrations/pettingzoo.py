@@ -15,13 +15,13 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 
-from mtl_gym.batches import Flags, Info, Observation, Rows, rows_of
+from mtl_gym.core.env import MultiTaskVectorEnv, Transition
+from mtl_gym.core.options import shallow_dict
+from mtl_gym.core.rows import Flags, Info, Observation, Rows, rows_of
+from mtl_gym.core.sampling import SampleStream
 from mtl_gym.data import load
-from mtl_gym.options import shallow_dict
-from mtl_gym.routing.env import RoutingVectorEnv
-from mtl_gym.routing.options import RoutingOptions
-from mtl_gym.stream import SampleStream
-from mtl_gym.vector import MultiTaskVectorEnv, Transition
+from mtl_gym.families.routing.env import RoutingVectorEnv
+from mtl_gym.families.routing.options import RoutingOptions
 
 try:
     from pettingzoo import ParallelEnv

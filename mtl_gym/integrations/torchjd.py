@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mtl_gym.hints import did_you_mean
+from mtl_gym.core.validation import did_you_mean
 
 # What TorchJD leaves to its user: CAGrad's and FairGrad's from their papers.
 ARGUMENTS: dict[str, dict[str, Any]] = {"CAGrad": {"c": 0.5}, "FairGrad": {"alpha": 2.0}}

@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from mtl_agents.routes import Decisions
+from mtl_agents.routing.routes import Decisions
 from torch import nn
 
+from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
 from mtl_gym.integrations.sb3 import make_vec_env
-from mtl_gym.routing.network import RoutedLayer, RoutedNetwork
 
 
 def decisions(task, choice, returns, depth=None, *, reward=None, last=None, earlier=None, value=None, steps=1):

@@ -1,10 +1,10 @@
 """How far runs are, made by hand, and small environments to schedule in."""
 
 import numpy as np
-from mtl_agents.scheduler import Scheduler
+from mtl_agents.scheduling.rule import Scheduler
 
+from mtl_gym.families.scheduling.env import Progress
 from mtl_gym.integrations.sb3 import make_vec_env
-from mtl_gym.scheduling.env import Progress
 
 DIGITS = "MTLScheduling-Digits-v0"
 SMALL = {"updates": 20, "reference": 0.5, "validation_samples": 20, "minibatch": 4}

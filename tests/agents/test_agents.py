@@ -21,14 +21,14 @@ from mtl_agents import (
     TaskSpecificAll,
     TaskSpecificLast,
 )
-from mtl_agents.routers import BlankRouting
+from mtl_agents.routing.router import BlankRouting
 from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback, StopTrainingOnMaxEpisodes
 from torch import nn
 
 import mtl_gym
-from mtl_gym.errors import CheckpointError
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
 from mtl_gym.integrations.sb3 import make_vec_env
-from mtl_gym.routing.network import RoutedLayer, RoutedNetwork
 
 DIGITS = "MTLRouting-Digits-v0"
 TABULAR = [WPL, TabularPolicyGradient, TabularQ, TabularQHistory]

@@ -2,12 +2,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from mtl_agents import DecomposedEA, FixedAlignment, RandomAlignment
-from mtl_agents.evolution import generations_to_optimum, sampled
-from mtl_agents.families import random as any_random
+from mtl_agents.alignment.evolution import generations_to_optimum, sampled
+from mtl_agents.random import random as any_random
 
 import mtl_gym
-from mtl_gym.errors import CheckpointError
-from mtl_gym.experiments.agents import find_agent, options_for
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.lab.agents import find_agent, options_for
 
 ID = "MTLAlignment-Linear-v0"
 SHORT = {"data": "generated-linear", "generations": 4, "iterations": 3, "final_generations": 1, "device": "cpu"}

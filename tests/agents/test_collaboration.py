@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from mtl_agents import WPL, Dispatched, Reinforce
-from mtl_agents.routers import BlankRouting
+from mtl_agents.routing.router import BlankRouting
 
 from mtl_gym.integrations.sb3 import make_vec_env
 

@@ -4,10 +4,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from mtl_agents import Random, RandomSchedule, Uniform
-from mtl_agents.families import random
+from mtl_agents.random import random
 
-from mtl_gym.errors import CheckpointError
-from mtl_gym.experiments.agents import find_agent
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.lab.agents import find_agent
 from tests.agents.schedules import DIGITS, blank, rows
 
 

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 import torch
 from mtl_agents import LRN, RandomFixed, Shared
-from mtl_agents.lrn import BonusRolloutBuffer
-from mtl_agents.lrn_policy import Router
+from mtl_agents.limitless.lrn import BonusRolloutBuffer
+from mtl_agents.limitless.policy import Router
 from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnMaxEpisodes
 
 import mtl_gym
-from mtl_gym.errors import CheckpointError
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.families.limitless.env import LimitlessVectorEnv
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
-from mtl_gym.limitless.env import LimitlessVectorEnv
-from tests.limitless.pools import labyrinth, make
+from tests.families.limitless.pools import labyrinth, make
 
 DIGITS = "MTLLimitless-Digits-v0"
 SMALL = {"d_model": 16, "heads": 2, "feed_forward": 32, "batch_size": 32, "n_steps": 16}

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 from mtl_agents import QLS, WPL
-from mtl_agents.qls import boltzmann_gumbel, cooling
+from mtl_agents.scheduling.qls import boltzmann_gumbel, cooling
 from scipy.special import softmax
 from scipy.stats import chisquare
 
-from mtl_gym.errors import CheckpointError
-from mtl_gym.evaluation import evaluate
-from mtl_gym.routing.env import RoutingVectorEnv
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.evaluation import evaluate
+from mtl_gym.families.routing.env import RoutingVectorEnv
 from tests.agents.schedules import blank, rows
 
 QUICK = {"learning_starts": 16, "batch_size": 8}

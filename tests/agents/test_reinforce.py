@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 from mtl_agents import WPL, QNetwork, Reinforce, ReinforceSingle, TabularPolicyGradient, TabularQHistory
-from mtl_agents.reinforce import GroupedMLP
+from mtl_agents.routing.reinforce import GroupedMLP
 from torch import nn
 
 import mtl_gym
 from mtl_gym.data import MultiTaskDataset
-from mtl_gym.routing.env import RoutingVectorEnv
-from mtl_gym.routing.network import RoutedLayer, RoutedNetwork
+from mtl_gym.families.routing.env import RoutingVectorEnv
+from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
 from tests.agents.decisions import decisions
 
 DIGITS = "MTLRouting-Digits-v0"

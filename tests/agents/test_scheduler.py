@@ -21,13 +21,13 @@ from mtl_agents import (
     Sigmoid,
     Uniform,
 )
-from mtl_agents.scheduler import joined
+from mtl_agents.scheduling.rule import joined
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import mtl_gym
-from mtl_gym.errors import CheckpointError
-from mtl_gym.evaluation import evaluate
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.evaluation import evaluate
 from tests.agents.schedules import DIGITS, SMALL, blank, decide, progress, rows
 
 REMEMBERING = [Homoscedastic, SelfPaced, DTP, GradNorm]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from mtl_agents import HandCrafted, search_weights
-from mtl_agents.search import one_at_a_time
+from mtl_agents.scheduling.search import one_at_a_time
 
 from mtl_gym.integrations.sb3 import make_vec_env
 from tests.agents.schedules import DIGITS, SMALL

@@ -13,16 +13,16 @@ from mtl_agents import (
     Shared,
     StraightThroughRouter,
 )
-from mtl_agents.families import random, random_fixed
+from mtl_agents.random import random, random_fixed
 from torch import nn
 
 import mtl_gym
-from mtl_gym.errors import CheckpointError
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.families.recurrent.connections import sparsity
+from mtl_gym.families.recurrent.policies import Decided, decide
 from mtl_gym.integrations.sb3 import BatchedVecEnv
-from mtl_gym.recurrent.connections import sparsity
-from mtl_gym.recurrent.policies import Decided, decide
-from tests.recurrent import literal
-from tests.recurrent.series import STEPS, TINY, make
+from tests.families.recurrent import literal
+from tests.families.recurrent.series import STEPS, TINY, make
 
 BRAIN = "MTLRecurrent-BrainSeries-v0"
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from mtl_agents import TabularPolicyGradient, TabularQ, TabularQHistory
-from mtl_agents.routers import BlankRouting
-from mtl_agents.routes import Situations
-from mtl_agents.tabular import move_towards
+from mtl_agents.routing.router import BlankRouting
+from mtl_agents.routing.routes import Situations
+from mtl_agents.routing.tables import move_towards
 
 from tests.agents.decisions import decisions
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from mtl_agents import WPL
-from mtl_agents.routers import BlankRouting
+from mtl_agents.routing.router import BlankRouting
 
 from tests.agents.decisions import decisions
 

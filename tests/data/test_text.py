@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from mtl_gym.data import MultiTaskDataset, Split
 from mtl_gym.data.text import padded, spelled_ids, token_ids, vocabulary_of
-from mtl_gym.limitless.env import LimitlessVectorEnv
-from mtl_gym.routing.env import RoutingVectorEnv
+from mtl_gym.families.limitless.env import LimitlessVectorEnv
+from mtl_gym.families.routing.env import RoutingVectorEnv
 
 WORDS = ("<pad>", "<unk>", "a", "b")
 LETTERS = ("<pad>", "<unk>", "a")

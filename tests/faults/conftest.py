@@ -5,9 +5,9 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from mtl_gym import checkpoint, cli
-from mtl_gym.experiments import resume
-from mtl_gym.experiments.run import CHECKPOINT, RunSettings, train
+from mtl_gym.core.state import checkpoint
+from mtl_gym.lab import cli, resume
+from mtl_gym.lab.run import CHECKPOINT, RunSettings, train
 
 DIGITS = "MTLRouting-Digits-v0"
 SETTINGS = RunSettings(DIGITS, "wpl", 8, 0, 2, {"hidden": 2, "depth": 2, "train_batch": 2})

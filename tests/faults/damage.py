@@ -6,7 +6,7 @@ import traceback
 import gymnasium as gym
 import torch
 
-from mtl_gym.errors import CheckpointError, TrainingDiverged
+from mtl_gym.core.errors import CheckpointError, TrainingDiverged
 
 GONE = "gone"
 # What takes the place of a value in JSON and YAML.

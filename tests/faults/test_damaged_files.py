@@ -5,15 +5,15 @@ import json
 import pytest
 import yaml
 
-from mtl_gym import checkpoint
-from mtl_gym.experiments import compare
-from mtl_gym.experiments import run as runs
-from mtl_gym.experiments.compare import redraw
-from mtl_gym.experiments.files import read_error, read_origin, read_policies, read_progress, read_result, read_settings
-from mtl_gym.experiments.report.collection import read_comparisons
-from mtl_gym.experiments.run import restore, train
-from mtl_gym.experiments.settings import read_comparison
-from tests.experiments.report.conftest import write_run
+from mtl_gym.core.state import checkpoint
+from mtl_gym.lab import compare
+from mtl_gym.lab import run as runs
+from mtl_gym.lab.compare import redraw
+from mtl_gym.lab.files import read_error, read_origin, read_policies, read_progress, read_result, read_settings
+from mtl_gym.lab.report.collection import read_comparisons
+from mtl_gym.lab.run import restore, train
+from mtl_gym.lab.settings import read_comparison
+from tests.lab.report.conftest import write_run
 
 from .conftest import DIGITS, SETTINGS
 from .damage import OTHERS, TENSORS, damaged_bytes, of_another_type, only_ours, without_a_key

@@ -3,7 +3,7 @@
 import pytest
 from mtl_agents import WPL, DecomposedEA, StraightThroughRouter, Uniform
 
-from mtl_gym import checkpoint
+from mtl_gym.core.state import checkpoint
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 
 from .damage import OTHERS, TENSORS, of_another_type, only_ours, outcome, without_a_key

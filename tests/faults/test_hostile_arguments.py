@@ -5,7 +5,7 @@ import random
 import gymnasium as gym
 import pytest
 
-from mtl_gym.options import make_options
+from mtl_gym.core.options import make_options
 
 from .damage import is_ours, only_ours, outcome
 from .families import ACTIONS, HOSTILE, SMALLEST, equal, smallest

@@ -8,10 +8,10 @@ from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test
 from pettingzoo.utils import parallel_to_aec
 
 import mtl_gym
-from mtl_gym import checkpoint
-from mtl_gym.errors import CheckpointError
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.state import checkpoint
+from mtl_gym.families.routing.env import RoutingVectorEnv
 from mtl_gym.integrations.pettingzoo import TaskAgents, TaskStream, parallel_env
-from mtl_gym.routing.env import RoutingVectorEnv
 
 DIGITS = "MTLRouting-Digits-v0"
 SMALL_PASS = 3  # three blocks; the first layer of `small` widens the value, so PASS is masked at depth 0

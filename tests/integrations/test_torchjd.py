@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from mtl_gym.families.scheduling.minibatches import Minibatches
+from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.integrations.sb3 import make_vec_env
 from mtl_gym.integrations.torchjd import aggregator
-from mtl_gym.scheduling.minibatches import Minibatches
-from mtl_gym.scheduling.network import SharedNetwork
 
 OPTIONS = {"updates": 20, "reference": None, "validation_samples": 20, "minibatch": 8, "control": "weights"}
 WEIGHTS = np.linspace(0.1, 1.0, 10, dtype=np.float32)

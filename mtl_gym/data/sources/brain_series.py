@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mtl_gym.core.validation import complaint, short
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.normalisation import statistics
 from mtl_gym.data.split import Split
 from mtl_gym.data.stratified import stratified_rows
-from mtl_gym.hints import complaint, short
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,0 +1,181 @@
+"""MUiR's decomposed evolutionary algorithm, and how long it takes where scores are linear.
+
+Source: MUiR (Meyerson, Miikkulainen 2019), algorithm 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_agents.alignment.controls import AlignmentAgent, Index, checked_share, chosen_locations
+
+CHALLENGERS = 4
+SAMPLINGS = ("proportional", "uniform")
+# Below this share it pays to draw the few locations that are resampled, and not whether each one is.
+SELDOM = 0.02
+
+
+class DecomposedEA(AlignmentAgent):
+    """The K-valued (1 + lambda)-EA, in as many submappings as the environment has.
+
+    It resamples elements of the best mapping; the environment trains the mappings against each other and keeps the best
+    one of every submapping (its option `decomposition` is D, its option `challengers` lambda). Modules are drawn in
+    proportion to how often they are used, which favours those that have shown to be general, or uniformly from all.
+
+    Source: MUiR, algorithm 1 and section 3.3.
+
+    Deviation: with `share`, as in the authors' program, that share of the locations is drawn anew in every generation,
+    and all challengers are resampled there. None is the paper's algorithm: every challenger resamples each location
+    with probability D / L, which for D = L is all of them.
+
+    Args:
+        env: As for `AlignmentAgent`; by its id it is made with four challengers, unless the id says how many.
+        share: Of the locations, or None.
+        sampling: "proportional" or "uniform".
+        **arguments: Of `Agent`.
+
+    Raises:
+        ValueError: If a value is not as above.
+
+    Example:
+        >>> agent = DecomposedEA("MTLAlignment-Linear-v0", seed=0)
+        >>> agent.sizes
+        (30, 30, 4)
+        >>> proposed = agent.predict({"assignment": np.zeros(30, int)})[0].reshape(30, 4)
+        >>> [(proposed == module).all(1).sum() for module in (0, 30)]
+        [np.int64(15), np.int64(15)]
+    """
+
+    def __init__(
+        self, env: Any, *, share: float | None = 0.5, sampling: str = "proportional", **arguments: Any
+    ) -> None:
+        super().__init__(env, **arguments)
+        if sampling not in SAMPLINGS:
+            raise ValueError(f"sampling={sampling!r} is unknown; choose one of {SAMPLINGS}.")
+        self.share = None if share is None else checked_share("share", share)
+        self.sampling = sampling
+
+    @classmethod
+    def options_for(cls, env: Any) -> dict[str, Any]:
+        """Return four challengers, as the authors have for the synthetic data, unless the id says how many."""
+        spec = gym.registry.get(env) if isinstance(env, str) else None
+        return {} if spec is not None and "challengers" in spec.kwargs else {"challengers": CHALLENGERS}
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return {"share": self.share, "sampling": self.sampling}
+
+    @property
+    def probability(self) -> float:
+        """With which a location is resampled where there is no `share`: D / L."""
+        return self.submappings / self.sizes[0]
+
+    def _propose(self, assignment: Index) -> Index:
+        random, shape = self.np_random, (*assignment.shape, self.sizes[2])
+        drawn = sampled(random, assignment, self.sizes[1], self.sizes[2], self.sampling)
+        if self.share is not None:
+            there = chosen_locations(random, assignment, self.share)[..., None]
+        else:
+            there = random.random(shape) < self.probability
+        return np.where(there, drawn, self.none)
+
+
+def sampled(random: np.random.Generator, assignment: Index, modules: int, count: int, sampling: str) -> Index:
+    """Modules for every location, drawn from all or in proportion to their use; int64 [rows, locations, count].
+
+    Source: MUiR, algorithm 1, line 7, and section 3.3 on proportional sampling.
+    """
+    rows, locations = assignment.shape
+    if sampling == "uniform":
+        return random.integers(modules, size=(rows, locations, count))
+    whose = random.integers(locations, size=(rows, locations * count))
+    return np.take_along_axis(assignment, whose, 1).reshape(rows, locations, count)
+
+
+def generations_to_optimum(
+    locations: int,
+    submappings: int,
+    sampling: str = "proportional",
+    *,
+    runs: int = 20,
+    limit: int = 100_000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """How long the decomposed (1 + 1)-EA takes until every location has the first module, where scores are linear.
+
+    It begins with a module of its own for every location, as the paper suggests. All weights of the linear scores are
+    1: h_d counts the locations of a submapping that have the right module.
+
+    Args:
+        locations: L, and K.
+        submappings: D, which divides L.
+        sampling: "proportional" or "uniform".
+        runs: Independent runs.
+        limit: Generations after which a run is given up.
+        seed: Of all draws.
+
+    Returns:
+        float64 [runs]; NaN for runs that were given up.
+
+    Raises:
+        ValueError: If D does not divide L, or the sampling is unknown.
+
+    Source: MUiR, algorithm 1, theorems 3.1 and 3.2.
+
+    Example:
+        >>> generations_to_optimum(64, 64).mean() < generations_to_optimum(64, 1).mean() / 10
+        np.True_
+    """
+    if submappings < 1 or locations % submappings:
+        raise ValueError(f"submappings={submappings} does not divide the {locations} locations.")
+    if sampling not in SAMPLINGS:
+        raise ValueError(f"sampling={sampling!r} is unknown; choose one of {SAMPLINGS}.")
+    random = np.random.default_rng(seed)
+    taken = np.full(runs, np.nan)
+    active, mapping = np.arange(runs), np.tile(np.arange(locations), (runs, 1))
+    for generation in range(1, limit + 1):
+        mapping = _next_generation(random, mapping, submappings, sampling)
+        done = (mapping == 0).all(1)
+        if done.any():
+            taken[active[done]] = generation
+            active, mapping = active[~done], mapping[~done]
+        if not len(active):
+            break
+    return taken
+
+
+def _next_generation(random: np.random.Generator, mapping: Index, submappings: int, sampling: str) -> Index:
+    """The better one of every submapping and its offspring, ties to the former; int64 [runs, locations]."""
+    runs, locations = mapping.shape
+    row, place = _resampled(random, runs, locations, submappings)
+    if sampling == "uniform":
+        drawn = random.integers(locations, size=len(row))
+    else:
+        drawn = mapping[row, random.integers(locations, size=len(row))]
+    gain = (drawn == 0).astype(np.int64) - (mapping[row, place] == 0)
+    part = row * submappings + place // (locations // submappings)
+    better = np.bincount(part, gain, minlength=runs * submappings)[part] > 0
+    offspring = mapping.copy() if submappings > 1 else mapping
+    offspring[row[better], place[better]] = drawn[better]
+    return offspring
+
+
+def _resampled(random: np.random.Generator, runs: int, locations: int, submappings: int) -> tuple[Index, Index]:
+    """Which locations of which runs the offspring differ in: each with probability D / L."""
+    everywhere, probability = runs * locations, submappings / locations
+    if probability > SELDOM:
+        flat = np.flatnonzero(random.random(everywhere) < probability)
+    else:
+        flat = _distinct(random, everywhere, random.binomial(everywhere, probability))
+    return flat // locations, flat % locations
+
+
+def _distinct(random: np.random.Generator, below: int, count: int) -> Index:
+    """So many distinct numbers, drawn evenly; int64 [count]. It is made for few out of many."""
+    while True:
+        drawn = random.integers(below, size=count)
+        if len(np.unique(drawn)) == count:
+            return drawn

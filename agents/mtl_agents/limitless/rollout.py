@@ -1,0 +1,121 @@
+"""The rollout that LRN is trained on: whole episodes, every step of which earns what equation 7 gives.
+
+Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning"), equations 6 and 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sb3_contrib.common.maskable.buffers import MaskableDictRolloutBuffer
+from torch import Tensor
+
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.families.limitless.rewards import diversity_bonus
+
+NAMES = ("actions", "values", "log_probs", "advantages", "returns", "action_masks")
+
+
+class BonusRolloutBuffer(MaskableDictRolloutBuffer):
+    """Every time step of an episode earns the episode's final reward, plus the bonus of its module.
+
+    The final reward is known when the episode ends. So a rollout trains the steps of episodes that have ended; those of
+    episodes under way are carried into the next rollout, with the values and probabilities they were chosen with.
+
+    Args:
+        buffer_size: Time steps of a rollout.
+        *args: Of the buffer of sb3-contrib.
+        bonus: Weight of the diversity bonus; 0 turns it off.
+        random: Shuffles the minibatches.
+        **kwargs: Of the buffer of sb3-contrib.
+
+    Attributes:
+        carried: Steps of episodes under way since the last rollout, [max_depth - 1, num_envs, ...] each; None if they
+            are not known.
+        trained: The steps of episodes that have ended; bool [max_depth - 1 + buffer_size, num_envs].
+
+    Source: LRN, eqs. 6 and 7.
+    """
+
+    carried: dict[str, NDArray[Any]] | None = None
+
+    def __init__(self, buffer_size: int, *args: Any, bonus: float, random: np.random.Generator, **kwargs: Any) -> None:
+        space = args[0] if args else kwargs["observation_space"]
+        self.bonus, self.random, self.tail = bonus, random, space["chosen"].shape[0] - 1
+        super().__init__(buffer_size + self.tail, *args, **kwargs)
+
+    def reset(self) -> None:
+        """Begin a rollout behind the steps that were carried over."""
+        super().reset()
+        self.pos = self.tail
+        self.trained = np.arange(self.buffer_size)[:, None].repeat(self.n_envs, 1) >= self.tail
+        for name, array in self._arrays().items() if self.carried else ():
+            array[: self.tail] = self.carried[name]  # type: ignore[index]
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        """Add a step. A rollout that is broken off now has no steps to carry over."""
+        self.carried = None
+        super().add(*args, **kwargs)
+
+    def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[np.bool_]) -> None:
+        """Pay equation 7, then do as PPO does."""
+        ends = np.append(self.episode_starts[1:], dones[None], 0).astype(bool)
+        finished = np.logical_or.accumulate(ends[::-1])[::-1]
+        known = self.trained.copy()
+        known[: self.tail] &= self.episode_starts[self.tail] == 0  # a reset breaks off what was under way
+        self.trained = known & ~finished
+        self.carried = {name: array[len(array) - self.tail :].copy() for name, array in self._arrays().items()}
+        self.trained = known & finished
+        self._pay(ends)
+        super().compute_returns_and_advantage(last_values, dones)
+
+    def _pay(self, ends: NDArray[np.bool_]) -> None:
+        """Add the final reward to the steps before it, and to each step the bonus of its module; PASS has none."""
+        steps = np.where(ends, np.arange(len(ends))[:, None], len(ends) - 1)
+        last = np.minimum.accumulate(steps[::-1])[::-1]
+        final = np.take_along_axis(self.rewards, last, 0)
+        pool, choices = self.mask_dims - 1, self.actions[..., 0].astype(np.int64)
+        counts = np.bincount(choices[self.trained], minlength=pool + 1)[:pool]
+        bonus = np.append(self.bonus * diversity_bonus(counts), 0)[choices]
+        self.rewards += np.where(self.trained, np.where(ends, 0, final) + bonus, 0).astype(np.float32)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        seen = {f"obs.{key}": part for key, part in self.observations.items()}
+        chosen = {"actions": self.actions, "values": self.values, "log_probs": self.log_probs}
+        flags = {"masks": self.action_masks, "starts": self.episode_starts, "known": self.trained}
+        return seen | chosen | flags | {"rewards": self.rewards}
+
+    def get(self, batch_size: int | None = None) -> Generator[Any, None, None]:
+        """Minibatches of much the same size, at most `batch_size`, in an order of the agent's own generator."""
+        if not self.generator_ready:
+            trained = self.trained.swapaxes(0, 1).ravel()
+            self.observations = {key: self.swap_and_flatten(part)[trained] for key, part in self.observations.items()}
+            for name in NAMES:
+                setattr(self, name, self.swap_and_flatten(getattr(self, name))[trained])
+            self.generator_ready = True
+        order = self.random.permutation(len(self.actions))
+        for chosen in np.array_split(order, -(-len(order) // (batch_size or len(order)))):
+            yield self._get_samples(chosen)
+
+    def state(self) -> dict[str, Tensor] | None:
+        """What is carried into the next rollout, as tensors."""
+        return None if self.carried is None else {name: torch.tensor(part) for name, part in self.carried.items()}
+
+    def load(self, state: dict[str, Tensor] | None) -> None:
+        """Undo `state`.
+
+        Raises:
+            CheckpointError: If it is of another rollout.
+        """
+        carried = None if state is None else {name: value.numpy().copy() for name, value in state.items()}
+        before, self.carried = self.carried, None
+        self.reset()  # minibatches leave the arrays flat
+        wanted = {name: (self.tail, *array.shape[1:]) for name, array in self._arrays().items()}
+        if carried is not None and {name: part.shape for name, part in carried.items()} != wanted:
+            self.carried = before
+            raise CheckpointError(f"The saved steps under way do not fit this rollout, which carries {wanted}.")
+        self.carried = carried

@@ -1,0 +1,230 @@
+"""MT-RMN's own router: policy networks whose binary decisions are trained by the gradient of a softmax.
+
+Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+from typing_extensions import Self
+
+from mtl_agents.base import Callback
+from mtl_agents.recurrent.controls import Bits, ConnectionAgent
+from mtl_gym.core.rows import Rows, clone
+from mtl_gym.families.recurrent.adam import StackedAdam
+from mtl_gym.families.recurrent.env import RecurrentVectorEnv
+from mtl_gym.families.recurrent.grouped import Groups
+from mtl_gym.families.recurrent.network import GatesOf
+from mtl_gym.families.recurrent.policies import Decided, gumbel
+
+
+class StraightThroughRouter(ConnectionAgent):
+    """Gumbel straight-through policy networks, trained together with the environment's network.
+
+    Each sub-encoder has a policy network that scores the outputs of the layer before, each task one that scores the
+    sub-encoders. It decides layer after layer, so it needs the environment's network; and it takes part in the
+    environment's own updates: decisions stay as they were taken, their gradient is that of the softmax.
+
+    Other decisions than its own that wait for an update when it begins to learn train with the gradient of a softmax
+    without noise.
+
+    Args:
+        env: As for `Agent`, of recurrent routing.
+        temperature: tau at first; it is halved after every pass over the training data.
+        final_temperature: It falls no further.
+        hidden: Width of the policy networks' hidden layer.
+        learning_rate: Adam's; it falls with the environment's.
+        log_odds: Of a connection to be on at first, beside what untrained policy networks say.
+        **arguments: Of `Agent`.
+
+    Raises:
+        ValueError: If an argument has a value that is not allowed, or the environment has nothing to route.
+
+    Source: MT-RMN, eqs. 2, 3 and 6 to 9; "we set its value as 100 initially and divided the value by 2 at each epoch".
+    The sparsity penalties (eqs. 10 and 11) are the environment's.
+
+    Deviation: `final_temperature`; the paper's would leave the range of float32 after 150 epochs.
+
+    Example:
+        >>> agent = StraightThroughRouter("MTLRecurrent-BrainSeries-v0", seed=0).learn(28)
+        >>> agent.tau
+        100.0
+    """
+
+    SIZES: ClassVar[str] = "tasks, steps, connections, units of a sub-network and of a task's own LSTM"
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        temperature: float = 100.0,
+        final_temperature: float = 1e-3,
+        hidden: int = 16,
+        learning_rate: float = 1e-3,
+        log_odds: float = 0.0,
+        **arguments: Any,
+    ) -> None:
+        if not 0 < final_temperature <= temperature:
+            raise ValueError(f"{temperature=} must be at least {final_temperature=}, and both more than 0.")
+        if hidden < 1 or not learning_rate > 0:
+            raise ValueError(f"hidden={hidden} must be 1 or more, and learning_rate={learning_rate} more than 0.")
+        self.temperature, self.final_temperature = temperature, final_temperature
+        self.hidden, self.learning_rate, self.log_odds = hidden, learning_rate, log_odds
+        super().__init__(env, **arguments)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(self.np_random.integers(2**31)))
+            self.policies = self.batched.policy_networks(hidden, log_odds)
+        self.optimizer = StackedAdam(self.policies.parameters(), learning_rate)
+        self.generator = torch.Generator(self.batched.device).manual_seed(int(self.np_random.integers(2**31)))
+        self._forget()
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        names = ("temperature", "final_temperature", "hidden", "learning_rate", "log_odds")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
+        return *super()._sizes_of(env), *_batched(env).scored
+
+    def _check_options(self, vec_env: VecEnv) -> None:
+        self.batched = _batched(vec_env)
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Act in another environment of the same spaces from the next `learn` on."""
+        super().set_env(env, force_reset)
+        self._forget()
+
+    def _forget(self) -> None:
+        """There are no decisions under way."""
+        self._noise = torch.zeros(self.n_envs, self.steps, self.batched.layout.size, 2, device=self.batched.device)
+
+    @property
+    def tau(self) -> float:
+        """The temperature now."""
+        return max(self.final_temperature, self.temperature * 0.5 ** int(self.batched.epoch))
+
+    def learn(self, total_timesteps: int, callback: Callback = None, *arguments: Any, **options: Any) -> Self:
+        """As `Agent.learn`; meanwhile the environment's updates train the policy networks too."""
+        self.batched.router = self
+        try:
+            return super().learn(total_timesteps, callback, *arguments, **options)
+        finally:
+            self.batched.router = None
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Bits, Any]:
+        """Decide, with the sub-encoders of the environment's network.
+
+        Args:
+            observation: One observation or a batch of them.
+            state: Handed back as it is.
+            episode_start: Unused.
+            deterministic: Without Gumbel noise.
+
+        Returns:
+            int8 [rows, connections] (or [connections] for one observation), and `state`.
+        """
+        single = np.ndim(observation["task"]) == 0
+        batch = {key: np.asarray(value)[None] for key, value in observation.items()} if single else observation
+        shape = len(batch["task"]), self.batched.layout.size, 2
+        gates = self._decide(batch, None if deterministic else gumbel(shape, self.generator))
+        return gates[0] if single else gates, state
+
+    def _decide(self, obs: Any, noise: Tensor | None) -> Bits:
+        batched = self.batched
+        units = torch.from_numpy(obs["units"]).to(batched.device)
+        shared, memory, own = units.split(list(batched.parts.values()), 1)
+        groups = Groups.of(obs["task"], self.num_tasks, batched.device)
+        with torch.no_grad():
+            step = batched.network.share(shared, own, memory, groups, Decided(self.policies, noise))
+        return step.gates.to(torch.int8).cpu().numpy()
+
+    def _act(self, obs: Any) -> Bits:
+        noise = gumbel((self.n_envs, self.batched.layout.size, 2), self.generator)
+        self._noise[np.arange(self.n_envs), obs["step"]] = noise
+        return self._decide(obs, noise)
+
+    def ended(self, rows: Rows) -> Tensor:
+        """As `Router.ended`: the noise of the decisions; float32 [n, steps, connections, 2]."""
+        noise = self._noise[rows].clone()
+        self._noise[rows] = 0
+        return noise
+
+    def gates(self, actions: Tensor, kept: Sequence[tuple[int, Tensor | None]]) -> GatesOf:
+        """As `Router.gates`."""
+        others = self._noise.new_zeros(1, *self._noise.shape[1:])
+        noise = torch.cat([others.expand(count, -1, -1, -1) if own is None else own for count, own in kept])
+        noise, taken = noise[:, : actions.shape[1]].flatten(0, 1), actions.flatten(0, 1)
+        tau = self.tau
+        if self.batched.transferring:
+            self.policies.encoder.requires_grad_(False)
+        return lambda at: Decided(self.policies, noise[at], taken[at], tau)
+
+    def descend(self) -> None:
+        """As `Router.descend`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * self.batched.options.lr_decay ** int(self.batched.epoch)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the future of this agent depends on: tensors and plain values."""
+        networks = {
+            "policies": clone(dict(self.policies.state_dict())),
+            "optimizer": clone(self.optimizer.state_dict()),
+        }
+        noise = {"noise": self._noise.clone(), "generator": self.generator.get_state()}
+        return super().state_dict() | networks | noise
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        super()._load_state(state)
+        self.policies.load_state_dict(state["policies"])
+        self.optimizer.load_state_dict(clone(state["optimizer"]))
+        self.generator.set_state(state["generator"].cpu())
+        self._forget()
+        if len(state["noise"]) == self.n_envs:
+            self._noise = state["noise"].to(self.batched.device, copy=True)
+
+    @classmethod
+    def load(cls, path: str | Path, env: Any = None) -> Self:
+        """As `Agent.load`; without an environment it could not decide.
+
+        Raises:
+            ValueError: If there is no `env`.
+            CheckpointError: If the file is damaged, or holds another agent, or one for an environment of other sizes.
+        """
+        if env is None:
+            raise ValueError(
+                "StraightThroughRouter decides with the sub-encoders of the environment's network: load(path, env)."
+            )
+        return super().load(path, env)
+
+
+def _batched(env: VecEnv) -> RecurrentVectorEnv:
+    """The batched environment behind `env`.
+
+    Raises:
+        ValueError: If it is of another family, or there are several.
+    """
+    base = getattr(env, "batched", None)
+    if base is None and env.num_envs == 1:
+        base = env.get_attr("batched")[0]
+    if not isinstance(base, RecurrentVectorEnv):
+        raise ValueError(
+            f"StraightThroughRouter trains with the network of one MTLRecurrent environment; {env} has none, or "
+            "several. Make it with gym.make_vec(id, num_envs=...)."
+        )
+    return base

@@ -1,0 +1,84 @@
+"""Credit from the route not taken: what would the other block have earned, on the same input and weights?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_agents.routing.routes import Index
+from mtl_agents.routing.wpl import WPL
+
+
+class Counterfactual(WPL):
+    """A weighted policy learner that also tries, on a fork of the environment, what it did not do.
+
+    Every so often all inputs of a batch take another block at one depth of their route, in a copy of the environment
+    with the same weights. The difference of the two returns moves the probability of that block: unlike a return
+    against a running estimate, it does not depend on how hard the input is.
+
+    Source: our own; the difference is the counterfactual baseline of multi-agent learning (Foerster et al. 2018).
+
+    Args:
+        env: As for `Agent`; it must be able to `fork`.
+        every: Batches of routes from one that is tried again to the next.
+        **arguments: Of `WPL`.
+
+    Raises:
+        ValueError: If an argument has a value that is not allowed.
+
+    Example:
+        >>> from mtl_gym.integrations.sb3 import make_vec_env
+        >>> agent = Counterfactual(make_vec_env("MTLRouting-Digits-v0", 16), every=1, seed=0).learn(480)
+        >>> agent.tried
+        array(160)
+    """
+
+    _STATE = (*WPL._STATE, "tried", "_batches")
+
+    def __init__(self, env: Any, *, every: int = 4, **arguments: Any) -> None:
+        super().__init__(env, **arguments)
+        if every < 1:
+            raise ValueError(f"every={every} is not possible; it takes 1 (every batch) or more.")
+        self.every = every
+        self.tried, self._batches = np.array(0), np.array(0)
+        self._twin: Any = None
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return super()._hyperparameters() | {"every": self.every}
+
+    def _act(self, obs: Any) -> Index:
+        choice = super()._act(obs)
+        if (obs["depth"] == 0).all():
+            self._batches += 1
+            self._twin, self._at = None, int(self.np_random.integers(self.depth))
+        if self._batches % self.every == 0 and (obs["depth"] == self._at).all():
+            self._fork(obs, choice)
+        elif self._twin is not None:
+            self._follow(choice)
+        return choice
+
+    def _fork(self, obs: Any, choice: Index) -> None:
+        others = self.valid[obs["depth"]].copy()
+        others[np.arange(len(choice)), choice] = False
+        if others.any(1).all():
+            self._twin = self.env.env_method("fork")[0]
+            self._other, self._earned = self._sample(others.astype(float)), np.zeros(len(choice))
+            self._follow(self._other)
+
+    def _follow(self, choice: Index) -> None:
+        self._earned += self._twin.advance(choice)[1].reward
+
+    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
+        routes = self._rewards  # the rewards of a route are kept until it is overwritten by the next
+        super()._record(obs, actions, rewards, dones)
+        if self._twin is not None and dones.all():
+            self._compare(obs["task"], self._earned - routes[:, self._at :].sum(1))
+            self._twin = None
+
+    def _compare(self, task: Index, gain: NDArray[np.float64]) -> None:
+        tried = task, np.full_like(task, self._at), self._other
+        np.add.at(self.policy, tried, self.policy_learning_rate * gain)
+        self._project()
+        self.tried += len(task)

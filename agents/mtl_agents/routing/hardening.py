@@ -1,0 +1,88 @@
+"""Soft mixtures that become hard routes: every block learns from every task at first, and a task keeps one of them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from mtl_agents.routing.controls import SoftMixture
+from mtl_gym.families.routing.layers import MixtureLayer
+
+
+class HardeningMixture(SoftMixture):
+    """A soft mixture whose temperature falls until each task takes one block per depth.
+
+    Routers that choose blocks from the start judge them before they have learned anything. Here the choice begins as
+    an average over all blocks, is made by the gradient of the loss, and ends as a hard route.
+
+    The temperature falls geometrically over `warm_up` of the training and stays where it is then. Its mixtures start
+    with a little noise, without which all blocks would stay alike to a task for long.
+
+    Source: our own; the annealing is that of the concrete distribution (Maddison et al. 2017, Jang et al. 2017).
+
+    Args:
+        env: As for `Agent`, made with `mixture=True`.
+        warm_up: Share of the training over which the temperature falls, in (0, 1].
+        final_temperature: Where it ends.
+        noise: Standard deviation of the logits at the start.
+        **arguments: Of `Agent`.
+
+    Raises:
+        ValueError: If an argument has a value that is not allowed.
+
+    Example:
+        >>> agent = HardeningMixture("MTLRouting-Digits-v0", warm_up=0.5, seed=0).learn(60)
+        >>> [round(float(layer.temperature), 3) for layer in agent.layers]
+        [0.001, 0.001, 0.001]
+    """
+
+    _STATE: ClassVar[tuple[str, ...]] = (*SoftMixture._STATE, "begun")
+
+    def __init__(
+        self, env: Any, *, warm_up: float = 0.1, final_temperature: float = 0.001, noise: float = 0.01, **arguments: Any
+    ) -> None:
+        super().__init__(env, **arguments)
+        if not 0 < warm_up <= 1:
+            raise ValueError(f"warm_up={warm_up} is not possible; it is a share of the training, in (0, 1].")
+        if not 0 < final_temperature <= 1 or noise < 0:
+            raise ValueError(f"{final_temperature=} must be in (0, 1], and {noise=} 0 or more.")
+        self.warm_up, self.final_temperature, self.noise = warm_up, final_temperature, noise
+        self.begun = np.array(False)
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("warm_up", "final_temperature", "noise")}
+
+    @property
+    def layers(self) -> list[MixtureLayer]:
+        """The mixtures of the environment's network, by depth."""
+        network = self.env.get_attr("network")[0]
+        return [layer for layer in network.layers if isinstance(layer, MixtureLayer)]
+
+    @property
+    def diagnostics(self) -> dict[str, float]:
+        """How hard the mixtures are: the largest weight and the entropy in nats, means over tasks and depths."""
+        shares = torch.stack([layer.shares.detach() for layer in self.layers])
+        return {
+            "policy_max": float(shares.amax(-1).mean()),
+            "policy_entropy": float(torch.special.entr(shares).sum(-1).mean()),
+        }
+
+    def _act(self, obs: Any) -> Any:
+        if not self.begun:
+            self._begin_mixtures()
+        return super()._act(obs)
+
+    def _begin_mixtures(self) -> None:
+        for layer in self.layers:
+            noise = self.np_random.normal(0, self.noise, tuple(layer.logits.shape))
+            layer.logits.data += torch.from_numpy(noise).to(layer.logits)
+        self.begun = np.array(True)
+
+    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
+        """Lower the temperature; between updates alone, since losses under way belong to the one before."""
+        if dones.all():
+            progress = self.num_timesteps / (self.warm_up * self._total_timesteps)
+            for layer in self.layers:
+                layer.temperature.data.fill_(self.final_temperature ** min(1.0, progress))

@@ -1,0 +1,249 @@
+"""The core of routers that learn: it collects the decisions of each row and hands them over when routes end."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_agents.base import option
+from mtl_agents.routing.router import Masks, RoutingAgent, value_width
+
+Index: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Situations:
+    """What decisions are to be made from, one entry each.
+
+    Attributes:
+        task: int64 [n].
+        depth: int64 [n].
+        earlier: The choices made before, -1 where none was yet; int64 [n, depth].
+        value: The value at hand; float32 [n, F], with F = 0 for routers that do not look at it.
+    """
+
+    task: Index
+    depth: Index
+    earlier: Index
+    value: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Decisions(Situations):
+    """The decisions of all routes that ended in one step: route after route, each in order of depth.
+
+    Attributes:
+        choice: What was chosen; int64 [n].
+        reward: What it earned at once; float64 [n].
+        returns: The discounted sum of rewards from it on (algorithm 2, line 6); float64 [n].
+        last: Whether the route ended with it; where not, the next entry is the next decision; bool [n].
+    """
+
+    choice: Index
+    reward: Floats
+    returns: Floats
+    last: NDArray[np.bool_]
+
+
+class LearningRouter(RoutingAgent):
+    """A router that learns from finished routes.
+
+    A subclass gives `_probabilities` and `_update`.
+
+    Args:
+        env: As for `Agent`.
+        gamma: Discount of the return of a decision.
+        collaboration: Weight (rho) of the policy-based collaboration reward, 0 to 10: a choice also earns rho times
+            the mean of the probabilities with which the agents that ever took it would take it now, as far as they
+            said so with their last decision. It is for environments whose own, count-based one is off (`rho=0`).
+        **arguments: Of `Agent`.
+
+    Attributes:
+        valid: Choices that no mask has ruled out so far; bool [depth, actions].
+        taken: Which agent ever took which choice; bool [agents, depth, actions].
+        probability: What each agent last gave each choice; float64 [agents, depth, actions].
+
+    Raises:
+        ValueError: If gamma is not in [0, 1], or collaboration not in [0, 10] or paid by the environment as well.
+    """
+
+    _STATE: ClassVar[tuple[str, ...]] = (
+        *("valid", "taken", "probability"),
+        *("_choices", "_rewards", "_length", "_values"),
+    )
+    _PER_ROW: ClassVar[tuple[str, ...]] = ("_choices", "_rewards", "_length", "_values")
+    _LOOKS: ClassVar[bool] = False
+
+    def __init__(self, env: Any, *, gamma: float = 1.0, collaboration: float = 0.0, **arguments: Any) -> None:
+        super().__init__(env, **arguments)
+        if not 0 <= gamma <= 1:
+            raise ValueError(f"gamma={gamma} is not possible; a discount lies in [0, 1].")
+        if not 0 <= collaboration <= 10:
+            raise ValueError(f"collaboration={collaboration} is not possible; it takes 0 (off) to 10.")
+        if collaboration and option(self.env, "rho", 0.0):
+            raise ValueError("The environment pays a collaboration reward already; make it with rho=0.")
+        self.gamma, self.collaboration = gamma, collaboration
+        self.valid = np.ones((self.depth, self.num_actions), bool)
+        self.taken = np.zeros((self.num_agents, self.depth, self.num_actions), bool)
+        self.probability = np.zeros(self.taken.shape)
+
+    @property
+    def num_agents(self) -> int:
+        """How many agents decide: one per task."""
+        return self.num_tasks
+
+    def _in_charge(self, at: Situations) -> Index:
+        """The agent that decides in each row; int64 [n]."""
+        return at.task
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return {"gamma": self.gamma, "collaboration": self.collaboration}
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """As `Agent.set_env`; routes under way are forgotten."""
+        super().set_env(env, force_reset)
+        if "chosen" in self.observation_space.spaces:  # type: ignore[attr-defined]
+            raise ValueError(
+                f"{type(self).__name__} knows the choices of a depth whatever came before; what is valid in this "
+                "environment depends on the modules chosen so far. lrn, maskable-ppo, random and random-fixed fit it."
+            )
+        self._forget_routes()
+
+    def _forget_routes(self) -> None:
+        self._choices = np.zeros((self.n_envs, self.depth), np.int64)
+        self._rewards = np.zeros((self.n_envs, self.depth))
+        self._length = np.zeros(self.n_envs, np.int64)
+        self._values = np.zeros((self.n_envs, self.depth, self.width), np.float32)
+
+    @property
+    def width(self) -> int:
+        """Width of the value at hand; 0 for routers that do not look at it."""
+        return value_width(self.observation_space) if self._LOOKS else 0
+
+    @abstractmethod
+    def _probabilities(self, at: Situations, explore: bool) -> Floats:
+        """Probabilities of all choices, which need not add up to 1 over the valid ones; float64 [n, actions].
+
+        Without `explore`, only the largest one of each row counts.
+        """
+
+    @abstractmethod
+    def _update(self, decisions: Decisions) -> None:
+        """Learn from decisions and what came of them."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+        action_masks: Masks | None = None,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """Sample each row's choice from its task's policy, or take the likeliest.
+
+        The state holds the choices that each row has made; hand it back, as to a recurrent policy.
+        """
+        at = self._situations(observation, state, episode_start)
+        if action_masks is not None:
+            self._rule_out(at.depth, np.atleast_2d(action_masks))
+        weights = self._weights(at, not deterministic)
+        choice = weights.argmax(-1) if deterministic else self._sample(weights)
+        at.earlier[np.arange(len(choice)), at.depth] = choice
+        return choice.reshape(np.shape(observation["task"])), at.earlier
+
+    def _rule_out(self, depth: Index, masks: Masks) -> None:
+        if (self.valid[depth] & ~masks).any():
+            np.logical_and.at(self.valid, depth, masks)
+
+    def _weights(self, at: Situations, explore: bool) -> Floats:
+        return self._probabilities(at, explore) * self.valid[at.depth]
+
+    def _situations(self, obs: Any, state: Any, episode_start: NDArray[np.bool_] | None) -> Situations:
+        task, depth = np.atleast_1d(obs["task"]), np.atleast_1d(obs["depth"])
+        earlier = np.full((len(task), self.depth), -1) if state is None else np.array(state)
+        if episode_start is not None:
+            earlier[np.atleast_1d(episode_start)] = -1
+        value = np.atleast_2d(obs["value"]) if self._LOOKS else np.empty((len(task), 0), np.float32)
+        return Situations(task, depth, earlier, value)
+
+    def _sample(self, weights: Floats) -> Index:
+        """Invert the cumulative distribution of each row; float64 [rows, actions] -> int64 [rows]."""
+        cumulative = weights.cumsum(-1)
+        threshold = self.np_random.random(len(weights)) * cumulative[:, -1]
+        return (cumulative <= threshold[:, None]).sum(-1)
+
+    @property
+    def _looks_back(self) -> bool:
+        """Whether earlier choices tell where a decision belongs: then only whole routes are learned from."""
+        return False
+
+    def _join(self, depth: Index) -> None:
+        """Join routes where they are, after a reset or in another environment: earlier choices are not known then."""
+        rows = np.flatnonzero(depth != self._length)
+        self._choices[rows], self._rewards[rows] = -1, 0
+        self._length[rows] = depth[rows]
+
+    def _act(self, obs: Any) -> Index:
+        self._join(obs["depth"])
+        made = np.arange(self.depth) < self._length[:, None]
+        at = self._situations(obs, np.where(made, self._choices, -1), None)
+        self._rule_out(at.depth, self._masks())
+        weights = self._weights(at, explore=True)
+        choice = self._sample(weights)
+        if self.collaboration:
+            self._collaborate(at, choice, weights)
+        return choice
+
+    def _collaborate(self, at: Situations, choice: Index, weights: Floats) -> None:
+        """Source: Rosenbaum et al. 2018, section 3.1, the policy-based version."""
+        agent = self._in_charge(at)
+        agreement = (self.probability * self.taken).sum(0) / np.maximum(self.taken.sum(0), 1)
+        self._bonus = self.collaboration * agreement[at.depth, choice]
+        self.probability[agent, at.depth] = weights / weights.sum(-1, keepdims=True)
+        self.taken[agent, at.depth, choice] = True
+
+    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
+        rows = np.arange(self.n_envs)
+        self._join(obs["depth"])
+        self._choices[rows, self._length] = actions
+        self._rewards[rows, self._length] = rewards + self._bonus if self.collaboration else rewards
+        if self._LOOKS:
+            self._values[rows, self._length] = obs["value"]
+        self._length += 1
+        if dones.any():
+            ended = np.flatnonzero(dones)
+            decisions = self._decisions(obs["task"][ended], ended)
+            if len(decisions.task):
+                self._update(decisions)
+            self._length[ended] = 0
+
+    def _decisions(self, task: Index, rows: Index) -> Decisions:
+        steps = np.arange(self.depth)
+        choices = self._choices[rows]
+        known = (choices >= 0) & (choices[:, :1] >= 0 if self._looks_back else True)
+        row, depth = np.nonzero((steps < self._length[rows, None]) & known)
+        return Decisions(
+            task=task[row],
+            depth=depth,
+            earlier=np.where(steps < depth[:, None], choices[row], -1),
+            value=self._values[rows][row, depth],
+            choice=choices[row, depth],
+            reward=self._rewards[rows][row, depth],
+            returns=self._returns(rows)[row, depth],
+            last=depth == self._length[rows][row] - 1,
+        )
+
+    def _returns(self, rows: Index) -> Floats:
+        """Discounted sum of the rewards from each decision on; float64 [rows, depth]. Source: algorithm 2, line 6."""
+        rewards = np.where(np.arange(self.depth) < self._length[rows, None], self._rewards[rows], 0)
+        returns = np.zeros_like(rewards)
+        running = np.zeros(len(rows))
+        for depth in reversed(range(self.depth)):
+            running = rewards[:, depth] + self.gamma * running
+            returns[:, depth] = running
+        return returns

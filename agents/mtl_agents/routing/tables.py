@@ -1,0 +1,238 @@
+"""Routers that keep tables: they see task and depth, or the history of choices, and never the input itself."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_agents.routing.routes import Decisions, Floats, Index, LearningRouter, Situations
+
+
+class TabularPolicyGradient(LearningRouter):
+    """A router with one tabular agent per task, trained by plain policy gradient.
+
+    The agent of a task keeps, for each depth, a probability per choice and a running estimate of the return. A return
+    above the estimate raises the probability of what was done by the same step by which one below it lowers it.
+
+    Source: Rosenbaum et al. 2018, section 3.1.1 ("vanilla PG with the tabular representation"), with algorithm 4's
+    estimate as baseline and algorithm 3's projection.
+
+    Deviation: episodes that end in the same step are one batch: their steps are added up, from the policy before, and
+    projected once. Masked choices keep probability 0, and the others at least `min_probability`.
+
+    Args:
+        env: As for `Agent`.
+        policy_learning_rate: lambda_pi.
+        return_learning_rate: lambda_r.
+        min_probability: What a valid choice keeps at least, before the row is normalised.
+        **arguments: Of `LearningRouter` and `Agent`.
+
+    Raises:
+        ValueError: If an argument has a value that is not allowed.
+
+    Example:
+        >>> agent = TabularPolicyGradient("MTLRouting-Digits-v0", seed=0).learn(60)
+        >>> agent.policy.shape, bool(np.allclose(agent.policy.sum(-1), 1))
+        ((10, 3, 11), True)
+    """
+
+    _STATE: ClassVar[tuple[str, ...]] = (*LearningRouter._STATE, "policy", "estimate")
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        policy_learning_rate: float = 0.03,
+        return_learning_rate: float = 0.1,
+        min_probability: float = 1e-3,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(env, **arguments)
+        if not 0 <= min_probability < 1 / self.num_actions:
+            raise ValueError(f"min_probability={min_probability} must be in [0, 1/{self.num_actions}).")
+        self.policy_learning_rate, self.return_learning_rate = policy_learning_rate, return_learning_rate
+        self.min_probability = min_probability
+        self.policy = np.full((self.num_agents, self.depth, self.num_actions), 1 / self.num_actions)
+        self.estimate = np.zeros((self.num_agents, self.depth))
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        names = ("policy_learning_rate", "return_learning_rate", "min_probability")
+        return super()._hyperparameters() | {name: getattr(self, name) for name in names}
+
+    @property
+    def diagnostics(self) -> dict[str, float]:
+        """How decided the policy is: means over tasks and depths, of valid choices alone.
+
+        `policy_max` is the largest probability, `policy_entropy` the entropy in nats.
+        """
+        return self._decidedness(slice(None))
+
+    def _decidedness(self, depths: slice) -> dict[str, float]:
+        valid = (self.policy * self.valid)[:, depths]
+        policy = valid / valid.sum(-1, keepdims=True)
+        entropy = -(policy * np.log(policy, where=policy > 0, out=np.zeros_like(policy))).sum(-1)
+        return {"policy_max": float(policy.max(-1).mean()), "policy_entropy": float(entropy.mean())}
+
+    def _probabilities(self, at: Situations, explore: bool) -> Floats:
+        return self.policy[at.task, at.depth]
+
+    def _update(self, decisions: Decisions) -> None:
+        """Algorithm 4 (WPL-Trainer) for a batch of decisions."""
+        chosen = decisions.task, decisions.depth, decisions.choice
+        entry = chosen[: self.estimate.ndim]
+        move_towards(self.estimate, entry, decisions.returns, self.return_learning_rate)
+        delta = decisions.returns - self.estimate[entry]
+        step = self.policy_learning_rate * delta * self._weight(delta, self.policy[chosen])
+        np.add.at(self.policy, chosen, step)
+        self._project()
+
+    def _weight(self, delta: Floats, probability: Floats) -> Floats:
+        return np.ones_like(delta)
+
+    def _project(self) -> None:
+        """Algorithm 3, line 7: clip and normalise."""
+        clipped = self.policy.clip(self.min_probability, 1) * self.valid
+        self.policy = clipped / clipped.sum(-1, keepdims=True)
+
+
+class TabularQ(LearningRouter):
+    """A router with one tabular agent per task, trained by Q-learning.
+
+    The agent of a task keeps the expected return of each choice, in one row per depth or, with `history=True`, in one
+    row per sequence of earlier choices ("combinatorial").
+
+    Source: Rosenbaum et al. 2018, section 3.1.1; Watkins and Dayan 1992.
+
+    A table per depth bootstraps from the best choice at the next depth, whatever was chosen before, so it learns the
+    last choice only: this is regular Q-learning, as the paper has it, on states that are not Markov. Histories are.
+
+    Deviation: the paper names no exploration; it is epsilon-greedy here, with epsilon falling linearly from 1. Episodes
+    that end in the same step are one batch, whose targets are taken from the table before.
+
+    Args:
+        env: As for `Agent`.
+        learning_rate: Step towards the target.
+        history: One row per sequence of earlier choices.
+        final_epsilon: Share of random choices once exploration has ended.
+        exploration_fraction: Share of the training over which epsilon falls to that.
+        **arguments: Of `LearningRouter` and `Agent`.
+
+    Raises:
+        ValueError: If an argument has a value that is not allowed, or `history=True` needs over 10 million rows.
+
+    Example:
+        >>> agent = TabularQ("MTLRouting-Digits-v0", history=True, seed=0).learn(60)
+        >>> agent.values.shape  # 1 + 11 + 11 ** 2 histories
+        (10, 133, 11)
+    """
+
+    _STATE: ClassVar[tuple[str, ...]] = (*LearningRouter._STATE, "values", "epsilon")
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        learning_rate: float = 0.1,
+        history: bool = False,
+        final_epsilon: float = 0.05,
+        exploration_fraction: float = 0.2,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(env, **arguments)
+        for name, value in (("learning_rate", learning_rate), ("exploration_fraction", exploration_fraction)):
+            if not 0 < value <= 1:
+                raise ValueError(f"{name}={value} is not possible; it takes more than 0 and at most 1.")
+        if not 0 <= final_epsilon <= 1:
+            raise ValueError(f"final_epsilon={final_epsilon} is not possible; it is a share, in [0, 1].")
+        self.learning_rate, self.history = learning_rate, history
+        self.final_epsilon, self.exploration_fraction = final_epsilon, exploration_fraction
+        self.epsilon = np.array(1.0)
+        self.values = np.zeros((self.num_tasks, self._rows(), self.num_actions))
+
+    def _rows(self) -> int:
+        rows = sum(self.num_actions**depth for depth in range(self.depth)) if self.history else self.depth
+        if rows * self.num_tasks > 10_000_000:
+            raise ValueError(f"history=True needs {rows:,} rows per task here; it is for few blocks and low depths.")
+        return rows
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        names = ("learning_rate", "history", "final_epsilon", "exploration_fraction")
+        return super()._hyperparameters() | {name: getattr(self, name) for name in names}
+
+    @property
+    def _looks_back(self) -> bool:
+        return self.history
+
+    def _row(self, depth: Index, earlier: Index) -> Index:
+        """The table's row for each decision: its depth, or its place among all sequences of earlier choices."""
+        if not self.history:
+            return depth
+        row = np.zeros_like(depth)
+        for step in range(self.depth):
+            row = np.where(step < depth, row * self.num_actions + earlier[:, step] + 1, row)
+        return row
+
+    def _probabilities(self, at: Situations, explore: bool) -> Floats:
+        """Epsilon-greedy, ties broken evenly."""
+        valid = self.valid[at.depth]
+        values = np.where(valid, self.values[at.task, self._row(at.depth, at.earlier)], -np.inf)
+        return epsilon_greedy(values, valid, self.epsilon if explore else 0)
+
+    def _update(self, decisions: Decisions) -> None:
+        """Q(s, a) moves towards r + gamma max Q(s', .)."""
+        row = self._row(decisions.depth, decisions.earlier)
+        target = decisions.reward + self.gamma * np.where(decisions.last, 0, self._best_after(decisions))
+        move_towards(self.values, (decisions.task, row, decisions.choice), target, self.learning_rate)
+        self.epsilon = falling_epsilon(self)
+
+    def _best_after(self, decisions: Decisions) -> Floats:
+        depth = np.minimum(decisions.depth + 1, self.depth - 1)
+        earlier = decisions.earlier.copy()
+        earlier[np.arange(len(depth)), decisions.depth] = decisions.choice
+        values = self.values[decisions.task, self._row(depth, earlier)]
+        return np.where(self.valid[depth], values, -np.inf).max(-1)
+
+
+class TabularQHistory(TabularQ):
+    """Tabular Q-learning with one row per sequence of earlier choices ("combinatorial"): `TabularQ(history=True)`."""
+
+    def __init__(self, env: Any, **arguments: Any) -> None:
+        super().__init__(env, **{"history": True} | arguments)
+
+
+def epsilon_greedy(values: Floats, valid: NDArray[np.bool_], epsilon: Floats | int) -> Floats:
+    """Probabilities of all choices: mostly the best, ties broken evenly; [n, actions] each, -inf where not valid."""
+    best = values == values.max(-1, keepdims=True)
+    greedy, uniform = best / best.sum(-1, keepdims=True), valid / valid.sum(-1, keepdims=True)
+    return (1 - epsilon) * greedy + epsilon * uniform
+
+
+def falling_epsilon(agent: Any) -> Floats:
+    """Where `agent` is on its way from 1 to `final_epsilon`, over `exploration_fraction` of its training."""
+    progress = agent.num_timesteps / max(1.0, agent.exploration_fraction * agent._total_timesteps)
+    return np.array(max(agent.final_epsilon, 1 - (1 - agent.final_epsilon) * progress))
+
+
+def move_towards(table: Floats, index: tuple[Index, ...], values: Floats, rate: float) -> None:
+    """Move entries of `table` towards `values` by `rate`, in place.
+
+    Several values for one entry count as so many steps towards their mean, so that their order does not matter.
+
+    Args:
+        table: float64, of any shape.
+        index: Where each value belongs; one int64 [values] per axis of the table.
+        values: float64 [values].
+        rate: Share of the way that one value moves an entry.
+
+    Example:
+        >>> table = np.zeros(3)
+        >>> move_towards(table, (np.array([0, 0, 2]),), np.array([1.0, 1.0, -1.0]), 0.5)
+        >>> table
+        array([ 0.75,  0.  , -0.5 ])
+    """
+    place, entry, counts = np.unique(np.ravel_multi_index(index, table.shape), return_inverse=True, return_counts=True)
+    keep = (1 - rate) ** counts
+    flat = table.reshape(-1)
+    flat[place] = keep * flat[place] + (1 - keep) * np.bincount(entry, values) / counts

@@ -1,0 +1,329 @@
+"""QLS: deep Q-learning that schedules tasks, with Boltzmann-Gumbel exploration whose temperature falls to nothing.
+
+Source: QLS ("Q-Learning Scheduler for Multi-Task Learning through the use of Histogram of Task Uncertainty").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecEnv
+from typing_extensions import Self
+
+from mtl_agents.base import Blank, load_saved
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.state import checkpoint
+from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
+from mtl_gym.integrations.sb3 import as_vec_env
+
+
+class QLS(DQN):
+    """The paper's agent: a Q-network over histograms of task uncertainty that picks the task to train next.
+
+    While it learns, a choice is the argmax of Q / temperature + Gumbel noise, that is a draw from softmax(Q /
+    temperature). The temperature falls geometrically, and ends at 0, where the choice is the argmax of Q. With
+    `deterministic=True`, as `mtl_gym.evaluate` asks, it always is.
+
+    Source: QLS, section 4.3; Cesa-Bianchi et al. 2017 for the exploration; Mnih et al. 2013 for DQN.
+
+    Deviation: the paper gives gamma and the exploration, and no other setting. Q-values are learned in units of
+    (1 - gamma) times the return, a discounted mean of the rewards to come: with a penalty of -10 at every step returns
+    go down to -1000, which a network is slow to reach. The best policy is the same. The paper lets gamma be 1; here it
+    cannot be, since a run is cut off and does not end, and the return of all that would follow has no bound.
+
+    Args:
+        env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv` of scheduling, control="choice".
+        initial_temperature: At the beginning, in units of a mean reward.
+        final_temperature: Where it has fallen to after `exploration_fraction` of the training; then it is 0.
+        gamma: Discount factor, 0 or more and less than 1.
+        seed: Seeds the agent and, with its next reset, the environment. SB3's global seeding is left out.
+        **arguments: Of SB3's DQN; see `DEFAULTS`.
+
+    Attributes:
+        temperature: Of the exploration now.
+
+    Raises:
+        ValueError: If actions are not discrete or observations not flat, or temperatures or gamma are not possible.
+
+    Example:
+        >>> from mtl_gym.integrations.sb3 import make_vec_env
+        >>> env = make_vec_env("MTLScheduling-Digits-v0", 4, updates=20, reference=None)
+        >>> agent = QLS(env, learning_starts=20, seed=0).learn(160)
+        >>> agent.temperature, agent.gamma
+        (0.0, 0.99)
+    """
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "learning_rate": 5e-4,
+        "buffer_size": 100_000,
+        "learning_starts": 500,
+        "batch_size": 64,
+        "train_freq": 1,
+        "gradient_steps": 1,
+        "target_update_interval": 1_000,
+        "exploration_fraction": 0.9,
+        "device": "cpu",
+    }
+
+    # Arguments of SB3's that it sets itself.
+    OWN: ClassVar[frozenset[str]] = frozenset({"policy", "replay_buffer_class", "replay_buffer_kwargs"})
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        initial_temperature: float = 1.0,
+        final_temperature: float = 1e-3,
+        gamma: float = 0.99,
+        seed: int | None = None,
+        **arguments: Any,
+    ) -> None:
+        vec_env = as_vec_env(env)
+        check_spaces(vec_env)
+        if not 0 < final_temperature <= initial_temperature:
+            raise ValueError(
+                f"Temperatures from {initial_temperature} to {final_temperature} are not possible: they fall, and stay "
+                "above 0 until exploration ends."
+            )
+        if not 0 <= gamma < 1:
+            raise ValueError(
+                f"gamma={gamma} is not possible: it takes 0 or more and less than 1, such as 0.99, since runs are cut "
+                "off and do not end."
+            )
+        self.temperatures = initial_temperature, final_temperature
+        self.hyperparameters = {"initial_temperature": initial_temperature, "final_temperature": final_temperature}
+        self.hyperparameters |= arguments | {"gamma": gamma}
+        self.np_random = np.random.default_rng(seed)
+        chosen = self.DEFAULTS | arguments | {"gamma": gamma}
+        buffer = {"scale": 1 - gamma, "random": self.np_random}
+        super().__init__(
+            "MlpPolicy",
+            vec_env,
+            seed=seed,
+            replay_buffer_class=ScaledReplayBuffer,
+            replay_buffer_kwargs=buffer,
+            **chosen,
+        )
+        self.exploration_rate = initial_temperature
+
+    def _setup_model(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(self.np_random.integers(2**63)))
+            super()._setup_model()
+        self.exploration_schedule = cooling(*self.temperatures, self.exploration_fraction)
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed the environment's next reset; the agent's own generator is seeded when it is made."""
+        if seed is not None and self.env is not None and not isinstance(self.env, Blank):
+            self.env.seed(seed)
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Act in another environment of the same spaces from the next `learn` on."""
+        super().set_env(as_vec_env(env), force_reset)
+
+    @property
+    def temperature(self) -> float:
+        """Of the exploration; DQN's exploration rate is the same number."""
+        return self.exploration_rate
+
+    def q_values(self, observation: Any) -> NDArray[np.float32]:
+        """What the tasks are worth, in units of a mean reward; [rows, width] -> [rows, tasks]."""
+        tensor, _ = self.policy.obs_to_tensor(observation)
+        with torch.no_grad():
+            return self.q_net(tensor).cpu().numpy()
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """Choose a task in each row: the best, or with `deterministic=False` by Boltzmann-Gumbel exploration.
+
+        Args:
+            observation: One observation or a batch of them.
+            state: Handed back as it is.
+            episode_start: Unused.
+            deterministic: Take the best.
+        """
+        values = self.q_values(observation)
+        choice = values.argmax(1) if deterministic else boltzmann_gumbel(values, self.temperature, self.np_random)
+        return (choice if np.ndim(observation) == 2 else choice[0]), state
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: Any = None, n_envs: int = 1
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """SB3 draws the first actions from the space's own generator; here all come from the agent's."""
+        if self.num_timesteps < learning_starts:
+            action = self.np_random.integers(self.action_space.n, size=n_envs)  # type: ignore[attr-defined]
+        else:
+            action, _ = self.predict(self._last_obs)
+        return action, action
+
+    def _on_step(self) -> None:
+        super()._on_step()
+        self.logger.record("rollout/temperature", self.temperature)
+
+    def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Write the agent to `path`: plain values and tensors, no code. The replay buffer is left out, as SB3 does."""
+        arguments = json.loads(json.dumps(self.hyperparameters | {"seed": self.seed}))
+        space: Any = self.observation_space
+        sizes = {"num_envs": self.n_envs, "width": int(space.shape[0]), "tasks": int(self.action_space.n)}  # type: ignore[attr-defined]
+        state = {"agent": "QLS", "arguments": arguments, "sizes": sizes, "state": self.state_dict()}
+        checkpoint.save(state, Path(path))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the future of this agent depends on, but for the replay buffer: tensors and plain values."""
+        return {
+            "policy": {key: value.clone() for key, value in self.policy.state_dict().items()},
+            "optimizer": self.policy.optimizer.state_dict(),
+            "last_obs": to_tensors(self._last_obs),
+            "np_random": self.np_random.bit_generator.state,
+            "temperature": self.temperature,
+            "counts": {name: getattr(self, name) for name in ("num_timesteps", "_n_updates", "_n_calls")},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`.
+
+        Raises:
+            CheckpointError: If it does not fit. Nothing is changed then.
+        """
+        before = self.state_dict()
+        checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before))
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        self.policy.load_state_dict(state["policy"])
+        self.policy.optimizer.load_state_dict(state["optimizer"])
+        self._last_obs = to_arrays(state["last_obs"])
+        self.np_random.bit_generator.state = state["np_random"]
+        self.exploration_rate = state["temperature"]
+        for name, value in state["counts"].items():
+            setattr(self, name, value)
+
+    @classmethod
+    def load(cls, path: Any, env: Any = None, *args: Any, **kwargs: Any) -> Self:
+        """Read an agent that `save` wrote.
+
+        Args:
+            path: The file.
+            env: The environment to act in; if it is of another width, the runs under way are forgotten. None gives an
+                agent that can `predict`.
+            *args: Unused; there for SB3's signature.
+            **kwargs: Unused.
+
+        Raises:
+            CheckpointError: If the file is damaged, or holds another agent, or one for other tasks or histograms.
+        """
+        saved = load_saved(path, "QLS")
+        vec_env = None if env is None else as_vec_env(env)
+        with fitting(path):
+            return cls._restored(saved, vec_env)
+
+    @classmethod
+    def _restored(cls, saved: dict[str, Any], env: VecEnv | None) -> Self:
+        sizes, arguments, state = saved["sizes"], saved["arguments"], saved["state"]
+        there = _blank(**sizes)
+        vec_env = there if env is None else env
+        here = (vec_env.observation_space, vec_env.action_space)
+        if here != (there.observation_space, there.action_space):
+            raise CheckpointError(f"The saved agent knows {sizes}; this environment has {here[0]} and {here[1]}.")
+        seed = arguments.pop("seed")
+        agent = cls(vec_env, **arguments)
+        agent.seed = seed
+        agent.load_state_dict(state if vec_env.num_envs == sizes["num_envs"] else state | {"last_obs": None})
+        return agent
+
+
+class ScaledReplayBuffer(ReplayBuffer):
+    """A replay buffer that scales rewards, and draws its samples from a generator of the agent's.
+
+    Args:
+        *args: Of SB3's buffer.
+        scale: What rewards are multiplied with.
+        random: Draws the samples.
+        **kwargs: Of SB3's buffer.
+    """
+
+    def __init__(self, *args: Any, scale: float, random: np.random.Generator, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.scale, self.random = scale, random
+
+    def add(self, obs: Any, next_obs: Any, action: Any, reward: Any, done: Any, infos: list[dict[str, Any]]) -> None:
+        """Keep one step of all rows."""
+        super().add(obs, next_obs, action, self.scale * reward, done, infos)
+
+    def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
+        """Draw transitions, with replacement; one that was cut by a time limit does not count as an end."""
+        step = self.random.integers(self.buffer_size if self.full else self.pos, size=batch_size)
+        at = step, self.random.integers(self.n_envs, size=batch_size)
+        done = self.dones[at] * (1 - self.timeouts[at])
+        parts = (
+            self._normalize_obs(self.observations[at], env),
+            self.actions[at],
+            self._normalize_obs(self.next_observations[at], env),
+            done[:, None],
+            self._normalize_reward(self.rewards[at][:, None], env),
+        )
+        return ReplayBufferSamples(*(self.to_torch(part) for part in parts))  # type: ignore[arg-type]
+
+
+def boltzmann_gumbel(values: NDArray[Any], temperature: float, random: np.random.Generator) -> NDArray[np.int64]:
+    """Draw from softmax(values / temperature) in each row, at temperature 0 the best; [rows, actions] -> int64 [rows].
+
+    Source: Cesa-Bianchi et al. 2017, section 3: the argmax of values / temperature with Gumbel noise added.
+
+    Deviation: their temperature is each arm's own and falls with the number of times that it was drawn. In a network no
+    state comes twice, so there is one temperature, annealed as QLS has it.
+
+    Example:
+        >>> boltzmann_gumbel(np.array([[0.0, 1.0], [3.0, 2.0]]), 0.0, np.random.default_rng(0)).tolist()
+        [1, 0]
+    """
+    return (values + temperature * random.gumbel(size=values.shape)).argmax(1)
+
+
+def cooling(initial: float, final: float, fraction: float) -> Callable[[float], float]:
+    """A temperature for each share of the training that is left: geometric to `final`, then 0.
+
+    Example:
+        >>> temperature = cooling(1.0, 0.01, fraction=0.8)
+        >>> [round(temperature(left), 6) for left in (1.0, 0.6, 0.21, 0.2, 0.0)]
+        [1.0, 0.1, 0.010593, 0.0, 0.0]
+    """
+
+    def temperature(left: float) -> float:
+        done = (1 - left) / fraction
+        return initial * (final / initial) ** done if done < 1 - 1e-9 else 0.0
+
+    return temperature
+
+
+def check_spaces(env: VecEnv) -> None:
+    """Refuse environments in which no task is chosen.
+
+    Raises:
+        ValueError: If actions are not discrete, or observations not flat.
+    """
+    observation, action = env.observation_space, env.action_space
+    flat = isinstance(observation, spaces.Box) and len(observation.shape) == 1
+    if not flat or not isinstance(action, spaces.Discrete):
+        raise ValueError(
+            'QLS takes flat observations and chooses a task, as the MTLScheduling environments have it with control="'
+            f'choice"; this environment has {observation} and {action}.'
+        )
+
+
+def _blank(num_envs: int, width: int, tasks: int) -> Blank:
+    return Blank(num_envs, spaces.Box(0, 1, (width,), np.float32), spaces.Discrete(tasks))

@@ -1,0 +1,184 @@
+"""Schedulers that need no memory: their rule is a function of how far a run is now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, known_losses
+from mtl_gym.families.scheduling.env import Progress
+
+
+class Uniform(Scheduler):
+    """All tasks count the same, from beginning to end: in turn, or together with equal weights.
+
+    Source: QLS, section 5.1 ("Uniform"), the baseline.
+
+    Example:
+        >>> from mtl_gym.integrations.sb3 import make_vec_env
+        >>> agent = Uniform(make_vec_env("MTLScheduling-Digits-v0", reference=None), seed=0).learn(12)
+        >>> agent.env.get_attr("progress")[0].trained[0].astype(int).tolist()
+        [2, 2, 1, 1, 1, 1, 1, 1, 1, 1]
+    """
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        return one_hot(progress.trained.argmin(1), self.num_tasks) if self.chooses else np.ones(progress.trained.shape)
+
+
+class HandCrafted(Scheduler):
+    """Every task has a fixed weight, given once.
+
+    Source: QLS, section 5.1 ("Hand Crafted").
+
+    Deviation: the paper found its weights by a grid search whose grid it does not give. `mtl_agents.search_weights`
+    tries weights side by side, on validation data.
+
+    Args:
+        env: As for `Scheduler`.
+        weights: One for each task, 0 or more.
+        **arguments: Of `Agent`.
+
+    Raises:
+        ValueError: If there are no weights, or they do not fit the tasks.
+
+    Example:
+        >>> HandCrafted("MTLScheduling-Digits-v0", weights=[1, 1, 1, 2, 1, 1, 1, 1, 4, 1])
+        HandCrafted(weights=[1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 4.0, 1.0])
+    """
+
+    def __init__(self, env: Any, *, weights: Sequence[float] | None = None, **arguments: Any) -> None:
+        super().__init__(env, **arguments)
+        self.weights = self._checked(weights)
+
+    def _checked(self, weights: Sequence[float] | None) -> Floats:
+        values = np.asarray([] if weights is None else weights, float)
+        if values.shape != (self.num_tasks,) or not (np.isfinite(values) & (values >= 0)).all() or not values.any():
+            raise ValueError(
+                f"weights={weights!r} is not possible: give {self.num_tasks} numbers, one for each task, 0 or more and "
+                "not all 0. mtl_agents.search_weights finds some."
+            )
+        return values
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return {"weights": self.weights.tolist()}
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        return np.broadcast_to(self.weights, progress.trained.shape)
+
+
+class RandomSchedule(Scheduler):
+    """A random task at every decision, or random weights.
+
+    Source: QLS, section 5.1 ("Random").
+    """
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        shape = progress.trained.shape
+        return np.ones(shape) if self.chooses else self.np_random.random(shape)
+
+
+class Greedy(Scheduler):
+    """The task with the highest loss.
+
+    Source: QLS, section 5.1 ("Greedy").
+
+    Deviation: the paper does not say which loss. It is the validation loss, which all tasks have at all times; the loss
+    of a task's last minibatch would be out of date for those that were not chosen.
+    """
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        return one_hot(progress.validation_loss.argmax(1), self.num_tasks)
+
+
+class LossExponentiation(Scheduler):
+    """Each loss is raised to a power above 1, so that large ones count more.
+
+    The gradient of L^p is p L^(p - 1) times that of L, which is the weight.
+
+    Source: QLS, section 5.1 ("Loss Exponentiation").
+
+    Deviation: L is the task's last minibatch before, or its validation loss before the first.
+
+    Args:
+        env: As for `Scheduler`.
+        power: p.
+        **arguments: Of `Agent`.
+    """
+
+    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights"}
+
+    def __init__(self, env: Any, *, power: float = 1.15, **arguments: Any) -> None:
+        super().__init__(env, **arguments)
+        self.power = at_least("power", power, 1)
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return {"power": self.power}
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        return self.power * known_losses(progress) ** (self.power - 1)
+
+
+class FocalLoss(Uniform):
+    """All tasks count the same, and within them the samples that are not classified well yet.
+
+    The environment trains with the focal loss (`focal_gamma`), so this is a scheduler of samples and not of tasks.
+
+    Source: Lin et al. 2017, eq. 4, with their gamma of 2.
+    """
+
+    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights", "focal_gamma": 2.0}
+
+
+class Adaptive(Scheduler):
+    """Tasks that are further below their single-task networks are sampled more often.
+
+    A task counts 1 / (min(1, score / baseline)^alpha + epsilon).
+
+    Source: Jean et al. 2019, adaptive explicit schedules.
+
+    Deviation: score and baseline are validation accuracies, and the baseline is the environment's reference. Accuracies
+    lie closer together than their BLEU scores do, so alpha is large.
+
+    Args:
+        env: As for `Scheduler`, made with a reference.
+        alpha: How much more often.
+        epsilon: No task counts more than 1 / epsilon.
+        **arguments: Of `Agent`.
+
+    Raises:
+        ValueError: If the environment has no reference.
+    """
+
+    ENV_KWARGS: ClassVar[dict[str, Any]] = {"reference": "single-task"}
+
+    def __init__(self, env: Any, *, alpha: float = 16.0, epsilon: float = 0.1, **arguments: Any) -> None:
+        super().__init__(env, **arguments)
+        self.alpha, self.epsilon = at_least("alpha", alpha, 0), at_least("epsilon", epsilon, 1e-6)
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return {"alpha": self.alpha, "epsilon": self.epsilon}
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        if np.isnan(progress.reference).any():
+            raise ValueError("Adaptive holds accuracies against a reference: make the environment with reference=....")
+        ratio = np.minimum(1, progress.validation_accuracy / np.maximum(progress.reference, 1e-9))
+        return 1 / (ratio**self.alpha + self.epsilon)
+
+
+def one_hot(task: NDArray[np.int64], tasks: int) -> Floats:
+    """Weight 1 for one task of each row; int64 [runs] -> [runs, tasks]."""
+    return np.eye(tasks)[task]
+
+
+def at_least(name: str, value: float, least: float) -> float:
+    """The value.
+
+    Raises:
+        ValueError: If it is less.
+    """
+    if not value >= least:
+        raise ValueError(f"{name}={value!r} is not possible; it takes {least} or more.")
+    return value

@@ -1,0 +1,173 @@
+"""Schedulers that remember: what they know of a run, from its first update on, decides how much each task counts."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+
+from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, known_losses
+from mtl_agents.scheduling.rules import at_least
+from mtl_gym.families.scheduling.env import Progress
+
+
+class Homoscedastic(Scheduler):
+    """Each task has a learned variance; the larger it is, the less its loss counts.
+
+    With s the logarithm of the variance, the joint loss is the sum of exp(-s) L + s / 2. The weight is exp(-s), and s
+    descends its own gradient, 1 / 2 - exp(-s) L, by one step per decision.
+
+    Source: Kendall et al. 2018, eq. 10.
+
+    Deviation: s has plain gradient steps, on the loss of the minibatch before; a task not trained yet keeps its s.
+
+    Args:
+        env: As for `Scheduler`.
+        learning_rate: Of s.
+        **arguments: Of `Agent`.
+    """
+
+    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights"}
+
+    def __init__(self, env: Any, *, learning_rate: float = 0.01, **arguments: Any) -> None:
+        super().__init__(env, **arguments)
+        self.learning_rate = at_least("learning_rate", learning_rate, 0)
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return {"learning_rate": self.learning_rate}
+
+    def _fresh(self, progress: Progress) -> Memory:
+        return {"log_variance": np.zeros(progress.train_loss.shape)}
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        s = memory["log_variance"]
+        gradient = np.nan_to_num(0.5 - np.exp(-s) * progress.train_loss)
+        memory["log_variance"] = s - self.learning_rate * gradient
+        return np.exp(-memory["log_variance"])
+
+
+class SelfPaced(Scheduler):
+    """Easy tasks first: a task counts the more, the further its loss is below a pace that rises.
+
+    The weights are learned in closed form: w = max(0, 1 - L / pace) minimises w L + pace (w^2 / 2 - w). The pace starts
+    at `start` times the mean loss of all tasks, and is multiplied by `growth` at every decision.
+
+    Source: Li et al. 2017, for tasks instead of samples.
+
+    Deviation: their regulariser is for linear models that are solved to the end in every round. This one is the linear
+    regulariser of self-paced learning (Jiang et al. 2014). Losses are those of the last minibatch, or of the validation
+    data before the first.
+
+    Args:
+        env: As for `Scheduler`.
+        start: First pace, in mean losses at the beginning of the run.
+        growth: What multiplies the pace.
+        **arguments: Of `Agent`.
+    """
+
+    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights"}
+
+    def __init__(self, env: Any, *, start: float = 1.5, growth: float = 1.001, **arguments: Any) -> None:
+        super().__init__(env, **arguments)
+        self.start, self.growth = at_least("start", start, 1e-6), at_least("growth", growth, 1)
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return {"start": self.start, "growth": self.growth}
+
+    def _fresh(self, progress: Progress) -> Memory:
+        return {"pace": self.start * progress.validation_loss.mean(1, keepdims=True, dtype=float)}
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        pace = memory["pace"]
+        memory["pace"] = pace * self.growth
+        return np.maximum(0, 1 - known_losses(progress) / pace)
+
+
+class DTP(Scheduler):
+    """Dynamic task prioritisation: hard tasks count more, and within tasks hard samples.
+
+    With k a running mean of the task's accuracy, it counts -(1 - k)^gamma log k. Samples are weighed by the
+    environment's focal loss (`focal_gamma`; with 0, which tags and spans need, tasks alone are prioritised).
+
+    Source: Guo et al. 2018, eqs. 1 to 3: focal terms at task level and at example level over a smoothed key performance
+    indicator.
+
+    Deviation: the indicator is the validation accuracy, not that of the minibatch. The running mean starts at the
+    accuracy with which the run begins. k is at least 0.001.
+
+    Args:
+        env: As for `Scheduler`.
+        gamma: Of the tasks; that of the samples is the environment's.
+        smoothing: How much of the running mean a new accuracy makes up.
+        **arguments: Of `Agent`.
+    """
+
+    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights", "focal_gamma": 2.0}
+
+    def __init__(self, env: Any, *, gamma: float = 1.0, smoothing: float = 0.1, **arguments: Any) -> None:
+        super().__init__(env, **arguments)
+        if not 0 < smoothing <= 1:
+            raise ValueError(f"smoothing={smoothing!r} is not possible; it takes more than 0, at most 1.")
+        self.gamma, self.smoothing = at_least("gamma", gamma, 0), smoothing
+
+    def _check_options(self, vec_env: VecEnv) -> None:
+        """None is needed: without a focal loss the level of samples is left out."""
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return {"gamma": self.gamma, "smoothing": self.smoothing}
+
+    def _fresh(self, progress: Progress) -> Memory:
+        return {"accuracy": progress.validation_accuracy.astype(float)}
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        mean = memory["accuracy"]
+        memory["accuracy"] = mean + self.smoothing * (progress.validation_accuracy - mean)
+        k = memory["accuracy"].clip(1e-3, 1)
+        return -((1 - k) ** self.gamma) * np.log(k)
+
+
+class GradNorm(Scheduler):
+    """Weights are trained so that tasks pull equally hard at the shared layers, and harder where they learn slowly.
+
+    With G the norm of a task's weighted gradient and r its loss in relation to its first one, over the mean of that,
+    the weights descend the gradient of |G - mean(G) r^alpha|, the target being held constant. Then they are scaled to a
+    mean of 1.
+
+    Source: Chen et al. 2018b, eqs. 1 and 2, algorithm 1.
+
+    Norms are those at the encoder's last layer, all its weight matrices together (`SharedNetwork.last_shared`): for
+    `tagging` both directions of the LSTM.
+
+    Deviation: one step per decision, on the minibatch before. Weights stay above 0.001.
+
+    Args:
+        env: As for `Scheduler`, made with gradient norms.
+        alpha: How much harder slow tasks pull.
+        learning_rate: Of the weights.
+        **arguments: Of `Agent`.
+    """
+
+    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights", "gradient_norms": True}
+
+    def __init__(self, env: Any, *, alpha: float = 1.5, learning_rate: float = 0.025, **arguments: Any) -> None:
+        super().__init__(env, **arguments)
+        self.alpha, self.learning_rate = at_least("alpha", alpha, 0), at_least("learning_rate", learning_rate, 0)
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return {"alpha": self.alpha, "learning_rate": self.learning_rate}
+
+    def _fresh(self, progress: Progress) -> Memory:
+        shape = progress.train_loss.shape
+        return {"weight": np.ones(shape), "first_loss": np.full(shape, np.nan)}
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        first = memory["first_loss"]
+        memory["first_loss"] = first = np.where(np.isnan(first), progress.train_loss, first)
+        weight, norm = memory["weight"], progress.gradient_norm.astype(float)
+        rate = progress.train_loss / np.maximum(first, 1e-8)
+        target = (weight * norm).mean(1, keepdims=True) * (rate / rate.mean(1, keepdims=True)) ** self.alpha
+        step = np.nan_to_num(np.sign(weight * norm - target) * norm)
+        weight = np.maximum(weight - self.learning_rate * step, 1e-3)
+        memory["weight"] = weight / weight.mean(1, keepdims=True)
+        return memory["weight"]

@@ -1,0 +1,159 @@
+"""What a network's answer is worth, and which classes it may name: the same in every family that classifies.
+
+The reward of an answer is a function of (logits [rows, classes], label [rows], task [rows]) that gives [rows].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtl_gym.core.rows import Flags, Rows
+from mtl_gym.data import MultiTaskDataset
+
+FinalReward: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+Reward = TypeVar("Reward", bound=Callable[..., Any])
+
+
+def correct(logits: Tensor, label: Tensor, task: Tensor) -> Tensor:
+    """+1 where the prediction is right, -1 where it is wrong; float32 [rows]."""
+    return (logits.argmax(1) == label).to(logits.dtype) * 2 - 1
+
+
+def loss(logits: Tensor, label: Tensor, task: Tensor) -> Tensor:
+    """Minus the cross-entropy; float32 [rows]."""
+    return -torch.nn.functional.cross_entropy(logits, label, reduction="none")
+
+
+FINAL_REWARDS: dict[str, FinalReward] = {"correct": correct, "loss": loss}
+
+
+def final_reward(reward: str | FinalReward) -> FinalReward:
+    """As `named_reward`, of an answer."""
+    return named_reward(reward, FINAL_REWARDS)
+
+
+def named_reward(reward: str | Reward, known: Mapping[str, Reward]) -> Reward:
+    """The reward of that name, or the callable itself.
+
+    Raises:
+        ValueError: If no reward has that name.
+    """
+    if not isinstance(reward, str):
+        return reward
+    if reward not in known:
+        raise ValueError(f"reward={reward!r} is unknown; use one of {sorted(known)} or a callable.")
+    return known[reward]
+
+
+def judge(reward: FinalReward, logits: Tensor, losses: Tensor, label_and_task: Tensor) -> NDArray[np.float32]:
+    """What answers earn, their losses, and the classes they name, in one copy from the device; [3, rows].
+
+    Args:
+        reward: What an answer is worth.
+        logits: The answers; [rows, classes].
+        losses: Of each; [rows].
+        label_and_task: int64 [2, rows].
+
+    Raises:
+        ValueError: If the reward is no tensor of shape [rows].
+    """
+    earned = reward(logits, *label_and_task)
+    _check_reward(reward, earned, len(logits))
+    figures: NDArray[np.float32] = torch.stack([earned.float(), losses, logits.argmax(1).float()]).cpu().numpy()
+    return figures
+
+
+def _check_reward(reward: FinalReward, earned: Any, rows: int) -> None:
+    if isinstance(earned, Tensor) and earned.shape == (rows,):
+        return
+    given = f"{type(earned).__name__} of shape {list(getattr(earned, 'shape', ()))}"
+    raise ValueError(
+        f"reward={reward!r} gave {given} for {rows} answers; of (logits [rows, classes], label [rows], task [rows]) it "
+        f"makes a Tensor of shape [rows], which is [{rows}] here."
+    )
+
+
+def final_info(done: Flags, **figures: Any) -> dict[str, Any]:
+    """The `final_info` of a step in which rows are done, as long as none of them has answered.
+
+    Args:
+        done: The rows; bool [rows].
+        **figures: More of it, [rows, ...] each.
+    """
+    n = len(done)
+    unanswered = {
+        "is_success": np.zeros(n, bool),
+        "correct": np.zeros(n, bool),
+        "prediction": np.full(n, -1),
+        "loss": np.zeros(n, np.float32),
+    }
+    info = unanswered | figures
+    return info | {f"_{key}": done for key in info} | {"_loss": np.zeros(n, bool)}
+
+
+def enter(info: dict[str, Any], rows: Rows, label: Rows, loss: NDArray[np.float32], named: NDArray[np.float32]) -> None:
+    """Enter answers into what `final_info` gave: their rows, right labels, losses and the classes they name; [n]."""
+    info["loss"][rows], info["prediction"][rows] = loss, named
+    info["correct"][rows] = info["is_success"][rows] = named == label
+    info["_loss"][rows] = True
+
+
+def one_answer_each(data: MultiTaskDataset, family: str) -> MultiTaskDataset:
+    """The data set itself, if its inputs are numbers and each has one label.
+
+    Args:
+        data: The data set.
+        family: Which environments ask, for the message.
+
+    Raises:
+        ValueError: If it holds texts or label sequences.
+    """
+    if data.has_text or data.has_sequences:
+        held = "texts" if data.has_text else "a label for every step of an input"
+        raise ValueError(
+            f"data set {data.name!r} holds {held}, but {family} environments take inputs of numbers with one label "
+            "each; choose another data set (`mtl-gym data list` shows them) or make one with MultiTaskDataset."
+        )
+    return data
+
+
+class Classes:
+    """Which classes each task has, where tasks share heads but differ in their number of classes.
+
+    Args:
+        data: The data set.
+        device: Where the logits are.
+
+    Example:
+        >>> from mtl_gym.data import load
+        >>> Classes(load("digits"), torch.device("cpu")).restrict(torch.zeros(1, 2), torch.tensor([3]))
+        tensor([[0., 0.]])
+    """
+
+    def __init__(self, data: MultiTaskDataset, device: torch.device) -> None:
+        self.count = data.max_classes
+        sizes = torch.tensor(data.num_classes, device=device)
+        ranks = torch.arange(self.count, device=device)
+        self._mask = None if len(set(data.num_classes)) == 1 else ranks < sizes[:, None]
+
+    def restrict(self, logits: Tensor, task: Tensor) -> Tensor:
+        """Take from each row the classes that its task does not have; float32 [rows, n >= classes], int64 [rows]."""
+        logits = logits[:, : self.count]
+        return logits if self._mask is None else logits.masked_fill(~self._mask[task], -torch.inf)
+
+
+def count_answers(final_info: dict[str, Any], tasks: int) -> NDArray[np.float64]:
+    """Per task the sum of episodes, right answers, answered episodes and losses of a step; float64 [4, tasks]."""
+    real, answered = final_info["_is_success"], final_info["_loss"]
+    counted = [(real, None), (real, final_info["is_success"]), (answered, None), (answered, final_info["loss"])]
+    sums = [
+        np.bincount(final_info["task"][rows], None if value is None else value[rows].astype(float), minlength=tasks)
+        for rows, value in counted
+    ]
+    return np.stack(sums).astype(np.float64)

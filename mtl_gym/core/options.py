@@ -1,0 +1,124 @@
+"""Keyword arguments of environments: those that all share, and what can be done with any."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+
+from mtl_gym.core.ranges import Range, out_of_range
+from mtl_gym.core.validation import bare, complaint, hints_of, short, unknown
+from mtl_gym.data.split import SPLITS
+
+PLAIN = (bool, int, float, str)
+# Options in which a checkpoint and the environment that loads it may differ.
+FREE = ("device", "tensors", "render_mode", "data", "data_root")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvOptions:
+    """Keyword arguments that all environments share.
+
+    Attributes:
+        split: The part of the data that episodes are drawn from: "train", "validation" or "test".
+        train: Whether acting trains the network. False freezes it.
+        device: Where the network lives: "auto" (CUDA if there), "cpu", "cuda", "cuda:1", ...
+        tensors: Hand back torch tensors on `device` instead of NumPy arrays (batched environments only).
+        render_mode: None, "rgb_array", "human" or "ansi".
+    """
+
+    # Which numbers an option takes; others take those of `WHOLE` or `NUMBERS`.
+    RANGES: ClassVar[Mapping[str, Range]] = {}
+
+    split: str = "train"
+    train: bool = True
+    device: str | torch.device = "auto"
+    tensors: bool = False
+    render_mode: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work; families add to it."""
+        self._require("split", isinstance(self.split, str) and self.split in SPLITS, f"one of {SPLITS}")
+        hints = hints_of(type(self))
+        for name, value in shallow_dict(self).items():
+            wrong = out_of_range(name, value, hints.get(name, Any), self.RANGES.get(name))
+            if wrong is not None:
+                raise ValueError(wrong)
+
+    def _require(self, name: str, holds: bool, allowed: str) -> None:
+        if not holds:
+            raise ValueError(f"{name}={short(getattr(self, name))} is not possible; it takes {allowed}.")
+
+
+Chosen = TypeVar("Chosen", bound=EnvOptions)
+
+
+def make_options(kind: type[Chosen], environment: str, given: dict[str, Any]) -> Chosen:
+    """Options of a kind from keyword arguments.
+
+    Raises:
+        ValueError: If an option is unknown, or a value is not allowed. `environment` is whose it is, for the message.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in given:
+        if name not in fields:
+            raise ValueError(unknown(environment, "option", name, fields))
+    hints, plain = hints_of(kind), {name: bare(value) for name, value in given.items()}
+    for name, value in plain.items():
+        wrong = None if value is fields[name].default else complaint(name, value, hints.get(name, Any))
+        if wrong is not None:
+            raise ValueError(f"{environment}: {wrong}")
+    return kind(**plain)
+
+
+def shallow_dict(options: EnvOptions) -> dict[str, Any]:
+    """The fields of `options` as keyword arguments, without copying what they hold."""
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+
+
+def must_agree(options: EnvOptions) -> dict[str, Any]:
+    """The options in which a checkpoint and the one that loads it must agree: plain values and lists of them."""
+    fields = {name: value for name, value in shallow_dict(options).items() if name not in FREE}
+    return {name: _written(value) for name, value in fields.items() if _is_written(value)}
+
+
+def differences(theirs: Any, ours: Mapping[str, Any]) -> set[str] | None:
+    """The names under which two signatures of checkpoints differ; None if they are not of one kind."""
+    if not isinstance(theirs, Mapping) or theirs.keys() != ours.keys():
+        return None
+    return {name for name, value in ours.items() if theirs[name] != value}
+
+
+def _is_written(value: Any) -> bool:
+    """Whether it is plain, or holds nothing else; None, which any object may stand in the place of, is not."""
+    if isinstance(value, Mapping):
+        return all(map(_is_written, value.values()))
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return all(map(_is_written, value))
+    return isinstance(value, (*PLAIN, np.generic))
+
+
+def _written(value: Any) -> Any:
+    """The same out of lists and dictionaries alone, so that it is equal however it was given."""
+    if isinstance(value, Mapping):
+        return {str(key): _written(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_written(item) for item in value]
+    return bare(value)
+
+
+def choose_device(name: str | torch.device) -> torch.device:
+    """The torch device for `name`, where "auto" is CUDA if there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f'device={name!r} is unknown; use "auto", "cpu" or "cuda".') from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f'device={name!r} is not there: torch sees no GPU; use device="cpu" or "auto".')
+    return device

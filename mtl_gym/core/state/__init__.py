@@ -1,0 +1,1 @@
+"""States of environments and agents: files, copies, forks and pickles."""

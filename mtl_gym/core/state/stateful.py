@@ -1,0 +1,158 @@
+"""States of environments: taken, loaded whole or not at all, and carried by forks, copies and pickles."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch import nn
+
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.options import differences, must_agree, shallow_dict
+from mtl_gym.core.rows import Info, Observation, Rows, clone
+from mtl_gym.core.state import checkpoint
+
+
+class Stateful(VectorEnv[Any, Any, Any], ABC):
+    """A batched environment, as far as its states go; `_state` and `_load_state` are the family's part of it."""
+
+    # Whether all rows act on one network, so that it goes on in an environment of another width, frozen or not.
+    SHARED: ClassVar[bool] = True
+    options: Any
+    seed: int | None
+    updates: int
+    generator: torch.Generator
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    _source: Any
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """Return what the family needs to continue exactly: tensors and plain values only."""
+
+    @abstractmethod
+    def _load_state(self, state: dict[str, Any]) -> None:
+        """Undo `_state`."""
+
+    @abstractmethod
+    def _restart(self, seed: int | None) -> None:
+        """Make network, optimiser, counters and generators anew."""
+
+    @abstractmethod
+    def _begin(self, rows: Rows) -> None:
+        """Begin an episode in each of `rows`; int64 [n]."""
+
+    @abstractmethod
+    def current(self) -> tuple[Observation, Info]:
+        """Return the observation and the info of the episodes that are under way."""
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """What a checkpoint must agree on to be loaded here; plain values."""
+        return {"environment": type(self).__name__, "num_envs": self.num_envs, **must_agree(self.options)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the future of this environment depends on: tensors and plain values."""
+        if self.seed is None:
+            self.reset()
+        return {
+            "signature": self.signature,
+            "seed": self.seed,
+            "updates": self.updates,
+            "np_random": self.np_random.bit_generator.state,
+            "generator": self.generator.get_state(),
+            "network": {key: value.clone() for key, value in self.network.state_dict().items()},
+            "optimizer": clone(self.optimizer.state_dict()),
+            "family": self._state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict()` was taken, exactly.
+
+        Into an environment of another width, split or `train` only what was learned is loaded: network, optimiser and
+        counters. Its episodes begin anew, as do those of a view, which looks at these weights from then on and leaves
+        its environment as it is.
+
+        Raises:
+            CheckpointError: If the state was taken from a different environment, or is damaged. Nothing is changed
+                then.
+        """
+        before = dict(vars(self))
+        weights = clone(dict(self.network.state_dict())) if self.seed is not None else None
+        checkpoint.load_or_undo(state, self._load, lambda: self._undo(before, weights))
+
+    def _undo(self, before: dict[str, Any], weights: dict[str, Any] | None) -> None:
+        vars(self).clear()
+        vars(self).update(before)
+        if weights is not None:
+            self.network.load_state_dict(weights)
+
+    def _load(self, state: dict[str, Any]) -> None:
+        theirs = state.get("signature") if isinstance(state, dict) else None
+        differ = differences(theirs, self.signature)
+        free = {"num_envs", "split", "train"} if self.SHARED else {"train"}
+        if differ is None or differ - free:
+            raise CheckpointError(
+                f"This checkpoint is from another environment: it holds {theirs}, here is {self.signature}. "
+                "Make the environment with the arguments it was saved under."
+            )
+        if self._source is not None:
+            self._look_at(state)
+            return
+        self._restart(int(state["seed"]))
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(clone(state["optimizer"]))
+        self.updates = int(state["updates"])
+        if differ and self.SHARED:
+            self._begin(np.arange(self.num_envs))
+        else:
+            self._load_state(state["family"])
+            self.np_random.bit_generator.state = state["np_random"]
+            self.generator.set_state(state["generator"].cpu())
+        self.current()  # what cannot be shown is damaged
+
+    def _look_at(self, state: dict[str, Any]) -> None:
+        """Be the view of an environment in that state."""
+        source = revive(type(self), int(state["signature"]["num_envs"]), shallow_dict(self._source.options), None)
+        source._load(state)
+        self._source = source
+        self.reset()
+
+    def fork(self) -> Stateful:
+        """An independent copy of this running environment, so that two futures can be tried from one moment.
+
+        Raises:
+            TypeError: If this is an evaluation view.
+        """
+        make, arguments = self.__reduce__()
+        twin: Stateful = make(*arguments)
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickle writes: class, options and state, from which an environment is made that goes on exactly."""
+        if self._source is not None:
+            raise TypeError(
+                "An evaluation view is not copied or pickled: fork() the environment it is of, and take the "
+                "evaluation_view() of the copy."
+            )
+        state = None if self.seed is None else self.state_dict()
+        return revive, (type(self), self.num_envs, shallow_dict(self.options), state)
+
+    def __copy__(self) -> Stateful:
+        """Return a fork, since two environments never share a network that both train."""
+        return self.fork()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stateful:
+        """Return a fork; data and other options, which nothing changes, are shared."""
+        return self.fork()
+
+
+def revive(kind: type[Any], width: int, options: dict[str, Any], state: Any) -> Stateful:
+    """Return an environment made with those options, in that state; None leaves it before its first reset."""
+    made: Stateful = kind(width, **options)
+    if state is not None:
+        made.load_state_dict(state)
+    return made

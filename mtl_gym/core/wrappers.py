@@ -1,0 +1,249 @@
+"""What wrappers do to the observations and actions between a policy and its environment, for whole batches.
+
+An evaluation acts in a view of the environment, which nothing wraps. Here is what the wrappers of the training do, with
+their statistics as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces, wrappers
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from gymnasium.wrappers import vector
+from numpy.typing import NDArray
+
+from mtl_gym.core.env import MultiTaskVectorEnv
+
+Change: TypeAlias = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a wrapper makes of a batch of observations on their way out, and of a batch of actions on their way in."""
+
+    observations: Change | None = None
+    actions: Change | None = None
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What lies between a policy and an environment of this package.
+
+    Attributes:
+        base: The environment.
+        effects: Of the wrappers around it, the outermost first.
+    """
+
+    base: MultiTaskVectorEnv
+    effects: tuple[Effect, ...] = ()
+
+    def observations(self, batch: Any) -> Any:
+        """A batch of the environment's observations as a policy sees them."""
+        for effect in reversed(self.effects):
+            batch = batch if effect.observations is None else effect.observations(batch)
+        return batch
+
+    def actions(self, batch: Any) -> Any:
+        """A batch of a policy's actions as the environment takes them."""
+        for effect in self.effects:
+            batch = batch if effect.actions is None else effect.actions(batch)
+        return batch
+
+
+def base_of(env: Any) -> MultiTaskVectorEnv:
+    """The batched environment of this package inside `env`.
+
+    Raises:
+        TypeError: If there is none, or several.
+    """
+    return _peel(env)[0]
+
+
+def layers_of(env: Any) -> Layers:
+    """The batched environment of this package inside `env`, and what is around it.
+
+    Raises:
+        TypeError: If there is none, or several.
+        ValueError: If it is not known what a wrapper does to observations and actions.
+    """
+    base, around = _peel(env)
+    return Layers(base, tuple(map(effect_of, around)))
+
+
+def _peel(env: Any) -> tuple[MultiTaskVectorEnv, list[Any]]:
+    around = []
+    while not isinstance(env, MultiTaskVectorEnv):
+        inner = _wrapped(env)
+        if inner is None:
+            env = _inside(env)
+        else:
+            around.append(env)
+            env = inner
+    return env, around
+
+
+def _wrapped(env: Any) -> Any:
+    """What a wrapper of Gymnasium or Stable-Baselines3 has inside; None if `env` is no wrapper."""
+    if isinstance(env, (gym.Wrapper, gym.vector.VectorWrapper)):
+        return env.env
+    return _own(env).get("venv")
+
+
+def _inside(env: Any) -> Any:
+    """What is in an adapter, or the one environment in a batch of one."""
+    own = _own(env)
+    if "batched" in own:
+        return env.batched
+    if len(getattr(env, "envs", ())) == 1:
+        return env.envs[0]
+    if getattr(env, "unwrapped", env) is not env:  # PettingZoo's wrappers
+        return env.unwrapped
+    if not own.keys().isdisjoint(("envs", "remotes", "processes")):
+        raise TypeError(
+            f"{env} has {env.num_envs} environments, each with a network of its own (or in another process), and an "
+            "evaluation is of one network. Give one of them, such as env.envs[0], or train one that is so wide: "
+            f"make_vec_env(id, num_envs={env.num_envs})."
+        )
+    raise TypeError(f"{env} is not an environment of mtl_gym; its figures are not known here.")
+
+
+def _own(env: Any) -> dict[str, Any]:
+    """The attributes that an object has itself: adapters pass on those of what they hold."""
+    return getattr(env, "__dict__", {})
+
+
+def effect_of(wrapper: Any) -> Effect:
+    """What a wrapper does to observations and actions.
+
+    Raises:
+        ValueError: If that is not known.
+    """
+    for kind, effect in _known():
+        if isinstance(wrapper, kind) and _as_in(wrapper, kind):
+            return effect(wrapper)
+    raise _unknown(wrapper)
+
+
+def _unknown(wrapper: Any) -> ValueError:
+    name = type(wrapper).__name__
+    return ValueError(
+        f"An evaluation cannot do what the wrapper {name} does to observations or actions: the policy would see others "
+        "than in training. Do it in a function of the batched observation, and evaluate that: "
+        "evaluate(lambda obs: policy.predict(changed(obs), deterministic=True)[0], env)."
+    )
+
+
+_DECISIVE = ("reset", "step", "step_wait", "observation", "observations", "action", "actions", "normalize_obs")
+
+
+def _as_in(wrapper: Any, kind: type) -> bool:
+    """Whether a wrapper's class leaves as it is what decides about observations and actions in `kind`."""
+    return all(getattr(type(wrapper), name, None) is getattr(kind, name, None) for name in _DECISIVE)
+
+
+@lru_cache(maxsize=1)
+def _known() -> list[tuple[type, Callable[[Any], Effect]]]:
+    """Kinds of wrappers and what they do, those that inherit from others first."""
+    return [*_of_gymnasium(), *_of_vectors(), *_of_sb3()]
+
+
+def _harmless(*kinds: type) -> Iterator[tuple[type, Callable[[Any], Effect]]]:
+    """Wrappers that look only, or change what an evaluation does not look at."""
+    return ((kind, lambda w: Effect()) for kind in kinds)
+
+
+def _refused(wrapper: Any) -> Effect:
+    raise _unknown(wrapper)
+
+
+def _of_gymnasium() -> Iterator[tuple[type, Callable[[Any], Effect]]]:
+    yield wrappers.FlattenObservation, lambda w: Effect(lambda obs: flatten_rows(w.env.observation_space, obs))
+    yield wrappers.NormalizeObservation, _normalising
+    yield wrappers.FilterObservation, lambda w: Effect(w.func)  # this function and the next fit a batch as it is
+    yield wrappers.RescaleObservation, lambda w: Effect(w.func)
+    yield wrappers.AddRenderObservation, _refused  # its function looks at the environment
+    yield wrappers.TransformObservation, lambda w: Effect(_row_by_row(w.func, w.env, w))
+    yield wrappers.TransformAction, lambda w: Effect(actions=lambda rows: np.stack([w.func(row) for row in rows]))
+    watching = (wrappers.PassiveEnvChecker, wrappers.OrderEnforcing, wrappers.TimeLimit, wrappers.Autoreset)
+    recording = (wrappers.RecordEpisodeStatistics, wrappers.RecordVideo, wrappers.RenderCollection)
+    others = (wrappers.HumanRendering, wrappers.NormalizeReward, gym.RewardWrapper, gym.Wrapper)
+    yield from _harmless(*watching, *recording, *others)
+
+
+def _of_vectors() -> Iterator[tuple[type, Callable[[Any], Effect]]]:
+    yield vector.NormalizeObservation, _normalising
+    yield vector.TransformObservation, lambda w: Effect(w.func)
+    yield vector.TransformAction, lambda w: Effect(actions=w.func)
+    yield vector.VectorizeTransformObservation, lambda w: effect_of(w.wrapper)
+    yield vector.VectorizeTransformAction, lambda w: effect_of(w.wrapper)
+    recording = (vector.RecordEpisodeStatistics, vector.RecordVideo, vector.HumanRendering, vector.DictInfoToList)
+    yield from _harmless(*recording, vector.NormalizeReward, gym.vector.VectorRewardWrapper, gym.vector.VectorWrapper)
+
+
+def _of_sb3() -> Iterator[tuple[type, Callable[[Any], Effect]]]:
+    from stable_baselines3.common import monitor, vec_env
+
+    yield vec_env.VecNormalize, lambda w: Effect(w.normalize_obs)
+    yield vec_env.VecTransposeImage, lambda w: Effect(w.transpose_observations)
+    yield vec_env.VecExtractDictObs, lambda w: Effect(itemgetter(w.key))
+    yield from _harmless(monitor.Monitor, vec_env.VecMonitor, vec_env.VecCheckNan, vec_env.VecVideoRecorder)
+
+
+def _normalising(wrapper: Any) -> Effect:
+    """Gymnasium's normalisation, which would count what it is shown."""
+    return Effect(lambda obs: np.float32((obs - wrapper.obs_rms.mean) / np.sqrt(wrapper.obs_rms.var + wrapper.epsilon)))
+
+
+def _row_by_row(change: Change, before: Any, after: Any) -> Change:
+    """A function of one observation as one of a batch; the environments before and after it give the spaces."""
+    batched = lru_cache(maxsize=1)(lambda rows: batch_space(before.observation_space, rows))
+
+    def of_batch(batch: Any) -> Any:
+        rows = _count(batch)
+        changed = tuple(map(change, iterate(batched(rows), batch)))
+        room: Any = create_empty_array(after.observation_space, rows)
+        return concatenate(after.observation_space, changed, room)
+
+    return of_batch
+
+
+def _count(batch: Any) -> int:
+    while isinstance(batch, (dict, tuple)):
+        batch = next(iter(batch.values())) if isinstance(batch, dict) else batch[0]
+    return len(batch)
+
+
+def flatten_rows(space: spaces.Space[Any], batch: Any) -> NDArray[Any]:
+    """`gymnasium.spaces.flatten` of every row of a batch; [rows, flatdim].
+
+    Example:
+        >>> flatten_rows(spaces.MultiDiscrete([2, 3]), np.array([[0, 1], [1, 2]]))
+        array([[1, 0, 0, 1, 0],
+               [0, 1, 0, 0, 1]])
+    """
+    if isinstance(space, spaces.Dict):
+        return np.concatenate([flatten_rows(part, batch[key]) for key, part in space.items()], 1)
+    if isinstance(space, spaces.Tuple):
+        return np.concatenate([flatten_rows(part, rows) for part, rows in zip(space.spaces, batch, strict=True)], 1)
+    if isinstance(space, spaces.Discrete):
+        return _one_hot((batch - space.start)[:, None], np.array([space.n]), space.dtype)
+    if isinstance(space, spaces.MultiDiscrete):
+        return _one_hot((batch - space.start).reshape(len(batch), -1), space.nvec.ravel(), space.dtype)
+    if isinstance(space, (spaces.Box, spaces.MultiBinary)):
+        return np.asarray(batch, space.dtype).reshape(len(batch), -1)
+    flat: list[Any] = [spaces.flatten(space, row) for row in iterate(batch_space(space, _count(batch)), batch)]
+    return np.stack(flat)
+
+
+def _one_hot(values: NDArray[np.int64], sizes: NDArray[np.int64], dtype: Any) -> NDArray[Any]:
+    """One-hot numbers side by side; int64 [rows, numbers] -> [rows, sum of sizes]."""
+    hot = np.zeros((len(values), int(sizes.sum())), dtype)
+    np.put_along_axis(hot, values + np.cumsum(sizes) - sizes, 1, 1)
+    return hot

@@ -1,0 +1,1 @@
+"""The five families of environments, a folder each."""

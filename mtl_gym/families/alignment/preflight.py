@@ -1,0 +1,58 @@
+"""Architectures are tried on samples of their tasks before anything is trained, so that what does not fit is told."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mtl_gym.core.nn.weights import seeded
+from mtl_gym.data.collection import TaskData
+from mtl_gym.families.alignment.joint import JointModel
+
+ROWS = 2
+
+
+def try_out(tasks: Sequence[TaskData], architectures: Sequence[nn.Module], joint: JointModel) -> None:
+    """Call every architecture on samples of its task, alone and as part of the joint model.
+
+    Raises:
+        ValueError: If one cannot be called, or gives something else than its task needs.
+    """
+    with torch.no_grad(), seeded(0):
+        for task, architecture in zip(tasks, architectures, strict=True):
+            _alone(task, architecture)
+        for kind, named in zip(joint.stacks, joint.weights(), strict=True):
+            members = [tasks[member] for member in kind.members]
+            x = torch.stack([task.splits["train"][0][:ROWS] for task in members])
+            try:
+                kind.run(named, x)
+            except Exception as error:
+                raise ValueError(
+                    f"task {members[0].name!r}: its architecture cannot be called with generated weights ({error}); "
+                    "what it does must not depend on values (no `if` on data, no .item())."
+                ) from error
+
+
+def _alone(task: TaskData, architecture: nn.Module) -> None:
+    x, y = (part[:ROWS] for part in task.splits["train"])
+    expected = [len(y), task.outputs] if task.kind == "regression" else [*y.shape, task.outputs]
+    given = f"inputs {_named(x)}"
+    try:
+        answers = copy.deepcopy(architecture).to(x.device).eval()(x)
+    except Exception as error:
+        raise ValueError(f"task {task.name!r}: its architecture cannot take {given}: {error}") from error
+    if not isinstance(answers, Tensor) or list(answers.shape) != expected or not answers.is_floating_point():
+        raise ValueError(
+            f"task {task.name!r}: its architecture gives {_named(answers)} for {given}; a {task.kind} with "
+            f"{task.outputs} outputs needs float32 {expected}."
+        )
+
+
+def _named(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"

@@ -1,0 +1,181 @@
+"""Pictures of alignment: assignments over generations, sharing between layers, modules by the tasks that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_gym.core import figures as pictures
+from mtl_gym.core.figures import COLOURS, FAINT, INK
+from mtl_gym.families.alignment.history import History, sharing_between, used_by
+from mtl_gym.families.alignment.joint import Locations
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WINDOW = "mtl_gym: alignment"
+MOST_SUBSETS, MOST_NAMES = 8, 60
+GOLDEN = 0.618033988749895
+
+
+def show(
+    mode: str | None, history: History, places: Locations, task_names: Sequence[str]
+) -> NDArray[np.uint8] | str | None:
+    """What `render()` does in a render mode: assignments so far beside how layers share modules now."""
+    draw = partial(_draw_all, history=history, places=places, task_names=task_names)
+    return pictures.show(mode, draw, partial(ansi, history, places, task_names), (11.0, 5.0), WINDOW)
+
+
+def over_time(history: History, places: Locations, task_names: Sequence[str], title: str | None = None) -> Figure:
+    """Draw the module of every location, one colour each, generation after generation.
+
+    Args:
+        history: Of one run.
+        places: What its locations belong to.
+        task_names: One name per architecture.
+        title: Drawn above.
+
+    Source: MUiR, figure 2.
+    """
+    draw = partial(_draw_over_time, history=history, places=places, task_names=task_names, title=title)
+    return pictures.figure_of(lambda figure: draw(figure.subplots()), (7.0, 5.0))
+
+
+def between_layers(
+    assignment: NDArray[np.integer], places: Locations, task_names: Sequence[str], title: str | None = None
+) -> Figure:
+    """Draw how many times likelier than by chance two locations of a pair of layers have the same module.
+
+    Args:
+        assignment: The module of each location; [locations].
+        places: What the locations belong to.
+        task_names: One name per architecture.
+        title: Drawn above.
+
+    Source: MUiR, figure 3b.
+    """
+    draw = partial(_draw_between, assignment=assignment, places=places, task_names=task_names, title=title)
+    return pictures.figure_of(lambda figure: draw(figure.subplots()), (6.5, 6.0))
+
+
+def subsets(history: History, places: Locations, task_names: Sequence[str], title: str | None = None) -> Figure:
+    """Draw how many modules are used by exactly which tasks, over generations; arguments as for `over_time`.
+
+    Source: MUiR, figure 3a.
+    """
+    draw = partial(_draw_subsets, history=history, places=places, task_names=task_names, title=title)
+    return pictures.figure_of(lambda figure: draw(figure.subplots()), (7.0, 4.5))
+
+
+def ansi(history: History, places: Locations, task_names: Sequence[str]) -> str:
+    """For each task how many locations and modules it has now, and how many of these no other task uses.
+
+    Example:
+        >>> history = History(4, 3)
+        >>> history.add(np.array([5, 5, 7]))
+        >>> zero = np.zeros(3, int)
+        >>> print(ansi(history, Locations(np.array([0, 1, 1]), zero, zero, ("all",)), ["words", "pictures"]))
+        generation 0, 2 modules in use
+        task      locations  modules  its own
+        words             1        1        0
+        pictures          2        2        1
+    """
+    assignment = history.assignment[-1]
+    used = used_by(assignment, places.architecture, int(assignment.max()) + 1)
+    alone = used & (used.sum(0) == 1)
+    locations = np.bincount(places.architecture)
+    width = max(len("task"), *map(len, task_names))
+    head = f"generation {history.length - 1}, {used.any(0).sum()} modules in use"
+    lines = [head, f"{'task':{width}}  locations  modules  its own"]
+    rows = zip(task_names, locations, used.sum(1), alone.sum(1), strict=True)
+    lines += [f"{name:{width}}  {count:>9}  {modules:>7}  {own:>7}" for name, count, modules, own in rows]
+    return "\n".join(lines)
+
+
+def colours_of(modules: NDArray[np.integer]) -> NDArray[np.float64]:
+    """A colour for each module, the same one everywhere; any shape -> [..., 3] in [0, 1]."""
+    from matplotlib.colors import hsv_to_rgb
+
+    hue = (modules * GOLDEN) % 1
+    value = 0.55 + 0.4 * ((modules * GOLDEN * 7) % 1)
+    return hsv_to_rgb(np.stack([hue, np.full(modules.shape, 0.6), value], -1))
+
+
+def _draw_all(figure: Figure, history: History, places: Locations, task_names: Sequence[str]) -> None:
+    left, right = figure.subplots(1, 2, width_ratios=(6, 5))
+    _draw_over_time(left, history, places, task_names, None)
+    _draw_between(right, history.assignment[-1], places, task_names, None)
+
+
+def _draw_over_time(
+    axes: Axes, history: History, places: Locations, task_names: Sequence[str], title: str | None
+) -> None:
+    order = np.lexsort((places.order, places.architecture))
+    picture = colours_of(history.assignment[:, order].T)
+    axes.imshow(picture, aspect="auto", interpolation="nearest", extent=(-0.5, history.length - 0.5, len(order), 0))
+    _name_axis(axes.set_yticks, places.architecture[order], task_names)
+    axes.set_xlabel("generation", fontsize=8, color=INK)
+    used = history.modules_used()[-1]
+    axes.set_title(title or f"The module of each location ({used} in use)", fontsize=9, color=INK)
+    _plain(axes)
+
+
+def _draw_between(
+    axes: Axes,
+    assignment: NDArray[np.integer],
+    places: Locations,
+    task_names: Sequence[str],
+    title: str | None,
+) -> None:
+    ratio = sharing_between(assignment, places.layer)
+    layers = np.array([int(name.split(":")[0]) for name in places.layer_names])
+    order = np.argsort(layers, kind="stable")
+    ratio = np.nan_to_num(ratio[np.ix_(order, order)], nan=0.0)
+    axes.imshow(ratio, cmap="Blues", interpolation="nearest", extent=(0, len(order), len(order), 0), vmin=0)
+    for name in (axes.set_xticks, axes.set_yticks):
+        _name_axis(name, layers[order], task_names)
+    axes.tick_params(axis="x", rotation=90)
+    axes.set_title(title or "Modules shared by two layers, against chance", fontsize=9, color=INK)
+    _plain(axes)
+
+
+def _draw_subsets(
+    axes: Axes, history: History, places: Locations, task_names: Sequence[str], title: str | None
+) -> None:
+    modules = int(history.assignment.max()) + 1
+    counts = [_count_subsets(used_by(one, places.architecture, modules)) for one in history.assignment]
+    names = sorted({subset for count in counts for subset in count}, key=lambda subset: -counts[-1].get(subset, 0))
+    for number, subset in enumerate(names[:MOST_SUBSETS]):
+        label = " + ".join(task_names[task] for task in subset)
+        curve = [count.get(subset, 0) for count in counts]
+        axes.plot(curve, color=COLOURS[number % len(COLOURS)], lw=1.4, label=label)
+    axes.set_xlabel("generation", fontsize=8, color=INK)
+    axes.set_ylabel("modules used by exactly these tasks", fontsize=8, color=INK)
+    axes.set_title(title or "Modules by the tasks that use them", fontsize=9, color=INK)
+    axes.legend(fontsize=7, frameon=False)
+    _plain(axes)
+
+
+def _count_subsets(used: NDArray[np.bool_]) -> dict[tuple[int, ...], int]:
+    """How many modules are used by exactly those tasks, from bool [tasks, modules]."""
+    columns, counts = np.unique(used[:, used.any(0)], axis=1, return_counts=True)
+    pairs = zip(columns.T, counts.tolist(), strict=True)
+    return {tuple(np.flatnonzero(column).tolist()): count for column, count in pairs}
+
+
+def _name_axis(set_ticks, owner: NDArray[np.integer], task_names: Sequence[str]) -> None:  # type: ignore[no-untyped-def]  # a method of matplotlib
+    """Write each task's name in the middle of its places, if there are not too many to be read."""
+    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    last = np.append(first[1:], len(owner))
+    names = [task_names[owner[place]] for place in first] if len(first) <= MOST_NAMES else [""] * len(first)
+    set_ticks((first + last) / 2, names, parse_math=False)
+
+
+def _plain(axes: Axes) -> None:
+    axes.tick_params(length=0, labelsize=7, labelcolor=INK)
+    axes.spines[:].set_color(FAINT)

@@ -1,0 +1,207 @@
+"""N joint models in training side by side: a generation of a competition, and what they reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtl_gym.core.nn.weights import seeded
+from mtl_gym.core.rows import clone
+from mtl_gym.data.collection import TaskCollection
+from mtl_gym.families.alignment.competition import Competition, Floats
+from mtl_gym.families.alignment.joint import Index, JointModel
+from mtl_gym.families.alignment.samples import Samples
+from mtl_gym.families.alignment.stacked import Named
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How joint models are trained: the fields of `AlignmentOptions` of the same names."""
+
+    learning_rate: float = 1e-3
+    score_learning_rate: float = 1e-2
+    challenger_share: float | None = None
+    minibatch: int | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What every run has on every task.
+
+    Attributes:
+        loss: Squared error, or cross-entropy; float32 [runs, tasks].
+        accuracy: Share of right labels, or of explained variance; float32 [runs, tasks].
+    """
+
+    loss: Floats
+    accuracy: Floats
+
+
+class Training:
+    """Joint models with their optimiser and samples.
+
+    Args:
+        data: The tasks, one for each architecture, on the device of the joint model.
+        joint: The joint models.
+        split: The part that is trained on.
+        recipe: How.
+    """
+
+    def __init__(self, data: TaskCollection, joint: JointModel, split: str, recipe: Recipe) -> None:
+        self.data, self.joint, self.split, self.recipe = data, joint, split, recipe
+        kinds = joint.stacks
+        self.samples = [
+            Samples([data.tasks[member] for member in kind.members], number, recipe.minibatch)
+            for number, kind in enumerate(kinds)
+        ]
+        order = [member for kind in kinds for member in kind.members]
+        self._in_order = torch.from_numpy(np.argsort(order)).to(joint.contexts.device)
+        self.begin([0] * joint.runs)
+
+    def begin(self, seeds: Sequence[int], updates: int = 0) -> None:
+        """Start optimiser and draws anew, the latter from a seed for each run, or go on after so many updates."""
+        self.seeds, self.updates = list(seeds), updates
+        trained = [p for p in self.joint.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(trained, self.recipe.learning_rate, fused=True)
+        for p in trained:
+            zero = torch.zeros((), dtype=torch.float32, device=p.device)
+            self.optimiser.state[p] = {
+                "step": zero,
+                "exp_avg": torch.zeros_like(p),
+                "exp_avg_sq": torch.zeros_like(p),
+            }
+
+    def resume(self, seeds: Sequence[int], updates: int) -> None:
+        """Undo `state`; the optimiser stays."""
+        self.seeds, self.updates = list(seeds), updates
+
+    @property
+    def samples_per_update(self) -> int:
+        """Training samples of all tasks in one gradient step of one run."""
+        return sum(len(s.members) * (s.minibatch or s.splits[self.split][0].shape[1]) for s in self.samples)
+
+    def generation(self, competition: Competition, iterations: int) -> tuple[Floats, Floats]:
+        """Train with the soft merge, so that the modules at each location compete.
+
+        A module that no location has in any slot keeps its values and its optimiser state bit for bit.
+
+        Args:
+            competition: The modules at each location.
+            iterations: Gradient steps, n_iter.
+
+        Returns:
+            softmax(s) of every slot, [runs, locations, slots], and the last training losses, [runs, tasks].
+
+        Source: MUiR, section 3.3.
+        """
+        contested = competition.contested
+        slots = competition.slots if contested else competition.slots[..., :1]
+        device = self.joint.contexts.device
+        table = self.joint.table(torch.from_numpy(slots).to(device))
+        scores = competition.first_scores(self.recipe.challenger_share if contested else None, device)
+        # Its own optimiser: the weights s, and what Adam knows of them, begin anew in every generation.
+        ranking = torch.optim.Adam([scores], self.recipe.score_learning_rate, fused=True)
+        losses = torch.zeros(())
+        with self._untouched(~torch.from_numpy(competition.used(self.joint.num_modules)).to(device)):
+            for _ in range(iterations):
+                belief = competition.spread(scores) if contested else None
+                losses = self._update(table, belief)
+                if contested:
+                    ranking.step()
+                    ranking.zero_grad(set_to_none=True)
+        return competition.spread(scores.detach()).cpu().numpy(), losses.cpu().numpy()
+
+    def _update(self, table: Tensor, belief: Tensor | None) -> Tensor:
+        with seeded(self.updates):  # for dropout, wherever it may be
+            losses = self._losses(self.joint.weights(self.joint.blocks(table, belief)))
+        losses.mean(1).sum().backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.updates += 1
+        return losses.detach()
+
+    def _losses(self, weights: list[Named]) -> Tensor:
+        """Mean training loss of a step's samples; [runs, tasks]."""
+        parts = []
+        for kind, samples, named in zip(self.joint.stacks, self.samples, weights, strict=True):
+            x, y = samples.draw(self.split, self.seeds, self.updates)
+            parts.append(samples.losses(kind.run(named, x), y).mean(-1))
+        return torch.cat(parts, 1)[:, self._in_order]
+
+    @contextmanager
+    def _untouched(self, unused: Tensor) -> Iterator[None]:
+        """Keep modules and their optimiser state as they are meanwhile; bool [runs, modules]."""
+        modules = self.joint.hypermodules
+        parts = [modules.data, *(self.optimiser.state[modules][name] for name in ("exp_avg", "exp_avg_sq"))]
+        where = unused.nonzero(as_tuple=True)
+        kept = [part[where] for part in parts] if len(where[0]) else []
+        yield
+        for part, values in zip(parts, kept, strict=False):
+            part[where] = values
+
+    @torch.no_grad()
+    def figures(self, split: str, limit: int | None = None) -> Figures:
+        """Measure all runs under their assignments on the first `limit` samples of each task of a split."""
+        self.joint.train(False)
+        weights = self.joint.weights()
+        parts = [self._measured(number, weights[number], split, limit) for number in range(len(weights))]
+        self.joint.train(True)
+        loss, accuracy = (torch.cat(part, 1)[:, self._in_order].cpu().numpy() for part in zip(*parts, strict=True))
+        return Figures(loss, accuracy)
+
+    def _measured(self, number: int, weights: Named, split: str, limit: int | None) -> tuple[Tensor, Tensor]:
+        samples, kind = self.samples[number], self.joint.stacks[number]
+        pieces = [(kind.run(weights, x), y) for x, y in samples.part(split, limit)]
+        loss = torch.cat([samples.losses(*piece) for piece in pieces], -1).mean(-1)
+        right = torch.cat([samples.right(*piece) for piece in pieces], -1).mean(-1)
+        return loss, samples.accuracy(right, split, limit)
+
+    def assign(self, assignment: Index) -> None:
+        """Change which module is at which location; int64 [runs, locations]."""
+        self.joint.assignment.copy_(torch.from_numpy(assignment))
+
+    def state(self) -> dict[str, Any]:
+        """Seeds and position; the environment keeps weights and optimiser."""
+        return {"seeds": self.seeds, "updates": self.updates}
+
+
+class Best:
+    """The weights and assignments with which each run was best on the validation samples.
+
+    Args:
+        state: Of the joint models.
+        score: What each run reached with it, the lower the better; [runs].
+    """
+
+    def __init__(self, state: dict[str, Tensor], score: NDArray[np.floating[Any]]) -> None:
+        self.state, self.score = clone(state), score.copy()
+
+    @classmethod
+    def none_yet(cls, joint: JointModel) -> Best:
+        """Anything that is offered will be better."""
+        return cls(joint.state_dict(), np.full(joint.runs, np.inf))
+
+    @classmethod
+    def of(cls, tensors: dict[str, Any], device: torch.device) -> Best:
+        """Undo `tensors`, on a device."""
+        return cls({name: value.to(device) for name, value in tensors["state"].items()}, tensors["score"].numpy())
+
+    def tensors(self) -> dict[str, Any]:
+        """Copies of all of it."""
+        return {"state": clone(self.state), "score": torch.from_numpy(self.score.copy())}
+
+    def offer(self, joint: JointModel, score: NDArray[np.floating[Any]]) -> None:
+        """Take those runs over whose score, [runs], is lower than any before."""
+        better = score < self.score
+        if better.any():
+            runs = torch.from_numpy(np.flatnonzero(better)).to(joint.contexts.device)
+            for name, value in joint.state_dict().items():
+                self.state[name][runs] = value[runs]
+            self.score[better] = score[better]

@@ -1,0 +1,123 @@
+"""Networks under construction: what each row has chosen so far, and what it may choose next.
+
+Source: LRN, section 4.1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mtl_gym.core.rows import Flags, Rows
+from mtl_gym.families.limitless.pool import Layout
+
+
+class Construction:
+    """The networks of `rows` rows, each built module by module in at most `max_depth` decisions.
+
+    A module may come next if it is not used yet, takes what the last one gives, and is a head or leaves a way to one in
+    the decisions that are left. PASS spends a decision on nothing; it may come after the first module, as long as a
+    head can still be reached.
+
+    Args:
+        layout: Of the pool.
+        rows: How many networks are built side by side.
+        max_depth: Decisions per network, PASS included.
+
+    Attributes:
+        modules: Modules chosen so far, in order, -1 for none; int64 [rows, max_depth].
+        length: How many that are; int64 [rows].
+        depth: Decisions made; int64 [rows].
+
+    Raises:
+        ValueError: If no network of `max_depth` modules can end in a head.
+
+    Example:
+        >>> layout = Layout(np.array([0, 1]), takes=np.array([0, 1]), gives=np.array([1, -1]), shapes=2)
+        >>> building = Construction(layout, rows=1, max_depth=3)
+        >>> building.choose(np.array([0]), np.array([0])), building.masks()
+        (array([False]), array([[False,  True,  True]]))
+    """
+
+    def __init__(self, layout: Layout, rows: int, max_depth: int) -> None:
+        if max_depth < layout.whole[0]:
+            raise ValueError(
+                f"max_depth={max_depth} is not possible: the shortest network of this pool has {layout.whole[0]} "
+                "modules; take as many or more."
+            )
+        self.layout, self.max_depth = layout, max_depth
+        self.modules = np.full((rows, max_depth), -1)
+        self.length, self.depth = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        self.pass_number = len(layout.kind)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Work out shapes and what is used from `modules`, after these were set."""
+        rows, used = np.arange(len(self.modules)), np.zeros((len(self.modules), self.pass_number + 1), bool)
+        used[rows[:, None], self.modules] = True  # none (-1) falls on the spare column
+        self._used = used[:, :-1]
+        last = self.modules[rows, np.maximum(self.length - 1, 0)]
+        self._shape = np.where(self.length > 0, self.layout.gives[self.layout.kind[last]], 0)
+        self._left = self.layout.sizes - self._used @ np.eye(len(self.layout.takes), dtype=np.int64)[self.layout.kind]
+        self._masks: Flags | None = None
+
+    def begin(self, rows: Rows) -> None:
+        """Forget the networks of `rows`; int64 [n]."""
+        self.modules[rows], self.length[rows], self.depth[rows], self._shape[rows] = -1, 0, 0, 0
+        self._used[rows], self._left[rows] = False, self.layout.sizes
+        self._masks = None
+
+    def masks(self) -> Flags:
+        """What may come next; bool [rows, modules + 1], PASS last. All False for networks that have ended."""
+        if self._masks is None:
+            self._masks = self._valid()
+        return self._masks.copy()
+
+    def _valid(self) -> Flags:
+        layout, later = self.layout, self.max_depth - self.depth - 1
+        far = self._distances()
+        after = np.where(layout.gives < 0, 0, far[:, layout.gives])
+        kinds = (layout.takes == self._shape[:, None]) & (after <= later[:, None])
+        here = far[np.arange(len(far)), np.maximum(self._shape, 0)]
+        may_pass = (self.length > 0) & (self._shape >= 0) & (here <= later)
+        return np.concatenate([kinds[:, layout.kind] & ~self._used, may_pass[:, None]], axis=1)
+
+    def _distances(self) -> Rows:
+        left = self._left > 0
+        far = np.tile(self.layout.whole, (len(left), 1))
+        scarce = np.flatnonzero(~left.all(1))
+        if len(scarce):
+            far[scarce] = self.layout.distances(left[scarce])
+        return far
+
+    def choose(self, rows: Rows, choices: Rows) -> Flags:
+        """Carry out valid choices of `rows`; int64 [n] each.
+
+        Returns:
+            Whose networks have ended in a head; bool [n].
+        """
+        building = choices < self.pass_number
+        builders, modules = rows[building], choices[building]
+        self.modules[builders, self.length[builders]] = modules
+        self.length[builders] += 1
+        self.depth[rows] += 1
+        kind = self.layout.kind[modules]
+        self._used[builders, modules] = True
+        self._left[builders, kind] -= 1
+        self._shape[builders] = self.layout.gives[kind]
+        self._masks = None
+        return self._shape[rows] < 0
+
+
+def random_routes(layout: Layout, max_depth: int, count: int, random: np.random.Generator) -> Rows:
+    """Decisions that build valid networks, each drawn evenly from what is valid; int64 [count, max_depth].
+
+    What comes after the head is PASS.
+    """
+    building = Construction(layout, count, max_depth)
+    routes = np.full((count, max_depth), building.pass_number)
+    rows = np.arange(count)
+    for depth in range(max_depth):
+        masks = building.masks()[rows]
+        routes[rows, depth] = np.where(masks, random.random(masks.shape), -1).argmax(1)
+        rows = rows[~building.choose(rows, routes[rows, depth])]
+    return routes

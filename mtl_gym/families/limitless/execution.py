@@ -1,0 +1,62 @@
+"""Lazy execution: chosen networks are run together, depth by depth, every module once on all rows that came to it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtl_gym.families.limitless.pool import ModulePool, Shape
+
+Index = NDArray[np.int64]
+
+
+def run(pool: ModulePool, x: Tensor, networks: Index) -> Tensor:
+    """The answers of chosen networks.
+
+    Args:
+        pool: Where the modules are; those that no network has are not touched and get no gradient.
+        x: float32 [rows, *input_shape].
+        networks: Modules of each row's network, in order, ending in a head, -1 behind it; int64 [rows, depth].
+
+    Returns:
+        Logits, float32 [rows, classes].
+    """
+    waiting: dict[Shape, tuple[Tensor, Index]] = {pool.input_shape: (x, np.arange(len(networks)))}
+    answers: list[tuple[Tensor, Index]] = []
+    for choices in networks.T:
+        given: dict[Shape, list[tuple[Tensor, Index]]] = defaultdict(list)
+        for values, rows in waiting.values():
+            for number, part, owners in _by_module(values, rows, choices[rows]):
+                module = pool[number]
+                place = answers if module.head else given[module.out_shape]
+                place.append((module(part), owners))
+        if not given:
+            break
+        waiting = {shape: _joined(parts) for shape, parts in given.items()}
+    logits, owners = _joined(answers)
+    return _taken(logits, np.argsort(owners))
+
+
+def _by_module(values: Tensor, rows: Index, choices: Index) -> Iterator[tuple[int, Tensor, Index]]:
+    """Split `values` of `rows` by the module that comes next."""
+    order = np.argsort(choices, kind="stable")
+    numbers, counts = np.unique(choices, return_counts=True)
+    parts = _taken(values, order).split(counts.tolist())
+    owners = np.split(rows[order], np.cumsum(counts)[:-1])
+    yield from zip(numbers.tolist(), parts, owners, strict=True)
+
+
+def _joined(parts: list[tuple[Tensor, Index]]) -> tuple[Tensor, Index]:
+    values, owners = zip(*parts, strict=True)
+    return (values[0] if len(values) == 1 else torch.cat(values)), np.concatenate(owners)
+
+
+def _taken(values: Tensor, order: Index) -> Tensor:
+    if (order == np.arange(len(order))).all():
+        return values
+    return values.index_select(0, torch.from_numpy(order).to(values.device, non_blocking=True))

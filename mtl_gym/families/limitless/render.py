@@ -1,0 +1,169 @@
+"""The networks that were built, as one graph, and which task uses which modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_gym.core import figures as pictures
+from mtl_gym.core.figures import FAINT, INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats: TypeAlias = NDArray[np.float64]
+
+WINDOW = "mtl_gym: networks"
+LEAST_SHARE = 0.01
+CAPTION = f"""Arrows: share of all networks, from {LEAST_SHARE:.0%} on. Dashed: modules that no network has.
+Heat map: share of a task's networks that have a module, white 0%, darkest 100%."""
+
+
+def show(
+    mode: str | None, edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str]
+) -> NDArray[np.uint8] | str | None:
+    """What `render()` does in a render mode; arguments as for `networks`."""
+    draw = partial(_draw, edges=edges, usage=usage, task_names=task_names, names=names, title=None)
+    text = partial(ansi, edges, usage, task_names, names)
+    return pictures.show(mode, draw, text, _size(task_names, names), WINDOW)
+
+
+def networks(
+    edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str], title: str | None = None
+) -> Figure:
+    """Draw the graph of all networks, and below it who uses what.
+
+    Modules stand in columns by how far from the input they were placed on average. An arrow from one to another is as
+    wide as the share of networks in which the second followed the first.
+
+    Args:
+        edges: How often a module came right after another; [modules + 1, modules], the last row is the input.
+        usage: How often a task's network had a module; [tasks, modules].
+        task_names: One name per task.
+        names: One name per module.
+        title: Drawn above.
+
+    Raises:
+        ValueError: If the shapes do not fit the names.
+    """
+    draw = partial(_draw, edges=edges, usage=usage, task_names=task_names, names=names, title=title)
+    return pictures.figure_of(draw, _size(task_names, names))
+
+
+def ansi(edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str]) -> str:
+    """For each task the modules that its networks have most often, and how many modules are in use.
+
+    Example:
+        >>> edges = np.array([[0.0, 3.0, 1.0], [0, 0, 0], [0, 0, 0], [4.0, 0, 0]])
+        >>> print(ansi(edges, np.array([[4.0, 3.0, 1.0]]), ["cats"], ["conv", "head 0", "head 1"]))
+        task          most used modules
+        cats          conv 100%, head 0 75%, head 1 25%
+        modules used  3 of 3
+    """
+    shares = _shares(edges, usage, task_names, names)
+    lines = [("task", "most used modules")]
+    lines += [(name, _favourites(row, names)) for name, row in zip(task_names, shares, strict=True)]
+    lines += [("modules used", f"{int((usage.sum(0) > 0).sum())} of {len(names)}")]
+    width = max(len(left) for left, _ in lines)
+    return "\n".join(f"{left.ljust(width)}  {right}" for left, right in lines)
+
+
+def _favourites(shares: Floats, names: Sequence[str], count: int = 4) -> str:
+    best = [number for number in np.argsort(-shares, kind="stable")[:count] if shares[number] > 0]
+    return ", ".join(f"{names[number]} {shares[number]:.0%}" for number in best) or "-"
+
+
+def _shares(edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str]) -> Floats:
+    """Share of each task's networks that have a module; every network has one head, so heads count networks."""
+    if usage.shape != (len(task_names), len(names)) or edges.shape != (len(names) + 1, len(names)):
+        raise ValueError(
+            f"usage {usage.shape} and edges {edges.shape} do not fit {len(task_names)} tasks and {len(names)} modules; "
+            "pass [tasks, modules] and [modules + 1, modules]."
+        )
+    # What no module ever follows is a head, as far as the counts tell.
+    ends = usage[:, edges[:-1].sum(1) == 0].sum(1, keepdims=True)
+    return usage / np.where(ends > 0, ends, 1)
+
+
+def _size(task_names: Sequence[str], names: Sequence[str]) -> tuple[float, float]:
+    width = max(7.0, 1.5 + 0.085 * max(map(len, task_names)) + 0.2 * len(names))
+    height = 6.0 + 0.2 * len(task_names) + 0.085 * max(map(len, names))
+    return ceil(2 * width) / 2, ceil(2 * height) / 2
+
+
+def _draw(
+    figure: Figure, edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str], title: str | None
+) -> None:
+    shares = _shares(edges, usage, task_names, names)
+    graph, heat = figure.subplots(2, 1, height_ratios=(3.2, 0.6 + 0.2 * len(task_names)))
+    _draw_graph(graph, edges, names)
+    _draw_heat_map(heat, shares, task_names, names)
+    figure.supxlabel(CAPTION, x=0.01, ha="left", fontsize=8, color=INK)
+    if title is not None:
+        figure.suptitle(title, color=INK)
+
+
+def _draw_graph(axes: Axes, edges: Floats, names: Sequence[str]) -> None:
+    flow = edges / max(edges[-1].sum(), 1)
+    places = _places(flow)
+    axes.axis("off")
+    (left, low), (right, high) = places.min(0), places.max(0)
+    axes.set(xlim=(left - 0.3, right + 0.4), ylim=(low - 1, high + 1))
+    for before, after in zip(*np.nonzero(flow >= LEAST_SHARE), strict=True):
+        share = flow[before, after]
+        arrow = {"arrowstyle": "-|>", "lw": 0.4 + 7 * share, "alpha": 0.25 + 0.6 * share, "color": "#3f90da"}
+        arrow |= {"shrinkA": 9, "shrinkB": 9}
+        axes.annotate("", tuple(places[after]), tuple(places[before]), arrowprops=arrow).set_in_layout(False)
+    used = np.append(flow.sum(0) > 0, True)
+    for name, (x, y), seen in zip([*map(_short, names), "input"], places.tolist(), used, strict=True):
+        ink = INK if seen else FAINT
+        style = {"boxstyle": "round", "fc": "white", "ec": ink, "ls": "solid" if seen else "dashed"}
+        text = axes.text(x, y, name, size=7, ha="center", va="center", color=ink, bbox=style)
+        text.set_in_layout(False)
+
+
+def _short(name: str) -> str:
+    return name.replace(" from ", "<").replace("input ", "in ")
+
+
+def _places(flow: Floats) -> Floats:
+    """Where modules stand, the input last; [modules + 1, 2]: to the right the mean distance from the input."""
+    modules = flow.shape[1]
+    column = np.round(2 * _mean_distance(flow)) / 2
+    places = np.zeros((modules + 1, 2))
+    for at in np.unique(column):
+        members = np.flatnonzero(column == at)
+        places[members, 0] = at
+        places[members, 1] = (len(members) - 1) / 2 - np.arange(len(members))
+        # Full columns are staggered, so that names do not cover each other.
+        places[members, 0] += 0.22 * (np.arange(len(members)) % 2) * (len(members) > 4)
+        places[members, 1] *= 10 / max(len(members), 4)
+    return places
+
+
+def _mean_distance(flow: Floats) -> Floats:
+    """Mean place of each module in its networks; those that nobody took stand at the far right; [modules + 1]."""
+    modules = flow.shape[1]
+    distance = np.append(np.full(modules, 1.0), 0.0)
+    arriving = flow.sum(0)
+    for _ in range(2 * modules):
+        distance[:-1] = 1 + np.divide(distance @ flow, arriving, out=np.zeros(modules), where=arriving > 0)
+        distance = np.minimum(distance, modules)
+    used = np.append(arriving > 0, True)
+    distance[~used] = distance[used].max() + 1
+    return distance
+
+
+def _draw_heat_map(axes: Axes, shares: Floats, task_names: Sequence[str], names: Sequence[str]) -> None:
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="#e8e8e8", linewidth=0.5)
+    axes.invert_yaxis()
+    axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90, parse_math=False)
+    axes.set_yticks(np.arange(len(task_names)) + 0.5, task_names, parse_math=False)
+    axes.tick_params(length=0, labelsize=7, labelcolor=INK)
+    axes.spines[:].set_color(FAINT)

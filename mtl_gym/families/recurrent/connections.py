@@ -1,0 +1,174 @@
+"""The connections that are decided at every time step: which there are, how many are too many, and where they lead.
+
+Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from math import prod
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtl_gym.families.recurrent.grouped import Groups
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where connections are, in the order in which an action lists them.
+
+    First those of the encoder, block after block: from every sub-network of a layer to every one of the next, those of
+    the first sub-network before those of the second. Then those from sub-encoders to the task's sub-decoders.
+
+    Attributes:
+        encoder: Per block the sub-networks that connections come from and those that they lead to.
+        decoder: Per sub-decoder the sub-encoders that it may take.
+
+    Example:
+        >>> layout = Layout.of_layers((3, 3, 3))
+        >>> layout.c1, layout.c2, layout.names[0], layout.names[-1]
+        (18, 6, 'cell 1 > A', 'F > decoder 2')
+    """
+
+    encoder: tuple[tuple[int, int], ...] = ()
+    decoder: tuple[int, ...] = ()
+
+    @classmethod
+    def of_layers(cls, sizes: tuple[int, ...]) -> Layout:
+        """Every layer feeds the next, and every layer but the first a sub-decoder."""
+        return cls(tuple(pairwise(sizes)), tuple(sizes[1:]))
+
+    @property
+    def c1(self) -> int:
+        """Connections between sub-networks of the encoder (C_1 of eq. 10)."""
+        return sum(map(prod, self.encoder))
+
+    @property
+    def c2(self) -> int:
+        """Connections between sub-encoders and the sub-decoders of one task (C_2 of eq. 11)."""
+        return sum(self.decoder)
+
+    @property
+    def size(self) -> int:
+        """All connections."""
+        return self.c1 + self.c2
+
+    def encoder_part(self, block: int, flat: Tensor) -> Tensor:
+        """Connections of one block of the encoder; [rows, size] -> [rows, from, to]."""
+        start = sum(map(prod, self.encoder[:block]))
+        shape = self.encoder[block]
+        return flat[:, start : start + prod(shape)].unflatten(1, shape)
+
+    def decoder_part(self, block: int, flat: Tensor) -> Tensor:
+        """Connections of one sub-decoder; [rows, size] -> [rows, from]."""
+        start = self.c1 + sum(self.decoder[:block])
+        return flat[:, start : start + self.decoder[block]]
+
+    @cached_property
+    def receivers(self) -> NDArray[np.int64]:
+        """Number of the sub-network that each connection leads to: sub-encoders, then sub-decoders; int64 [size]."""
+        firsts = np.cumsum([0, *(to for _, to in self.encoder)])
+        parts = [np.tile(np.arange(to) + first, n) for (n, to), first in zip(self.encoder, firsts, strict=False)]
+        parts += [np.full(n, firsts[-1] + number) for number, n in enumerate(self.decoder)]
+        return np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int64)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What pictures call the connections."""
+        layers = [*[n for n, _ in self.encoder[:1]], *[to for _, to in self.encoder]] or [0, *self.decoder]
+        units = [[f"cell {i + 1}" for i in range(layers[0])]]
+        for size in layers[1:]:
+            first = sum(map(len, units[1:]))
+            units.append([letter(first + i) for i in range(size)])
+        names = [
+            f"{a} > {b}" for before, after in pairwise(units[: len(self.encoder) + 1]) for a in before for b in after
+        ]
+        return names + [f"{a} > decoder {i + 1}" for i, layer in enumerate(units[1:]) for a in layer]
+
+    def random(self, count: int, random: np.random.Generator) -> NDArray[np.int8]:
+        """Random connections, each on with probability 1/2, at least one into every receiver; int8 [count, size]."""
+        drawn = random.integers(2, size=(count, self.size)).astype(np.int8)
+        for receiver in np.unique(self.receivers):
+            into = np.flatnonzero(self.receivers == receiver)
+            missing = np.flatnonzero(~drawn[:, into].any(1))
+            drawn[missing, into[random.integers(len(into), size=len(missing))]] = 1
+        return drawn
+
+
+def letter(number: int) -> str:
+    """A, B, ..., Z, AA, ...: what figure 4 calls the sub-encoders."""
+    return (letter(number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)
+
+
+class Gates(Protocol):
+    """Where the binary decisions of a time step come from: an action, or policy networks."""
+
+    def encoder(self, block: int, units: Tensor) -> Tensor:
+        """Connections of a block, given the outputs [from, rows, width]; float32 [rows, from, to]."""
+        ...
+
+    def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Groups) -> Tensor:
+        """Connections of a sub-decoder, given the same and the task's own state [rows, own]; float32 [rows, from]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """Decisions that an action holds; float32 [rows, connections].
+
+    Example:
+        >>> gates = Given(Layout.of_layers((1, 2)), torch.tensor([[1.0, 0, 1, 1]]))
+        >>> gates.encoder(0, torch.zeros(1, 1, 4)), gates.decoder(0, torch.zeros(2, 1, 4), None, None)
+        (tensor([[[1., 0.]]]), tensor([[1., 1.]]))
+    """
+
+    layout: Layout
+    action: Tensor
+
+    def encoder(self, block: int, units: Tensor) -> Tensor:
+        """As `Gates.encoder`."""
+        return self.layout.encoder_part(block, self.action)
+
+    def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Groups | None) -> Tensor:
+        """As `Gates.decoder`."""
+        return self.layout.decoder_part(block, self.action)
+
+
+def sparsity(
+    gates: Tensor, layout: Layout, weights: tuple[float, float] = (1.0, 1.0), free: tuple[float, float] = (0.75, 0.75)
+) -> Tensor:
+    """What too many connections cost: lambda_1 R_1 + lambda_2 R_2.
+
+    The sums of the equations run over time as well, and so does the number of possible connections; both are divided by
+    the number of time steps here. A sequence may spend its connections where it likes.
+
+    Args:
+        gates: Connections, mean over the time steps of a sequence; float32 [..., connections].
+        layout: Which they are.
+        weights: lambda_1 and lambda_2.
+        free: gamma_1 and gamma_2, the shares of connections that cost nothing.
+
+    Returns:
+        float32 [...].
+
+    Source: MT-RMN, eqs. 10 and 11.
+
+    Example:
+        >>> sparsity(torch.ones(24), Layout.of_layers((3, 3, 3)))
+        tensor(6.)
+    """
+    parts = gates.split([layout.c1, layout.c2], -1)
+    counts = (layout.c1, layout.c2)
+    return sum(
+        (
+            weight * torch.relu(part.sum(-1) - share * count)
+            for part, count, weight, share in zip(parts, counts, weights, free, strict=True)
+        ),
+        start=gates.new_zeros(gates.shape[:-1]),
+    )

@@ -1,0 +1,156 @@
+"""Policy networks, and the straight-through router that turns their scores into binary decisions.
+
+Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN), sections "Policy Networks" and
+"Straight-Through Router".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from mtl_gym.families.recurrent.connections import Layout
+from mtl_gym.families.recurrent.grouped import GroupedLinear, GroupedMLP, Groups
+
+_Part: TypeAlias = Callable[[Tensor], Tensor]
+
+
+class PolicyNetworks(nn.Module):
+    """Small networks that score connections: one per sub-encoder, and one per task.
+
+    A sub-encoder's network N_j scores every sub-network of the layer before by its output. A task's network scores
+    every sub-encoder by its output and, where the base model has one, by the task's own representation.
+
+    Args:
+        layout: The connections.
+        units: Width of the outputs of sub-networks.
+        tasks: Number of tasks.
+        own: Width of the tasks' own representations; 0 where there are none (eq. 7).
+        hidden: Width of the hidden layer.
+        log_odds: Added to the score of "connect" at first: above 0, connections begin rather on than off.
+
+    Source: MT-RMN, eqs. 2, 6 and 7.
+
+    Example:
+        >>> policies = PolicyNetworks(Layout.of_layers((3, 3, 3)), units=8, tasks=4, own=16)
+        >>> policies.encoder_scores(0, torch.zeros(3, 5, 8)).shape
+        torch.Size([5, 3, 3, 2])
+    """
+
+    def __init__(
+        self, layout: Layout, units: int, tasks: int, own: int = 0, hidden: int = 16, log_odds: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.layout, self.own = layout, own
+        self.encoder = nn.ModuleList(GroupedMLP(to, units, hidden, 2) for _, to in layout.encoder)
+        self.transformation = GroupedLinear(tasks, own, units, bias=False) if own else None
+        self.decoder = GroupedMLP(tasks, 2 * units if own else units, hidden, 2)
+        with torch.no_grad():
+            for policies in (*self.encoder, self.decoder):
+                policies.output.bias[..., 1] += log_odds
+
+    def encoder_scores(self, block: int, units: Tensor) -> Tensor:
+        """alpha_{t,ij} = N_j(u_{t,i}); [from, rows, width] -> [rows, from, to, 2]."""
+        policies = self.encoder[block]
+        assert isinstance(policies, GroupedMLP)
+        everyone = units.expand(len(policies.hidden.weight), *units.shape)
+        return policies(everyone).permute(2, 1, 0, 3)
+
+    def decoder_scores(self, units: Tensor, own: Tensor | None, groups: Groups) -> Tensor:
+        """beta_{t,j}^k = N^k(u_{t,j}, W_k h_t^k); [from, rows, width] and [rows, own] -> [rows, from, 2]."""
+        seen = units.movedim(0, 1)
+        if self.transformation is not None:
+            assert own is not None
+            transformed = self.transformation.of_rows(own, groups).unsqueeze(1)
+            seen = torch.cat([seen, transformed.expand(-1, seen.shape[1], -1)], 2)
+        return self.decoder.of_rows(seen, groups)
+
+
+def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Standard Gumbel noise, -log(-log(x)) with x uniform on (0, 1); float32 [*shape]."""
+    # -log(x) of a uniform x is exponential.
+    noise = torch.empty(shape, device=generator.device).exponential_(generator=generator)
+    return -noise.clamp_(min=torch.finfo(noise.dtype).tiny).log()
+
+
+def decide(scores: Tensor, noise: Tensor | None = None) -> Tensor:
+    """The binary decision: 1 where "connect" scores higher with its noise, else 0.
+
+    Args:
+        scores: alpha, [disconnect, connect] on the last axis; float32 [..., 2].
+        noise: g, of the same shape; None leaves it out.
+
+    Returns:
+        float32 [...].
+
+    Source: MT-RMN, eq. 8. Ties disconnect, as arg max takes the first.
+    """
+    noisy = scores if noise is None else scores + noise
+    return (noisy[..., 1] > noisy[..., 0]).to(scores.dtype)
+
+
+def relaxed(scores: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """mu_1: the softmax in place of arg max; float32 [..., 2] -> [...].
+
+    Source: MT-RMN, eq. 9.
+
+    Example:
+        >>> relaxed(torch.tensor([0.0, 1.0]), torch.zeros(2), temperature=1.0)
+        tensor(0.7311)
+    """
+    return ((scores + noise) / temperature).softmax(-1)[..., 1]
+
+
+def straight_through(decision: Tensor, scores: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """A decision whose value is binary and whose gradient is that of the softmax; float32 [...].
+
+    Args:
+        decision: zeta, as `decide` gave it from these scores and this noise; float32 [...].
+        scores: alpha; float32 [..., 2].
+        noise: g; float32 [..., 2].
+        temperature: tau, above 0.
+
+    Source: MT-RMN, section "Straight-Through Router": arg max (eq. 8) on the forward pass, eq. 9 on the backward pass.
+    """
+    soft = relaxed(scores, noise, temperature)
+    # In this order the sum is the decision to the bit.
+    return decision + (soft - soft.detach())
+
+
+@dataclass
+class Decided:
+    """Gates that policy networks decide.
+
+    Attributes:
+        policies: The networks.
+        noise: Gumbel noise of every connection; float32 [rows, connections, 2]. None decides without.
+        taken: Decisions that were made before, float32 [rows, connections]: these are kept and given the gradient of
+            the softmax. None decides anew, without a gradient.
+        temperature: tau, where there is a gradient.
+    """
+
+    policies: PolicyNetworks
+    noise: Tensor | None = None
+    taken: Tensor | None = None
+    temperature: float = 1.0
+
+    def encoder(self, block: int, units: Tensor) -> Tensor:
+        """As `Gates.encoder`."""
+        scores = self.policies.encoder_scores(block, units)
+        return self._gate(scores, lambda flat: self.policies.layout.encoder_part(block, flat))
+
+    def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Groups) -> Tensor:
+        """As `Gates.decoder`."""
+        scores = self.policies.decoder_scores(units, own, groups)
+        return self._gate(scores, lambda flat: self.policies.layout.decoder_part(block, flat))
+
+    def _gate(self, scores: Tensor, part: _Part) -> Tensor:
+        noise = None if self.noise is None else torch.stack([part(side) for side in self.noise.unbind(2)], -1)
+        if self.taken is None:
+            return decide(scores, noise)
+        assert noise is not None
+        return straight_through(part(self.taken), scores, noise, self.temperature)

@@ -1,0 +1,104 @@
+"""Data sets of sequences, as the recurrent environments read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtl_gym.core.rows import Rows
+from mtl_gym.data import MultiTaskDataset, Split
+from mtl_gym.families.recurrent.network import Sequences
+
+
+class SequenceSplit:
+    """One split of a data set of sequences.
+
+    Args:
+        data: The data set, on the device; inputs are [steps, features], or ids [steps] or [steps, 1 + characters].
+        split: Its part.
+
+    Attributes:
+        task: int64 [n].
+        label: int64 [n], or [n, steps] with -1 behind the end.
+        length: Steps of each sequence; int64 [n].
+        steps: Steps that sequences are padded to.
+        every_step: Whether every step has a label.
+
+    Raises:
+        ValueError: If inputs are no sequences.
+
+    Example:
+        >>> from mtl_gym.data import load
+        >>> split = SequenceSplit(load("brain-series"), "test")
+        >>> split.steps, split.every_step, split.inputs(np.array([0, 1])).shape
+        (28, False, torch.Size([2, 28, 10]))
+    """
+
+    def __init__(self, data: MultiTaskDataset, split: str) -> None:
+        part = data.split(split)
+        self.data, self.name = data, split
+        if part.x.ndim < (2 if data.has_text else 3) or part.x.ndim > 3:
+            raise ValueError(
+                f"data set {data.name!r} has inputs of shape {list(data.input_shape)}, which are no sequences "
+                "[steps, features]; choose brain-series or code-switched, or a data set of your own."
+            )
+        self.task, self.label = part.task.cpu().numpy(), part.y.cpu().numpy()
+        self.steps, self.every_step = int(part.x.shape[1]), data.has_sequences
+        self.length = self._lengths(part)
+
+    def _lengths(self, part: Split) -> Rows:
+        if self.every_step:
+            return (self.label >= 0).sum(1)
+        if self.data.has_text:
+            ids = part.x if part.x.ndim == 2 else part.x[:, :, 0]
+            return (ids != 0).sum(1).clamp(min=1).cpu().numpy()
+        return np.full(len(part), self.steps)
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        return len(self.task)
+
+    def inputs(self, samples: Rows) -> Tensor:
+        """What a network takes of `samples`, int64 [n], as long as the longest of them; [n, steps, ...].
+
+        Sample -1 stands for any.
+        """
+        index = torch.from_numpy(samples).clamp(min=0).to(self.data.split(self.name).x.device, non_blocking=True)
+        return self.data.inputs(self.name, index)[:, : self.length[samples].max()]
+
+    def sequences(self, samples: Rows) -> Sequences:
+        """Their tasks and lengths."""
+        length, device = self.length[samples], self.data.split(self.name).x.device
+        return Sequences(self.task[samples], length, int(length.max()), self.data.num_tasks, device)
+
+    def of_tasks(self, tasks: Sequence[int]) -> NDArray[np.int64]:
+        """The samples of these tasks; int64 [n]."""
+        return np.flatnonzero(np.isin(self.task, tasks))
+
+
+def number_of(name: str, task_names: Sequence[str]) -> int:
+    """The number of a task.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in task_names:
+        raise ValueError(f"There is no task {name!r}; the tasks are {', '.join(task_names)}.")
+    return list(task_names).index(name)
+
+
+@lru_cache(maxsize=32)
+def select_tasks(data: MultiTaskDataset, names: tuple[str, ...]) -> MultiTaskDataset:
+    """The data set with these tasks only, in this order; the same object for the same arguments.
+
+    Raises:
+        ValueError: If a name is unknown or given twice, or there is none.
+    """
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"tasks={list(names)} is not possible; name each of one or more tasks once.")
+    return data.part([number_of(name, data.task_names) for name in names])

@@ -1,0 +1,125 @@
+"""Gradient steps on whole episodes, with the connections that were chosen in them.
+
+Source: MT-RMN, section 3.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mtl_gym.core.classification import Classes
+from mtl_gym.core.nn.weights import seeded
+from mtl_gym.core.rows import Rows
+from mtl_gym.families.recurrent.connections import Given
+from mtl_gym.families.recurrent.network import GatesOf, MultiTaskNetwork
+from mtl_gym.families.recurrent.sequences import SequenceSplit
+
+
+class Router(Protocol):
+    """A router that is trained by the gradient of the environment's own loss, through its decisions."""
+
+    def ended(self, rows: Rows) -> Tensor:
+        """Episodes have ended in these rows, int64 [n]: what to keep of how they were decided until they train."""
+        ...
+
+    def gates(self, actions: Tensor, kept: Sequence[tuple[int, Tensor | None]]) -> GatesOf:
+        """The decisions of all episodes that have ended since the last update, with their gradient.
+
+        Args:
+            actions: What was decided; float32 [episodes, steps, connections].
+            kept: Episode after episode, so many and what `ended` gave for them; None where something else decided.
+        """
+        ...
+
+    def descend(self) -> None:
+        """The gradient of the loss is there: take a step."""
+        ...
+
+
+class Training:
+    """Episodes that have ended and wait for their gradient step.
+
+    Args:
+        network: What is trained.
+        split: Where sequences come from.
+        classes: Which labels each task has.
+        penalties: What connections cost a router that learns by gradient, from their means over time, [n, C] -> [n].
+    """
+
+    def __init__(
+        self,
+        network: MultiTaskNetwork,
+        split: SequenceSplit,
+        classes: Classes,
+        penalties: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.network, self.split, self._classes, self._penalties = network, split, classes, penalties
+        self.ended: list[tuple[Rows, NDArray[np.int8], Tensor | None]] = []
+
+    def add(self, samples: Rows, actions: NDArray[np.int8], kept: Tensor | None) -> None:
+        """Let episodes wait: their sequences, int64 [n], connections, int8 [n, steps, C], and what a router keeps."""
+        self.ended.append((samples, actions, kept))
+
+    def __len__(self) -> int:
+        """How many episodes wait."""
+        return sum(len(samples) for samples, _, _ in self.ended)
+
+    def update(self, optimizer: torch.optim.Optimizer, router: Router | None, seed: int) -> None:
+        """Take a gradient step on all episodes that wait; only meanwhile is the network in training mode.
+
+        Args:
+            optimizer: Of the network.
+            router: One that learns along.
+            seed: Of whatever the network draws, such as dropout.
+        """
+        samples, actions = (np.concatenate([entry[part] for entry in self.ended]) for part in (0, 1))
+        self.network.train()
+        with seeded(seed):
+            self._loss(samples, actions, router).backward()
+        self.network.eval()
+        if router is not None:
+            router.descend()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.ended = []
+
+    def _loss(self, samples: Rows, actions: NDArray[np.int8], router: Router | None) -> Tensor:
+        """Mean loss of the answers, and what a router is to lower besides."""
+        sequences = self.split.sequences(samples)
+        taken = torch.from_numpy(actions[:, : sequences.steps, : self.network.layout.size])
+        taken = taken.to(next(self.network.parameters()).device).float()
+        kept = [(len(episodes), decisions) for episodes, _, decisions in self.ended]
+        gates = self._given(taken) if router is None else router.gates(taken, kept)
+        outcome = self.network.run(self.split.inputs(samples), sequences, gates)
+        label, task = self.split.label[samples], sequences.task
+        if self.split.every_step:
+            label, task = label[label >= 0], sequences.pair_task
+        targets = torch.from_numpy(np.stack([label, task])).to(taken.device)
+        logits = self._classes.restrict(outcome.logits, targets[1])
+        loss = functional.cross_entropy(logits, targets[0]) + outcome.auxiliary
+        if outcome.gates.requires_grad:
+            loss = loss + self._penalties(sequences.mean(outcome.gates)).mean()
+        return loss
+
+    def _given(self, taken: Tensor) -> GatesOf:
+        flat = taken.flatten(0, 1)
+        return lambda at: Given(self.network.layout, flat[at])
+
+    def state(self) -> list[Any]:
+        """The episodes that wait, as tensors."""
+        return [(torch.from_numpy(samples), torch.from_numpy(actions), kept) for samples, actions, kept in self.ended]
+
+    def load(self, state: list[Any]) -> None:
+        """Undo `state`."""
+        device = next(self.network.parameters()).device
+        self.ended = [
+            (samples.numpy().copy(), actions.numpy().copy(), None if kept is None else kept.to(device))
+            for samples, actions, kept in state
+        ]

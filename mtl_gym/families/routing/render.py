@@ -1,0 +1,262 @@
+"""The routing map: tasks on top, a row of blocks for each depth, and lines for who takes which block how often.
+
+Source: Rosenbaum et al. 2018, figure 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_gym.core import figures as pictures
+from mtl_gym.core.figures import COLOURS, FAINT, INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.path import Path
+
+Usage: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.float64]
+
+LEAST_SHARE = 0.05
+WINDOW = "mtl_gym: routing map"
+INCHES_PER_CHARACTER = 0.085
+BOX_WIDTH, BOX_HEIGHT = 0.72, 0.3
+# Tasks beyond ten change the dash instead of the colour.
+DASHES = ("solid", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+CAPTION = f"""Lines: share of a task's episodes, from {LEAST_SHARE:.0%} on.
+Boxes: the darker, the more tasks use them; dashed: unused.
+Heat maps: share of a task's episodes, white 0%, darkest 100%; P is PASS."""
+
+
+def show(
+    mode: str | None, usage: Usage, task_names: Sequence[str], dispatched: bool = False
+) -> NDArray[np.uint8] | str | None:
+    """What `render()` does in a render mode: pixels for "rgb_array", text for "ansi", else None. None also warns."""
+    shares = _shares(usage, task_names)
+    draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched)
+    text = partial(ansi, usage, task_names, dispatched)
+    return pictures.show(mode, draw, text, _size(shares, task_names), WINDOW)
+
+
+def ansi(usage: Usage, task_names: Sequence[str], dispatched: bool = False) -> str:
+    """The choice that each task takes most at each depth, and the number of blocks in use; arguments of `routing_map`.
+
+    Example:
+        >>> print(ansi(np.array([[[3.0, 1.0, 0.0]], [[0.0, 0.0, 2.0]]]), ["cats", "dogs"]))
+        task         depth 0
+        cats         0 75%
+        dogs         PASS 100%
+        blocks used  2 of 2
+    """
+    shares = _shares(usage, task_names)
+    table = [["task", *_depth_names(shares.shape[1], dispatched)]]
+    table += [[name, *map(_favourite, row)] for name, row in zip(task_names, shares, strict=True)]
+    table += [["blocks used", *_blocks_used(shares)]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def rgb_array(usage: Usage, task_names: Sequence[str], dispatched: bool = False) -> NDArray[np.uint8]:
+    """The routing map as pixels, uint8 [height, width, 3]; arguments of `routing_map`.
+
+    Height and width are even, as video encoders want it, and stay the same as long as tasks and blocks do.
+    """
+    return pictures.pixels(routing_map(usage, task_names, dispatched=dispatched))
+
+
+def routing_map(
+    usage: Usage, task_names: Sequence[str], title: str | None = None, *, dispatched: bool = False
+) -> Figure:
+    """Draw which task takes which blocks, as lines and, below them, as one heat map of tasks x blocks per depth.
+
+    Usage does not say which choices went together, so the flow of a task from a block to a block one depth deeper is
+    drawn as the product of its shares of the two, as if it chose them independently. Lines of less than 5% are left
+    out. A block is in use if the shares of all tasks add up to 5% or more.
+
+    Args:
+        usage: How often each task took each block at each depth, PASS last; float [tasks, depth, blocks + 1]. All
+            zero where nothing has been seen.
+        task_names: One name per task.
+        title: Drawn above the map.
+        dispatched: The first decision picks an agent, not a block, and is named so.
+
+    Raises:
+        ValueError: If usage does not have three axes, the first of them as long as `task_names`.
+    """
+    shares = _shares(usage, task_names)
+    draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched)
+    figure = pictures.figure_of(draw, _size(shares, task_names))
+    if title is not None:
+        figure.suptitle(title, color=INK)
+    return figure
+
+
+def _shares(usage: Usage, task_names: Sequence[str]) -> Floats:
+    """Usage as shares of a task's episodes at a depth, zero where nothing was seen; [tasks, depth, blocks + 1]."""
+    if usage.ndim != 3 or len(usage) != len(task_names):
+        raise ValueError(f"usage is {usage.shape} for {len(task_names)} task names; pass [tasks, depth, blocks + 1].")
+    total = usage.sum(2, keepdims=True, dtype=np.float64)
+    return usage / np.where(total > 0, total, 1)
+
+
+def _used(shares: Floats) -> NDArray[np.bool_]:
+    """Which choices are in use; [depth, blocks + 1]."""
+    return np.asarray(shares.sum(0) >= LEAST_SHARE)
+
+
+def _blocks_used(shares: Floats) -> list[str]:
+    return [f"{used[:-1].sum()} of {len(used) - 1}" for used in _used(shares)]
+
+
+def _favourite(shares: Floats) -> str:
+    """The most taken of [blocks + 1] choices, in words."""
+    best = int(shares.argmax())
+    return f"{_choice_name(best, len(shares))} {shares[best]:.0%}" if shares.any() else "-"
+
+
+def _choice_name(choice: int, choices: int) -> str:
+    return "PASS" if choice == choices - 1 else str(choice)
+
+
+def _size(shares: Floats, task_names: Sequence[str]) -> tuple[float, float]:
+    """Width and height in inches; multiples of half an inch are an exact and even number of pixels."""
+    tasks, depth, choices = shares.shape
+    name = INCHES_PER_CHARACTER * max(map(len, task_names))
+    width = 0.5 + name + max(4.5, 0.42 * tasks, 0.48 * choices, 0.14 * depth * choices)
+    height = 1.3 + 0.7 * name + sum(_heights(shares))
+    return ceil(2 * width) / 2, ceil(2 * height) / 2
+
+
+def _heights(shares: Floats) -> tuple[float, float]:
+    """Inches for the lines and for the heat maps; the wider the map, the higher, lest its lines get flat."""
+    tasks, depth, choices = shares.shape
+    return (depth + 0.8) * (0.6 + 0.03 * max(tasks, choices)), max(0.6, 0.17 * tasks)
+
+
+def _draw(figure: Figure, shares: Floats, task_names: Sequence[str], dispatched: bool) -> None:
+    grid = figure.add_gridspec(2, shares.shape[1], height_ratios=_heights(shares))
+    axes = figure.add_subplot(grid[0, :], frameon=False)
+    names = _depth_names(shares.shape[1], dispatched)
+    _draw_frame(axes, shares, task_names, names)
+    _draw_lines(axes, shares)
+    _draw_boxes(axes, shares)
+    for depth in range(shares.shape[1]):
+        heat_map = figure.add_subplot(grid[1, depth], title=names[depth])
+        _draw_heat_map(heat_map, shares, depth, task_names)
+    figure.supxlabel(CAPTION, x=0.01, ha="left", fontsize=8, color=INK)
+
+
+def _draw_frame(axes: Axes, shares: Floats, task_names: Sequence[str], depths: Sequence[str]) -> None:
+    """Name tasks and depths; tasks get a dot in their colour, a hollow one if nothing was seen of them."""
+    tasks, depth, choices = shares.shape
+    x, colours = _task_x(tasks, choices), [COLOURS[task % len(COLOURS)] for task in range(tasks)]
+    level = INCHES_PER_CHARACTER * max(map(len, task_names)) < (_size(shares, task_names)[0] - 1.5) / tasks
+    tilt: dict[str, Any] = {} if level else {"rotation": 40, "ha": "left", "rotation_mode": "anchor"}
+    axes.set(xlim=(-0.6, choices + 0.1), ylim=(depth - 0.65, -1.15))
+    axes.set_xticks(x, task_names, parse_math=False, **tilt)
+    axes.set_yticks(
+        range(depth), [f"{name}\n{used} used" for name, used in zip(depths, _blocks_used(shares), strict=True)]
+    )
+    axes.tick_params(length=0, labelsize=9, labelcolor=INK, top=True, labeltop=True, bottom=False, labelbottom=False)
+    fills = [colour if seen.any() else "white" for colour, seen in zip(colours, shares, strict=True)]
+    axes.scatter(x, np.full(tasks, -1), s=45, c=fills, edgecolors=colours, linewidths=1.5, zorder=3)
+
+
+def _depth_names(depth: int, dispatched: bool) -> list[str]:
+    """What the decisions of a route are called; a dispatcher's comes before depth 0."""
+    return ["agent"] * dispatched + [f"depth {i}" for i in range(depth - dispatched)]
+
+
+def _task_x(tasks: int, choices: int) -> Floats:
+    return (np.arange(tasks) + 0.5) / tasks * (choices + 0.5) - 0.5
+
+
+def _block_x(choices: int) -> Floats:
+    """Where the boxes of a row stand; PASS half a place apart."""
+    return np.array([*range(choices - 1), choices - 0.5])
+
+
+def _draw_lines(axes: Axes, shares: Floats) -> None:
+    tasks, depths, choices = shares.shape
+    ports = _ports(shares)
+    _add_lines(axes, 0, _task_x(tasks, choices)[:, None], ports[:, 0], shares[:, 0, None])
+    for depth in range(1, depths):
+        flow = shares[:, depth - 1, :, None] * shares[:, depth, None]
+        _add_lines(axes, depth, ports[:, depth - 1], ports[:, depth], flow)
+
+
+def _ports(shares: Floats) -> Floats:
+    """Where a task's lines meet a box, side by side with those of other tasks; [tasks, depth, blocks + 1]."""
+    present = shares >= LEAST_SHARE
+    count = np.maximum(present.sum(0), 1)
+    gap = np.minimum(0.12, 0.9 * BOX_WIDTH / count)
+    return np.asarray(_block_x(shares.shape[2]) + gap * (present.cumsum(0) - (count + 1) / 2))
+
+
+def _add_lines(axes: Axes, depth: int, start: Floats, end: Floats, flow: Floats) -> None:
+    """Lines down to a depth, from [tasks, from] to [tasks, to], as wide and opaque as the flow [tasks, from, to]."""
+    from matplotlib.collections import PathCollection
+    from matplotlib.colors import to_rgba_array
+
+    task, i, j = np.nonzero(flow >= LEAST_SHARE)
+    strength = flow[task, i, j]
+    collection = PathCollection(
+        [_curve(*ends, depth) for ends in zip(start[task, i], end[task, j], strict=True)],
+        facecolors="none",
+        edgecolors=to_rgba_array([COLOURS[k % len(COLOURS)] for k in task], 0.3 + 0.7 * strength),
+        linewidths=0.6 + max(1.2, 4 - 0.2 * len(flow)) * strength,
+        linestyles=[DASHES[k // len(COLOURS) % len(DASHES)] for k in task],
+        gid=f"lines to depth {depth}",
+    )
+    axes.add_collection(collection)
+
+
+def _curve(start: float, end: float, depth: int) -> Path:
+    """A line that leaves and arrives upright, so that lines which cross can be told apart at the boxes."""
+    from matplotlib.path import Path
+
+    points = [(start, depth - 1), (start, depth - 0.5), (end, depth - 0.5), (end, depth)]
+    return Path(points, [Path.MOVETO, *[Path.CURVE4] * 3])
+
+
+def _draw_boxes(axes: Axes, shares: Floats) -> None:
+    total, x = shares.sum(0), _block_x(shares.shape[2])
+    shade = np.where(_used(shares), np.sqrt(total / max(1.0, total.max())), 0)
+    for depth, choice in np.ndindex(total.shape):
+        _add_box(axes, x[choice], depth, _choice_name(choice, len(x)), shade[depth, choice])
+
+
+def _add_box(axes: Axes, x: float, depth: int, name: str, shade: float) -> None:
+    """A block as a rectangle or PASS as an ellipse; hollow and dashed if its shade is 0."""
+    from matplotlib import colormaps
+    from matplotlib.patches import Ellipse, Rectangle
+
+    style: dict[str, Any] = {"fc": "white", "ec": FAINT, "ls": "dashed"}
+    if shade:
+        style = {"fc": colormaps["Greys" if name == "PASS" else "Blues"](0.1 + 0.75 * shade), "ec": INK}
+    style |= {"zorder": 4, "gid": f"depth {depth} block {name}"}
+    corner = (x - BOX_WIDTH / 2, depth - BOX_HEIGHT / 2)
+    block = Rectangle(corner, BOX_WIDTH, BOX_HEIGHT, **style)
+    axes.add_patch(Ellipse((x, depth), 1, 1.2 * BOX_HEIGHT, **style) if name == "PASS" else block)
+    ink = FAINT if not shade else "white" if shade > 0.6 else INK
+    axes.text(x, depth, name, color=ink, size=8, ha="center", va="center", zorder=5)
+
+
+def _draw_heat_map(axes: Axes, shares: Floats, depth: int, task_names: Sequence[str]) -> None:
+    """Shares at one depth, tasks down and blocks across: what stays legible where lines do not."""
+    tasks, _, choices = shares.shape
+    axes.pcolormesh(shares[:, depth], cmap="Blues", vmin=0, vmax=1, edgecolors="#e8e8e8", linewidth=0.5)
+    axes.invert_yaxis()
+    axes.title.set(size=9, color=INK)
+    axes.set_xticks(np.arange(choices) + 0.5, [*map(str, range(choices - 1)), "P"])
+    axes.set_yticks(np.arange(tasks) + 0.5, [""] * tasks if depth else task_names, parse_math=False)
+    axes.tick_params(length=0, labelsize=8 if choices < 15 else 6.5, labelcolor=INK)
+    axes.spines[:].set_color(FAINT)

@@ -1,0 +1,169 @@
+"""What all runs reach on data that they do not train on, and the state that a scheduler sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtl_gym.data import MultiTaskDataset
+from mtl_gym.data.split import NO_LABEL
+from mtl_gym.families.scheduling.minibatches import rows_of_tasks
+from mtl_gym.families.scheduling.objectives import Objective, Scores, right
+from mtl_gym.families.scheduling.padding import Padding
+from mtl_gym.families.scheduling.stack import RunStack
+from mtl_gym.families.scheduling.uncertainty import MEASURES, hardest, histograms
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What every run has for every held-out sample; samples are padded to the task that has most.
+
+    Attributes:
+        loss: float32 [runs, tasks, samples].
+        right: Labels predicted; float32 [runs, tasks, samples].
+        uncertainty: float32 [runs, tasks, samples], in [0, 1].
+        labels: Labels of a sample, 0 for padding; float32 [tasks, samples].
+    """
+
+    loss: Tensor
+    right: Tensor
+    uncertainty: Tensor
+    labels: Tensor
+
+    @property
+    def samples(self) -> Tensor:
+        """How many a task has; [tasks]."""
+        return (self.labels > 0).sum(-1)
+
+    def task_loss(self) -> Tensor:
+        """Mean over a task's samples; float32 [runs, tasks]."""
+        return (self.loss * (self.labels > 0)).sum(-1) / self.samples
+
+    def task_accuracy(self) -> Tensor:
+        """Share of a task's labels that are predicted; float32 [runs, tasks]."""
+        return (self.right * (self.labels > 0)).sum(-1) / self.labels.sum(-1)
+
+    def histograms(self, hard_samples: int, bins: int) -> Tensor:
+        """Per task the histogram of uncertainty over its samples of highest loss; float32 [runs, tasks, bins].
+
+        Source: QLS, section 4.3, "State".
+
+        Deviation: the paper takes "batch hard samples" from triplet learning without saying what is hard here; hard
+        are the samples of highest loss.
+        """
+        there = (self.labels > 0).expand_as(self.loss)
+        where = hardest(self.loss.masked_fill(~there, -torch.inf), hard_samples)
+        return histograms(self.uncertainty.gather(-1, where), there.gather(-1, where), bins)
+
+
+class _Read(NamedTuple):
+    """What the runs gave for some samples, row after row: scores, labels and tasks."""
+
+    scores: Scores
+    label: Tensor
+    task: Tensor
+
+
+class HeldOut:
+    """One split, or some samples of each of its tasks: always the same, with labels in the shares of the whole.
+
+    Args:
+        data: The data set, on the device of the runs.
+        split: The part of it.
+        objective: What scores mean.
+        measure: A name in `MEASURES`; None where nobody asks for uncertainty, which is 0 then.
+        limit: Samples of each task; None for all.
+
+    Attributes:
+        samples: How many a task has that are looked at; int64 [tasks].
+    """
+
+    def __init__(
+        self, data: MultiTaskDataset, split: str, objective: Objective, measure: str | None, limit: int | None = None
+    ) -> None:
+        self._padding = Padding(data, split)
+        rows, count = rows_of_tasks(data, split, limit)
+        real, order = np.arange(rows.shape[1]) < count[:, None], self._padding.by_length(rows)
+        rows = self.rows = np.take_along_axis(rows, order, -1)
+        self.split, self.objective = split, objective
+        self.measure = MEASURES[measure] if measure else None
+        device = data.split(split).x.device
+        index = torch.from_numpy(rows).to(device)
+        self.x, self.y = data.inputs(split, index), data.split(split).y[index]
+        there = torch.from_numpy(np.take_along_axis(real, order, -1)).to(device)
+        tokens = (self.y >= 0).float()
+        self.labels = there * (tokens if tokens.ndim == 2 else tokens.sum(-1))
+        self.samples = count
+        self.task = torch.arange(data.num_tasks, device=device)
+        self.allowed = allowed_classes(data, device)
+
+    def figures(self, runs: RunStack) -> Figures:
+        """Measure every run on every task, without training it."""
+        return self._figures(runs, self.task.expand(runs.runs, -1), shared=True)
+
+    def own_figures(self, runs: RunStack) -> Figures:
+        """Measure run k on task k alone; figures are [tasks, 1, samples]."""
+        return self._figures(runs, self.task[:, None], shared=False)
+
+    def predictions(self, runs: RunStack) -> Tensor:
+        """The likeliest labels of every sample of every task, in the shape of `y` behind an axis of runs; int64."""
+        task = self.task.expand(runs.runs, -1)
+        parts = self._in_parts(runs, task, True, lambda read: self.objective.predict(read.scores, read.label))
+        whole = torch.full((runs.runs, *self.y.shape), NO_LABEL, device=self.y.device)
+        start = 0
+        for part in parts:
+            rows = part.unflatten(0, (*task.shape, -1))
+            samples = slice(start, start + rows.shape[2])
+            whole[:, :, samples][tuple(map(slice, rows.shape))] = rows
+            start = samples.stop
+        return whole
+
+    def _figures(self, runs: RunStack, task: Tensor, shared: bool) -> Figures:
+        """Of those tasks, int64 [runs, groups]; `shared` where they are the same in all runs."""
+        parts = zip(*self._in_parts(runs, task, shared, self._measured), strict=True)
+        loss, hits, unsure = (torch.cat([v.unflatten(0, (*task.shape, -1)) for v in part], -1) for part in parts)
+        return Figures(loss, hits, unsure, self.labels if shared else self.labels[:, None])
+
+    @torch.no_grad()
+    def _in_parts(self, runs: RunStack, task: Tensor, shared: bool, look: Callable[[_Read], Any]) -> list[Any]:
+        """Let the runs read the samples, some at a time, and keep what `look` makes of it."""
+        training = runs.training
+        runs.train(False)
+        size = max(1, self._padding.rows_at_once // task.numel())
+        places = [slice(at, at + size) for at in range(0, self.x.shape[1], size)]
+        parts = [look(self._read(runs, task, place, shared)) for place in places]
+        runs.train(training)
+        return parts
+
+    def _read(self, runs: RunStack, task: Tensor, samples: slice, shared: bool) -> _Read:
+        x, y = self._padding.cut(self.rows[:, samples], self.x[:, samples], self.y[:, samples])
+        scores = runs.run_shared(x, self.task) if shared else runs.run(x[:, None], task)
+        own = task[..., None].expand(*task.shape, x.shape[1]).flatten()
+        return _Read(self.objective.restrict(scores, self.allowed[own]), y[task].flatten(0, 2), own)
+
+    def _measured(self, read: _Read) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses, right labels and uncertainty of each row."""
+        losses = self.objective.losses(read.scores, read.label)
+        hits = right(self.objective.predict(read.scores, read.label), read.label)
+        return losses, hits, self._uncertainty(*read) if self.measure else torch.zeros_like(losses)
+
+    def _uncertainty(self, scores: Scores, label: Tensor, task: Tensor) -> Tensor:
+        """Of each row; of sequences the mean over their tokens."""
+        assert self.measure is not None
+        classes = self.allowed.sum(-1)[task]
+        probabilities = self.objective.probabilities(scores, label)
+        if label.ndim == 1:
+            return self.measure(probabilities, classes)
+        tokens = (label >= 0).float()
+        return (self.measure(probabilities, classes[:, None]) * tokens).sum(-1) / tokens.sum(-1).clamp(min=1)
+
+
+def allowed_classes(data: MultiTaskDataset, device: torch.device) -> Tensor:
+    """Which classes a task has; bool [tasks, classes]."""
+    sizes = torch.tensor(data.num_classes, device=device)
+    return torch.arange(data.max_classes, device=device) < sizes[:, None]

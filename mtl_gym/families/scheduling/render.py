@@ -1,0 +1,170 @@
+"""Pictures of training runs: uncertainty now and over time, what was trained when, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_gym.core import figures as pictures
+from mtl_gym.core.figures import COLOURS, FAINT, INK
+from mtl_gym.families.scheduling.timeline import Floats, Timeline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WINDOW = "mtl_gym: schedule"
+MOST_COLUMNS = 5
+
+
+def show(
+    mode: str | None, histogram: Floats, line: Timeline, task_names: Sequence[str]
+) -> NDArray[np.uint8] | str | None:
+    """What `render()` does in a render mode: the histograms now above the time line of the run.
+
+    Args:
+        mode: The render mode.
+        histogram: Of the first row, [tasks, bins].
+        line: The run so far.
+        task_names: One name per task.
+    """
+    width, height = _size(task_names)
+    draw = partial(_draw_all, histogram=histogram, line=line, task_names=task_names)
+    text = partial(ansi, histogram, line, task_names)
+    return pictures.show(mode, draw, text, (width, height + _heat_height(task_names)), WINDOW)
+
+
+def timeline(line: Timeline, task_names: Sequence[str], title: str | None = None) -> Figure:
+    """Draw which tasks were trained when, above the learning curves.
+
+    Args:
+        line: The run, or runs: shares and curves are means over them.
+        task_names: One name per task.
+        title: Drawn above.
+
+    Raises:
+        ValueError: If the names do not fit the tasks.
+    """
+    return pictures.figure_of(partial(_draw_timeline, line=line, task_names=task_names, title=title), _size(task_names))
+
+
+def histograms_over_time(line: Timeline, task_names: Sequence[str], title: str | None = None) -> Figure:
+    """Draw how each task's histogram of uncertainty moves during the first run; arguments as for `timeline`."""
+    columns = min(MOST_COLUMNS, len(task_names))
+    rows = ceil(len(task_names) / columns)
+    draw = partial(_draw_histograms, line=line, task_names=task_names, title=title, shape=(rows, columns))
+    return pictures.figure_of(draw, (2.2 * columns + 1, 1.7 * rows + 1.2))
+
+
+def ansi(histogram: Floats, line: Timeline, task_names: Sequence[str]) -> str:
+    """For each task its mean uncertainty, its share of the training so far, and its accuracy.
+
+    Example:
+        >>> line = Timeline(runs=1, tasks=2, bins=2, steps=4)
+        >>> accuracy, histogram = np.array([[0.5, 0.75]]), np.array([[0.0, 1.0], [0.5, 0.5]])
+        >>> line.add(0, np.array([[1.0, 0.0]]), accuracy, 1 - accuracy, histogram)
+        >>> print(ansi(histogram, line, ["easy", "hard"]))
+        task  uncertainty  trained  accuracy
+        easy         0.75     100%     50.0%
+        hard         0.50       0%     75.0%
+    """
+    _check(line, task_names)
+    middles = (np.arange(histogram.shape[1]) + 0.5) / histogram.shape[1]
+    total = line.trained.sum((0, 1))
+    figures = zip(task_names, histogram @ middles, total / max(total.sum(), 1e-9), _last(line.accuracy), strict=True)
+    rows = [("task", "uncertainty", "trained", "accuracy")]
+    rows += [(name, f"{unsure:.2f}", f"{share:.0%}", f"{right:.1%}") for name, unsure, share, right in figures]
+    width = max(len(row[0]) for row in rows)
+    return "\n".join(f"{row[0]:{width}}  {row[1]:>11}  {row[2]:>7}  {row[3]:>8}" for row in rows)
+
+
+def _last(curves: Floats) -> Floats:
+    """The newest value of curves [parts, runs, tasks], mean over runs; NaN before the first."""
+    known = np.flatnonzero(np.isfinite(curves[:, 0, 0]))
+    return curves[known[-1]].mean(0) if len(known) else np.full(curves.shape[2], np.nan)
+
+
+def _check(line: Timeline, task_names: Sequence[str]) -> None:
+    if line.trained.shape[2] != len(task_names):
+        raise ValueError(f"{len(task_names)} names do not fit the {line.trained.shape[2]} tasks of the time line.")
+
+
+def _size(task_names: Sequence[str]) -> tuple[float, float]:
+    return 9.0, 4.0 + _heat_height(task_names)
+
+
+def _heat_height(task_names: Sequence[str]) -> float:
+    return 0.7 + 0.2 * len(task_names)
+
+
+def _draw_all(figure: Figure, histogram: Floats, line: Timeline, task_names: Sequence[str]) -> None:
+    heights = (_heat_height(task_names), _heat_height(task_names) + 4.0)
+    parts = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
+    _draw_now(parts[0].subplots(), histogram, task_names)
+    _draw_timeline(parts[1], line, task_names, None)
+
+
+def _draw_now(axes: Axes, histogram: Floats, task_names: Sequence[str]) -> None:
+    _heat(axes, histogram, np.linspace(0, 1, histogram.shape[1] + 1), task_names)
+    axes.set_title("Uncertainty of the hardest validation samples now", fontsize=9, color=INK)
+    axes.set_xlabel("uncertainty (colour: share of samples)", fontsize=8, color=INK)
+
+
+def _draw_timeline(figure: Figure, line: Timeline, task_names: Sequence[str], title: str | None) -> None:
+    _check(line, task_names)
+    heat, curves = figure.subplots(2, 1, sharex=True, height_ratios=(_heat_height(task_names), 3.2))
+    edges = np.concatenate([[0], line.step])
+    shares = line.shares.T
+    _heat(heat, shares, edges, task_names, highest=np.nanmax(shares, initial=1e-9))
+    heat.set_title("Share of the training (darkest: the largest of all)", fontsize=9, color=INK)
+    _draw_curves(curves, line, task_names)
+    if title is not None:
+        figure.suptitle(title, color=INK, fontsize=10)
+
+
+def _heat(
+    axes: Axes, values: Floats, edges: NDArray[np.generic], task_names: Sequence[str], highest: float = 1
+) -> None:
+    axes.pcolormesh(edges, np.arange(len(task_names) + 1), values, cmap="Blues", vmin=0, vmax=highest)
+    axes.invert_yaxis()
+    axes.set_yticks(np.arange(len(task_names)) + 0.5, task_names, parse_math=False)
+    axes.tick_params(length=0, labelsize=7, labelcolor=INK)
+    axes.spines[:].set_color(FAINT)
+
+
+def _draw_curves(axes: Axes, line: Timeline, task_names: Sequence[str]) -> None:
+    means = line.accuracy.mean(1)
+    for number, name in enumerate(task_names):
+        style = "-" if number < len(COLOURS) else "--"
+        axes.plot(line.step, means[:, number], style, color=COLOURS[number % len(COLOURS)], lw=0.9, label=name)
+    axes.plot(line.step, means.mean(1), color=INK, lw=2, label="mean")
+    axes.set_xlabel("decisions", fontsize=8, color=INK)
+    axes.set_ylabel("validation accuracy", fontsize=8, color=INK)
+    axes.tick_params(labelsize=7, labelcolor=INK, color=FAINT)
+    axes.spines[:].set_color(FAINT)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+
+
+def _draw_histograms(
+    figure: Figure, line: Timeline, task_names: Sequence[str], title: str | None, shape: tuple[int, int]
+) -> None:
+    _check(line, task_names)
+    grid = figure.subplots(*shape, sharex=True, sharey=True, squeeze=False).flat
+    bins = np.linspace(0, 1, line.histogram.shape[2] + 1)
+    for number, axes in enumerate(grid):
+        if number >= len(task_names):
+            axes.axis("off")
+            continue
+        axes.pcolormesh(np.concatenate([[0], line.step]), bins, line.histogram[:, number].T, cmap="Blues", vmin=0)
+        axes.set_title(task_names[number], fontsize=8, color=INK, parse_math=False)
+        axes.tick_params(labelsize=7, labelcolor=INK, color=FAINT)
+        axes.spines[:].set_color(FAINT)
+    figure.supxlabel("decisions", fontsize=8, color=INK)
+    figure.supylabel("uncertainty", fontsize=8, color=INK)
+    if title is not None:
+        figure.suptitle(title, color=INK, fontsize=10)

@@ -1,0 +1,195 @@
+"""N training runs side by side: a minibatch, its losses, a gradient step, in one stacked computation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtl_gym.data import MultiTaskDataset
+from mtl_gym.families.scheduling.held_out import allowed_classes
+from mtl_gym.families.scheduling.minibatches import Minibatches
+from mtl_gym.families.scheduling.network import SharedNetwork
+from mtl_gym.families.scheduling.objectives import Classification, Focal, Objective
+from mtl_gym.families.scheduling.optimizer import HeadAdam
+from mtl_gym.families.scheduling.padding import Padding
+from mtl_gym.families.scheduling.stack import RunStack
+
+Aggregate: TypeAlias = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a run is trained: the fields of `SchedulingOptions` of the same names."""
+
+    minibatch: int = 16
+    learning_rate: float = 1e-3
+    focal_gamma: float = 0.0
+    gradient_norms: bool = False
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one gradient step had; on the device.
+
+    Attributes:
+        loss: Mean loss of each minibatch, before the step; float32 [runs, groups].
+        gradient_norm: Of each group's gradient at the encoder's last layer, NaN where it was not asked for; float32
+            [runs, groups].
+    """
+
+    loss: Tensor
+    gradient_norm: Tensor
+
+
+class Optimiser:
+    """Adam for the encoders, and for the heads that were trained."""
+
+    def __init__(self, runs: RunStack, learning_rate: float) -> None:
+        shared = [{"params": runs.encoder_parameters}]  # an encoder may have nothing to train
+        self.encoder = torch.optim.Adam(shared, learning_rate, fused=True)
+        self.heads = HeadAdam(runs.head_parameters, learning_rate)
+
+    def step(self, trained: Tensor) -> None:
+        """One step of all encoders, and of the heads where `trained` is True, bool [runs, tasks]; gradients end."""
+        self.encoder.step()
+        self.heads.step_trained(trained)
+        self.encoder.zero_grad(set_to_none=True)
+        self.heads.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both states."""
+        return {"encoder": self.encoder.state_dict(), "heads": self.heads.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`."""
+        self.encoder.load_state_dict(state["encoder"])
+        self.heads.load_state_dict(state["heads"])
+
+
+class Training:
+    """Networks, optimisers and minibatches of N runs that begin together.
+
+    Args:
+        data: The data set, on the device of the runs.
+        split: The part that minibatches come from.
+        template: The network of every run.
+        runs: How many.
+        groups: Minibatches per step, of one task each.
+        recipe: How they are trained.
+        aggregate: Joins the tasks' gradients, [groups, parameters] -> [parameters]; None sums them.
+    """
+
+    def __init__(
+        self,
+        data: MultiTaskDataset,
+        split: str,
+        template: SharedNetwork,
+        runs: int,
+        groups: int,
+        recipe: Recipe,
+        aggregate: Aggregate | None = None,
+    ) -> None:
+        self.data, self.split, self.recipe, self.aggregate = data, split, recipe, aggregate
+        self.device = data.split(split).x.device
+        self.runs = RunStack(template, data.num_tasks, runs, self.device)
+        self.objective = training_objective(template.objective, recipe.focal_gamma)
+        self.minibatches = Minibatches(data, split, groups, recipe.minibatch)
+        self.optimiser = Optimiser(self.runs, recipe.learning_rate)
+        self._allowed = allowed_classes(data, self.device)
+        self._padding = Padding(data, split)
+
+    def begin(self, seeds: Sequence[int]) -> None:
+        """Start every run anew, from a seed each."""
+        self.runs.renew(seeds)
+        self.optimiser = Optimiser(self.runs, self.recipe.learning_rate)
+        self.minibatches.begin(seeds)
+
+    def update(self, task: NDArray[np.int64], weight: NDArray[np.float32]) -> Update:
+        """One gradient step of every run.
+
+        Args:
+            task: The task of each minibatch, int64 [runs, groups]; no task twice.
+            weight: Of its loss; the step's loss is their weighted mean. float32 [runs, groups].
+        """
+        rows = self.minibatches.take(task)
+        tasks, weights = (torch.from_numpy(part).to(self.device) for part in (task, weight))
+        losses = self._losses(rows, tasks)
+        norms = self._norms(losses) if self.recipe.gradient_norms else None
+        self._backward(losses * weights / task.shape[1])
+        if norms is None:
+            norms = self._own_norm(losses)
+        trained = torch.zeros(len(task), self.data.num_tasks, dtype=torch.bool, device=self.device)
+        self.optimiser.step(trained.scatter(1, tasks, weights > 0))
+        return Update(losses.detach(), norms)
+
+    def _losses(self, rows: NDArray[np.int64], task: Tensor) -> Tensor:
+        index = torch.from_numpy(rows).to(self.device)
+        x, y = self.data.inputs(self.split, index), self.data.split(self.split).y[index]
+        x, y = self._padding.cut(rows, x, y)
+        scores = self.runs.run(x, task, torch.from_numpy(self.minibatches.keys).to(self.device))
+        own = task[..., None].expand(rows.shape).flatten()
+        losses = self.objective.losses(self.objective.restrict(scores, self._allowed[own]), y.flatten(0, 2))
+        return losses.view(rows.shape).mean(-1)
+
+    def _backward(self, losses: Tensor) -> None:
+        if self.aggregate is None:
+            losses.sum().backward()
+        else:
+            self._backward_aggregated(losses, self.aggregate)
+
+    def _backward_aggregated(self, losses: Tensor, aggregate: Aggregate) -> None:
+        """Heads take their own gradient, the encoder what `aggregate` makes of all tasks' gradients."""
+        shared, heads = self.runs.encoder_parameters, self.runs.head_parameters
+        jacobian = self._per_group(losses, shared)
+        flat = torch.cat([part.flatten(2) for part in jacobian], -1).transpose(0, 1)
+        joined = torch.stack([aggregate(own) for own in flat])
+        for p, part in zip(shared, joined.split([p[0].numel() for p in shared], -1), strict=True):
+            p.grad = part.reshape(p.shape).contiguous()  # fused Adam reads memory in order, whatever the strides
+        for p, grad in zip(heads, torch.autograd.grad(losses.sum(), heads), strict=True):
+            p.grad = grad
+
+    def _per_group(self, losses: Tensor, parameters: list[Any]) -> tuple[Tensor, ...]:
+        """The gradient of each group's losses; per parameter [groups, *its shape]."""
+        groups = losses.shape[1]
+        each = torch.eye(groups, device=self.device)[:, None].expand(groups, *losses.shape)
+        return torch.autograd.grad(losses, parameters, each, retain_graph=True, is_grads_batched=True)
+
+    def _norms(self, losses: Tensor) -> Tensor:
+        layer = self.runs.last_shared
+        if not layer:
+            return torch.full_like(losses, torch.nan)
+        return torch.cat([part.flatten(2) for part in self._per_group(losses, layer)], -1).norm(dim=-1).T
+
+    def _own_norm(self, losses: Tensor) -> Tensor:
+        """With one group the gradient that the step has is that group's."""
+        gradients = [p.grad.flatten(1) for p in self.runs.last_shared if p.grad is not None]
+        if losses.shape[1] > 1 or not gradients:
+            return torch.full_like(losses, torch.nan)
+        return torch.cat(gradients, -1).norm(dim=-1, keepdim=True)
+
+    def state(self) -> dict[str, Any]:
+        """Seeds and position; the environment keeps weights and optimiser."""
+        return {"seeds": list(self.minibatches.seeds), "taken": self.minibatches.taken}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Undo `state`."""
+        self.minibatches.begin(state["seeds"], state["taken"])
+
+
+def training_objective(objective: Objective, focal_gamma: float) -> Objective:
+    """The objective, with the focal loss if its gamma is above 0.
+
+    Raises:
+        ValueError: If the objective has no cross-entropy to be made focal.
+    """
+    if not focal_gamma:
+        return objective
+    if type(objective) is not Classification:
+        raise ValueError(f"focal_gamma={focal_gamma} needs one label per sample; {objective} has other losses.")
+    return Focal(focal_gamma)

@@ -1,0 +1,180 @@
+"""Stable-Baselines3 callbacks that every agent takes: held-out evaluation while training, policies, and progress."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback
+
+from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.evaluation import evaluate
+from mtl_gym.core.state.checkpoint import write_atomically
+from mtl_gym.core.wrappers import base_of
+from mtl_gym.families.routing.figures import History
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+    from stable_baselines3.common.vec_env import VecEnv
+
+Wrapped: TypeAlias = "gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any] | VecEnv"
+
+DIAGNOSTICS = ("policy_max", "policy_entropy")
+MOMENTS = 200
+# Over how many of the first steps moments lie about as close as steps do, before they thin out.
+DENSE_STEPS = 30
+
+
+class HeldOutCurve(BaseCallback):
+    """Evaluates the learning agent on held-out data, evenly spaced over its training.
+
+    Unlike SB3's `EvalCallback` it evaluates the network that is being trained, on data that never trains it. An agent
+    may say in `diagnostics`, a dictionary, how decided its policy is by then (`policy_max` and `policy_entropy`).
+
+    Args:
+        env: The environment that is trained, wrapped or not, as `evaluate` takes it.
+        every: Decisions between two evaluations; None evaluates after every pass over the training data.
+        path: CSV file that is written anew after each, or None.
+        split: The data; "validation", so that the test split is looked at once, at the end.
+
+    Attributes:
+        rows: One dictionary per evaluation.
+        seconds: Spent evaluating, to be left out of training times.
+    """
+
+    def __init__(self, env: Wrapped, every: int | None, path: Path | None = None, split: str = "validation") -> None:
+        super().__init__()
+        self.env, self._wrapped, self.every, self.path, self.split = base_of(env), env, every, path, split
+        self.rows: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self._evaluated = 0
+
+    def _on_step(self) -> bool:
+        parts = int(self.env.epoch) if self.every is None else self.num_timesteps // self.every
+        if parts > self._evaluated:
+            self._evaluated = parts
+            self._evaluate()
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has seen, plain values; `seconds` as well, which are not of this process alone then."""
+        return {"rows": [dict(row) for row in self.rows], "seconds": self.seconds, "evaluated": self._evaluated}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`."""
+        self.rows, self.seconds, self._evaluated = list(state["rows"]), state["seconds"], state["evaluated"]
+
+    def _evaluate(self) -> None:
+        start = time.perf_counter()
+        result = evaluate(self.model, self._wrapped, self.split)
+        row: dict[str, Any] = {"steps": self.num_timesteps, "epoch": self.env.epoch}
+        row |= {"accuracy": result.mean_accuracy, "loss": result.mean_loss}
+        row["blocks_used"] = result.figures.get("blocks_used")
+        if "modules_unused" in result.figures:
+            row["modules_unused"] = result.figures["modules_unused"]
+        row |= {name: getattr(self.model, "diagnostics", {}).get(name) for name in DIAGNOSTICS}
+        row |= {f"accuracy/{name}": value for name, value in zip(result.task_names, result.accuracy, strict=True)}
+        self.rows.append(row)
+        self.logger.record(f"{self.split}/accuracy", result.mean_accuracy)
+        if self.path is not None:
+            self._write(self.path)
+        self.seconds += time.perf_counter() - start
+
+    def _write(self, path: Path) -> None:
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(self.rows[0]))
+        table.writeheader()
+        table.writerows(self.rows)
+        write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+class PolicyHistory(BaseCallback):
+    """Keeps the policy of a tabular router at about 200 moments of its training, close together early on.
+
+    It keeps nothing of agents without a table: their `policy` must be an array [tasks, depth, actions]. Behind a
+    dispatcher the tables are not the tasks'.
+
+    Args:
+        env: The environment that is trained.
+        steps: Decisions of the training.
+
+    Attributes:
+        samples: Finished episodes per task so far; int64 [tasks].
+    """
+
+    def __init__(self, env: MultiTaskVectorEnv, steps: int) -> None:
+        super().__init__()
+        self.samples = np.zeros(len(env.task_names), np.int64)
+        self._dispatched = bool(getattr(env, "agents", 0))
+        self._moments = set(moments(-(-steps // env.num_envs)))
+        self._kept: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
+
+    def history(self) -> History | None:
+        """What was kept so far; None for an agent without a table."""
+        if not self._kept:
+            return None
+        decisions, samples, policy = zip(*self._kept, strict=True)
+        return History(np.array(decisions), np.stack(samples), np.stack(policy))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was kept so far; tensors and plain values."""
+        kept = [(decisions, torch.from_numpy(n), torch.from_numpy(policy)) for decisions, n, policy in self._kept]
+        return {"samples": torch.from_numpy(self.samples.copy()), "kept": kept, "calls": self.n_calls}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Undo `state_dict`."""
+        self.samples, self.n_calls = state["samples"].numpy().copy(), state["calls"]
+        self._kept = [(decisions, n.numpy(), policy.numpy()) for decisions, n, policy in state["kept"]]
+
+    def _on_training_start(self) -> None:
+        if not self._kept:
+            self._keep()
+
+    def _on_step(self) -> bool:
+        if self._kept:
+            self._count()
+            if self.n_calls in self._moments:
+                self._keep()
+        return True
+
+    def _count(self) -> None:
+        rows = zip(self.locals.get("infos", ()), self.locals.get("dones", ()), strict=True)
+        ended = np.array([info["task"] for info, done in rows if done], np.int64)
+        self.samples += np.bincount(ended, minlength=len(self.samples))
+
+    def _keep(self) -> None:
+        policy = None if self._dispatched else getattr(self.model, "policy", None)
+        if isinstance(policy, np.ndarray) and policy.ndim == 3 and len(policy) == len(self.samples):
+            self._kept.append((self.num_timesteps, self.samples.copy(), policy.astype(np.float32)))
+
+
+def moments(steps: int) -> list[int]:
+    """About 200 of the steps 1 to `steps`, ascending and thinning out, the last of all included.
+
+    Example:
+        >>> moments(3), moments(30_000)[:4], len(moments(30_000)), moments(30_000)[-2:]
+        ([1, 2, 3], [1, 2, 3, 4], 200, [28980, 30000])
+    """
+    if steps <= MOMENTS:
+        return list(range(1, steps + 1))
+    spaced = np.geomspace(DENSE_STEPS, DENSE_STEPS + steps, MOMENTS + 1)[1:] - DENSE_STEPS
+    return [int(step) for step in np.unique(spaced.round()) if step]
+
+
+class Progress(BaseCallback):
+    """Tells a function how many decisions have been made, and the accuracy that was last evaluated (NaN before)."""
+
+    def __init__(self, tell: Callable[[int, float], None], curve: HeldOutCurve) -> None:
+        super().__init__()
+        self.tell, self.curve = tell, curve
+
+    def _on_step(self) -> bool:
+        self.tell(self.num_timesteps, self.curve.rows[-1]["accuracy"] if self.curve.rows else float("nan"))
+        return True

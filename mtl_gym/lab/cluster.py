@@ -1,0 +1,97 @@
+"""Runs as tasks of Ray, on this machine or on many that share a folder."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from mtl_gym.lab.sweep import Failure, Outcome, Sweep, Watcher
+
+# A run whose worker dies is begun again from its checkpoint, so often beside the first time.
+RETRIES = 3
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class Board:
+    """An actor that is told how far the runs are."""
+
+    def __init__(self) -> None:
+        self.runs: dict[int, tuple[int, float]] = {}
+
+    def tell(self, run: int, steps: int, accuracy: float) -> None:
+        """Keep how far a run is."""
+        self.runs[run] = steps, accuracy
+
+    def read(self) -> dict[int, tuple[int, float]]:
+        """Decisions and last accuracy by run."""
+        return self.runs
+
+
+def on_ray(sweep: Sweep, address: str, watcher: Watcher) -> list[Outcome]:
+    """Carry out the runs as tasks of Ray; their outcomes, in their order.
+
+    Args:
+        sweep: The runs; their folder must be one that all machines share.
+        address: Of the cluster, as `ray.init` takes it; "local" begins one on this machine.
+        watcher: Sees how they get on.
+
+    Raises:
+        ImportError: If Ray is not installed.
+        ConnectionError: If there is no cluster at that address.
+    """
+    ray = _ray()
+    options = {"include_dashboard": False} if address == "local" else {}
+    ray.init(address, log_to_driver=False, logging_level="warning", configure_logging=False, **options)
+    sweep.out.mkdir(parents=True, exist_ok=True)
+    try:
+        return _carry_out(ray, sweep, watcher)
+    finally:
+        ray.shutdown()
+
+
+def _carry_out(ray: Any, sweep: Sweep, watcher: Watcher) -> list[Outcome]:
+    board = ray.remote(num_cpus=0)(Board).remote()
+    work = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
+    pending = {work.remote(sweep, run, board): run for run in range(len(sweep.runs))}
+    outcomes: dict[int, Outcome] = {}
+    while pending:
+        done, _ = ray.wait(list(pending), timeout=SECONDS_BETWEEN_LOOKS)
+        for run, (steps, accuracy) in ray.get(board.read.remote()).items():
+            if run not in outcomes:
+                watcher.moved(run, steps, accuracy)
+        for task in done:
+            run = pending.pop(task)
+            outcomes[run] = _outcome(ray, task, sweep, run)
+            watcher.ended(run, outcomes[run])
+    return [outcomes[run] for run in range(len(sweep.runs))]
+
+
+def _outcome(ray: Any, task: Any, sweep: Sweep, run: int) -> Outcome:
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayError as error:
+        return Failure(sweep.runs[run], f"Ray gave it up after {RETRIES} more tries: {str(error).splitlines()[0]}")
+
+
+def _work(sweep: Sweep, run: int, board: Any) -> Outcome:
+    import mtl_gym  # noqa: F401 (registers the ids)
+
+    if not sweep.out.is_dir():
+        return Failure(sweep.runs[run], f"{sweep.out} is not there on this machine; give a folder that all share.")
+    told = 0.0
+
+    def tell(steps: int, accuracy: float) -> None:
+        nonlocal told
+        if time.perf_counter() - told > SECONDS_BETWEEN_LOOKS:
+            told = time.perf_counter()
+            board.tell.remote(run, steps, accuracy)
+
+    return sweep.attempt(run, tell)
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError("Ray is not installed: pip install 'mtl-gym[ray]'.") from error
+    return ray

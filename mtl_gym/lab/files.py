@@ -1,0 +1,211 @@
+"""The files of a run, read in one place: each with its keys, types, shapes and numbers checked, and no code run.
+
+Nothing in them is imported either: an environment must be registered already.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.state.checkpoint import said
+from mtl_gym.families.routing.figures import History
+from mtl_gym.lab.parsing import parse_json, read_text
+from mtl_gym.lab.records import RunResult, RunSettings, result_of, settings_of
+
+CONFIG, RESULT, ERROR, CHECKPOINT = "config.json", "result.json", "error.json", "checkpoint.pt"
+ENVIRONMENT, AGENT, PROGRESS, POLICIES = "environment.pt", "agent.pt", "progress.csv", "policies.npz"
+AGAIN = "; remove it to run again"
+Read = TypeVar("Read")
+
+
+def there(path: Path) -> bool:
+    """Whether there is anything of that name, a link that leads nowhere included."""
+    return os.path.lexists(path)
+
+
+@contextmanager
+def reading(what: str, path: Path, advice: str = "") -> Iterator[None]:
+    """Turn whatever is wrong with a file into one sentence that names it.
+
+    Raises:
+        CheckpointError: If anything is.
+    """
+    try:
+        yield
+    except Exception as error:  # broken files raise a dozen kinds
+        raise CheckpointError(f"The {what} in {path} cannot be read ({said(error)}){advice}.") from error
+
+
+def read_each(
+    runs: Iterable[Path], read: Callable[[Path], Read | None], tell: Callable[[str], object]
+) -> dict[Path, Read]:
+    """Read something of every run; those of which it is damaged are told, with the reason, and left out."""
+    found = {run: _read_one(run, read, tell) for run in runs}
+    return {run: value for run, value in found.items() if value is not None}
+
+
+def _read_one(run: Path, read: Callable[[Path], Read | None], tell: Callable[[str], object]) -> Read | None:
+    try:
+        return read(run)
+    except CheckpointError as error:
+        tell(str(error))
+        return None
+
+
+def read_settings(out: Path) -> RunSettings:
+    """Return the settings of the run in `out`.
+
+    Raises:
+        FileNotFoundError: If there is no run.
+        CheckpointError: If its settings cannot be read.
+    """
+    fields = _config(out)
+    with reading("settings", out / CONFIG):
+        return settings_of(_field(fields, "settings"))
+
+
+def _config(out: Path) -> dict[str, Any]:
+    if not there(out / CONFIG):
+        raise FileNotFoundError(f"There is no run in {out}: it has no {CONFIG}.")
+    with reading("settings", out / CONFIG):
+        return read_mapping(out / CONFIG)
+
+
+def read_origin(out: Path) -> dict[str, Any]:
+    """Return what the run in `out` was made with: `versions`, `git`, and `resumed`, a list of the same by decisions.
+
+    Errors as of `read_settings`.
+    """
+    fields = _config(out)
+    with reading("versions", out / CONFIG):
+        origin = {"versions": fields["versions"], "git": fields.get("git"), "resumed": fields.get("resumed", [])}
+        for part in [origin, *origin["resumed"]]:
+            if not all(isinstance(version, str) for version in part["versions"].values()):
+                raise ValueError(f"versions={part['versions']} is not possible; it takes texts by name")
+    return origin
+
+
+def read_result(out: Path) -> RunResult:
+    """Return the result of the finished run in `out`.
+
+    Raises:
+        FileNotFoundError: If the run is not finished.
+        CheckpointError: If the file cannot be read, or is of another run than the settings beside it.
+    """
+    path = out / RESULT
+    if not there(path):
+        raise FileNotFoundError(f"The run in {out} is not finished: it has no {RESULT}. Train it again.")
+    with reading("result", path, AGAIN):
+        result = result_of(read_mapping(path))
+    if there(out / CONFIG) and read_settings(out) != result.settings:
+        raise CheckpointError(f"The result in {path} is of another run than the settings in {CONFIG}{AGAIN}.")
+    return result
+
+
+def read_error(out: Path) -> str:
+    """Return why the run in `out` failed, in a sentence."""
+    try:
+        with reading("reason", out / ERROR):
+            return str(_field(read_mapping(out / ERROR), "error"))
+    except CheckpointError as error:
+        return f"It failed, and {str(error)[0].lower()}{str(error)[1:]}"
+
+
+def read_progress(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Return the curves in a `progress.csv`: `steps`, `epoch`, `accuracy` and, if counted, `modules_unused`.
+
+    Returns:
+        float64 [evaluations] by name; epochs are NaN where unknown.
+
+    Raises:
+        CheckpointError: If the file is damaged.
+    """
+    with reading("progress", path):
+        text = read_text(path)
+        rows = list(csv.DictReader(StringIO(text, newline=""), strict=True))
+        if not rows or not text.endswith("\n"):
+            raise ValueError("it ends before its time" if rows else "it has no evaluations")
+        if any(None in row or None in row.values() for row in rows):
+            raise ValueError("its lines differ in length")
+        names = ["steps", "accuracy", *(["modules_unused"] if "modules_unused" in rows[0] else [])]
+        columns = {name: np.array([float(row[name]) for row in rows]) for name in names}
+        columns["epoch"] = np.array([float(row.get("epoch") or "nan") for row in rows])
+        _check_progress(columns)
+    return columns
+
+
+def _check_progress(columns: Mapping[str, NDArray[np.float64]]) -> None:
+    for name, values in columns.items():
+        known = values[~np.isnan(values)] if name == "epoch" else values
+        if not np.isfinite(known).all() or (name != "accuracy" and (known < 0).any()):
+            raise ValueError(f"{name} takes finite numbers, and but for accuracies none below 0")
+    if (columns["accuracy"] > 1).any():
+        raise ValueError("accuracy takes no number above 1")
+    steps = columns["steps"]
+    if (steps % 1).any() or (np.diff(steps) <= 0).any():
+        raise ValueError("steps takes whole numbers that grow")
+
+
+def read_policies(out: Path, tasks: int) -> History:
+    """Return the policies over time of a run of so many tasks.
+
+    Raises:
+        CheckpointError: If the file is damaged, or of other tasks.
+        FileNotFoundError: If there is none.
+    """
+    history = History.read(out / POLICIES)
+    if history.policy.shape[1] != tasks:
+        found = history.policy.shape[1]
+        raise CheckpointError(
+            f"The policies in {out / POLICIES} cannot be read ({found} tasks, where the run has {tasks})."
+        )
+    return history
+
+
+def registered(env_id: str, path: Path) -> str:
+    """Return the id of an environment that a file names; its module is never imported.
+
+    Args:
+        env_id: As the file has it, with or without a module (`module:id`).
+        path: The file.
+
+    Raises:
+        CheckpointError: If it has a module and the id is not registered.
+    """
+    module, colon, bare = env_id.rpartition(":")
+    if colon and bare not in gym.registry:
+        raise CheckpointError(
+            f"{path} names the environment {env_id!r}, and files never import: import {module!r} yourself, or give the "
+            "same id on the command line (--env)."
+        )
+    return bare
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not JSON, or holds something else than a mapping.
+    """
+    fields = parse_json(read_text(path), path.name)
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path.name} holds a {type(fields).__name__} where a mapping is wanted")
+    return fields
+
+
+def _field(fields: Mapping[str, Any], name: str) -> Any:
+    if name not in fields:
+        raise ValueError(f"{name!r} is missing")
+    return fields[name]

@@ -1,0 +1,68 @@
+"""The bar over a sweep: runs done, the score of the run that moved last, and the time that is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+from typing_extensions import Self
+
+from mtl_gym.lab.records import RunSettings
+from mtl_gym.lab.screen import descriptions
+from mtl_gym.lab.sweep import Failure, Outcome, Watcher
+
+
+class Bar(Watcher):
+    """Shows a sweep on a terminal; elsewhere, or if quiet, nothing.
+
+    Args:
+        runs: The runs.
+        console: Where the bar is drawn.
+        quiet: Draw none.
+    """
+
+    def __init__(self, runs: Sequence[RunSettings], console: Console, quiet: bool) -> None:
+        columns = (descriptions(), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        hidden = quiet or not console.is_terminal
+        self.runs = runs
+        self.steps = np.zeros(len(runs), np.int64)
+        self.done = self.failed = 0
+        self._progress = Progress(*columns, console=console, disable=hidden, transient=True)
+        self._bar = self._progress.add_task(self._label(""), total=sum(run.steps for run in runs))
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take it away."""
+        self._progress.stop()
+
+    def moved(self, run: int, steps: int, accuracy: float) -> None:
+        """Move the bar."""
+        self.steps[run] = min(steps, self.runs[run].steps)
+        score = "" if np.isnan(accuracy) else f" {100 * accuracy:.1f}%"
+        self._show(f", {self.runs[run].name} seed {self.runs[run].seed}{score}")
+
+    def ended(self, run: int, outcome: Outcome) -> None:
+        """Count the run as done; a failed one is shown at once."""
+        self.steps[run] = self.runs[run].steps
+        self.done += 1
+        if isinstance(outcome, Failure):
+            self.failed += 1
+            self._show("")
+        else:
+            self._show(f", {outcome.settings.name} seed {outcome.settings.seed}: {100 * outcome.accuracy:.1f}%")
+
+    def _show(self, latest: str) -> None:
+        self._progress.update(self._bar, completed=int(self.steps.sum()), description=self._label(latest))
+
+    def _label(self, latest: str) -> str:
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.done}/{len(self.runs)} runs{failed}{latest}"

@@ -1,0 +1,202 @@
+"""What decides a run and what it reached, as Python has them and as files hold them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from math import inf, isnan
+from typing import Any, TypeVar
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+from mtl_gym.core.options import make_options
+from mtl_gym.core.validation import complaint, hints_of, short, unknown
+from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
+from mtl_gym.lab.agents import SB3, check_arguments, find_agent, options_for
+
+# Names of folders end here on most systems, in bytes.
+LONGEST_NAME = 255
+# Means and shares are rounded.
+SLACK = 1e-6
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What decides a run, up to versions and hardware.
+
+    Attributes:
+        env_id: A registered id.
+        agent: A name that `find_agent` knows.
+        steps: Decisions over all rows.
+        seed: Of environment and agent.
+        num_envs: Episodes side by side.
+        env_kwargs: Keyword arguments of the environment, JSON-able.
+        agent_kwargs: Keyword arguments of the agent, JSON-able.
+        name: What the run is called in tables; by default the agent's name.
+    """
+
+    env_id: str
+    agent: str
+    steps: int
+    seed: int = 0
+    num_envs: int = 64
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    agent_kwargs: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Call it after its agent, if it has no name."""
+        object.__setattr__(self, "name", self.name or self.agent)
+
+    def make_env(self, **more: Any) -> BatchedVecEnv:
+        """The environment, with the options that the agent cannot do without, and objects that settings cannot hold."""
+        return make_vec_env(self.env_id, self.num_envs, self.seed, **self._options() | more)
+
+    def make_agent(self, env: BatchedVecEnv) -> Any:
+        """The agent, in that environment."""
+        check_arguments(self.agent, self.agent_kwargs)
+        length = {"training": self.steps} if self.agent in SB3 else {}
+        return find_agent(self.agent)(env, seed=self.seed, **length, **self.agent_kwargs)
+
+    def _options(self) -> dict[str, Any]:
+        return options_for(self.agent, self.env_id) | self.env_kwargs
+
+    def check(self) -> None:
+        """Refuse arguments that environment or agent do not take; nothing is made or loaded.
+
+        Raises:
+            ValueError: If there is one, or the environment is of another package.
+            gymnasium.error.Error: If there is no such environment.
+        """
+        check_arguments(self.agent, self.agent_kwargs)
+        spec = spec_of(self.env_id)
+        entry: Any = spec.vector_entry_point
+        kind: Any = load_env_creator(entry) if isinstance(entry, str) else entry
+        if not hasattr(kind, "Options"):
+            raise ValueError(f"{self.env_id!r} is no environment of mtl_gym; `mtl-gym list` shows those there are.")
+        make_options(kind.Options, kind.__name__, spec.kwargs | self._options())
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run reached; accuracies are on the test split.
+
+    Attributes:
+        settings: The run.
+        accuracy: Mean over tasks.
+        per_task: By task name, for tasks with episodes.
+        loss: Mean cross-entropy over tasks; None where no episode ended with an answer.
+        blocks_used: Blocks that the policy takes on the test split, all depths together.
+        epochs: Passes over the training data, of the network that was tested.
+        samples_per_second: Samples trained on per second, evaluations left out.
+        f1: By the name of the task: F1 over spans, or over labels where an environment gives that.
+    """
+
+    settings: RunSettings
+    accuracy: float
+    per_task: dict[str, float]
+    loss: float | None
+    blocks_used: int | None
+    epochs: float
+    samples_per_second: float
+    f1: dict[str, float] = field(default_factory=dict)
+
+
+def spec_of(env_id: str) -> EnvSpec:
+    """Return what an id stands for; of `module:id` the module is imported, so it must never come from a file.
+
+    Raises:
+        gymnasium.error.Error: If there is no such environment.
+        ImportError: If there is no such module.
+    """
+    module, colon, bare = env_id.rpartition(":")
+    if colon:
+        import_module(module)
+    return gym.spec(bare)
+
+
+def settings_of(fields: Any) -> RunSettings:
+    """Return the settings that a file holds.
+
+    Raises:
+        ValueError: If a key is missing or unknown, or its value is not allowed; the message names it.
+    """
+    settings = built(RunSettings, fields)
+    check_name("name", settings.name)
+    for name, least in (("steps", 1), ("seed", 0), ("num_envs", 1)):
+        require(name, getattr(settings, name), least)
+    return settings
+
+
+def result_of(fields: Any) -> RunResult:
+    """Return the result that a file holds; errors as of `settings_of`."""
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"{short(fields)} is no mapping")
+    result = built(RunResult, {**fields, "settings": settings_of(fields.get("settings"))})
+    require("accuracy", result.accuracy, high=1)
+    _require_shares("per_task", result.per_task)
+    _require_shares("f1", {name: value for name, value in result.f1.items() if value == value})
+    mean = sum(result.per_task.values()) / max(1, len(result.per_task))
+    if not result.per_task or abs(mean - result.accuracy) > SLACK:
+        raise ValueError(f"accuracy={result.accuracy} is not the mean of per_task={short(result.per_task)}")
+    require("loss", result.loss or 0)
+    require("blocks_used", result.blocks_used or 0, 0)
+    require("epochs", 0 if isnan(result.epochs) else result.epochs, 0)
+    require("samples_per_second", result.samples_per_second, 0)
+    return result
+
+
+def built(kind: type[Record], fields: Any) -> Record:
+    """Return an object of a dataclass from fields that a file holds.
+
+    Raises:
+        ValueError: If a field is missing or unknown, or its value is of another type.
+    """
+    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"{short(fields)} is no mapping with {', '.join(known)}")
+    for name in fields:
+        if name not in known:
+            raise ValueError(unknown("the file", "field", str(name), known))
+    hints = hints_of(kind)
+    for name, told in known.items():
+        if name in fields:
+            wrong = complaint(name, fields[name], hints.get(name, Any))
+            if wrong is not None:
+                raise ValueError(wrong)
+        elif told.default is told.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{name!r} is missing")
+    return kind(**fields)
+
+
+def require(name: str, value: Any, low: float = -inf, high: float = inf) -> None:
+    """Refuse anything but a finite number from `low` to `high`.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and low <= value <= high + SLACK and abs(value) < inf):
+        bounds = [f", {bound:g} or {word}" for bound, word in ((low, "more"), (high, "less")) if abs(bound) < inf]
+        raise ValueError(f"{name}={short(value)} is not possible; it takes a finite number{''.join(bounds)}")
+
+
+def _require_shares(name: str, shares: Mapping[Any, Any]) -> None:
+    for task, share in shares.items():
+        require(f"{name}[{task!r}]", share, high=1)
+
+
+def check_name(what: str, name: Any) -> None:
+    """Refuse a name that is not text that can name a folder.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    text = name if isinstance(name, str) else ""
+    fits = text.isprintable() and 0 < len(text.encode(errors="replace")) <= LONGEST_NAME
+    if not fits or text.startswith(".") or set(text) & set("/\\"):
+        raise ValueError(f"{what} {short(name)}: a name must be text that can name a folder.")

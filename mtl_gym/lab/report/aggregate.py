@@ -1,0 +1,306 @@
+"""What a handful of runs tells: normalised scores, and rliable's figures of them with bootstrap intervals.
+
+Source: Agarwal et al. 2021, Deep Reinforcement Learning at the Edge of the Statistical Precipice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_gym.lab.records import RunResult
+
+Floats: TypeAlias = NDArray[np.float64]
+
+# Agents whose score is 0, and agents that decide by a rule fixed before training: the best of these has score 1.
+RANDOM = ("random", "random-alignment")
+STATIC = (
+    "random-fixed",
+    "task-specific-all",
+    "task-specific-last",
+    "shared",
+    "all-connected",
+    "uniform",
+    "hand-crafted",
+    "fixed-alignment",
+)
+METRICS = ("interquartile mean", "median", "mean")
+REPETITIONS = 2_000
+SEED = 0
+# Profiles and their pictures end here; scores beyond are counted, and named at the edge.
+LOWEST, HIGHEST = -1.0, 2.0
+# Where random and the best static baseline lie closer than this, in percentage points, scores are mostly chance.
+NARROW = 1.0
+# With up to this many scores nothing is left to cut away from both ends.
+TOO_FEW_TO_CUT = 3
+
+
+class NoStatisticsError(ValueError):
+    """These runs cannot be aggregated; the message says why."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95% interval.
+
+    Attributes:
+        value: The figure.
+        low: Lower end; NaN for one seed.
+        high: Upper end.
+
+    Example:
+        >>> print(Estimate(0.5, 0.25, 1.0), "and", Estimate(0.5))
+        0.50 [0.25, 1.00] and 0.50
+    """
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+    def __str__(self) -> str:
+        """As it stands in a table."""
+        value, low, high = (f"{round(number, 2) + 0.0:.2f}" for number in (self.value, self.low, self.high))  # no -0.00
+        return value if np.isnan(self.low) else f"{value} [{low}, {high}]"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where the scores of a comparison are 0 and 1.
+
+    Attributes:
+        random: Accuracy of the random agent, mean over seeds: 0.
+        best: Accuracy of the best static baseline, mean over seeds: 1.
+        baseline: Its name.
+
+    Example:
+        >>> Scale(0.5, 1.0, "shared")(0.75)
+        0.5
+    """
+
+    random: float
+    best: float
+    baseline: str
+
+    def __call__(self, accuracy: float | Floats) -> float | Floats:
+        """The scores of accuracies."""
+        return (accuracy - self.random) / (self.best - self.random)
+
+    @property
+    def points(self) -> float:
+        """Percentage points from 0 to 1."""
+        return 100 * (self.best - self.random)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether 0 and 1 lie so close together that scores are mostly chance."""
+        return self.points < NARROW
+
+
+def scale_of(
+    results: Sequence[RunResult], accuracy: Callable[[RunResult], float] = lambda result: result.accuracy
+) -> Scale:
+    """The scale of a comparison.
+
+    Args:
+        results: Its runs.
+        accuracy: Of a run; by default on the test split.
+
+    Raises:
+        NoStatisticsError: If there is no random agent, no static baseline, or none that is better than random.
+    """
+    random = [accuracy(result) for result in results if result.settings.agent in RANDOM]
+    static: dict[str, list[float]] = {}
+    for result in results:
+        if result.settings.agent in STATIC:
+            static.setdefault(result.settings.name, []).append(accuracy(result))
+    if not random or not static:
+        lacking = f"the agent {' or '.join(RANDOM)}" if not random else f"a static baseline ({', '.join(STATIC)})"
+        raise NoStatisticsError(f"there is no finished run of {lacking}, which scores are counted from.")
+    name = max(static, key=lambda name: np.mean(static[name]))
+    scale = Scale(float(np.mean(random)), float(np.mean(static[name])), name)
+    if scale.best <= scale.random:
+        raise NoStatisticsError(f"its best static baseline, {name}, is no better than random.")
+    return scale
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of agents that can be set side by side.
+
+    Attributes:
+        comparisons: Names.
+        seeds: Those that every agent has in every comparison.
+        left_out: Agents that are not in every comparison.
+        values: By agent, float64 [seeds, comparisons], or [seeds, comparisons, points] of curves.
+    """
+
+    comparisons: tuple[str, ...]
+    seeds: tuple[int, ...]
+    left_out: tuple[str, ...]
+    values: dict[str, Floats]
+
+
+def align(scores: Mapping[str, Mapping[tuple[str, int], float | Floats]]) -> Scores:
+    """Lay scores out as arrays: agents that are in every comparison, seeds that all of these share.
+
+    Args:
+        scores: By comparison, then by agent and seed.
+
+    Raises:
+        NoStatisticsError: If no agent, or no seed, is everywhere.
+    """
+    everyone = dict.fromkeys(agent for runs in scores.values() for agent, _ in runs)
+    agents = [agent for agent in everyone if all(any(name == agent for name, _ in runs) for runs in scores.values())]
+    if not agents:
+        raise NoStatisticsError("no agent has a finished run in every comparison.")
+    having = [{seed for name, seed in runs if name == agent} for runs in scores.values() for agent in agents]
+    seeds = sorted(set.intersection(*having))
+    if not seeds:
+        raise NoStatisticsError(f"there is no seed that all of {', '.join(agents)} finished.")
+    values = {
+        agent: np.array([[runs[agent, seed] for runs in scores.values()] for seed in seeds], np.float64)
+        for agent in agents
+    }
+    return Scores(tuple(scores), tuple(seeds), tuple(name for name in everyone if name not in agents), values)
+
+
+def rliable() -> tuple[ModuleType, ModuleType]:
+    """Its `library` and `metrics`.
+
+    Raises:
+        ImportError: If it is not installed, or cannot be imported.
+    """
+    try:
+        from rliable import library, metrics
+    except (ImportError, TypeError) as error:  # TypeError: rliable's own dependency arch 7 beside pandas 3
+        raise ImportError(
+            f"A report takes rliable, which cannot be imported ({error}): pip install 'mtl-gym[report]'"
+        ) from error
+    return library, metrics
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Seed NumPy's global generator, from which rliable draws whatever it is given, and put it back afterwards."""
+    state = np.random.get_state()
+    np.random.seed(SEED)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+def estimate(values: Floats | list[Floats], function: Callable[..., Floats]) -> Floats:
+    """Figures with their stratified bootstrap intervals: seeds are drawn anew within each comparison.
+
+    Args:
+        values: float64 [seeds, comparisons, ...], or several such arrays, drawn independently.
+        function: Of such arrays; gives float64 [figures].
+
+    Returns:
+        Value, lower and upper end of the 95% percentile interval, float64 [3, figures]; the ends are NaN for one seed.
+    """
+    arrays = values if isinstance(values, list) else [values]
+    if max(map(len, arrays)) < 2:
+        value = function(*arrays)
+        return np.stack([value, *np.full((2, *value.shape), np.nan)])
+    library, _ = rliable()
+    with seeded():
+        points, intervals = library.get_interval_estimates({"": values}, function, reps=REPETITIONS)
+    return np.stack([points[""], *intervals[""]])
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the scores of a comparison, or of several together, come to.
+
+    Attributes:
+        scores: Behind it all.
+        metrics: By metric ("interquartile mean", "mean", and of several comparisons "median") and agent.
+        thresholds: Of the profiles; float64 [thresholds].
+        profiles: By agent the share of runs above each threshold and its interval; float64 [3, thresholds].
+        control: What `improvement` compares with; None if it is not there.
+        improvement: How probably a run of the agent beats one of the control.
+    """
+
+    scores: Scores
+    metrics: dict[str, dict[str, Estimate]]
+    thresholds: Floats
+    profiles: dict[str, Floats]
+    control: str | None
+    improvement: dict[str, Estimate]
+
+    @property
+    def ranking(self) -> list[str]:
+        """Agents, the highest interquartile mean first."""
+        iqm = self.metrics["interquartile mean"]
+        return sorted(iqm, key=lambda agent: -iqm[agent].value)
+
+
+def statistics_of(scores: Scores, control: str) -> Statistics:
+    """All figures of scores, float64 [seeds, comparisons] by agent."""
+    found = {agent: estimate(values, _metrics) for agent, values in scores.values.items()}
+    metrics = {
+        name: {agent: Estimate(*figures[:, column]) for agent, figures in found.items()}
+        for column, name in enumerate(METRICS)
+        if name != "median" or len(scores.comparisons) > 1  # of one comparison it is the mean
+    }
+    thresholds = _thresholds(scores)
+    profiles = {
+        agent: estimate(v, lambda s: (s[..., None] > thresholds).mean((0, 1))) for agent, v in scores.values.items()
+    }
+    there = control if control in scores.values else None
+    return Statistics(scores, metrics, thresholds, profiles, there, _improvement(scores, there))
+
+
+def _metrics(scores: Floats) -> Floats:
+    _, metrics = rliable()
+    return np.array([metrics.aggregate_iqm(scores), metrics.aggregate_median(scores), metrics.aggregate_mean(scores)])
+
+
+def _thresholds(scores: Scores) -> Floats:
+    every = np.concatenate([values.ravel() for values in scores.values.values()])
+    return np.linspace(max(LOWEST, every.min() - 0.05), min(HIGHEST, every.max() + 0.05), 101)
+
+
+def _improvement(scores: Scores, control: str | None) -> dict[str, Estimate]:
+    if control is None:
+        return {}
+    base = scores.values[control]
+    others = {agent: values for agent, values in scores.values.items() if agent != control}
+    return {agent: Estimate(*estimate([v, base], probability_of_improvement)[:, 0]) for agent, v in others.items()}
+
+
+def probability_of_improvement(scores: Floats, base: Floats) -> Floats:
+    """How probably a score is higher than one of `base`, a tie counting half; mean over comparisons.
+
+    It is rliable's figure of that name, which goes through a test from SciPy that warns of ties.
+
+    Args:
+        scores: float64 [seeds, comparisons].
+        base: The same; its seeds may be fewer or more.
+
+    Returns:
+        float64 [1].
+
+    Source: Agarwal et al. 2021, section 4.3.
+
+    Example:
+        >>> probability_of_improvement(np.array([[2.0], [1.0]]), np.array([[1.0], [0.0]]))
+        array([0.875])
+    """
+    pairs = scores[:, None] - base[None]
+    return np.array([((pairs > 0) + 0.5 * (pairs == 0)).mean()])
+
+
+def interquartile_curve(curves: Floats) -> Floats:
+    """Interquartile mean at every point, float64 [points], of curves, float64 [seeds, comparisons, points]."""
+    from scipy.stats import trim_mean
+
+    return trim_mean(curves.reshape(-1, curves.shape[-1]), 0.25, axis=0)

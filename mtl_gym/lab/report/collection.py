@@ -1,0 +1,170 @@
+"""The runs of one comparison or of several, as they lie in folders: finished, failed, or never finished."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.lab.compare import alike, line_of
+from mtl_gym.lab.files import CONFIG, ERROR, RESULT, read_error, read_result, there
+from mtl_gym.lab.records import RunResult
+from mtl_gym.lab.sheets import write_csv
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run and its folder; in a report it is called after the folder that its seeds share."""
+
+    folder: Path
+    result: RunResult
+
+    @property
+    def pictures(self) -> list[Path]:
+        """What it drew, by name."""
+        return pictures_in(self.folder)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder, by name."""
+    return sorted(path for path in folder.glob("*.png") if path.is_file())
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run without a result.
+
+    Attributes:
+        agent: What the run is called.
+        seed: As its folder says.
+        error: Why, in a sentence.
+    """
+
+    agent: str
+    seed: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Agents on one environment.
+
+    Attributes:
+        name: Of its folder.
+        folder: Where its agents' folders are.
+        runs: Finished ones.
+        failures: All others.
+    """
+
+    name: str
+    folder: Path
+    runs: list[Run] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def results(self) -> list[RunResult]:
+        """Of the finished runs."""
+        return [run.result for run in self.runs]
+
+    @property
+    def env_id(self) -> str:
+        """The environment; empty if no run is finished."""
+        return self.runs[0].result.settings.env_id if self.runs else ""
+
+    @property
+    def agents(self) -> list[str]:
+        """Names of those with a finished run."""
+        return list(dict.fromkeys(result.settings.name for result in self.results))
+
+    @property
+    def pictures(self) -> list[Path]:
+        """What `compare` drew of all its runs together."""
+        return pictures_in(self.folder)
+
+
+def read_comparisons(folder: Path) -> list[Comparison]:
+    """The comparison in a folder, or the comparisons in its subfolders.
+
+    Args:
+        folder: Holds AGENT/seed-N or COMPARISON/AGENT/seed-N.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no finished run in it.
+        ValueError: If a comparison has runs of several environments.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}.")
+    found: dict[Path, Comparison] = {}
+    for path in _run_folders(folder):
+        place = path.parent.parent
+        name = name_of(folder) if place == folder else place.name
+        _add(found.setdefault(place, Comparison(name, place)), path)
+    if not any(comparison.runs for comparison in found.values()):
+        raise FileNotFoundError(
+            f"There is no finished run in {folder}: a report takes the folder of a comparison (AGENT/seed-N/{RESULT}) "
+            "or of several (COMPARISON/AGENT/seed-N)."
+        )
+    return [_checked(comparison) for comparison in found.values()]
+
+
+def name_of(folder: Path) -> str:
+    """The name of a folder, however it is written."""
+    return os.path.basename(os.path.realpath(folder))
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    for pattern in ("*/seed-*", "*/*/seed-*"):
+        for path in sorted(folder.glob(pattern)):
+            astray = there(path) and not path.exists()
+            if astray or any(there(path / name) for name in (RESULT, ERROR, CONFIG)):
+                yield path
+
+
+def _add(comparison: Comparison, folder: Path) -> None:
+    name, seed = folder.parent.name, folder.name.removeprefix("seed-")
+    try:
+        result = _read(folder)
+    except CheckpointError as error:
+        # Readers of a report need not know where on somebody's disk it was made.
+        sentence = str(error).replace(f"{comparison.folder}/", "")
+        comparison.failures.append(Failure(name, seed, sentence))
+    else:
+        comparison.runs.append(Run(folder, replace(result, settings=replace(result.settings, name=name))))
+
+
+def _read(folder: Path) -> RunResult:
+    if not folder.exists():
+        raise CheckpointError("Its folder is a link that leads nowhere.")
+    if there(folder / RESULT):
+        return read_result(folder)
+    if there(folder / ERROR):
+        raise CheckpointError(read_error(folder))
+    raise CheckpointError(f"It did not finish: it has no {RESULT}.")
+
+
+def _checked(comparison: Comparison) -> Comparison:
+    """A comparison of one environment and, but for runs that are then told as failed, of the same tasks."""
+    env_ids = {result.settings.env_id: tuple(result.per_task) for result in comparison.results}
+    if len(env_ids) > 1:
+        several = "; ".join(f"{env_id} with the tasks {', '.join(tasks)}" for env_id, tasks in sorted(env_ids.items()))
+        raise ValueError(f"A comparison is of one environment; the runs in {comparison.folder} are of {several}.")
+    kept, odd = alike(comparison.results)
+    told = [Failure(r.settings.name, str(r.settings.seed), f"{why[0].upper()}{why[1:]}") for r, why in odd]
+    runs = [run for run in comparison.runs if run.result in kept]
+    return replace(comparison, runs=runs, failures=[*comparison.failures, *told])
+
+
+def write_results(comparisons: Sequence[Comparison], path: Path) -> None:
+    """One CSV line per run of every comparison; those that failed have their error and no figures."""
+    lines = [line for comparison in comparisons for line in _lines(comparison)]
+    write_csv(lines, path, last=["error"])
+
+
+def _lines(comparison: Comparison) -> Iterator[dict[str, object]]:
+    for result in comparison.results:
+        yield {"comparison": comparison.name} | line_of(result)
+    for failure in comparison.failures:
+        names: dict[str, object] = {"name": failure.agent, "seed": failure.seed, "error": failure.error}
+        yield {"comparison": comparison.name} | names

@@ -1,0 +1,234 @@
+"""What a report says: its sections, and the pictures that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtl_gym.core.state.checkpoint import write_atomically
+from mtl_gym.lab.files import PROGRESS
+from mtl_gym.lab.report import figures, tables
+from mtl_gym.lab.report.aggregate import (
+    Estimate,
+    Floats,
+    NoStatisticsError,
+    Scale,
+    Scores,
+    align,
+    scale_of,
+    statistics_of,
+)
+from mtl_gym.lab.report.collection import Comparison, Run
+from mtl_gym.lab.report.document import Block, Item, Items, Picture, Section
+from mtl_gym.lab.report.efficiency import efficiency_of
+from mtl_gym.lab.run import write_picture
+from mtl_gym.lab.statistics import default_control, differences
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES = "figures"
+CAPTIONS = {
+    "differences": (
+        "Differences to the control",
+        "Accuracy minus that of the control: dot, mean over the seeds that both have; bar, Student's 95% interval. A "
+        "bar that crosses 0 leaves open which of the two is better.",
+    ),
+    "metrics": (
+        "Aggregate scores",
+        "Normalised scores; bar: 95% interval of a stratified bootstrap over seeds. The interquartile mean leaves out "
+        "the lowest and the highest quarter of all runs. What lies beyond an axis is named at its edge.",
+    ),
+    "profiles": (
+        "Performance profiles",
+        "The share of an agent's runs above every score, and the 95% interval of that share. The further right a line "
+        "falls, the better; one line above another everywhere is better throughout.",
+    ),
+    "improvement": (
+        "Probability of improvement",
+        "How probably a run of the agent is better than a run of the control, mean over comparisons, with 95% "
+        "interval; at 0.5 neither is.",
+    ),
+    "efficiency": (
+        "Sample efficiency",
+        "Interquartile mean of the normalised validation accuracy over the share of the training done, with 95% "
+        "interval.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What one set of statistics is about.
+
+    Attributes:
+        title: In pictures.
+        stem: What the files of its pictures begin with.
+        comparisons: One, or several together.
+        scales: Of each.
+        control: The agent that the others are set against.
+    """
+
+    title: str
+    stem: str
+    comparisons: Sequence[Comparison]
+    scales: Sequence[Scale]
+    control: str
+
+    def scores(self) -> Scores:
+        """Normalised test accuracies."""
+        pairs = zip(self.comparisons, self.scales, strict=True)
+        return align({comparison.name: _scaled(comparison, scale) for comparison, scale in pairs})
+
+
+def _scaled(comparison: Comparison, scale: Scale) -> dict[tuple[str, int], float | Floats]:
+    return {(r.settings.name, r.settings.seed): scale(r.accuracy) for r in comparison.results}
+
+
+@dataclass(frozen=True)
+class Author:
+    """Writes the sections, and the pictures that they show.
+
+    Attributes:
+        folder: Of the runs.
+        control: The agent that the others are set against; None for the usual one.
+        out: The folder of the pictures; None for that of the runs.
+    """
+
+    folder: Path
+    control: str | None = None
+    out: Path | None = None
+
+    def control_of(self, names: Sequence[str]) -> str:
+        """The agent that the others are set against."""
+        return self.control or default_control(names)
+
+    def headline(self, comparisons: Sequence[Comparison]) -> Section:
+        """The best agent of every comparison, and what it is worth beside the control."""
+        finished = [comparison for comparison in comparisons if comparison.runs]
+        failures = sum(len(comparison.failures) for comparison in comparisons)
+        runs = sum(len(comparison.runs) for comparison in comparisons)
+        told = f"{runs} finished runs in {len(comparisons)} comparison{'s' * (len(comparisons) > 1)}."
+        failed = [f"{failures} more failed or did not finish; they are listed at the end."] * bool(failures)
+        lines = [tables.headline(comparison, self.control_of(comparison.agents)) for comparison in finished]
+        return Section("Headline", [" ".join([told, *failed]), tables.headlines(lines)])
+
+    def across(self, comparisons: Sequence[Comparison]) -> Section:
+        """Statistics over all comparisons whose scores can be normalised, and are not mostly chance."""
+        scales, reasons = _scales(comparisons)
+        reasons |= {name: _too_narrow(scale) for name, scale in scales.items() if scale.narrow}
+        scales = {name: scale for name, scale in scales.items() if not scale.narrow}
+        kept = [comparison for comparison in comparisons if comparison.name in scales]
+        blocks: list[Block] = [f"{name} is left out: {reason}" for name, reason in reasons.items()]
+        names = [name for name in (kept[0].agents if kept else []) if all(name in other.agents for other in kept)]
+        title = f"Across {', '.join(comparison.name for comparison in kept)}"
+        scope = Scope(title, "across", kept, list(scales.values()), self.control_of(names))
+        if len(kept) < 2:
+            return Section("Across comparisons", [*blocks, "There are no two comparisons with normalised scores."])
+        return Section("Across comparisons", [*blocks, *self._statistics(scope)])
+
+    def comparison(self, comparison: Comparison) -> Section:
+        """One comparison: its table, its statistics, and the pictures of its runs."""
+        if not comparison.runs:
+            return Section(comparison.name, ["No run of this comparison finished."])
+        control = self.control_of(comparison.agents)
+        scales, reasons = _scales([comparison])
+        blocks: list[Block] = [
+            f"Environment: {comparison.env_id}. The control, against which the others are set, is {control}.",
+            *tables.scale_notes(scales),
+        ]
+        blocks += [f"There are no normalised scores: {reason}" for reason in reasons.values()]
+        blocks.append(tables.accuracies(comparison, control, scales.get(comparison.name)))
+        title = f"{comparison.name}: {comparison.env_id}"
+        blocks += self._differences(comparison, control, title)
+        if scales:
+            scope = Scope(title, comparison.name, [comparison], list(scales.values()), control)
+            blocks += self._statistics(scope)
+        blocks += _pictures(comparison)
+        return Section(comparison.name, blocks)
+
+    def _differences(self, comparison: Comparison, control: str, title: str) -> list[Block]:
+        if control not in comparison.agents:
+            return [f"No run of {control} is finished here, so that there are no differences to it."]
+        apart = differences(comparison.results, control)
+        if not apart:
+            return [f"No other agent has a finished run with a seed of {control}."]
+        estimates = {
+            difference.agent: Estimate(difference.mean, difference.low, difference.high) for difference in apart
+        }
+        figure = figures.draw_differences(estimates, control, title)
+        return [self._picture(figure, comparison.name, "differences")]
+
+    def _statistics(self, scope: Scope) -> list[Block]:
+        try:
+            statistics = statistics_of(scope.scores(), scope.control)
+        except NoStatisticsError as error:
+            return [f"There are no statistics of scores: {error}"]
+        scores, stem, title = statistics.scores, scope.stem, scope.title
+        blocks: list[Block] = [tables.scores_note(scores), tables.statistics_table(statistics)]
+        blocks.append(self._picture(figures.draw_metrics(statistics, title), stem, "metrics"))
+        blocks.append(self._picture(figures.draw_profiles(statistics, title), stem, "profiles"))
+        if statistics.improvement:
+            blocks.append(self._picture(figures.draw_improvement(statistics, title), stem, "improvement"))
+        else:
+            blocks.append(f"No probability of improvement: it takes {scope.control} and another agent.")
+        return [*blocks, *self._efficiency(scope, list(scores.values))]
+
+    def _efficiency(self, scope: Scope, agents: Sequence[str]) -> list[Block]:
+        try:
+            efficiency = efficiency_of(scope.comparisons)
+        except NoStatisticsError as error:
+            return [f"There are no curves of sample efficiency: {self._without_folder(str(error))}"]
+        damaged = [f"Left out of the curves: {self._without_folder(why)}" for why in efficiency.damaged]
+        without = ", ".join(agent for agent in agents if agent not in efficiency.curves)
+        note = f"{tables.seeds_of(efficiency.scores)} in the curves of sample efficiency."
+        note += f" Without curves in {PROGRESS}: {without}." if without else ""
+        picture = self._picture(figures.draw_efficiency(efficiency, scope.title), scope.stem, "efficiency")
+        return [note, *damaged, picture]
+
+    def _without_folder(self, sentence: str) -> str:
+        return sentence.replace(f"{self.folder}/", "")
+
+    def _picture(self, figure: Figure, stem: str, kind: str) -> Picture:
+        from matplotlib import rc_context
+
+        path = (self.out or self.folder) / FIGURES / f"{stem}-{kind}.png"
+        write_picture(figure, path)
+        # Without these two an SVG differs every time that it is drawn.
+        stable: dict[str, Any] = {"format": "svg", "metadata": {"Date": None}}
+        with rc_context({"svg.hashsalt": path.stem}):
+            write_atomically(path.with_suffix(".svg"), lambda file: figure.savefig(file, **stable))
+        return Picture(path, *CAPTIONS[kind])
+
+
+def _scales(comparisons: Sequence[Comparison]) -> tuple[dict[str, Scale], dict[str, str]]:
+    """By name, the scale of each comparison, or why it has none."""
+    found = {comparison.name: _scale(comparison) for comparison in comparisons}
+    scales = {name: scale for name, scale in found.items() if isinstance(scale, Scale)}
+    return scales, {name: reason for name, reason in found.items() if isinstance(reason, str)}
+
+
+def _too_narrow(scale: Scale) -> str:
+    return (
+        f"random and its best static baseline, {scale.baseline}, lie {scale.points:.2f} percentage points apart, so "
+        "that normalised scores are mostly chance."
+    )
+
+
+def _scale(comparison: Comparison) -> Scale | str:
+    try:
+        return scale_of(comparison.results)
+    except NoStatisticsError as error:
+        return str(error)
+
+
+def _pictures(comparison: Comparison) -> list[Block]:
+    whole = [Item(f"{comparison.name}: {path.stem.replace('_', ' ')}", [path]) for path in comparison.pictures]
+    return ["Pictures of the runs:", Items([*whole, *map(_item, comparison.runs)])]
+
+
+def _item(run: Run) -> Item:
+    settings = run.result.settings
+    return Item(f"{settings.name}, seed {settings.seed}: {100 * run.result.accuracy:.2f} %", run.pictures)

@@ -1,0 +1,144 @@
+"""A report as headings, sentences, tables and pictures, and its two forms: Markdown and one HTML page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TypeAlias
+
+from mtl_gym.lab.sheets import fenced, markdown_table, plain
+
+TEMPLATE = "page.html.jinja"
+SHADES = 64
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the first line is the head."""
+
+    caption: str
+    lines: list[list[str]]
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report, there as PNG and as SVG.
+
+    Attributes:
+        png: The file.
+        title: What it is.
+        text: How to read it.
+    """
+
+    png: Path
+    title: str
+    text: str
+    kind: str = "picture"
+
+    @property
+    def svg(self) -> Path:
+        """The same as lines."""
+        return self.png.with_suffix(".svg")
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text that is to be copied as it is."""
+
+    text: str
+    language: str
+    kind: str = "code"
+
+
+@dataclass(frozen=True)
+class Item:
+    """Pictures that are shown when they are asked for."""
+
+    title: str
+    pictures: list[Path]
+
+
+@dataclass(frozen=True)
+class Items:
+    """Several of them."""
+
+    items: list[Item]
+    kind: str = "items"
+
+
+Block: TypeAlias = "str | Table | Picture | Code | Items"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it; strings are paragraphs."""
+
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+
+
+def to_markdown(title: str, sections: Sequence[Section], folder: Path) -> str:
+    """The report with links to the pictures, relative to `folder`."""
+    parts = [f"# {plain(title)}"]
+    for section in sections:
+        parts += [f"## {plain(section.title)}", *(_markdown(block, folder) for block in section.blocks)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(block: Block, folder: Path) -> str:
+    if isinstance(block, Table):
+        return f"{plain(block.caption)}\n\n{markdown_table(block.lines)}".rstrip("\n")
+    if isinstance(block, Picture):
+        link = f"![{plain(block.title)}]({_link(block.png, folder)})"
+        return f"{link}\n\n**{plain(block.title)}.** {plain(block.text)} ([SVG]({_link(block.svg, folder)}))"
+    if isinstance(block, Code):
+        return fenced(block.text, block.language)
+    if isinstance(block, Items):
+        return "\n".join(f"- {plain(item.title)}: {_links(item.pictures, folder)}" for item in block.items)
+    return plain(block)
+
+
+def _links(pictures: Sequence[Path], folder: Path) -> str:
+    return ", ".join(f"[{plain(path.stem)}]({_link(path, folder)})" for path in pictures) or "no picture"
+
+
+def _link(path: Path, folder: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(Path(os.path.relpath(path, folder)).as_posix())
+
+
+def to_html(title: str, sections: Sequence[Section]) -> str:
+    """The report as one page that holds its pictures and asks the network for nothing."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["embedded"] = embedded
+    template = resources.files(__package__).joinpath(TEMPLATE).read_text()
+    return environment.from_string(template).render(title=title, sections=sections)
+
+
+def embedded(path: Path) -> str:
+    """A picture as a data URI; PNGs lose all but 64 shades, which drawings do not miss."""
+    if path.suffix == ".svg":
+        return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(shrunk(path)).decode()}"
+
+
+def shrunk(path: Path) -> bytes:
+    """A PNG with a palette, or as it is where that is no smaller, or where it is damaged."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    try:
+        with Image.open(path) as picture:
+            picture.convert("RGB").quantize(SHADES).save(file, "png", optimize=True)
+    except Exception:  # Pillow raises a dozen kinds for a broken file
+        return path.read_bytes()  # the page shows its name then
+    return min(file.getvalue(), path.read_bytes(), key=len)

@@ -1,0 +1,106 @@
+"""How soon agents learn: interquartile mean of normalised validation accuracy over the share of training done.
+
+Source: Agarwal et al. 2021, section 4.3 (sample efficiency).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtl_gym.families.routing.figures import Curve
+from mtl_gym.lab.compare import read_curve
+from mtl_gym.lab.files import PROGRESS, read_each, there
+from mtl_gym.lab.report.aggregate import (
+    Floats,
+    NoStatisticsError,
+    Scores,
+    align,
+    estimate,
+    interquartile_curve,
+    scale_of,
+)
+from mtl_gym.lab.report.collection import Comparison, Run
+
+SHARES = np.linspace(0.05, 1, 20)
+# Decisions come in batches, so an evaluation after a tenth of the training may lie a little after it.
+TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """Learning curves of agents that can be set side by side.
+
+    Attributes:
+        scores: The normalised curves behind it; float64 [seeds, comparisons, points] by agent.
+        shares: Share of the training done, of 1; float64 [points].
+        curves: By agent interquartile mean, lower and upper end of its interval; float64 [3, points].
+        damaged: Why runs are left out whose progress is damaged.
+    """
+
+    scores: Scores
+    shares: Floats
+    curves: dict[str, Floats]
+    damaged: list[str]
+
+
+def efficiency_of(comparisons: Sequence[Comparison]) -> Efficiency:
+    """The curves of the runs that kept their progress.
+
+    Scores are 0 and 1 where random and the best static baseline are on the validation split, after training.
+
+    Raises:
+        NoStatisticsError: If the runs have no curves that can be set side by side.
+    """
+    damaged: list[str] = []
+    curves = {comparison.name: _curves(comparison.runs, damaged) for comparison in comparisons}
+    for name, runs in curves.items():
+        if not runs:
+            raise NoStatisticsError(
+                " ".join([f"no run of {name} has a {PROGRESS} with several evaluations.", *damaged])
+            )
+    shares = _shares([shared for runs in curves.values() for shared in runs.values()])
+    scores = {comparison.name: _scores(comparison, curves[comparison.name], shares) for comparison in comparisons}
+    aligned = align(scores)
+    found = {agent: estimate(values, interquartile_curve) for agent, values in aligned.values.items()}
+    return Efficiency(aligned, shares, found, damaged)
+
+
+def _curves(runs: Sequence[Run], damaged: list[str]) -> dict[tuple[str, int], tuple[Floats, Floats]]:
+    """Share of the training and accuracy at each evaluation, by agent and seed, for runs evaluated more than once."""
+    known = {run.folder: run.result.settings for run in runs if there(run.folder / PROGRESS)}
+    curves = read_each(known, lambda folder: read_curve(folder / PROGRESS), damaged.append)
+    return {
+        (known[folder].name, known[folder].seed): (_share(curve, known[folder].steps), curve.accuracy)
+        for folder, curve in curves.items()
+        if len(curve.decisions) > 1
+    }
+
+
+def _share(curve: Curve, steps: int) -> Floats:
+    return np.asarray(curve.decisions / steps, np.float64)
+
+
+def _shares(curves: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """The points at which every run has been evaluated already, and still is."""
+    first, last = max(share[0] for share, _ in curves), min(share[-1] for share, _ in curves)
+    shares = SHARES[(first - TOLERANCE <= SHARES) & (last + TOLERANCE >= SHARES)]
+    if len(shares) < 2:
+        raise NoStatisticsError(f"its runs were evaluated in different parts of their training (see {PROGRESS}).")
+    return shares
+
+
+def _scores(
+    comparison: Comparison, curves: dict[tuple[str, int], tuple[Floats, Floats]], shares: Floats
+) -> dict[tuple[str, int], float | Floats]:
+    final = {key: float(accuracy[-1]) for key, (_, accuracy) in curves.items()}
+    known = {(result.settings.name, result.settings.seed): result for result in comparison.results}
+    try:
+        scale = scale_of(
+            [known[key] for key in curves], lambda result: final[result.settings.name, result.settings.seed]
+        )
+    except NoStatisticsError as error:
+        raise NoStatisticsError(f"among the runs of {comparison.name} with several evaluations, {error}") from error
+    return {key: scale(np.interp(shares, *curve)) for key, curve in curves.items()}

@@ -1,0 +1,241 @@
+"""Runs that are killed go on: checkpoints while an agent learns, from which it continues as if nothing had happened.
+
+A checkpoint holds the environment, the agent, the curves drawn so far and the states of the global generators, as
+tensors and plain values. It is made as often as keeps its cost under a twentieth of the time, at moments at which
+nothing is under way and everything up to then is logged: before a rollout, which for bundled agents is one step.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from mtl_gym.core.state import checkpoint
+from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
+from mtl_gym.integrations.sb3 import BatchedVecEnv
+from mtl_gym.lab.callbacks import HeldOutCurve, PolicyHistory
+from mtl_gym.lab.logs import RunLogger
+
+# How many times its own cost lies between two checkpoints, and the least that does, in seconds.
+COSTS_APART, LEAST_APART = 20, 1.0
+
+ANEW = "; remove it to begin the run anew"
+
+# What SB3's algorithms remember outside of their networks and optimisers, where they have it.
+COUNTS = ("num_timesteps", "_episode_num", "_n_updates", "_n_calls", "exploration_rate", "_current_progress_remaining")
+ARRAYS = ("_last_obs", "_last_original_obs", "_last_episode_starts")
+REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+class Checkpoints(BaseCallback):
+    """Keeps in one file what a run needs to go on; the last of the callbacks, so that the others have seen the step.
+
+    Args:
+        path: The file.
+        env: The environment.
+        curve: Its rows are kept.
+        policies: Its moments are kept.
+
+    Attributes:
+        seconds: Spent training before and since, without evaluations and checkpoints.
+    """
+
+    def __init__(self, path: Path, env: BatchedVecEnv, curve: HeldOutCurve, policies: PolicyHistory) -> None:
+        super().__init__()
+        self.path, self.env, self.curve, self.policies = path, env, curve, policies
+        self._before, self._away = 0.0, 0.0
+        self._cost, self._saved_at = 0.0, 0
+        self._log: dict[str, Any] | None = None
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        """Count the seconds of training from now on; what came before, such as imports and a first reset, is none."""
+        self._start = self._saved = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Spent training, without evaluations and checkpoints."""
+        return self._before + time.perf_counter() - self._start - self._away - self.curve.seconds
+
+    def restore(self, agent: Any) -> int:
+        """Bring environment, agent and callbacks to where the checkpoint was made.
+
+        Returns:
+            Decisions made by then; 0 without a checkpoint, or if the agent cannot be restored.
+
+        Raises:
+            CheckpointError: If the file is damaged or from another run.
+        """
+        if not (self.path.is_file() and can_be_kept(agent)):
+            return 0
+        state = checkpoint.load(self.path)
+        with fitting(self.path, ANEW):
+            self._restore(agent, state)
+        return self._saved_at
+
+    def _restore(self, agent: Any, state: dict[str, Any]) -> None:
+        self.env.reset()
+        self.env.load_state_dict(state["environment"])
+        load_agent_state(agent, state["agent"])
+        self.curve.load_state_dict(state["curve"])
+        self.policies.load_state_dict(state["policies"])
+        # The curve's seconds are those of all processes: what is subtracted below as its own is added here.
+        self._before, self._saved_at = state["seconds"] + self.curve.seconds, state["decisions"]
+        load_generators(state["generators"])
+        self._log = state["log"]
+
+    def _on_training_start(self) -> None:
+        self._kept = can_be_kept(self.model)
+        self.start_clock()
+        if self._log is not None and isinstance(self.logger, RunLogger):
+            with fitting(self.path, ANEW):
+                self.logger.load_state_dict(self._log)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        due = self._saved + max(LEAST_APART, COSTS_APART * self._cost)
+        if self._kept and self.num_timesteps_now > self._saved_at and time.perf_counter() > due:
+            self.keep()
+
+    @property
+    def num_timesteps_now(self) -> int:
+        """Decisions so far; the callback's own count lags behind at the beginning of a rollout."""
+        return int(self.model.num_timesteps)
+
+    def keep(self) -> None:
+        """Write the checkpoint now."""
+        start = time.perf_counter()
+        self._saved_at = self.num_timesteps_now
+        state = {
+            "decisions": self._saved_at,
+            "seconds": self.seconds,
+            "environment": self.env.state_dict(),
+            "agent": agent_state(self.model),
+            "curve": self.curve.state_dict(),
+            "policies": self.policies.state_dict(),
+            "generators": generators(),
+            "log": self.logger.state_dict() if isinstance(self.logger, RunLogger) else None,
+        }
+        checkpoint.save(plain(state), self.path)
+        self._saved = time.perf_counter()
+        self._cost = self._saved - start
+        self._away += self._cost
+
+
+def can_be_kept(agent: Any) -> bool:
+    """Whether an agent's state can be taken while it learns: SB3's (but for ARS, which has no rollouts) and bundled."""
+    if isinstance(agent, BaseAlgorithm):
+        return type(agent).__name__ != "ARS"
+    return hasattr(agent, "state_dict") and hasattr(agent, "load_state_dict")
+
+
+def agent_state(agent: Any) -> dict[str, Any]:
+    """What the future of an agent depends on; tensors and plain values."""
+    own = agent.state_dict() if hasattr(agent, "state_dict") else {}
+    return {"own": own, "sb3": algorithm_state(agent) if isinstance(agent, BaseAlgorithm) else {}}
+
+
+def load_agent_state(agent: Any, state: dict[str, Any]) -> None:
+    """Undo `agent_state`."""
+    if state["sb3"]:
+        load_algorithm_state(agent, state["sb3"])
+    if state["own"]:
+        agent.load_state_dict(state["own"])
+
+
+def algorithm_state(agent: BaseAlgorithm) -> dict[str, Any]:
+    """The state of an SB3 algorithm between two rollouts, without pickled code."""
+    names = agent._get_torch_save_params()[1]
+    states = getattr(agent, "_last_lstm_states", None)
+    return {
+        "parameters": agent.get_parameters(),
+        "variables": {name: attrgetter(name)(agent).detach().clone() for name in names},
+        "counts": {name: getattr(agent, name) for name in COUNTS if hasattr(agent, name)},
+        "arrays": {name: to_tensors(getattr(agent, name)) for name in ARRAYS if hasattr(agent, name)},
+        "episodes": [dict(episode) for episode in agent.ep_info_buffer or ()],
+        "successes": [bool(success) for success in agent.ep_success_buffer or ()],
+        "space": agent.action_space.np_random.bit_generator.state,
+        "lstm": None if states is None else [list(part) for part in states],
+        "replay": _replay(getattr(agent, "replay_buffer", None)),
+    }
+
+
+def load_algorithm_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
+    """Undo `algorithm_state`."""
+    agent.set_parameters(state["parameters"], device=agent.device)
+    for name, value in state["variables"].items():
+        attrgetter(name)(agent).data.copy_(value)
+    for name, value in state["counts"].items():
+        setattr(agent, name, value)
+    for name, value in state["arrays"].items():
+        setattr(agent, name, to_arrays(value))
+    agent.ep_info_buffer = deque(state["episodes"], maxlen=agent._stats_window_size)
+    agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)
+    agent.action_space.np_random.bit_generator.state = state["space"]
+    if state["lstm"] is not None:
+        last: Any = agent
+        last._last_lstm_states = type(last._last_lstm_states)(*map(tuple, state["lstm"]))
+    if state["replay"]:
+        _load_replay(agent.replay_buffer, state["replay"])  # type: ignore[attr-defined]
+
+
+def _replay(buffer: Any) -> dict[str, Any]:
+    """The filled part of a replay buffer."""
+    if buffer is None:
+        return {}
+    filled = buffer.buffer_size if buffer.full else buffer.pos
+    parts = {name: to_tensors(_rows(getattr(buffer, name), filled)) for name in REPLAY}
+    return {"pos": buffer.pos, "full": buffer.full, **parts}
+
+
+def _load_replay(buffer: Any, state: dict[str, Any]) -> None:
+    buffer.pos, buffer.full = state["pos"], state["full"]
+    for name in REPLAY:
+        _fill(getattr(buffer, name), to_arrays(state[name]))
+
+
+def _rows(values: Any, count: int) -> Any:
+    return {key: value[:count] for key, value in values.items()} if isinstance(values, dict) else values[:count]
+
+
+def _fill(there: Any, values: Any) -> None:
+    if isinstance(there, dict):
+        for key, part in there.items():
+            _fill(part, values[key])
+    else:
+        there[: len(values)] = values
+
+
+def plain(state: Any) -> Any:
+    """The same state with NumPy's numbers as Python's, which a checkpoint takes."""
+    if isinstance(state, dict):
+        return {key: plain(value) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return type(state)(map(plain, state))
+    return state.item() if isinstance(state, np.generic) else state
+
+
+def generators() -> dict[str, Any]:
+    """The states of the global generators, which SB3 draws from."""
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    numpy_state = [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
+    return {"torch": torch.get_rng_state(), "numpy": numpy_state, "python": random.getstate()}
+
+
+def load_generators(state: dict[str, Any]) -> None:
+    """Undo `generators`."""
+    torch.set_rng_state(state["torch"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    random.setstate(state["python"])

@@ -1,0 +1,88 @@
+"""A whole comparison in one YAML file, so that a table can be made again by one command.
+
+```yaml
+env: MTLRouting-Digits-v0
+steps: 600000          # decisions of each run
+num_envs: 64           # optional, as are env_kwargs for all agents
+seeds: 3
+agents:
+  wpl:                 # an agent by its name
+  recursive:           # or under a name of your own
+    agent: wpl
+    steps: 300000      # where an agent is to make another number of decisions
+    env_kwargs: {layering: false}
+    agent_kwargs: {policy_learning_rate: 0.01}
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from mtl_gym.core.validation import short
+from mtl_gym.lab.compare import plan_entries
+from mtl_gym.lab.files import registered
+from mtl_gym.lab.parsing import parse_yaml, read_text
+from mtl_gym.lab.records import RunSettings, check_name
+
+TOP: dict[str, type] = {"env": str, "steps": int, "seeds": int, "num_envs": int, "env_kwargs": dict, "agents": dict}
+NEEDED = ("env", "steps", "agents")
+ENTRY: dict[str, type] = {"agent": str, "steps": int, "env_kwargs": dict, "agent_kwargs": dict}
+
+
+def read_comparison(path: Path, **changes: int | None) -> list[RunSettings]:
+    """The runs of the comparison in a settings file, in the order in which they are carried out.
+
+    Args:
+        path: The file.
+        **changes: `steps`, `seeds` or `num_envs`, where they are to differ from the file's.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If something in it is missing, unknown or of another kind.
+    """
+    fields = _checked(_parsed(path), TOP, str(path))
+    fields |= {name: value for name, value in changes.items() if value is not None}
+    for name in NEEDED:
+        if not fields.get(name):
+            raise ValueError(f"{path} has no {name!r}; a comparison needs {', '.join(NEEDED)}.")
+    shared = {"num_envs": fields["num_envs"]} if "num_envs" in fields else {}
+    env_id = registered(fields["env"], path)
+    base = RunSettings(env_id, "", fields["steps"], env_kwargs=fields.get("env_kwargs", {}), **shared)
+    entries = [_entry(base, name, entry, path) for name, entry in fields["agents"].items()]
+    return plan_entries(entries, fields.get("seeds", 3))
+
+
+def _parsed(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no settings file {path}.")
+    return parse_yaml(read_text(path), str(path))
+
+
+def _entry(base: RunSettings, name: Any, entry: Any, path: Path) -> RunSettings:
+    check_name(f"{path}: agent", name)
+    where = f"agent {name!r} in {path}"
+    fields = _checked({} if entry is None else entry, ENTRY, where)
+    return dataclasses.replace(
+        base,
+        name=name,
+        agent=fields.get("agent", name),
+        steps=fields.get("steps", base.steps),
+        env_kwargs=base.env_kwargs | fields.get("env_kwargs", {}),
+        agent_kwargs=fields.get("agent_kwargs", {}),
+    )
+
+
+def _checked(fields: Any, kinds: dict[str, type], where: str) -> dict[str, Any]:
+    if not isinstance(fields, dict):
+        raise ValueError(f"{where} holds {short(fields)}; it takes {', '.join(kinds)}.")
+    for name, value in fields.items():
+        if name not in kinds:
+            raise ValueError(f"{where} has {name!r}, which is unknown; it takes {', '.join(kinds)}.")
+        right = isinstance(value, kinds[name]) and not isinstance(value, bool)
+        if not right or (isinstance(value, int) and value < 1):
+            wanted = {int: "a number, 1 or more", dict: "a mapping", str: "text"}[kinds[name]]
+            raise ValueError(f"{where}: {name} is {short(value)}; it takes {wanted}.")
+    return fields

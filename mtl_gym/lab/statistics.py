@@ -1,0 +1,98 @@
+"""How sure are we? Differences to the control that every learned router must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtl_gym.lab.records import RunResult
+
+CONTROL = "random-fixed"
+# Of schedules, where nothing is routed.
+UNIFORM = "uniform"
+
+
+def default_control(names: Sequence[str]) -> str:
+    """What the others are set against, where nobody says it.
+
+    Example:
+        >>> default_control(["wpl", "random-fixed"]), default_control(["qls", "uniform"])
+        ('random-fixed', 'uniform')
+    """
+    return UNIFORM if UNIFORM in names and CONTROL not in names else CONTROL
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An agent's figure minus the control's; accuracies in percentage points.
+
+    Attributes:
+        agent: Its name.
+        seeds: Seeds that both have.
+        mean: Mean of the differences.
+        low: Lower end of the 95% interval; NaN for a single seed.
+        high: Upper end.
+    """
+
+    agent: str
+    seeds: int
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """As it stands in a report."""
+        return f"{self.agent} {self.interval}"
+
+    @property
+    def interval(self) -> str:
+        """The mean and the interval."""
+        interval = f" [{self.low:+.2f}, {self.high:+.2f}]" if self.seeds > 1 else " (one seed: no interval)"
+        return f"{self.mean:+.2f}{interval}"
+
+
+def differences(
+    results: Sequence[RunResult], control: str = CONTROL, figure: Callable[[RunResult], float] | None = None
+) -> list[Difference]:
+    """Every other agent's difference to `control`, paired by seed, with Student's 95% interval; largest first.
+
+    Args:
+        results: The runs.
+        control: The agent that the others are set against.
+        figure: What is compared; by default the accuracy in per cent.
+
+    Runs of one seed start from the same weights and see the data in the same order, whoever routes.
+
+    Example:
+        >>> from mtl_gym.lab.records import RunSettings
+        >>> def run(agent, seed, accuracy):
+        ...     return RunResult(RunSettings("id", agent, 1, seed), accuracy, {}, None, None, 1.0, 1.0)
+        >>> control = [run("random-fixed", 0, 0.60), run("random-fixed", 1, 0.62)]
+        >>> print(*differences(control + [run("wpl", 0, 0.61), run("wpl", 1, 0.64)]))
+        wpl +1.50 [-4.85, +7.85]
+    """
+    if figure is None:
+        figure = _percent
+    accuracy = {(result.settings.name, result.settings.seed): figure(result) for result in results}
+    seeds = sorted(seed for agent, seed in accuracy if agent == control)
+    names = dict.fromkeys(agent for agent, _ in accuracy if agent != control)
+    pairs = {
+        name: np.array([accuracy[name, seed] - accuracy[control, seed] for seed in seeds if (name, seed) in accuracy])
+        for name in names
+    }
+    found = [_difference(name, values) for name, values in pairs.items() if len(values)]
+    return sorted(found, key=lambda difference: -difference.mean)
+
+
+def _percent(result: RunResult) -> float:
+    return 100 * result.accuracy
+
+
+def _difference(agent: str, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Difference:
+    from scipy.stats import t
+
+    n, mean = len(values), float(values.mean())
+    reach = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    return Difference(agent, n, mean, mean - reach, mean + reach)

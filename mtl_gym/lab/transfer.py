@@ -1,0 +1,139 @@
+"""Leave one task out: train on all others, freeze the encoder, and see what it is worth to that task.
+
+Source: QLS, section 5.1 and table 3.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtl_gym.core.evaluation import roll_out
+from mtl_gym.core.state.checkpoint import write_atomically
+from mtl_gym.data import MultiTaskDataset
+from mtl_gym.families.scheduling.env import SchedulingVectorEnv
+from mtl_gym.families.scheduling.transfer import cross_validated, frozen_features
+from mtl_gym.lab.files import AGAIN, read_mapping, reading, there
+from mtl_gym.lab.locks import alone_in
+from mtl_gym.lab.records import RunSettings, built, require, settings_of
+from mtl_gym.lab.sheets import write_csv, write_markdown
+
+FOLDS = 5
+# What cannot stand in the name of a file, as URLs write it.
+UNFIT = {ord(letter): f"%{ord(letter):02X}" for letter in "%/\\\0"}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What the encoders of one agent and seed were worth to a task that was left out.
+
+    Attributes:
+        settings: The training on the other tasks.
+        task: The task that was left out.
+        folds: Accuracy of the new head on each part, mean over runs.
+    """
+
+    settings: RunSettings
+    task: str
+    folds: list[float]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over parts."""
+        return float(np.mean(self.folds))
+
+
+def tasks_of(settings: RunSettings) -> tuple[str, ...]:
+    """Names of the tasks that can be left out.
+
+    Raises:
+        ValueError: If the environment schedules no tasks.
+    """
+    return _data(settings).task_names
+
+
+def _data(settings: RunSettings) -> MultiTaskDataset:
+    env = settings.make_env().batched
+    if not isinstance(env, SchedulingVectorEnv):
+        raise ValueError(f"{settings.env_id} schedules no tasks; transfer takes an MTLScheduling environment.")
+    return env.data
+
+
+def transfer(settings: RunSettings, task: str, out: Path) -> Transfer:
+    """Carry out one line of the table, or read it if `out` has it already.
+
+    Args:
+        settings: How the other tasks are trained.
+        task: The name of the task that is left out.
+        out: Folder of the table.
+
+    Raises:
+        ValueError: If there is no such task.
+        FileExistsError: If `out` holds the same line with other settings.
+        CheckpointError: If the file cannot be read.
+    """
+    path = out / settings.name / f"seed-{settings.seed}" / f"{task.translate(UNFIT)}.json"
+    if there(path):
+        return _read(path, settings)
+    whole = _data(settings)
+    if task not in whole.task_names:
+        raise ValueError(f"There is no task {task!r} to leave out; there are {', '.join(whole.task_names)}.")
+    left = whole.task_names.index(task)
+    with alone_in(path.parent):
+        found = _read(path, settings) if there(path) else _measured(settings, whole, left)
+        write_atomically(path, lambda file: file.write(json.dumps(asdict(found), indent=2).encode()))
+    return found
+
+
+def _measured(settings: RunSettings, whole: MultiTaskDataset, left: int) -> Transfer:
+    env = settings.make_env(data=whole.part([number for number in range(whole.num_tasks) if number != left]))
+    agent = settings.make_agent(env)
+    agent.learn(settings.steps)
+    view: Any = env.batched.evaluation_view("validation")
+    roll_out(agent, view)
+    scores = cross_validated(*frozen_features(view.trained, whole, left), FOLDS, settings.seed)
+    return Transfer(settings, whole.task_names[left], scores.mean(0).tolist())
+
+
+def _read(path: Path, settings: RunSettings) -> Transfer:
+    with reading("line", path, AGAIN):
+        fields = read_mapping(path)
+        found = built(Transfer, {**fields, "settings": settings_of(fields.get("settings"))})
+        for fold in found.folds:
+            require("folds", fold, 0, 1)
+        if len(found.folds) != FOLDS:
+            raise ValueError(f"folds has {len(found.folds)} numbers, where {FOLDS} are wanted")
+    if found.settings != settings:
+        raise FileExistsError(f"{path} is of another training ({found.settings}); choose another folder.")
+    return found
+
+
+def lines(found: Sequence[Transfer]) -> list[list[str]]:
+    """The table as text, its head first: tasks by agents, mean over seeds in per cent, and the mean over tasks."""
+    agents, tasks = (dict.fromkeys(names) for names in zip(*((t.settings.name, t.task) for t in found), strict=True))
+    cells = {key: _percent(found, *key) for key in ((agent, task) for task in tasks for agent in agents)}
+    body = [[task, *(f"{cells[agent, task]:.1f}" for agent in agents)] for task in tasks]
+    means = [f"{np.mean([cells[agent, task] for task in tasks]):.2f}" for agent in agents]
+    return [["left out", *agents], *body, ["mean", *means]]
+
+
+def _percent(found: Sequence[Transfer], agent: str, task: str) -> float:
+    return 100 * float(np.mean([t.accuracy for t in found if t.settings.name == agent and t.task == task]))
+
+
+def write(found: Sequence[Transfer], out: Path) -> None:
+    """Write `transfer.md` and, one line per agent, seed and task, `transfer.csv`."""
+    head, *body = lines(found)
+    write_markdown([head, *body], out / "transfer.md")
+    write_csv([_line(transfer) for transfer in found], out / "transfer.csv")
+
+
+def _line(found: Transfer) -> dict[str, object]:
+    folds = {f"fold {number + 1}": accuracy for number, accuracy in enumerate(found.folds)}
+    line = {"agent": found.settings.name, "seed": found.settings.seed, "left out": found.task}
+    return {**line, "accuracy": found.accuracy, **folds}

@@ -1,0 +1,130 @@
+"""Episodes that are cut short by a reset, in every family: they are forgotten, and the rest trains."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from mtl_agents import WPL
+from torch import nn
+
+from mtl_gym.families.routing.blocks import simple_routed_network
+from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
+
+DIGITS = "MTLRouting-Digits-v0"
+FAMILIES = {
+    DIGITS: {"hidden": 4, "train_batch": 4},
+    "MTLLimitless-Digits-v0": {"filters": 2, "hidden": 4, "train_batch": 4},
+    "MTLRecurrent-BrainSeries-v0": {"hidden": 2, "train_batch": 4},
+    "MTLScheduling-Digits-v0": {"updates": 4, "reference": None, "validation_samples": 4},
+    "MTLAlignment-Linear-v0": {"iterations": 1, "generations": 2, "final_generations": 0},
+}
+
+
+def size(state):
+    """How many numbers a state holds."""
+    if isinstance(state, dict):
+        return sum(map(size, state.values()))
+    if isinstance(state, (list, tuple)):
+        return sum(map(size, state)) + 1
+    return state.numel() if isinstance(state, torch.Tensor) else 1
+
+
+def act(env, random):
+    """A random action, valid where choices are masked."""
+    space = env.action_space
+    if not isinstance(space, gym.spaces.Discrete):
+        return space.sample()
+    mask = env.unwrapped.action_masks()
+    return int((random.random(len(mask)) * mask).argmax())
+
+
+def play(env, episodes, random):
+    for _ in range(episodes):
+        env.reset()
+        over = False
+        while not over:
+            *_, terminated, truncated, _ = env.step(act(env, random))
+            over = terminated or truncated
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_memory_stays_bounded_under_a_time_limit_that_no_episode_reaches_the_end_of(family):
+    steps = 1 if family == "MTLAlignment-Linear-v0" else 2
+    env, random = gym.wrappers.TimeLimit(gym.make(family, **FAMILIES[family]), steps), np.random.default_rng(0)
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    sizes = []
+    for _ in range(6):
+        play(env, 12, random)
+        sizes.append(size(env.unwrapped.batched._state()))
+    assert max(sizes[2:]) <= max(sizes[:2]) + 60
+
+
+@pytest.mark.parametrize("family", list(FAMILIES)[:3])
+def test_what_ends_between_episodes_that_are_cut_short_trains(family):
+    env, random = gym.make(family, **FAMILIES[family]), np.random.default_rng(0)
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    for _ in range(10):
+        for _ in range(3):
+            env.reset()
+            env.step(act(env, random))
+        play(env, 1, random)
+    assert env.unwrapped.episodes == 10 and env.unwrapped.updates >= 2
+    assert all(torch.isfinite(value).all() for value in env.unwrapped.network.state_dict().values())
+
+
+def test_routes_cut_short_leave_no_graph_and_are_no_episodes():
+    env = gym.wrappers.TimeLimit(gym.make(DIGITS, depth=3, train_batch=10), 2)
+    env.reset(seed=0)
+    batched, longest = env.unwrapped.batched, 0
+    for _ in range(100):
+        env.reset()
+        env.step(1)
+        assert env.step(2)[3]
+        longest = max(longest, len(batched._graph.log))
+    assert longest <= 10 * 3 + 1 and (batched.episodes, batched.updates) == (0, 0)
+
+
+def test_a_wide_environment_that_is_reset_half_way_trains_on_full_batches_again():
+    env = gym.make_vec(DIGITS, num_envs=8, vectorization_mode="vector_entry_point", hidden=4, train_batch=16).unwrapped
+    env.reset(seed=0)
+    for _ in range(5):
+        env.reset()
+        env.step(np.zeros(8, int))
+    for _ in range(12):
+        env.step(np.zeros(8, int))
+    assert len(env._graph.log) < 20 and env.updates >= 1
+
+
+def test_a_router_learns_under_a_time_limit():
+    env = gym.wrappers.TimeLimit(gym.make(DIGITS, hidden=4), 2)
+    agent = WPL(env, seed=0).learn(200)
+    assert agent.policy[:, :2].std() > 0 and np.ptp(agent.policy[:, 2]) < 1e-9
+
+
+def flat_trunk():
+    network = simple_routed_network((64,), 2, 2, depth=2, hidden=32)
+    return RoutedNetwork(nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64)), list(network.layers), (64,))
+
+
+@pytest.mark.parametrize("num_envs", [1, 2, 3, 5])
+def test_batch_norm_of_flat_values_in_the_trunk_trains_on_batches_of_any_rows(num_envs):
+    env = gym.make_vec(
+        DIGITS, num_envs=num_envs, vectorization_mode="vector_entry_point", network=flat_trunk, train_batch=2
+    ).unwrapped
+    random = np.random.default_rng(0)
+    env.reset(seed=0)
+    for _ in range(200):
+        # 2 is PASS, which ends a route that has not ended yet.
+        env.step(np.where(random.random(num_envs) < 0.3, 2, random.integers(2, size=num_envs)))
+    assert env.updates > 20
+
+
+def test_a_trunk_that_would_get_single_inputs_in_training_is_refused():
+    with pytest.raises(ValueError, match=r"train_batch=1 sends one input at a time .* train_batch=2 or more"):
+        gym.make(DIGITS, network=flat_trunk, train_batch=1)
+    assert gym.make(DIGITS, network=flat_trunk, train_batch=1, train=False).reset(seed=0)
+    layer = [nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64))]
+    with pytest.raises(ValueError, match="Block 0 cannot process a single row in training"):
+        RoutedLayer(layer, (64,))

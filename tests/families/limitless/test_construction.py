@@ -1,0 +1,163 @@
+"""What may come next: for any pool, every masked walk ends in a head."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from mtl_gym.families.limitless.construction import Construction, random_routes
+from mtl_gym.families.limitless.modules import paper_pool
+from mtl_gym.families.limitless.pool import FAR, Layout, ModulePool, PoolModule
+
+P, N, C, F, G, H, E = "PASS", "input conv", "conv", "fc from conv", "fc", "head", "head from conv"
+
+
+@st.composite
+def layouts(draw):
+    """Random pools as numbers: kinds of (takes, gives), several modules of each; some shapes may be dead ends."""
+    shapes = draw(st.integers(1, 4))
+    pair = st.tuples(st.integers(0, shapes - 1), st.integers(-1, shapes - 1))
+    kinds = draw(st.lists(pair, min_size=1, max_size=7, unique=True))
+    kind = np.array(draw(st.lists(st.integers(0, len(kinds) - 1), min_size=1, max_size=12)))
+    takes_and_gives = np.array(kinds)
+    return Layout(kind, takes_and_gives[:, 0], takes_and_gives[:, 1], shapes)
+
+
+def alive(layout):
+    """The layout without kinds of which there is no module."""
+    there = np.unique(layout.kind)
+    return Layout(np.searchsorted(there, layout.kind), layout.takes[there], layout.gives[there], layout.shapes)
+
+
+@given(layouts().map(alive), st.integers(0, 4), st.integers(0, 2**32 - 1))
+def test_every_masked_walk_ends_in_a_head_within_the_depth(layout, spare, seed):
+    if layout.whole[0] >= FAR:
+        return
+    max_depth = int(layout.whole[0]) + spare
+    building, rng = Construction(layout, 8, max_depth), np.random.default_rng(seed)
+    rows = np.arange(8)
+    for depth in range(max_depth):
+        masks = building.masks()[rows]
+        assert masks.any(1).all()
+        choices = np.where(masks, rng.random(masks.shape), -1).argmax(1)
+        assert depth or not (choices == len(layout.kind)).any()
+        rows = rows[~building.choose(rows, choices)]
+    assert len(rows) == 0
+    for network, length in zip(building.modules, building.length, strict=True):
+        chosen = network[:length]
+        assert len(set(chosen)) == length >= layout.whole[0] and (network[length:] == -1).all()
+        takes, gives = layout.takes[layout.kind[chosen]], layout.gives[layout.kind[chosen]]
+        assert takes[0] == 0 and gives[-1] == -1 and (takes[1:] == gives[:-1]).all()
+
+
+def reaches_head(layout, shape, unused, left):
+    """Whether some sequence of distinct unused modules leads from a shape to a head: tried one by one."""
+    for module in unused:
+        kind = layout.kind[module]
+        if layout.takes[kind] == shape and left:
+            gives = layout.gives[kind]
+            if gives < 0 or reaches_head(layout, gives, unused - {module}, left - 1):
+                return True
+    return False
+
+
+@given(layouts().map(alive), st.integers(0, 2), st.integers(0, 2**32 - 1))
+def test_a_mask_rules_out_nothing_from_which_a_head_can_be_reached(layout, spare, seed):
+    if len(layout.kind) > 7 or layout.whole[0] >= FAR:
+        return
+    max_depth = int(layout.whole[0]) + spare
+    building, rng = Construction(layout, 1, max_depth), np.random.default_rng(seed)
+    shape, unused, row = 0, set(range(len(layout.kind))), np.array([0])
+    for depth in range(max_depth):
+        left = max_depth - depth - 1
+        mask = building.masks()[0]
+        for module in range(len(layout.kind)):
+            kind = layout.kind[module]
+            fits = module in unused and layout.takes[kind] == shape
+            ends = layout.gives[kind] < 0 or reaches_head(layout, layout.gives[kind], unused - {module}, left)
+            assert mask[module] == (fits and ends)
+        assert mask[-1] == (len(unused) < len(layout.kind) and reaches_head(layout, shape, unused, left))
+        choice = rng.choice(np.flatnonzero(mask))
+        if choice < len(layout.kind):
+            unused -= {choice}
+            shape = layout.gives[layout.kind[choice]]
+        if building.choose(row, np.array([choice]))[0]:
+            break
+
+
+def valid_names(building, names):
+    return [set(np.array([*names, P])[mask]) for mask in building.masks()]
+
+
+def test_the_papers_pool_gives_exactly_these_masks():
+    """Two duplicates, at most four decisions, one row per network below."""
+    pool = paper_pool((1, 8, 8), classes=2, duplicates=2, filters=2, hidden=4)
+    names = [name.rsplit(" ", 1)[0] for name in pool.names]
+    building = Construction(pool.layout, 4, max_depth=4)
+    assert valid_names(building, names) == [{N}] * 4
+    rows = np.arange(4)
+    building.choose(rows, np.array([0, 0, 6, 0]))  # input conv
+    # Three decisions are left: another conv, an fc, a head or PASS.
+    assert valid_names(building, names) == [{C, F, E, P}] * 4
+    assert building.masks().sum(1).tolist() == [7] * 4  # two copies of each, and PASS
+    building.choose(rows, np.array([1, 2, 12, 4]))  # conv 0; fc from conv 0; PASS; head from conv 0
+    assert valid_names(building, names) == [{C, F, E, P}, {G, H, P}, {C, F, E, P}, set()]
+    assert np.flatnonzero(building.masks()[0]).tolist() == [2, 4, 7, 8, 10, 12]  # not conv 0 again
+    assert building.masks()[1, 3] and building.masks()[1, 9]  # both fc are unused
+    rows = np.array([0, 1, 2])
+    building.choose(rows, np.array([7, 3, 2]))  # conv 1; fc 0; fc from conv 0
+    # One decision is left: only heads, and no PASS.
+    assert valid_names(building, names) == [{E}, {H}, {H}, set()]
+    assert building.choose(rows, np.array([4, 5, 11])).all()
+    assert building.modules.tolist() == [[0, 1, 7, 4], [0, 2, 3, 5], [6, 2, 11, -1], [0, 4, -1, -1]]
+
+
+def test_at_the_least_depth_nothing_but_the_shortest_networks_is_valid():
+    pool = paper_pool((1, 8, 8), classes=2, duplicates=3, filters=2, hidden=4)
+    building = Construction(pool.layout, 1, max_depth=pool.least_depth)
+    building.choose(np.array([0]), np.array([0]))
+    assert np.flatnonzero(building.masks()[0]).tolist() == [4, 10, 16]  # heads from conv; neither fc nor PASS
+
+
+def test_a_depth_that_cannot_hold_a_network_is_refused():
+    layout = paper_pool((1, 8, 8), classes=2, duplicates=1, filters=2, hidden=4).layout
+    with pytest.raises(
+        ValueError, match="max_depth=1 is not possible: the shortest network of this pool has 2 modules"
+    ):
+        Construction(layout, 1, max_depth=1)
+
+
+def test_random_routes_build_networks_and_end_in_pass():
+    layout = paper_pool((1, 8, 8), classes=2, duplicates=2, filters=2, hidden=4).layout
+    routes = random_routes(layout, 4, 50, np.random.default_rng(0))
+    building = Construction(layout, 50, 4)
+    rows = np.arange(50)
+    for depth in range(4):
+        assert building.masks()[rows, routes[rows, depth]].all()
+        rows = rows[~building.choose(rows, routes[rows, depth])]
+    assert len(rows) == 0
+    assert (routes[building.depth < 4, 3] == 12).all()
+    assert len(np.unique(routes, axis=0)) > 20
+
+
+def test_what_a_module_declares_must_be_so():
+    with pytest.raises(ValueError, match=r"declares outputs of shape \(9,\), but gives \(8,\)"):
+        PoolModule(nn.Linear(4, 8), (4,), (9,))
+    with pytest.raises(ValueError, match=r"does not take inputs of shape \(5,\)"):
+        PoolModule(nn.Linear(4, 8), (5,))
+    with pytest.raises(ValueError, match=r"is a head: it must give logits \(classes,\), not \(2, 4, 4\)"):
+        PoolModule(nn.Conv2d(1, 2, 3, padding=1), (1, 4, 4), head=True)
+
+
+def test_a_pool_without_a_way_to_a_head_is_refused():
+    with pytest.raises(ValueError, match=r"No head can be reached from inputs of shape \(4,\)"):
+        ModulePool([PoolModule(nn.Linear(4, 8), (4,)), PoolModule(nn.Linear(9, 2), (9,), head=True)], (4,))
+    with pytest.raises(ValueError, match=r"the same number of classes; these give \[\]"):
+        ModulePool([PoolModule(nn.Linear(4, 8), (4,))], (4,))
+
+
+def test_more_duplicates_begin_with_the_smaller_pool():
+    small, large = (paper_pool((1, 8, 8), 2, duplicates, 2, 4) for duplicates in (2, 3))
+    assert large.names[: len(small)] == small.names
+    np.testing.assert_array_equal(large.layout.kind[: len(small)], small.layout.kind)

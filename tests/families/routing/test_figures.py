@@ -1,0 +1,196 @@
+"""Policies over time, the takers of one block, and learning curves, as pictures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection, QuadMesh
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.families.routing.figures import Curve, History, block_over_time, learning_curves, policies_over_time
+from mtl_gym.families.routing.render import COLOURS
+
+NAMES = ("cats", "dogs")
+# Three moments, two tasks, two depths, two blocks and PASS.
+POLICY = np.array(
+    [
+        [[[0.5, 0.25, 0.25], [1, 0, 0]], [[0.25, 0.5, 0.25], [0, 1, 0]]],
+        [[[0.75, 0.25, 0.0], [1, 0, 0]], [[0.25, 0.25, 0.5], [0, 1, 0]]],
+        [[[1.0, 0.0, 0.0], [1, 0, 0]], [[0.0, 0.25, 0.75], [0, 1, 0]]],
+    ],
+    np.float32,
+)
+HISTORY = History(np.array([0, 12, 48]), np.array([[0, 0], [2, 4], [8, 16]]), POLICY)
+
+
+def random_history(tasks: int, actions: int) -> History:
+    policy = np.random.default_rng(0).dirichlet(np.full(actions, 0.3), (5, tasks, 1)).astype(np.float32)
+    samples = np.repeat(np.array([0, 3, 30, 300, 3000])[:, None], tasks, 1)
+    return History(samples[:, 0] * tasks, samples, policy)
+
+
+def curve(accuracy: list[float], epochs: float = 0.5) -> Curve:
+    steps = np.arange(1, len(accuracy) + 1)
+    return Curve(steps * 100, steps * epochs, np.array(accuracy))
+
+
+def mesh(axes: Axes) -> QuadMesh:
+    (found,) = [c for c in axes.collections if isinstance(c, QuadMesh)]
+    return found
+
+
+def bands(figure: Figure) -> list[PolyCollection]:
+    return [c for c in figure.axes[0].collections if isinstance(c, PolyCollection)]
+
+
+def written(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_each_task_has_a_strip_with_choices_down_and_moments_across() -> None:
+    strips = policies_over_time(HISTORY, NAMES).axes[:2]
+    assert [axes.get_ylabel() for axes in strips] == ["cats", "dogs"]
+    np.testing.assert_array_equal(np.asarray(mesh(strips[0]).get_array()), POLICY[:, 0, 0].T)
+    np.testing.assert_array_equal(np.asarray(mesh(strips[1]).get_array()), POLICY[:, 1, 0].T)
+    assert strips[0].yaxis_inverted()
+
+
+def test_a_strip_runs_over_the_samples_of_its_own_task() -> None:
+    strips = policies_over_time(HISTORY, NAMES).axes[:2]
+    edges = [mesh(axes).get_coordinates()[0, :, 0].tolist() for axes in strips]
+    assert edges == [[0, 1, 5, 8], [0, 2, 10, 16]]
+    assert strips[0].get_xlim() == strips[1].get_xlim() == (0, 16)
+
+
+def test_darker_is_more_probable() -> None:
+    shades = mesh(policies_over_time(HISTORY, NAMES).axes[0])
+    brightness = shades.to_rgba(np.array([0.0, 0.1, 0.5, 1.0]))[:, :3].sum(1)
+    assert (np.diff(brightness) < 0).all()
+
+
+def test_strips_end_with_the_likeliest_choice_and_show_the_depth_that_is_asked_for() -> None:
+    assert written(policies_over_time(HISTORY, NAMES)) == ["block 0, 100%", "PASS, 75%"]
+    assert written(policies_over_time(HISTORY, NAMES, depth=1)) == ["block 0, 100%", "block 1, 100%"]
+
+
+def test_a_block_has_one_curve_per_task() -> None:
+    figure = block_over_time(HISTORY, 1, NAMES)
+    cats, dogs = figure.axes[0].lines
+    np.testing.assert_array_equal(np.asarray(cats.get_xydata()), [[0, 0.25], [2, 0.25], [8, 0]])
+    np.testing.assert_array_equal(np.asarray(dogs.get_xydata()), [[0, 0.5], [4, 0.25], [16, 0.25]])
+    assert legend(figure) == ["cats", "dogs"]
+    assert figure.axes[0].get_ylabel() == "probability of block 1 at depth 0"
+    assert block_over_time(HISTORY, 2, NAMES).axes[0].get_ylabel() == "probability of PASS at depth 0"
+
+
+def test_who_takes_the_block_in_the_end_is_drawn_thicker() -> None:
+    cats, dogs = block_over_time(HISTORY, 0, NAMES).axes[0].lines
+    assert cats.get_linewidth() > dogs.get_linewidth()
+
+
+def test_twenty_tasks_look_different_from_each_other() -> None:
+    lines = block_over_time(random_history(20, 21), 7, [f"task {i}" for i in range(20)]).axes[0].lines
+    assert len({(to_hex(line.get_color()), str(line.get_linestyle())) for line in lines}) == 20
+    assert [to_hex(line.get_color()) for line in lines[:10]] == COLOURS
+
+
+@pytest.mark.parametrize("tasks", [1, 10, 20])
+def test_pictures_hold_all_names_inside(tasks: int) -> None:
+    history, names = random_history(tasks, tasks + 1), [f"a_name_of_some_length_{i}" for i in range(tasks)]
+    for figure in (policies_over_time(history, names, title="$title"), block_over_time(history, 0, names, title="$t")):
+        figure.savefig(BytesIO(), format="png")
+        inside, canvas = figure.get_tightbbox(), figure.bbox_inches
+        assert inside.x0 >= 0 and inside.y0 >= 0
+        assert inside.x1 <= canvas.x1 and inside.y1 <= canvas.y1
+
+
+def test_a_learning_curve_is_the_mean_over_seeds_in_a_band_from_lowest_to_highest() -> None:
+    figure = learning_curves({"wpl": [curve([0.2, 0.6]), curve([0.4, 0.8])]})
+    (line,) = figure.axes[0].lines
+    np.testing.assert_allclose(np.asarray(line.get_xydata()), [[0.5, 30], [1, 70]])
+    (band,) = bands(figure)
+    corners = {(x, round(y, 6)) for x, y in np.asarray(band.get_paths()[0].vertices).tolist()}
+    assert corners == {(0.5, 20), (0.5, 40), (1, 60), (1, 80)}
+    assert figure.axes[0].get_xlabel() == "epochs"
+    assert "2 seeds" in str(figure.get_supxlabel())
+
+
+def test_one_seed_has_no_band() -> None:
+    figure = learning_curves({"wpl": [curve([0.2, 0.6])]})
+    assert not bands(figure) and figure.get_supxlabel() == ""
+
+
+def test_the_agent_that_ends_best_comes_first() -> None:
+    figure = learning_curves({"low": [curve([0.9, 0.1])], "high": [curve([0.2, 0.3])]})
+    assert legend(figure) == ["high", "low"]
+
+
+def test_without_epochs_the_axis_counts_decisions() -> None:
+    figure = learning_curves({"old": [curve([0.2, 0.6], float("nan"))], "new": [curve([0.2, 0.5])]})
+    assert figure.axes[0].get_xlabel() == "decisions"
+    assert np.asarray(figure.axes[0].lines[0].get_xdata()).tolist() == [100, 200]
+
+
+def test_runs_that_were_evaluated_at_different_times_have_no_mean() -> None:
+    with pytest.raises(ValueError, match="'wpl' were evaluated at different decisions"):
+        learning_curves({"wpl": [curve([0.2, 0.6]), curve([0.2])]})
+    with pytest.raises(ValueError, match="no curve to draw"):
+        learning_curves({"wpl": []})
+
+
+def test_blocks_depths_and_names_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(ValueError, match="no block 3: choices are 0 to 2"):
+        block_over_time(HISTORY, 3, NAMES)
+    with pytest.raises(ValueError, match="no depth 2: decisions are made at depths 0 to 1"):
+        policies_over_time(HISTORY, NAMES, depth=2)
+    with pytest.raises(ValueError, match="1 task names do not fit the policies of 2 tasks"):
+        block_over_time(HISTORY, 0, ["cats"])
+    with pytest.raises(ValueError, match="do not fit 2 moments"):
+        History(HISTORY.decisions[:2], HISTORY.samples, HISTORY.policy)
+
+
+def test_a_history_comes_back_from_its_file(tmp_path: Path) -> None:
+    HISTORY.write(tmp_path / "policies.npz")
+    again = History.read(tmp_path / "policies.npz")
+    for name in ("decisions", "samples", "policy"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(HISTORY, name))
+    assert [path.name for path in tmp_path.iterdir()] == ["policies.npz"]
+
+
+def test_damaged_histories_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "policies.npz"
+    with pytest.raises(FileNotFoundError, match="no policies at"):
+        History.read(path)
+    HISTORY.write(path)
+    whole = path.read_bytes()
+    for broken in (b"", b"nonsense", whole[: len(whole) // 2], whole.replace(POLICY.tobytes(), bytes(POLICY.nbytes))):
+        path.write_bytes(broken)
+        with pytest.raises(CheckpointError, match=r"policies\.npz cannot be read"):
+            History.read(path)
+    np.savez(path, policy=POLICY)
+    with pytest.raises(CheckpointError, match="decisions"):
+        History.read(path)
+
+
+def test_no_code_is_run_from_a_history(tmp_path: Path) -> None:
+    objects = np.array([print], object)
+    np.savez(tmp_path / "policies.npz", decisions=objects, samples=HISTORY.samples, policy=POLICY)
+    with pytest.raises(CheckpointError, match="allow_pickle=False"):
+        History.read(tmp_path / "policies.npz")
+
+
+def test_importing_loads_no_matplotlib() -> None:
+    code = "import sys, mtl_gym.families.routing.figures; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,63 @@
+"""Masks that are a function of a key: shares, scale, independence, and whom they leave alone."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mtl_gym.families.scheduling.dropout import KeyedDropout, key_of_part
+
+ONES = torch.ones(200, 50, 4)
+
+
+def masked(key, function=functional.dropout, x=ONES, share=0.25, training=True):
+    with KeyedDropout(torch.tensor(key)):
+        return function(x, share, training)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_the_share_of_what_is_left_out_is_that_asked_for_and_the_mean_stays(share):
+    kept = masked(3, share=share)
+    assert (kept == 0).float().mean().item() == pytest.approx(share, abs=0.01)
+    assert kept.mean().item() == pytest.approx(1, abs=0.05)
+    assert sorted(set(kept.flatten().tolist())) == pytest.approx([0, 1 / (1 - share)])
+
+
+def test_masks_of_different_keys_calls_and_parts_are_independent():
+    part = key_of_part(torch.tensor(0), torch.tensor(0))
+    with KeyedDropout(torch.tensor(0)):
+        twice = [functional.dropout(ONES, 0.5) for _ in range(2)]
+    rows = torch.stack([*twice, *(masked(key, share=0.5) for key in (1, 2, 2**32 - 1, int(part)))])
+    correlations = torch.corrcoef(rows.flatten(1)) - torch.eye(len(rows))
+    assert correlations.abs().max() < 0.025  # five standard errors of 40,000 values
+
+
+@pytest.mark.parametrize("function", [functional.dropout1d, functional.dropout2d, functional.feature_alpha_dropout])
+def test_channels_are_left_out_as_a_whole(function):
+    x = ONES[..., None] if function is functional.dropout2d else ONES
+    found = masked(1, function, x).flatten(2)
+    assert (found == found[..., :1]).all() and len(found.unique()) == 2
+
+
+def test_alpha_dropout_keeps_mean_and_variance():
+    x = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+    found = masked(1, functional.alpha_dropout, x, 0.3)
+    assert found.mean().item() == pytest.approx(0, abs=0.02) and found.std().item() == pytest.approx(1, abs=0.02)
+
+
+def test_without_training_and_with_a_share_of_0_nothing_is_left_out():
+    assert torch.equal(masked(1, training=False), ONES) and torch.equal(masked(1, share=0.0), ONES)
+    assert not masked(1, share=1.0).any()
+
+
+def test_modules_and_their_defaults_are_torchs():
+    with KeyedDropout(torch.tensor(1)):
+        assert torch.equal(functional.alpha_dropout(ONES), ONES)  # training=False there
+        assert (functional.dropout(ONES) == 0).any() and (nn.Dropout()(ONES) == 0).any()
+        assert torch.equal(nn.Dropout().eval()(ONES), ONES)
+
+
+def test_torchs_generator_is_left_alone():
+    state = torch.get_rng_state()
+    masked(1)
+    assert torch.equal(state, torch.get_rng_state())

@@ -1,0 +1,63 @@
+"""The record of a run, and what is drawn of it."""
+
+import numpy as np
+import pytest
+
+from mtl_gym.families.scheduling.render import ansi, histograms_over_time, timeline
+from mtl_gym.families.scheduling.timeline import SEGMENTS, Timeline
+
+
+def recorded(runs=2, tasks=3, bins=4, steps=1000, until=None):
+    line = Timeline(runs, tasks, bins, steps)
+    for step in range(until or steps):
+        weights = np.eye(tasks)[np.full(runs, step * tasks // steps)]
+        accuracy = np.full((runs, tasks), step / steps)
+        line.add(step, weights, accuracy, 1 - accuracy, np.full((tasks, bins), 1 / bins))
+    return line
+
+
+def test_long_runs_are_kept_in_parts_that_add_up():
+    line = recorded(steps=1003)
+    assert len(line.step) == SEGMENTS and line.step[-1] == 1003 and np.ptp(np.diff(line.step)) <= 1
+    assert line.trained.sum() == 2 * 1003
+    assert line.shares[0].tolist() == [1, 0, 0] and line.shares[-1].tolist() == [0, 0, 1]
+    assert line.accuracy[-1, 0, 0] == pytest.approx(1002 / 1003)
+
+
+def test_short_runs_keep_every_step_and_the_future_is_unknown():
+    line = recorded(steps=10, until=4)
+    assert line.step.tolist() == list(range(1, 11))
+    assert np.isfinite(line.accuracy[:4]).all() and np.isnan(line.accuracy[4:]).all()
+
+
+def test_a_time_line_is_restored():
+    line, copy = recorded(), Timeline(2, 3, 4, 1000)
+    copy.load(line.state())
+    assert all(np.array_equal(getattr(line, name), getattr(copy, name)) for name in Timeline.ARRAYS)
+
+
+def test_the_time_line_shows_shares_and_curves():
+    figure = timeline(recorded(), ["a", "b", "c"], "title")
+    heat, curves = figure.axes
+    shown = heat.collections[0].get_array().reshape(3, SEGMENTS)
+    assert shown[0, 0] == 1 and shown[2, -1] == 1 and shown[0, -1] == 0
+    assert [line.get_label() for line in curves.lines] == ["a", "b", "c", "mean"]
+    assert curves.lines[3].get_ydata()[-1] == pytest.approx(0.999)
+
+
+def test_histograms_over_time_have_a_panel_per_task():
+    figure = histograms_over_time(recorded(tasks=7), list("abcdefg"))
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == list("abcdefg")
+
+
+def test_an_unfinished_run_can_be_drawn_and_told():
+    line = recorded(steps=10, until=3)
+    timeline(line, ["a", "b", "c"])
+    text = ansi(np.full((3, 4), 0.25), line, ["a", "b", "c"])
+    assert text.splitlines()[1].split() == ["a", "0.50", "100%", "20.0%"]
+    assert ansi(np.full((3, 4), 0.25), Timeline(1, 3, 4, 10), ["a", "b", "c"]).count("nan%") == 3
+
+
+def test_names_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="2 names do not fit the 3 tasks"):
+        timeline(recorded(), ["a", "b"])

@@ -1,0 +1,210 @@
+"""Runs side by side are what they would be alone."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.functional import cross_entropy
+
+from mtl_gym.core.nn.weights import renewed
+from mtl_gym.families.scheduling.lstm import LSTM
+from mtl_gym.families.scheduling.network import SharedNetwork
+from mtl_gym.families.scheduling.presets import review_network, tagging_network
+from mtl_gym.families.scheduling.stack import RunStack
+
+CPU = torch.device("cpu")
+
+
+def alone(seed, template, tasks):
+    """Encoder and heads of one run as plain modules, drawn as a run's are."""
+    torch.manual_seed(seed)
+    return renewed(template.encoder), [renewed(template.head) for _ in range(tasks)]
+
+
+def plain_run(env, run, tasks):
+    """The same training as a literal loop over one network, with torch's own Adam for each module."""
+    encoder, heads = alone(int(env.run_seeds[run]), env.template, 3)
+    adams = [torch.optim.Adam(m.parameters(), env.options.learning_rate) for m in (encoder, *heads)]
+    draw = env.training.minibatches
+    numbers = np.random.default_rng([int(env.run_seeds[run]), 0]).random((256, *draw.shape))
+    train = env.data.splits["train"]
+    for step, task in enumerate(tasks):
+        rows = draw.rows[task, (numbers[step, 0] * draw.count[task]).astype(int)]
+        logits = heads[task](encoder(train.x[rows]))[:, : env.data.num_classes[task]]
+        cross_entropy(logits, train.y[rows]).backward()
+        for adam in (adams[0], adams[1 + task]):
+            adam.step()
+        for adam in adams:
+            adam.zero_grad()
+    return encoder, heads
+
+
+def test_stacked_runs_equal_plain_loops_over_single_networks(make):
+    env = make(num_envs=3)
+    tasks = np.random.default_rng(1).integers(0, 3, (50, 3))
+    for actions in tasks:
+        env.step(actions)
+    for run in range(3):
+        encoder, heads = plain_run(env, run, tasks[:, run])
+        mine, my_heads = env.network.single(run)
+        for theirs, ours in zip([encoder, *heads], [mine, *my_heads], strict=True):
+            for p, q in zip(theirs.parameters(), ours.parameters(), strict=True):
+                assert torch.allclose(p, q, atol=1e-5), (run, (p - q).abs().max())
+
+
+def test_a_run_is_the_same_alone_and_beside_others(make):
+    """Row 0 of three has the seed of the only row of one."""
+    wide, narrow = make(num_envs=3), make(num_envs=1)
+    wide.training.begin([5, 6, 7]), narrow.training.begin([5])
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        actions = rng.integers(0, 3, 3)
+        obs, *_ = wide.step(actions)
+        other, *_ = narrow.step(actions[:1])
+    assert np.allclose(obs[0], other[0], atol=1e-5)
+    for p, q in zip(wide.network.parameters(), narrow.network.parameters(), strict=True):
+        assert torch.allclose(p[0], q[0], atol=1e-5)
+
+
+def test_heads_of_tasks_that_were_not_chosen_stay_as_they_are(make):
+    env = make(num_envs=2)
+    for _ in range(5):
+        env.step(np.array([0, 1]))  # momentum for heads that must not move afterwards
+    before = [p.detach().clone() for p in env.network.head_parameters]
+    state = [{k: v.clone() for k, v in env.optimizer.heads.state[p].items()} for p in env.network.head_parameters]
+    env.step(np.array([2, 1]))
+    for old, p, kept in zip(before, env.network.head_parameters, state, strict=True):
+        for run, chosen in ((0, 2), (1, 1)):
+            for task in range(3):
+                same = torch.equal(old[run, task], p[run, task])
+                assert same == (task != chosen), (run, task)
+                for name, value in kept.items():
+                    now = env.optimizer.heads.state[p][name]
+                    assert torch.equal(value[run, task], now[run, task]) == (task != chosen), name
+
+
+def test_every_head_and_run_begins_with_weights_of_its_own(make):
+    weight = make(num_envs=3).network.head_parameters[0]
+    flat = weight.detach().reshape(9, -1)
+    assert len({tuple(row.tolist()) for row in flat}) == 9
+
+
+def test_weights_that_are_not_trained_are_shared_and_stay(make):
+    frozen = nn.Linear(5, 6)
+    for p in frozen.parameters():
+        p.requires_grad_(False)
+    template = SharedNetwork(nn.Sequential(frozen, nn.Tanh(), nn.Linear(6, 8), nn.Tanh()), nn.Linear(8, 4))
+    env = make(num_envs=2, network=template)
+    assert [tuple(p.shape) for p in env.network.encoder_parameters] == [(2, 8, 6), (2, 8)]
+    before = frozen.weight.clone()
+    for _ in range(3):
+        env.step(np.array([0, 1]))
+    encoder, _ = env.network.single(1)
+    assert torch.equal(frozen.weight, before) and torch.equal(encoder[0].weight, before)
+
+
+def test_dropout_trains_and_is_off_where_runs_are_measured(make):
+    template = SharedNetwork(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.5)), nn.Linear(8, 4))
+    env = make(num_envs=2, network=template)
+    stack, x = env.network, torch.ones(2, 1, 6, 5)
+    task = torch.zeros(2, 1, dtype=torch.int64)
+    keys = torch.tensor([1, 2])
+    first, second = stack.run(x, task, keys), stack.run(x, task, keys + 1)
+    assert not torch.equal(first, second) and torch.equal(first, stack.run(x, task, keys))
+    state = torch.get_rng_state()
+    assert torch.equal(env._held_out.figures(stack).loss, env._held_out.figures(stack).loss)
+    env.step(np.array([0, 1]))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+class Mine(nn.Module):
+    """Calls torch's functions itself, on values and on channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = functional.dropout(self.first(x), 0.5, self.training)
+        return functional.dropout1d(self.second(x).unflatten(1, (4, 2)), 0.5, self.training).flatten(1)
+
+
+def with_dropout():
+    return SharedNetwork(Mine(), nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 4)))
+
+
+def test_with_dropout_a_run_is_to_the_bit_the_same_alone_and_beside_others(make):
+    wide, narrow = (make(num_envs=runs, network=with_dropout(), control="weights") for runs in (3, 1))
+    wide.training.begin([5, 6, 7]), narrow.training.begin([7])
+    for _ in range(5):
+        wide.step(np.ones((3, 3), np.float32)), narrow.step(np.ones((1, 3), np.float32))
+    for p, q in zip(wide.network.parameters(), narrow.network.parameters(), strict=True):
+        assert torch.equal(p[2], q[0])
+
+
+def losses_of_an_update(make, seeds):
+    """Of minibatches of task 0 from equal weights, so that only masks and samples can tell runs apart."""
+    env = make(num_envs=len(seeds), network=with_dropout())
+    env.training.begin(seeds)
+    with torch.no_grad():
+        for p in env.network.parameters():
+            p.copy_(p[:1].expand_as(p))
+    env.training.minibatches.rows[:] = env.training.minibatches.rows[0, 0]  # all samples are the same one
+    return env.training.update(np.zeros((len(seeds), 1), np.int64), np.ones((len(seeds), 1), np.float32)).loss[:, 0]
+
+
+def test_dropout_masks_belong_to_the_seed_of_a_run_and_to_its_minibatch(make):
+    one, other, again = losses_of_an_update(make, [0, 123, 0])
+    assert one == again and one != other
+
+
+def test_every_minibatch_of_a_step_has_masks_of_its_own():
+    stack = RunStack(SharedNetwork(nn.Identity(), nn.Sequential(nn.Dropout(0.5), nn.Linear(64, 2))), 1, 1, CPU)
+    stack.renew([0])
+    scores = stack.run(torch.ones(1, 2, 1, 64), torch.zeros(1, 2, dtype=torch.int64), torch.tensor([3]))
+    assert not torch.equal(scores[0], scores[1])
+
+
+def test_dropout_inside_of_an_attentions_kernel_is_refused():
+    with pytest.raises(ValueError, match=r"MultiheadAttention\(dropout=0.1\).*set its dropout to 0"):
+        SharedNetwork(nn.TransformerEncoderLayer(8, 2, dropout=0.1), nn.Linear(8, 2))
+
+
+def test_the_last_layer_is_the_module_with_the_last_matrix_or_what_is_named():
+    encoder = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), LSTM(8, 3))
+
+    def shapes(*layer):
+        stack = RunStack(SharedNetwork(encoder, nn.Linear(3, 2), last_shared=layer), 1, 2, CPU)
+        return [tuple(p.shape[1:]) for p in stack.last_shared]
+
+    assert shapes() == shapes("2") == [(12, 8), (12, 3)]
+    assert shapes("0") == [(8, 5)] and shapes("0", "2.weight_hh_l0") == [(8, 5), (12, 3)]
+    with pytest.raises(ValueError, match=r"last_shared=\('3',\) is not possible: the encoder has 0, 1, 2, 0.weight"):
+        shapes("3")
+
+
+def test_the_last_layer_of_the_bundled_text_networks_is_all_of_their_lstms():
+    data = SimpleNamespace(vocabulary=range(9), characters=range(9), max_classes=3)
+    for network, names in ((review_network, ["lstm"]), (tagging_network, ["ahead", "back"])):
+        stack = RunStack(network(data), 1, 1, CPU)
+        layer = [f"{name}.weight_{kind}_l0" for name in names for kind in ("ih", "hh")]
+        own = stack._encoder.values
+        assert [name for name in own if any(own[name] is p for p in stack.last_shared)] == layer
+
+
+def test_an_encoder_without_matrices_has_no_gradient_norm(make):
+    env = make(network=SharedNetwork(nn.Identity(), nn.Linear(5, 4)), control="weights", gradient_norms=True)
+    env.step(np.ones((2, 3), np.float32))
+    assert np.isnan(env.progress.gradient_norm).all()
+
+
+def test_features_are_the_encoders_outputs():
+    template = SharedNetwork(nn.Linear(5, 8), nn.Linear(8, 4))
+    stack = RunStack(template, 3, 2, torch.device("cpu"))
+    stack.renew([3, 4])
+    x = torch.randn(6, 5)
+    encoder, _ = alone(4, template, 3)
+    assert torch.allclose(stack.features(x)[1], encoder(x), atol=1e-6)

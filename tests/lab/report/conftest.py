@@ -1,0 +1,61 @@
+"""Finished and failed runs, written without training anything."""
+
+import csv
+import json
+from dataclasses import asdict
+
+import pytest
+
+from mtl_gym.core.state.checkpoint import write_atomically
+from mtl_gym.lab.figures import task_accuracies
+from mtl_gym.lab.report import aggregate
+from mtl_gym.lab.run import RunResult, RunSettings, write_picture
+
+DIGITS = "MTLRouting-Digits-v0"
+
+
+def write_json(path, value):
+    write_atomically(path, lambda file: file.write(json.dumps(value).encode()))
+
+
+def write_run(folder, name, seed, accuracy, curve=(), env_id=DIGITS, agent=None, picture=False, **changes):
+    """A finished run of two tasks in FOLDER/NAME/seed-SEED; `curve` is its validation accuracy at equal spaces."""
+    settings = RunSettings(env_id, agent or name, 1000, seed, 16, name=name, **changes)
+    tasks = {"one": accuracy - 0.05, "two": accuracy + 0.05}
+    result = RunResult(settings, accuracy, tasks, 0.5, 7, 2.0, 1234.5)
+    out = folder / name / f"seed-{seed}"
+    out.mkdir(parents=True)
+    write_json(out / "config.json", {"settings": asdict(settings), "versions": {"python": "3.11", "torch": "2.13"}})
+    write_json(out / "result.json", asdict(result))
+    if curve:
+        with open(out / "progress.csv", "w") as file:
+            table = csv.writer(file)
+            table.writerow(["steps", "epoch", "accuracy"])
+            table.writerows([1000 * (n + 1) // len(curve), n, value] for n, value in enumerate(curve))
+    if picture:
+        write_picture(task_accuracies([result]), out / "routing_map.png")
+    return out
+
+
+def write_failure(folder, name, seed, error):
+    write_json(folder / name / f"seed-{seed}" / "error.json", {"error": error})
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Where intervals do not matter."""
+    monkeypatch.setattr(aggregate, "REPETITIONS", 20)
+
+
+def write_comparison(folder):
+    """Three agents, three seeds each, with curves; random is 0.5 and the best static baseline 0.9."""
+    for seed, noise in enumerate((-0.02, 0.0, 0.02)):
+        write_run(folder, "random", seed, 0.5, [0.5, 0.5, 0.5, 0.5], picture=not seed)
+        write_run(folder, "random-fixed", seed, 0.9 + noise, [0.6, 0.7, 0.8, 0.9])
+        write_run(folder, "wpl", seed, 0.7 + 2 * noise, [0.5, 0.6, 0.6, 0.7], picture=not seed)
+    return folder
+
+
+@pytest.fixture
+def comparison(tmp_path):
+    return write_comparison(tmp_path / "digits")

@@ -1,0 +1,103 @@
+"""The page in a browser: sorting, pictures on a click, and nothing that leaves the page."""
+
+import shutil
+
+import pytest
+
+from mtl_gym.lab.report import aggregate, report
+
+from .conftest import write_comparison, write_run
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"there is no browser: none of {', '.join(BROWSERS)}")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A page about four agents, the best of which has a name that looks like HTML."""
+    folder = write_comparison(tmp_path_factory.mktemp("page") / "digits")
+    write_run(folder, "<b>bold", 0, 0.95)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aggregate, "REPETITIONS", 20)
+        report(folder)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(written, browser):
+    """The page, which notes what it asks for and what it complains of."""
+    page = browser.new_page()
+    page.asked, page.complaints = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.goto(written.as_uri())
+    yield page
+    page.close()
+
+
+def column(page, number=0):
+    """Cells of the table of accuracies."""
+    return page.locator("table").nth(1).locator(f"tbody td:nth-child({number + 1})").all_inner_texts()
+
+
+def test_a_click_on_a_head_sorts_by_it(page):
+    best_first = ["<b>bold", "random-fixed", "wpl", "random"]
+    assert column(page) == best_first
+    head = page.locator("table").nth(1).locator("th", has_text="accuracy")
+    head.locator("button").click()
+    assert (head.get_attribute("aria-sort"), column(page)) == ("descending", best_first)
+    head.locator("button").click()
+    assert (head.get_attribute("aria-sort"), column(page)) == ("ascending", best_first[::-1])
+    minus = page.locator("table").nth(1).locator("th", has_text="minus random-fixed")
+    minus.locator("button").click()
+    cells = [float(cell.split()[0]) for cell in column(page, 2)[:-1]]
+    assert cells == sorted(cells, reverse=True) and column(page, 2)[-1] == "-"
+    assert head.get_attribute("aria-sort") is None
+
+
+def test_the_keyboard_sorts_as_well(page):
+    head = page.locator("table").nth(1).locator("th", has_text="agent")
+    head.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert column(page) == sorted(column(page), key=lambda name: name.strip("<>").lower())
+    page.keyboard.press("Space")
+    assert head.get_attribute("aria-sort") == "descending"
+
+
+def test_pictures_of_a_run_are_one_click_away(page):
+    run = page.locator("details", has_text="wpl, seed 0")
+    picture = run.locator("img")
+    assert not picture.is_visible()
+    run.locator("summary").click()
+    assert picture.is_visible() and picture.evaluate("image => image.naturalWidth") > 100
+
+
+def test_nothing_leaves_the_page_and_nothing_is_wrong_with_it(page):
+    page.locator("summary").first.click()
+    page.wait_for_load_state("networkidle")
+    assert page.url in page.asked and all(url.startswith(("file:", "data:")) for url in page.asked)
+    assert page.complaints == []
+    assert page.locator("b", has_text="bold").count() == 0
+    figures = page.locator("figure img")
+    assert figures.count() == 5
+    assert all(figures.nth(number).evaluate("image => image.naturalWidth") > 100 for number in range(5))
+
+
+@pytest.mark.parametrize("width", [320, 400, 1280])
+def test_the_page_fits_the_screen(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

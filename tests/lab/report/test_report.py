@@ -1,0 +1,216 @@
+"""The whole report: what it says, what it writes, and what it does with mistakes."""
+
+import csv
+import io
+import json
+import re
+import sys
+
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from mtl_gym.lab import cli
+from mtl_gym.lab.report import report
+from mtl_gym.lab.report.document import Section, Table, plain, shrunk, to_html, to_markdown
+from mtl_gym.lab.report.method import settings_files
+from mtl_gym.lab.run import RunSettings
+from mtl_gym.lab.settings import read_comparison
+
+from .conftest import write_failure, write_run
+
+pytestmark = pytest.mark.usefixtures("quick")
+KINDS = {"differences", "metrics", "profiles", "improvement", "efficiency"}
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli.app, ["report", *map(str, arguments)])
+
+
+def section(text, title):
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    return next(part for part in parts if part.split("\n")[0] == title)
+
+
+def line(text, agent):
+    """The cells of an agent's first line in a table."""
+    found = next(line for line in text.splitlines() if line.startswith(f"| {agent} |"))
+    return [cell.strip() for cell in found.strip("|").split(" | ")]
+
+
+def test_a_comparison_gets_tables_figures_and_a_page(comparison):
+    outcome = call(comparison)
+    assert outcome.exit_code == 0, outcome.output
+    assert f"wrote {comparison}/report.html" in outcome.output
+    drawn = {path.name for path in (comparison / "figures").iterdir()}
+    assert drawn == {f"digits-{kind}.{form}" for kind in KINDS for form in ("png", "svg")}
+    text = (comparison / "report.md").read_text()
+    found = section(text, "digits")
+    assert "0 is random (50.00 %), 1 is random-fixed, the best static baseline (90.00 %)" in found
+    # 0.7 lies half-way from 0.5 to 0.9; its differences to the control are -0.22, -0.2 and -0.18.
+    assert line(found, "wpl")[1:5] == ["70.00 ± 4.00", r"-20.00 \[-24.97, -15.03\]", "0.50", "3"]
+    assert line(section(text, "Headline"), "digits")[1:4] == ["random-fixed", "90.00 ± 2.00", "is the control"]
+    assert line(section(text, "Headline"), "digits")[-2:] == ["0 of 2", "2 of 2"]
+    for picture in re.findall(r"\]\((.*?)\)", text):
+        assert (comparison / picture).is_file()
+
+
+def test_a_report_is_the_same_when_it_is_written_again(comparison):
+    report(comparison)
+    first = {path: path.read_bytes() for path in comparison.rglob("*") if path.is_file()}
+    report(comparison)
+    assert {path: path.read_bytes() for path in comparison.rglob("*") if path.is_file()} == first
+
+
+def test_several_comparisons_are_aggregated_over_the_agents_and_seeds_that_they_share(comparison):
+    other = comparison.parent / "mnist"
+    for seed in range(2):
+        for name, accuracy in {"random": 0.1, "random-fixed": 0.8, "wpl": 0.9, "lrn": 0.9}.items():
+            write_run(other, name, seed, accuracy + 0.01 * seed, env_id="MTLRouting-MNIST-v0")
+    write_run(comparison.parent / "bare", "wpl", 0, 0.5)
+    for name, accuracy in {"random": 0.9, "random-fixed": 0.905, "wpl": 0.5}.items():
+        write_run(comparison.parent / "narrow", name, 0, accuracy)
+    report(comparison.parent)
+    text = (comparison.parent / "report.md").read_text()
+    across = section(text, "Across comparisons")
+    assert "bare is left out: there is no finished run of the agent random" in across
+    assert "narrow is left out: random and its best static baseline, random-fixed, lie 0.50 percentage points" in across
+    assert "Seeds 0, 1: those that every agent here finished in digits and mnist." in across
+    assert "and so left out: lrn." in across
+    assert "There are no curves of sample efficiency: no run of mnist has a progress.csv" in across
+    # 0.4 and 0.5 in digits, 1.136 and 1.15 in mnist, where wpl always beats the control; in digits it never does.
+    assert [cell.split()[0] for cell in line(across, "wpl")[1:]] == ["0.82", "0.80", "0.80", "0.50"]
+    bare = section(text, "bare")
+    assert "There are no normalised scores" in bare and "No run of random-fixed is finished here" in bare
+    assert line(bare, "wpl")[1] == "50.00"
+
+
+def test_one_seed_has_no_interval_and_the_report_says_so(tmp_path):
+    for name, accuracy in {"random": 0.5, "random-fixed": 0.8, "wpl": 0.9}.items():
+        write_run(tmp_path / "one", name, 0, accuracy)
+    report(tmp_path / "one")
+    text = section((tmp_path / "one" / "report.md").read_text(), "one")
+    assert "One seed: no interval." in text and "(one seed: no interval)" in text
+    assert "| wpl | 1.33 | 1.33 | 1.00 |" in text
+
+
+def test_a_narrow_scale_is_called_so(tmp_path):
+    for name, accuracy in {"random": 0.5, "uniform": 0.505, "qls": 0.3}.items():
+        write_run(tmp_path, name, 0, accuracy)
+    report(tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "mostly chance" in text and "0.50 percentage points" in text
+    assert "control, against which the others are set, is uniform" in text
+
+
+def test_failed_runs_are_listed_everywhere(comparison):
+    write_failure(comparison, "ppo", 3, "Training diverged: lower the learning rate.")
+    (comparison / "wpl" / "seed-2" / "result.json").write_text("{")
+    outcome = call(comparison)
+    assert outcome.exit_code == 0, outcome.output
+    assert "failed: digits, ppo, seed 3: Training diverged: lower the learning rate." in outcome.output
+    text = (comparison / "report.md").read_text()
+    assert "8 finished runs in 1 comparison. 2 more failed or did not finish" in text
+    listed = section(text, "Runs that failed or did not finish")
+    assert "| digits | ppo | 3 | Training diverged: lower the learning rate. |" in listed
+    assert "| digits | wpl | 2 | The result in wpl/seed-2/result.json cannot be read" in listed
+    assert "Training diverged: lower the learning rate." in (comparison / "report.html").read_text()
+    errors = [row["error"] for row in csv.DictReader((comparison / "results.csv").read_text().splitlines())]
+    assert sum(map(bool, errors)) == 2 and len(errors) == 10
+    assert "Seeds 0, 1: those that every agent" in text
+
+
+def test_a_comparison_of_which_no_run_finished_does_not_stop_the_others(comparison):
+    write_failure(comparison.parent / "broken", "wpl", 0, "No memory.")
+    report(comparison.parent)
+    text = (comparison.parent / "report.md").read_text()
+    assert "No run of this comparison finished." in section(text, "broken") and "No memory." in text
+
+
+def test_damaged_progress_and_pictures_do_not_stop_the_report(comparison):
+    (comparison / "wpl" / "seed-0" / "progress.csv").write_text("steps\nmany\n")
+    (comparison / "wpl" / "seed-0" / "routing_map.png").write_bytes(b"nonsense")
+    report(comparison)
+    found = section((comparison / "report.md").read_text(), "digits")
+    assert "Left out of the curves: The progress in wpl/seed-0/progress.csv cannot be read" in found
+    assert (comparison / "figures" / "digits-efficiency.png").is_file()
+
+
+def test_any_run_may_be_the_control(comparison):
+    assert call(comparison, "--control", "wpl").exit_code == 0
+    text = (comparison / "report.md").read_text()
+    assert "| minus wpl |" in text and "| better than wpl |" in text and "$ mtl-gym report digits --control wpl" in text
+
+
+def test_mistakes_end_with_a_sentence(comparison, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for arguments, message in [
+        ((tmp_path / "nowhere",), "There is no folder"),
+        ((tmp_path / "empty",), "There is no finished run in"),
+        ((comparison, "--control", "nobody"), "'nobody' is no finished run here; there are random, random-fixed, wpl"),
+    ]:
+        outcome = call(*arguments)
+        assert outcome.exit_code == 1 and message in outcome.output.replace("\n", " ")
+    (comparison / "results.csv").mkdir()
+    outcome = call(comparison)
+    assert outcome.exit_code == 1 and f"The report cannot be written into {comparison}" in outcome.output
+
+
+def test_the_command_names_the_extra_in_full(comparison, monkeypatch):
+    """Square brackets are no markup here."""
+    monkeypatch.setitem(sys.modules, "rliable", None)
+    outcome = call(comparison)
+    assert outcome.exit_code == 1 and "pip install 'mtl-gym[report]'" in outcome.output
+    assert not (comparison / "results.csv").exists()
+
+
+def test_the_settings_behind_a_comparison_make_its_runs_again(tmp_path):
+    runs = [
+        RunSettings("MTLRouting-Digits-v0", agent, steps, seed, 32, {"rho": 0.1}, kwargs, name)
+        for seed in range(2)
+        for name, agent, steps, kwargs in [
+            ("wpl", "wpl", 500, {}),
+            ("short", "wpl", 300, {"gamma": 0.9}),
+            ("shared", "shared", 500, {}),
+        ]
+    ]
+    (text,) = settings_files(runs)
+    (tmp_path / "settings.yaml").write_text(text)
+    assert read_comparison(tmp_path / "settings.yaml") == runs
+    assert len(settings_files([*runs, RunSettings("MTLRouting-Digits-v0", "random", 500, num_envs=64)])) == 2
+
+
+def test_how_the_numbers_were_made_stands_in_the_report(comparison):
+    report(comparison)
+    config = comparison / "wpl" / "seed-0" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"versions": {"python": "3.12", "torch": "2.13"}}))
+    (comparison / "wpl" / "seed-1" / "config.json").unlink()
+    report(comparison)
+    text = section((comparison / "report.md").read_text(), "How the numbers were made")
+    assert "python 3.11 and 3.12, torch 2.13, of some runs not known:" in text
+    settings = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    assert settings["seeds"] == 3 and set(settings["agents"]) == {"random", "random-fixed", "wpl"}
+
+
+def test_text_is_escaped():
+    nasty = "<b>&\"'|`*_[x](javascript:1)"
+    sections = [Section(nasty, [nasty, Table(nasty, [[nasty], [nasty]])])]
+    page = to_html(nasty, sections)
+    assert "<b>" not in page and "&lt;b&gt;" in page
+    assert page.count("<script") == 1 and "http:" not in page and "https:" not in page
+    markdown = to_markdown(nasty, sections, None)
+    assert "<b>" not in markdown and markdown.count(plain(nasty)) == 6
+    assert r"\|\`\*\_\[x\](javascript" in plain(nasty)
+
+
+def test_embedded_pictures_are_smaller_and_look_the_same(comparison):
+    picture = comparison / "wpl" / "seed-0" / "routing_map.png"
+    small = shrunk(picture)
+    assert len(small) < 0.7 * picture.stat().st_size
+    before, after = (Image.open(file).convert("L") for file in (picture, io.BytesIO(small)))
+    assert before.size == after.size
+    apart = sum(abs(a - b) for a, b in zip(before.tobytes(), after.tobytes(), strict=True)) / (
+        before.width * before.height
+    )
+    assert apart < 2

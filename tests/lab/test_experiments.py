@@ -1,0 +1,283 @@
+"""Runs, comparisons and the command line."""
+
+import csv
+import json
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from mtl_agents import WPL
+from typer.testing import CliRunner
+
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.lab import agents, cli
+from mtl_gym.lab.compare import Row, summarise
+from mtl_gym.lab.run import RunResult, RunSettings, restore, train
+
+DIGITS = "MTLRouting-Digits-v0"
+
+
+def settings(agent="wpl", **changes):
+    return RunSettings(**{"env_id": DIGITS, "agent": agent, "steps": 600, "num_envs": 16} | changes)
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+
+@pytest.mark.parametrize("agent", ["wpl", "random-fixed", "random", "ppo", "dqn", "maskable-ppo", "a2c"])
+def test_a_run_leaves_a_folder_from_which_it_can_be_evaluated_again(tmp_path, agent):
+    result = train(settings(agent), tmp_path / "run")
+    policies = {"policies.npz", "policies.png"} if agent == "wpl" else set()
+    assert {p.name for p in (tmp_path / "run").iterdir()} == policies | {
+        "agent.pt", "config.json", "environment.pt", "progress.csv", "result.json", "routing_map.png", "tensorboard",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["agent"] == agent
+    with open(tmp_path / "run" / "progress.csv") as file:
+        curve = list(csv.DictReader(file))
+    assert len(curve) >= 10 and 0 <= float(curve[-1]["accuracy"]) <= 1
+    assert int(curve[-1]["steps"]) >= 600
+    if agent == "random":
+        return
+    from mtl_gym.core.evaluation import evaluate
+
+    _, env, restored = restore(tmp_path / "run")
+    again = evaluate(restored, env.batched)
+    assert dict(zip(again.task_names, again.accuracy.tolist(), strict=True)) == pytest.approx(result.per_task)
+
+
+def test_a_finished_run_is_read_and_not_run_again(tmp_path):
+    first = train(settings(), tmp_path)
+    stamp = (tmp_path / "environment.pt").stat().st_mtime_ns
+    assert train(settings(), tmp_path) == first
+    assert (tmp_path / "environment.pt").stat().st_mtime_ns == stamp
+
+
+def test_a_run_never_overwrites_another(tmp_path):
+    train(settings(), tmp_path)
+    with pytest.raises(FileExistsError, match="holds another run"):
+        train(settings(seed=1), tmp_path)
+
+
+def test_the_same_run_gives_the_same_figures(tmp_path):
+    first, second = train(settings("ppo"), tmp_path / "a"), train(settings("ppo"), tmp_path / "b")
+    assert first.per_task == second.per_task
+
+
+def test_damaged_files_are_named(tmp_path):
+    train(settings(), tmp_path)
+    (tmp_path / "result.json").write_text('{"accuracy": ')
+    with pytest.raises(CheckpointError, match=r"result\.json cannot be read"):
+        train(settings(), tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"config\.json cannot be read"):
+        restore(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no run in"):
+        restore(tmp_path / "elsewhere")
+
+
+def test_every_name_finds_its_agent():
+    assert {"wpl", "random-fixed", "ppo", "maskable-ppo", "qr-dqn"} <= set(agents.agent_names())
+    assert agents.find_agent("wpl") is WPL
+    for name in agents.agent_names():
+        assert callable(agents.find_agent(name))
+
+
+def test_an_unknown_agent_is_named_with_the_nearest_one():
+    with pytest.raises(agents.UnknownAgentError, match=r"no agent 'wlp'. Did you mean 'wpl'\? Known: a2c, "):
+        agents.find_agent("wlp")
+
+
+def test_a_package_of_ones_own_announces_its_agent(tmp_path, monkeypatch):
+    """No more than `learn` and `predict` is asked of it."""
+    (tmp_path / "my_agents.py").write_text(
+        textwrap.dedent(
+            """
+            import numpy as np
+
+            class First:
+                def __init__(self, env, seed=None):
+                    self.env = env
+
+                def learn(self, total_timesteps, callback=None):
+                    self.env.reset()
+                    for _ in range(total_timesteps // self.env.num_envs):
+                        self.env.step(np.zeros(self.env.num_envs, int))
+                    return self
+
+                def predict(self, observation, state=None, episode_start=None, deterministic=False):
+                    return np.zeros(len(observation["task"]), int), None
+            """
+        )
+    )
+    info = tmp_path / "my_agents-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-agents\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[mtl_gym.agents]\nfirst = my_agents:First\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "first" in agents.agent_names()
+    result = train(settings("first"), tmp_path / "run")
+    assert result.blocks_used == 3
+    assert not (tmp_path / "run" / "agent.pt").exists()
+    sys.modules.pop("my_agents")
+
+
+def result(agent, seed, per_task, blocks):
+    accuracy = float(np.mean(list(per_task.values())))
+    return RunResult(RunSettings(DIGITS, agent, 1, seed), accuracy, per_task, 0.5, blocks, 1.0, 100.0 + seed)
+
+
+def test_a_summary_gives_mean_spread_worst_and_best():
+    rows = summarise(
+        [
+            result("low", 0, {"a": 0.5, "b": 0.7}, 4),
+            result("high", 0, {"a": 0.8, "b": 0.9}, 6),
+            result("low", 1, {"a": 0.7, "b": 0.7}, 5),
+        ]
+    )
+    assert [row.agent for row in rows] == ["high", "low"]
+    low = rows[1]
+    assert low.accuracy == pytest.approx(65.0)
+    assert low.spread == pytest.approx(np.std([60, 70], ddof=1))
+    assert (low.worst[0], low.best[0]) == ("a", "b")
+    assert (low.worst[1], low.best[1]) == (pytest.approx(60.0), pytest.approx(70.0))
+    assert (low.blocks, low.seeds, low.speed) == (4.5, 2, 100.5)
+    assert isinstance(rows[0], Row) and np.isnan(rows[0].spread)
+
+
+def test_compare_prints_a_table_and_writes_the_figures_behind_it(tmp_path):
+    arguments = ("--agents", "wpl,random-fixed", "--seeds", 2, "--steps", 600, "--num-envs", 16, "--out", tmp_path)
+    outcome = call("compare", DIGITS, *arguments)
+    assert outcome.exit_code == 0, outcome.output
+    assert "random-fixed" in outcome.output and "\x1b" not in outcome.output
+    with open(tmp_path / "results.csv") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["agent"], line["seed"]) for line in lines] == [
+        ("wpl", "0"), ("random-fixed", "0"), ("wpl", "1"), ("random-fixed", "1"),
+    ]  # fmt: skip
+    table = (tmp_path / "table.md").read_text().splitlines()
+    assert len(table) == 4 and table[0].startswith("| agent | accuracy |")
+    assert call("compare", DIGITS, *arguments).output == outcome.output  # read, not run again
+
+
+def test_train_and_evaluate_from_the_command_line(tmp_path):
+    kwargs = json.dumps({"weighting": "abdallah"})
+    outcome = call(
+        "train", DIGITS, "--agent", "wpl", "--steps", 300, "--num-envs", 8, "--out", tmp_path / "run",
+        "--agent-kwargs", kwargs, "--env-kwargs", json.dumps({"rho": 0.0}), "--quiet",
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.output
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
+    assert saved["agent_kwargs"] == {"weighting": "abdallah"} and saved["env_kwargs"] == {"rho": 0.0}
+    outcome = call("evaluate", tmp_path / "run", "--split", "validation")
+    assert outcome.exit_code == 0 and "digit 9" in outcome.output and "mean" in outcome.output
+
+
+def test_list_shows_environments_data_and_agents():
+    output = call("list").output
+    assert DIGITS in output and "wpl" in output
+    output = call("data", "list").output
+    assert "digits" in output and "mini-imagenet" in output
+
+
+def test_digits_need_no_download():
+    outcome = call("data", "get", "digits")
+    assert outcome.exit_code == 0 and "10 tasks" in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "NoSuchEnv-v0", "--agent", "wpl"), "NoSuchEnv"),
+        (("train", DIGITS, "--agent", "wlp"), "Did you mean 'wpl'"),
+        (("train", DIGITS, "--agent", "wpl", "--env-kwargs", "{rho}"), "is not JSON"),
+        (("train", DIGITS, "--agent", "wpl", "--env-kwargs", "[1]"), "must be a JSON object"),
+        (("train", DIGITS, "--agent", "wpl", "--env-kwargs", '{"rho": 99}'), "rho=99"),
+        (("train", DIGITS, "--agent", "wpl", "--env-kwargs", '{"roh": 1}'), "roh"),
+        (("train", DIGITS, "--agent", "wpl", "--env-kwargs", '{"learning_rate": 1e38}'), "Training diverged"),
+        (("compare", DIGITS, "--agents", "wpl,wpl"), "each agent once"),
+        (("train", DIGITS, "--agent", "sac"), "'sac' chooses actions in a Box space only"),
+        (("train", DIGITS, "--agent", "ars"), "'ars' takes flat observations only"),
+        (("compare", DIGITS, "--agents", "wpl,nobody"), "no agent 'nobody'"),
+        (("evaluate",), "no run in"),
+    ],
+)
+def test_mistakes_end_with_a_sentence(tmp_path, arguments, message):
+    where = ("--out", tmp_path / "run", "--steps", 3000, "--num-envs", 8) if arguments[0] != "evaluate" else (tmp_path,)
+    outcome = call(*arguments, *where)
+    assert outcome.exit_code == 1
+    assert message in outcome.output
+    assert "Traceback" not in outcome.output
+
+
+def test_missing_data_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("MTL_GYM_DATA", str(tmp_path))
+    outcome = call("train", "MTLRouting-MNIST-v0", "--agent", "wpl", "--out", tmp_path / "run")
+    assert outcome.exit_code == 1
+    assert "mtl-gym data get mnist" in outcome.output
+
+
+SENTENCES = [
+    (["--agent-kwargs", '{"foo": 1}'], "error: Agent 'wpl' has no argument 'foo'. It takes weighting, "),
+    (["--agent-kwargs", '{"seed": 1}'], "error: Agent 'wpl' is given 'seed' already: leave it out."),
+    (["--env-kwargs", '{"hidden": "16"}'], "error: RoutingVectorEnv: hidden='16' is not possible; it takes a whole"),
+    (["--env-kwargs", '{"hiden": 16}'], "error: RoutingVectorEnv has no option 'hiden'. Did you mean 'hidden'?"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), SENTENCES)
+def test_train_tells_arguments_that_cannot_be_in_a_sentence(tmp_path, arguments, sentence):
+    out = call("train", DIGITS, "--agent", "wpl", "--out", tmp_path / "run", "--quiet", *arguments)
+    assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
+    assert out.output.startswith(sentence) and out.output.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_argument_that_only_the_agent_of_the_family_refuses_is_told_as_well(tmp_path):
+    arguments = ["--agent", "random", "--agent-kwargs", '{"foo": 1}', "--out", tmp_path / "run", "--quiet"]
+    out = call("train", DIGITS, *arguments)
+    assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
+    assert out.output.startswith("error: Random has no argument 'foo'. It takes ") and out.output.count("\n") == 1
+
+
+def test_an_environment_of_another_package_is_told(tmp_path):
+    out = call("train", "CartPole-v1", "--agent", "ppo", "--out", tmp_path / "run", "--quiet")
+    assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
+    assert "'CartPole-v1' is no environment of mtl_gym; `mtl-gym list` shows" in out.output
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("{wpl: , ppo: {agent_kwargs: {n_step: 8}}}", "error: Agent 'ppo' has no argument 'n_step'. Did you mean "),
+        ("{wpl: , ppo: {env_kwargs: {rho: 1e-1}}}", "error: RoutingVectorEnv: rho='1e-1' is not possible; it takes a "),
+    ],
+)
+def test_compare_tells_them_once_before_any_run(tmp_path, file, sentence):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"env: {DIGITS}\nsteps: 300\nseeds: 2\nagents: {file}\n")
+    out = call("compare", "--settings", settings, "--out", tmp_path / "out", "--quiet")
+    assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
+    assert out.output.startswith(sentence) and out.output.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_compare_makes_environments_with_what_an_agent_cannot_do_without():
+    """The options of an agent are checked together with those of the settings."""
+    runs = [RunSettings("MTLScheduling-Digits-v0", "gradnorm", 1, env_kwargs={"gradient_norms": True})]
+    assert cli.check(runs) is runs
+
+
+def test_evaluate_tells_a_misspelt_split(tmp_path):
+    train(settings("shared", steps=1), tmp_path / "run")
+    out = call("evaluate", tmp_path / "run", "--split", "dev")
+    assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
+    assert out.output.startswith("error: split='dev' is not possible; it takes one of ('train', 'validation', 'test').")
+
+
+@pytest.mark.parametrize(("steps", "rows", "rollout"), [(12, 2, 8), (1, 1, 2), (10_000, 4, 2048), (257, 1, 256)])
+def test_a_rollout_is_no_longer_than_the_training(steps, rows, rollout):
+    run = settings("ppo", steps=steps, num_envs=rows)
+    agent = run.make_agent(run.make_env())
+    assert agent.n_steps * agent.n_envs == rollout and rollout % agent.batch_size == 0

@@ -1,0 +1,45 @@
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mtl_gym.lab import cli
+
+PROGRAM = """
+import resource, torch
+from mtl_gym.lab.memory import keep_memory
+{call}
+torch.set_num_threads(1)
+def step():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    activations = [torch.ones(12_000_000) for _ in range(2)]  # above what glibc ever keeps by itself
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults = [step() for _ in range(16)]
+print(sum(faults[10:]))
+"""
+
+
+def page_faults(call):
+    return int(subprocess.run([sys.executable, "-c", PROGRAM.format(call=call)], capture_output=True, text=True).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_memory_that_is_freed_is_taken_again_without_page_faults():
+    assert page_faults("assert keep_memory()") < page_faults("") / 10
+
+
+def test_only_the_installed_program_keeps_memory_and_no_command_that_another_program_calls(monkeypatch):
+    kept = []
+    monkeypatch.setattr(cli, "keep_memory", lambda: kept.append(True))
+    assert CliRunner().invoke(cli.app, ["data", "list"]).exit_code == 0 and not kept
+    monkeypatch.setattr(sys, "argv", ["mtl-gym", "data", "list"])
+    with pytest.raises(SystemExit, match="0"):
+        cli.program()
+    assert kept
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    script = re.search(r'^mtl-gym = "mtl_gym\.cli:(\w+)"$', text, re.MULTILINE)
+    assert script[1] == "program"

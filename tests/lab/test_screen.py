@@ -1,0 +1,61 @@
+"""What the command line shows: names and paths as they are."""
+
+import io
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from mtl_gym.lab import cli
+from mtl_gym.lab.progress import Bar
+from mtl_gym.lab.run import RunSettings, train
+
+DIGITS = "MTLRouting-Digits-v0"
+NAMES = ("wpl[lr=0.1]", "wpl[lr=0.01]", "o [/b] y", "[red]x", ":smile:")
+
+
+def call(*arguments):
+    outcome = CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    assert outcome.exception is None or isinstance(outcome.exception, SystemExit), outcome.exc_info
+    return outcome
+
+
+def test_names_print_whole_in_tables_and_messages(tmp_path):
+    settings = tmp_path / "settings.yaml"
+    # A name is that of a folder, and so without a slash.
+    names = [name for name in NAMES if "/" not in name] + ["a-name-that-is-longer-than-most-" * 3]
+    agents = "".join(f"  '{name}': {{agent: random-fixed}}\n" for name in names)
+    settings.write_text(f"env: {DIGITS}\nsteps: 16\nnum_envs: 16\nseeds: 1\nagents:\n{agents}")
+    outcome = call("compare", "--settings", settings, "--out", tmp_path / "o [b] y", "--quiet", "--control", NAMES[0])
+    assert outcome.exit_code == 0, outcome.output
+    for name in names[:-1]:
+        assert f" {name} " in outcome.output
+        assert f"  {name} " in outcome.output[outcome.output.index("minus that of") :] or name == NAMES[0]
+    assert f"minus that of {NAMES[0]}" in outcome.output
+    assert outcome.output.replace("\n", "").count("longer-than-most-a-name") >= 2
+
+
+def test_a_path_that_looks_like_markup_is_a_path(tmp_path):
+    out = tmp_path / "o [/b] y"
+    outcome = call("train", DIGITS, "--agent", "random-fixed", "--steps", 16, "--num-envs", 16, "--out", out, "--quiet")
+    assert outcome.exit_code == 0, outcome.output
+    assert f"wrote {out}\n" in outcome.output
+    outcome = call("evaluate", tmp_path / "[/b]")
+    assert outcome.exit_code == 1 and f"There is no run in {tmp_path}/[/b]" in outcome.output
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_bar_shows_a_name_as_it_is(name):
+    screen = io.StringIO()
+    run = RunSettings(DIGITS, "wpl", 100, name=name)
+    with Bar([run], Console(file=screen, force_terminal=True, width=120), False) as bar:
+        bar.moved(0, 50, float("nan"))
+        bar._progress.refresh()
+    assert f"0/1 runs, {name} seed 0" in screen.getvalue()
+
+
+def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is(tmp_path):
+    name = "$no^{formula$"
+    run = RunSettings(DIGITS, "wpl", 96, 0, 16, name=name)
+    train(run, tmp_path)
+    assert (tmp_path / "policies.png").is_file() and (tmp_path / "result.json").is_file()

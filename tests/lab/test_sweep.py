@@ -1,0 +1,281 @@
+"""Sweeps: many runs in one process, in several, or on Ray; killed, broken and repeated."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mtl_gym.core.state import checkpoint
+from mtl_gym.lab import processes
+from mtl_gym.lab.compare import plan, plan_entries
+from mtl_gym.lab.run import RunSettings
+from mtl_gym.lab.sweep import Failure, Sweep, Watcher, carry_out, folder
+
+DIGITS = "MTLRouting-Digits-v0"
+SETTINGS = f"""
+env: {DIGITS}
+steps: 12000
+num_envs: 16
+seeds: 2
+agents:
+  wpl:
+  ppo:
+  dqn: {{agent_kwargs: {{buffer_size: 2000, learning_starts: 100}}, steps: 6000}}
+"""
+RUNS = {(agent, seed) for agent in ("wpl", "ppo", "dqn") for seed in (0, 1)}
+KILLS = 20
+
+
+def runs_of(agents, seeds=1, steps=320, **changes):
+    return plan(RunSettings(DIGITS, "", steps, num_envs=16, **changes), agents, seeds)
+
+
+class Seen(Watcher):
+    """Writes down what it sees."""
+
+    def __init__(self):
+        self.moves, self.outcomes = [], {}
+
+    def moved(self, run, steps, accuracy):
+        self.moves.append((run, steps))
+
+    def ended(self, run, outcome):
+        self.outcomes[run] = outcome
+
+
+def test_a_run_that_fails_is_told_and_harms_no_other(tmp_path):
+    runs, seen = runs_of(["wpl", "td3", "random-fixed"]), Seen()
+    first, failed, last = carry_out(Sweep(runs, tmp_path), watcher=seen)
+    assert isinstance(failed, Failure) and "Box space only" in str(failed)
+    assert first.accuracy > 0 and last.accuracy > 0
+    told = json.loads((folder(tmp_path, runs[1]) / "error.json").read_text())
+    assert told["error"] == failed.error and "Traceback" in "".join(told["traceback"])
+    assert [seen.outcomes[run] for run in range(3)] == [first, failed, last]
+    assert (0, 320) in seen.moves
+
+
+def test_an_agent_that_raises_in_the_middle_and_a_run_that_diverges_are_told(tmp_path, monkeypatch):
+    from mtl_agents import WPL
+
+    def broken(self, *arguments):
+        raise KeyError("no such block")
+
+    monkeypatch.setattr(WPL, "_record", broken)
+    kwargs = {"learning_rate": 1e30}
+    runs = [*runs_of(["wpl", "random-fixed"]), *plan_entries([RunSettings(DIGITS, "shared", 320, 0, 16, kwargs)], 1)]
+    raised, fine, diverged = carry_out(Sweep(runs, tmp_path))
+    assert raised.error == "KeyError: 'no such block'"
+    assert fine.accuracy > 0
+    assert isinstance(diverged, Failure) and "is not finite" in diverged.error
+
+
+def test_a_damaged_result_is_told_and_kept(tmp_path):
+    runs = runs_of(["random-fixed", "shared"])
+    carry_out(Sweep(runs, tmp_path))
+    damaged = folder(tmp_path, runs[0]) / "result.json"
+    damaged.write_text('{"accuracy": ')
+    first, second = carry_out(Sweep(runs, tmp_path))
+    assert "result.json cannot be read" in first.error and "remove it to run again" in first.error
+    assert second.accuracy > 0 and damaged.read_text() == '{"accuracy": '
+    damaged.unlink()
+    assert carry_out(Sweep(runs, tmp_path))[0].accuracy > 0
+
+
+def test_unknown_names_stop_a_sweep_before_it_begins():
+    with pytest.raises(ValueError, match="no agent 'wlp'"):
+        runs_of(["random-fixed", "wlp"])
+    with pytest.raises(Exception, match="MTLRouting-Digit` doesn't exist"):
+        plan(RunSettings("MTLRouting-Digit-v0", "", 10), ["wpl"], 1)
+    with pytest.raises(ValueError, match="give one of them"):
+        carry_out(Sweep([], "x"), jobs=2, ray="local")
+
+
+@pytest.mark.slow
+def test_processes_and_one_process_give_the_same_results(tmp_path):
+    runs, seen = runs_of(["wpl", "ppo", "td3"], seeds=2, steps=3200), Seen()
+    several = carry_out(Sweep(runs, tmp_path / "several"), jobs=2, watcher=seen)
+    one = carry_out(Sweep(runs, tmp_path / "one"))
+    for here, there in zip(one, several, strict=True):
+        assert type(here) is type(there)
+        assert isinstance(here, Failure) or (here.per_task, here.loss) == (there.per_task, there.loss)
+    assert seen.outcomes == dict(enumerate(several))
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_always_dies_is_given_up_and_the_others_are_not(tmp_path, monkeypatch):
+    runs = runs_of(["random-fixed", "shared", "wpl"])
+    monkeypatch.setattr(processes, "_work", die_in_the_second)
+    fine, dead, other = carry_out(Sweep(runs, tmp_path), jobs=2)
+    assert isinstance(dead, Failure) and "died 3 times" in dead.error
+    # A neighbour that was under way each time shares the blame; it is told, and the same command runs it.
+    assert {type(fine), type(other)} <= {Failure, type(carry_out(Sweep(runs, tmp_path))[1])}
+
+
+work = processes._work
+
+
+def die_in_the_second(run):
+    if run == 1:
+        processes._board.runs[run] = processes.UNDER_WAY, 0, 0
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work(run)
+
+
+def command(settings, out, *more):
+    # A program that runs in the background of a shell would not hear an interrupt.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heard}; import sys; from mtl_gym.lab.cli import app; app(sys.argv[1:])"
+    return [
+        *(sys.executable, "-W", "ignore", "-c", program),
+        *("compare", "--settings", str(settings), "--out", str(out), "--quiet", *more),
+    ]
+
+
+@pytest.fixture(scope="module")
+def settings_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("settings") / "sweep.yaml"
+    path.write_text(SETTINGS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(settings_file, tmp_path_factory):
+    out = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run(command(settings_file, out, "--jobs", "2"), check=True, capture_output=True)
+    return figures(out)
+
+
+def figures(out):
+    """What does not depend on the machine's speed, by run."""
+    with open(out / "results.csv") as file:
+        lines = list(csv.DictReader(file))
+    for line in lines:
+        del line["samples_per_second"]
+    assert len(lines) == len(RUNS)
+    return {(line["name"], int(line["seed"])): line for line in lines}
+
+
+def nothing_is_half_written(out):
+    for path in out.rglob("*.json"):
+        json.loads(path.read_text())
+    for path in out.rglob("*.pt"):
+        checkpoint.load(path)
+    for path in out.rglob("*.csv"):
+        assert path.read_text().endswith("\n")
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_twenty_times_ends_as_an_undisturbed_one(settings_file, undisturbed, tmp_path):
+    moments = random.Random(0)
+    for _ in range(KILLS):
+        sweep = subprocess.Popen(command(settings_file, tmp_path, "--jobs", "2"), stdout=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.5, 9))
+        sweep.send_signal(signal.SIGKILL)
+        sweep.wait()
+        nothing_is_half_written(tmp_path)
+    subprocess.run(command(settings_file, tmp_path, "--jobs", "2"), check=True, capture_output=True)
+    assert figures(tmp_path) == undisturbed
+    assert {(path.parent.parent.name, int(path.parent.name[5:])) for path in tmp_path.rglob("result.json")} == RUNS
+    left = [path for path in tmp_path.rglob("*") if path.name.startswith(".") or path.name == "checkpoint.pt"]
+    assert left == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_interrupted_sweep_says_what_is_kept(settings_file, tmp_path, jobs):
+    steps = ("--steps", "1000000", "--jobs", jobs)
+    arguments = command(settings_file, tmp_path, *steps)
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True) as sweep:
+        while sweep.poll() is None and not list(tmp_path.rglob("checkpoint.pt")):
+            time.sleep(0.5)
+        os.killpg(sweep.pid, signal.SIGINT)
+        try:
+            told = sweep.communicate(timeout=60)[1]
+        finally:
+            sweep.kill()
+    assert told.startswith("interrupted: what is finished") and sweep.returncode == 130
+    nothing_is_half_written(tmp_path)
+
+
+def workers_of(program, psutil):
+    """Processes below a program in which Ray carries out a run; those that end meanwhile are left out."""
+    try:
+        below = psutil.Process(program).children(recursive=True)
+    except psutil.Error:
+        return []
+    return [process for process in below if "ray::_work" in " ".join(words_of(process, psutil))]
+
+
+def words_of(process, psutil):
+    """The command line of a process; none of one that has ended, waited for or not."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def kill(process, psutil):
+    """Kill a process, and tell whether it was there."""
+    try:
+        process.kill()
+    except psutil.Error:
+        return False
+    return True
+
+
+def test_processes_that_end_while_they_are_listed_are_none():
+    psutil = pytest.importorskip("psutil")
+    program = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'pass']); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program]) as parent:
+        until = time.monotonic() + 20
+        while not (zombies := psutil.Process(parent.pid).children()) or zombies[0].status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert words_of(zombies[0], psutil) == [] and workers_of(parent.pid, psutil) == []
+        parent.kill()
+        parent.wait()
+    assert workers_of(parent.pid, psutil) == []
+
+
+@pytest.mark.slow
+def test_a_ray_worker_that_is_killed_harms_nothing(settings_file, undisturbed, tmp_path):
+    psutil = pytest.importorskip("psutil")
+    pytest.importorskip("ray")
+    sweep = subprocess.Popen(command(settings_file, tmp_path, "--ray", "local"), stdout=subprocess.DEVNULL)
+    killed = 0
+    while sweep.poll() is None and killed < 2:
+        time.sleep(1)
+        workers = workers_of(sweep.pid, psutil) if list(tmp_path.rglob("checkpoint.pt")) else []
+        killed += any(kill(worker, psutil) for worker in workers)
+    assert sweep.wait() == 0 and killed == 2
+    assert figures(tmp_path) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path):
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("only the superuser may mount a small disk")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(tmp_path)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        runs = runs_of(["random-fixed", "shared", "wpl"], seeds=3)
+        outcomes = carry_out(Sweep(runs, tmp_path / "out"))
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        assert failures and all("No space left on device" in failure.error for failure in failures)
+        nothing_is_half_written(tmp_path / "out")
+        assert not list(tmp_path.rglob("*.unfinished"))
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    (outcome,) = carry_out(Sweep(runs_of(["shared"]), tmp_path / "out"))
+    assert isinstance(outcome, Failure) and str(tmp_path / "out") in outcome.error
