@@ -40,12 +40,14 @@ class Agent(ABC):
         tensorboard_log: Folder for TensorBoard events, or None.
 
     Attributes:
+        ROLE: "learner", "rule" (follows a rule, nothing is learned) or "control" (what others are compared with).
         sizes: What the agent's tables and networks are made for; an environment of other sizes is refused.
 
     Raises:
         ValueError: If the environment is of another family.
     """
 
+    ROLE: ClassVar[str] = "learner"
     ENV_KWARGS: ClassVar[dict[str, Any]] = {}
     SIZES: ClassVar[str]
     _STATE: ClassVar[tuple[str, ...]] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mtl_agents.alignment.controls import RandomAlignment
 from mtl_agents.base import Agent
@@ -26,6 +26,8 @@ class ByFamily:
         >>> random("MTLRouting-Digits-v0"), random("MTLScheduling-Digits-v0")
         (Random(), RandomSchedule())
     """
+
+    ROLE: ClassVar[str] = "control"
 
     def __init__(self, *kinds: type[Agent]) -> None:
         self.kinds = kinds

@@ -113,6 +113,8 @@ class FixedAlignment(AlignmentAgent):
         [0, 1, 2, 3]
     """
 
+    ROLE: ClassVar[str] = "control"
+
     def _propose(self, assignment: Index) -> Index:
         return np.full((*assignment.shape, self.sizes[2]), self.none)
 
@@ -125,6 +127,8 @@ class RandomAlignment(AlignmentAgent):
         share: Of the locations.
         **arguments: Of `Agent`.
     """
+
+    ROLE: ClassVar[str] = "control"
 
     def __init__(self, env: Any, *, share: float = 0.5, **arguments: Any) -> None:
         super().__init__(env, **arguments)

@@ -59,6 +59,7 @@ class LRN(MaskablePPO):
         (64, 1.0)
     """
 
+    ROLE: ClassVar[str] = "learner"
     PAPER: ClassVar[dict[str, Any]] = {"learning_rate": 1e-4, "batch_size": 64, "n_epochs": 1, "device": "cpu"}
 
     # Arguments of SB3's that it sets itself.

@@ -73,6 +73,7 @@ class FixedConnections(ConnectionAgent):
         routes: Connections of each task; int8 [tasks, connections].
     """
 
+    ROLE: ClassVar[str] = "control"
     _STATE: ClassVar[tuple[str, ...]] = ("routes",)
 
     def __init__(self, env: Any, **arguments: Any) -> None:
@@ -119,6 +120,8 @@ class AllConnected(FixedConnections):
 
 class RandomConnections(ConnectionAgent):
     """Connections that are each on or off with equal chance, anew at every time step."""
+
+    ROLE: ClassVar[str] = "control"
 
     def predict(
         self,

@@ -28,6 +28,7 @@ class FixedRouting(RoutingAgent):
         array([0, 0, 7])
     """
 
+    ROLE: ClassVar[str] = "control"
     _STATE: ClassVar[tuple[str, ...]] = ("routes",)
 
     def __init__(self, env: Any, **arguments: Any) -> None:
@@ -116,6 +117,8 @@ class RandomFixed(FixedRouting):
 
 class Random(RoutingAgent):
     """A new random valid choice at every decision."""
+
+    ROLE: ClassVar[str] = "control"
 
     def predict(
         self,

@@ -38,6 +38,7 @@ class HardeningMixture(SoftMixture):
         [0.001, 0.001, 0.001]
     """
 
+    ROLE: ClassVar[str] = "learner"
     _STATE: ClassVar[tuple[str, ...]] = (*SoftMixture._STATE, "begun")
 
     def __init__(

@@ -63,6 +63,7 @@ class QLS(DQN):
         (0.0, 0.99)
     """
 
+    ROLE: ClassVar[str] = "learner"
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "learning_rate": 5e-4,
         "buffer_size": 100_000,

@@ -38,6 +38,7 @@ class Scheduler(Agent):
         ValueError: If the environment is of another family, or was made without an option that the rule needs.
     """
 
+    ROLE: ClassVar[str] = "rule"
     SIZES: ClassVar[str] = "tasks"
     _memory: Memory | None = None
 

@@ -24,6 +24,8 @@ class Uniform(Scheduler):
         [2, 2, 1, 1, 1, 1, 1, 1, 1, 1]
     """
 
+    ROLE: ClassVar[str] = "control"
+
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:
         return one_hot(progress.trained.argmin(1), self.num_tasks) if self.chooses else np.ones(progress.trained.shape)
 
@@ -74,6 +76,8 @@ class RandomSchedule(Scheduler):
 
     Source: QLS, section 5.1 ("Random").
     """
+
+    ROLE: ClassVar[str] = "control"
 
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:
         shape = progress.trained.shape
@@ -129,6 +133,7 @@ class FocalLoss(Uniform):
     Source: Lin et al. 2017, eq. 4, with their gamma of 2.
     """
 
+    ROLE: ClassVar[str] = "rule"
     ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights", "focal_gamma": 2.0}
 
 
