@@ -9,6 +9,7 @@ from mtl_gym.data.errors import DamagedDataError, DownloadError, MissingDataErro
 from mtl_gym.data.fetching import download
 from mtl_gym.data.loading import load
 from mtl_gym.data.registry import DataSource, catalogue, names
+from mtl_gym.data.resolution import resolve
 from mtl_gym.data.roots import data_root
 from mtl_gym.data.vectors import word_vectors
 
@@ -28,5 +29,6 @@ __all__ = [
     "download",
     "load",
     "names",
+    "resolve",
     "word_vectors",
 ]

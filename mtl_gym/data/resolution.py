@@ -1,0 +1,46 @@
+"""Data sets by name or as objects, as options of environments take them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TypeVar
+
+from mtl_gym.core.validation import short
+from mtl_gym.data.collection import TaskCollection
+from mtl_gym.data.dataset import MultiTaskDataset
+from mtl_gym.data.loading import load
+
+Kind = TypeVar("Kind", MultiTaskDataset, TaskCollection)
+
+
+def resolve(
+    data: str | Kind,
+    kind: type[Kind],
+    root: str | os.PathLike[str] | None = None,
+    arguments: Mapping[str, object] | None = None,
+) -> Kind:
+    """Return a data set that is given by name or as an object.
+
+    Args:
+        data: Name of a data set, or the data set itself.
+        kind: Class that the caller needs, `MultiTaskDataset` or `TaskCollection`.
+        root: Folder of the data; ignored for an object.
+        arguments: Arguments of the named data set, as for `load`.
+
+    Raises:
+        ValueError: If the data set is not of this kind, or an object comes with arguments; see `load` for names.
+
+    Example:
+        >>> digits = resolve("digits", MultiTaskDataset)
+        >>> resolve(digits, MultiTaskDataset) is digits
+        True
+    """
+    if arguments and not isinstance(data, str):
+        raise ValueError(
+            f"Arguments {sorted(arguments)} are for data sets that are loaded by name; data={short(data)} is an object."
+        )
+    found = load(data, root, False, **arguments or {}) if isinstance(data, str) else data
+    if isinstance(found, kind):
+        return found
+    raise ValueError(f"data={short(data)} is a {type(found).__name__}; choose one that is a {kind.__name__}.")
