@@ -7,17 +7,35 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mtl_gym import aliases
-from mtl_gym.registration import register_all
+from mtl_gym.families import catalogue
+from mtl_gym.registration import Card, card, load_packages, register_family
 
 if TYPE_CHECKING:
+    from mtl_gym import testing
+    from mtl_gym.core.env import MultiTaskVectorEnv
     from mtl_gym.core.errors import CheckpointError, TrainingDiverged
     from mtl_gym.core.evaluation import Evaluation, evaluate
-    from mtl_gym.data import MultiTaskDataset
+    from mtl_gym.data import MultiTaskDataset, TaskCollection, load
+    from mtl_gym.integrations.sb3 import make_vec_env
 
-__all__ = ["CheckpointError", "Evaluation", "MultiTaskDataset", "TrainingDiverged", "evaluate"]
+__all__ = [
+    "Card",
+    "CheckpointError",
+    "Evaluation",
+    "MultiTaskDataset",
+    "MultiTaskVectorEnv",
+    "TaskCollection",
+    "TrainingDiverged",
+    "card",
+    "evaluate",
+    "load",
+    "make_vec_env",
+    "register_family",
+    "testing",
+]
 
 try:
     __version__ = version("mtl-gym")
@@ -28,16 +46,24 @@ _HOMES = {
     "CheckpointError": "mtl_gym.core.errors",
     "Evaluation": "mtl_gym.core.evaluation",
     "MultiTaskDataset": "mtl_gym.data",
+    "MultiTaskVectorEnv": "mtl_gym.core.env",
+    "TaskCollection": "mtl_gym.data",
     "TrainingDiverged": "mtl_gym.core.errors",
     "evaluate": "mtl_gym.core.evaluation",
+    "load": "mtl_gym.data",
+    "make_vec_env": "mtl_gym.integrations.sb3",
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    if name == "testing":
+        return import_module("mtl_gym.testing")
     if name not in _HOMES:
         raise AttributeError(f"module 'mtl_gym' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    value: object = getattr(import_module(_HOMES[name]), name)
+    return value
 
 
 aliases.install()
-register_all()
+catalogue.register()
+load_packages()

@@ -1,57 +1,131 @@
-"""The catalogue: every environment id, what it presets, and the class behind it."""
+"""Register families of environments: ours, and those of other packages.
+
+A package announces a function through the entry-point group `mtl_gym.environments`; importing `mtl_gym` calls it, and
+it calls `register_family`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 
 import gymnasium as gym
 
-ROUTING = ("mtl_gym.families.routing.env:RoutingEnv", "mtl_gym.families.routing.env:RoutingVectorEnv")
-
-LIMITLESS = ("mtl_gym.families.limitless.env:LimitlessEnv", "mtl_gym.families.limitless.env:LimitlessVectorEnv")
-
-SCHEDULING = ("mtl_gym.families.scheduling.env:SchedulingEnv", "mtl_gym.families.scheduling.env:SchedulingVectorEnv")
-
-# Looking at validation samples after every update would take most of the time.
-LOOK = {"hard_samples": 16, "updates_per_step": 10}
-
-RECURRENT = ("mtl_gym.families.recurrent.env:RecurrentEnv", "mtl_gym.families.recurrent.env:RecurrentVectorEnv")
-ALIGNMENT = ("mtl_gym.families.alignment.env:AlignmentEnv", "mtl_gym.families.alignment.env:AlignmentVectorEnv")
-
-ENVIRONMENTS: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {
-    "MTLRouting-Digits-v0": (ROUTING, {"data": "digits", "hidden": 64}),
-    "MTLRouting-MNIST-v0": (ROUTING, {"data": "mnist"}),
-    "MTLRouting-CIFAR-v0": (ROUTING, {"data": "cifar"}),
-    "MTLRouting-MiniImageNet-v0": (ROUTING, {"data": "mini-imagenet"}),
-    "MTLLimitless-Digits-v0": (LIMITLESS, {"data": "digits", "image_shape": [1, 8, 8], "learning_rate": 1e-3}),
-    "MTLLimitless-MNIST-v0": (LIMITLESS, {"data": "mnist"}),
-    "MTLLimitless-CIFAR-v0": (LIMITLESS, {"data": "cifar"}),
-    "MTLLimitless-MiniImageNet-v0": (LIMITLESS, {"data": "mini-imagenet", "image_shape": [3, 28, 28]}),
-    "MTLScheduling-Digits-v0": (SCHEDULING, {"data": "digits"}),
-    "MTLScheduling-Reviews-v0": (SCHEDULING, {"data": "reviews", "validation_samples": 32, **LOOK}),
-    "MTLScheduling-Tagging-v0": (SCHEDULING, {"data": "tagging", "validation_samples": 64, **LOOK}),
-    "MTLScheduling-CIFAR-v0": (SCHEDULING, {"data": "cifar", "validation_samples": 32, **LOOK}),
-    "MTLRecurrent-BrainSeries-v0": (RECURRENT, {"data": "brain-series"}),
-    "MTLRecurrent-CodeSwitched-v0": (RECURRENT, {"data": "code-switched"}),
-    "MTLAlignment-Linear-v0": (ALIGNMENT, {"data": "linear", "block": [20, 1], "context": 1}),
-    "MTLAlignment-CrossModal-v0": (
-        ALIGNMENT,
-        {
-            "data": "cross-modal",
-            "challengers": 1,
-            "challenger_share": 0.5,
-            "score_learning_rate": 0.1,
-            "minibatch": 32,
-            "samples": 256,
-            "generations": 100,
-            "final_generations": 0,
-        },
-    ),
-}
+GROUP = "mtl_gym.environments"
+_LOCATION = re.compile(r"[\w.]+:[\w.]+")
 
 
-def register_all() -> None:
-    """Make every id known to Gymnasium; a second call changes nothing."""
-    for env_id, ((single, batched), kwargs) in ENVIRONMENTS.items():
-        if env_id not in gym.registry:
-            gym.register(env_id, entry_point=single, vector_entry_point=batched, kwargs=kwargs)
+@dataclass(frozen=True)
+class Card:
+    """What the environments of a family are about.
+
+    Attributes:
+        decision: What an action decides.
+        difficulty: Why the controls fall short of the optimum.
+        controls: Names of the agents that others are compared with; the first is the default control.
+        oracle: Name of the agent that knows the best decisions, or None.
+        optimum: The best figure that a policy can reach, or how it is known; None where it is not known.
+        dials: Options that set the difficulty, and in which direction.
+        floor: Names of the agents that decide at random; a report counts scores from them.
+
+    Example:
+        >>> Card("Which layer freezes next.", "The order matters.", ("random", "bottom-up")).controls[0]
+        'random'
+    """
+
+    decision: str
+    difficulty: str
+    controls: tuple[str, ...]
+    oracle: str | None = None
+    optimum: float | str | None = None
+    dials: Mapping[str, str] = field(default_factory=dict)
+    floor: tuple[str, ...] = ("random",)
+
+
+_cards: dict[str, Card] = {}
+_agents: dict[str, str] = {}
+
+
+def register_family(
+    *,
+    env: str,
+    vector_env: str,
+    presets: Mapping[str, Mapping[str, object]],
+    card: Card,
+    agents: Mapping[str, str] | None = None,
+) -> None:
+    """Register environment ids with Gymnasium, their card, and agents by name; nothing is imported.
+
+    Registering the same family again changes nothing. `examples/own_family.py` is a whole family.
+
+    Args:
+        env: The class of one environment, "module:attribute".
+        vector_env: The class of the batched environment, "module:attribute".
+        presets: By id, the keyword arguments of the environment; JSON-able.
+        card: The card of these ids.
+        agents: By name, the classes of agents, "module:attribute".
+
+    Raises:
+        ValueError: If a location is not "module:attribute", or an id or a name is taken.
+    """
+    agents = {} if agents is None else agents
+    for location in (env, vector_env, *agents.values()):
+        if _LOCATION.fullmatch(location) is None:
+            raise ValueError(f"{location!r} is no location; write it as 'module:attribute'.")
+    for name, location in agents.items():
+        if _agents.setdefault(name, location) != location:
+            raise ValueError(f"The agent name {name!r} is taken by {_agents[name]}; choose another name.")
+    for env_id, kwargs in presets.items():
+        _register(env_id, env, vector_env, dict(kwargs))
+        _cards[env_id] = card
+
+
+def _register(env_id: str, env: str, vector_env: str, kwargs: dict[str, object]) -> None:
+    known = gym.registry.get(env_id)
+    if known is None:
+        gym.register(env_id, entry_point=env, vector_entry_point=vector_env, kwargs=kwargs)
+    elif known.entry_point != env:
+        raise ValueError(f"The id {env_id!r} is taken by {known.entry_point}; choose another name or version.")
+
+
+def card(env_id: str) -> Card:
+    """Return the card of an environment id.
+
+    Raises:
+        ValueError: If no family registered the id.
+    """
+    bare = env_id.rpartition(":")[2]
+    if bare not in _cards:
+        raise ValueError(f"There is no card of {env_id!r}; there are cards of {', '.join(_cards)}.")
+    return _cards[bare]
+
+
+def registered_ids() -> list[str]:
+    """Return the ids that families registered, in their order."""
+    return list(_cards)
+
+
+def registered_agents() -> dict[str, str]:
+    """Return the locations of the agents that families registered, by name."""
+    return dict(_agents)
+
+
+def load_packages() -> None:
+    """Call the functions that other packages announce; warn of each that fails."""
+    for point in entry_points(group=GROUP):
+        _call(point)
+
+
+def _call(point: EntryPoint) -> None:
+    try:
+        point.load()()
+    except Exception as error:  # another package's code may raise anything, and ours is to work all the same
+        package = point.dist.name if point.dist is not None else point.value
+        warnings.warn(
+            f"The environments of {package} ({point.value}) are not registered: {type(error).__name__}: {error}",
+            RuntimeWarning,
+            stacklevel=3,
+        )

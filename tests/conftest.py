@@ -8,7 +8,7 @@ import torch
 
 import mtl_gym  # noqa: F401
 from mtl_gym.data import catalogue, data_root
-from mtl_gym.registration import ENVIRONMENTS
+from mtl_gym.registration import registered_ids
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the programs that tests start
@@ -23,7 +23,7 @@ def ids(family=""):
     reason = "its data is not here: set MTL_GYM_DATA"
     return [
         pytest.param(env_id, marks=pytest.mark.skipif(not has_data(env_id), reason=f"{env_id}: {reason}"))
-        for env_id in ENVIRONMENTS
+        for env_id in registered_ids()
         if env_id.startswith(family)
     ]
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from stable_baselines3 import DQN, PPO
 
-from mtl_gym.registration import ENVIRONMENTS
+from mtl_gym.registration import registered_ids
 from tests.conftest import has_data
 
 ROOT = Path(__file__).parents[1]
@@ -64,7 +64,7 @@ def test_ppo_in_one_file_learns_on_tensors(tmp_path: Path) -> None:
 def test_the_zoos_hyperparameters_fit_the_environments(algorithm: type[PPO | DQN]) -> None:
     path = ROOT / "examples" / "zoo" / f"{algorithm.__name__.lower()}.yml"
     entries = yaml.safe_load(path.read_text())
-    assert set(entries) <= set(ENVIRONMENTS)
+    assert set(entries) <= set(registered_ids())
     at_hand = [env_id for env_id in entries if "-Digits-" in env_id or "-BrainSeries-" in env_id]
     assert len(at_hand) >= 2
     for env_id in at_hand:

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from importlib.metadata import EntryPoint
 
 import cloudpickle
 import gymnasium as gym
@@ -19,7 +20,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import mtl_gym
-from mtl_gym.registration import ENVIRONMENTS
+from mtl_gym import registration
+from mtl_gym.registration import registered_ids
 
 # Training runs are long episodes: short ones will do here.
 SHORT = {
@@ -185,7 +187,7 @@ def test_environments_travel_between_processes(env_id):
 def test_importing_the_package_registers_every_id_without_torch():
     program = (
         "import sys, gymnasium, mtl_gym\n"
-        f"assert all(i in gymnasium.registry for i in {list(ENVIRONMENTS)!r})\n"
+        f"assert all(i in gymnasium.registry for i in {registered_ids()!r})\n"
         "print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
@@ -200,3 +202,28 @@ def test_the_public_names_are_there():
 def test_a_gpu_is_used_if_there_is_one():
     env = gym.make("MTLRouting-Digits-v0").unwrapped.batched
     assert env.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_family_is_registered_once_and_takes_no_others_names():
+    card = mtl_gym.Card("what", "why", ("random",))
+    kinds = {"env": "nowhere.env:Env", "vector_env": "nowhere.env:VectorEnv"}
+    try:
+        for _ in range(2):
+            mtl_gym.register_family(**kinds, presets={"Nowhere-v0": {"data": "digits"}}, card=card)
+        assert mtl_gym.card("Nowhere-v0") is mtl_gym.card("nowhere:Nowhere-v0") is card
+        with pytest.raises(ValueError, match=r"'Nowhere-v0' is taken by nowhere\.env:Env"):
+            mtl_gym.register_family(**{**kinds, "env": "else:Env"}, presets={"Nowhere-v0": {}}, card=card)
+        with pytest.raises(ValueError, match=r"'Env' is no location; write it as 'module:attribute'"):
+            mtl_gym.register_family(**{**kinds, "env": "Env"}, presets={"Other-v0": {}}, card=card)
+        assert "Other-v0" not in gym.registry
+    finally:
+        del gym.registry["Nowhere-v0"], registration._cards["Nowhere-v0"]
+    with pytest.raises(ValueError, match="no card of 'Nowhere-v0'"):
+        mtl_gym.card("Nowhere-v0")
+
+
+def test_a_package_that_cannot_register_its_environments_is_named_in_a_warning(monkeypatch):
+    points = [EntryPoint("broken", "nowhere.to.be.found:register", registration.GROUP)]
+    monkeypatch.setattr(registration, "entry_points", lambda group: points)
+    with pytest.warns(RuntimeWarning, match=r"nowhere\.to\.be\.found:register.* not registered: ModuleNotFoundError"):
+        registration.load_packages()

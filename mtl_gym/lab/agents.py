@@ -12,12 +12,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any, TypeAlias
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from gymnasium import spaces
 
 from mtl_gym.core.validation import complaint, did_you_mean, hints_of, unknown
+from mtl_gym.registration import registered_agents
 
 GROUP = "mtl_gym.agents"
 AgentFactory: TypeAlias = Callable[..., Any]
@@ -47,13 +48,26 @@ OF_A_RUN, OF_SB3 = frozenset({"env", "seed"}), frozenset({"policy", "device"})
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
+@runtime_checkable
+class HasRole(Protocol):
+    """An agent that declares its role."""
+
+    ROLE: str
+
+
 class UnknownAgentError(ValueError):
     """No agent has that name."""
 
 
 def agent_names() -> list[str]:
-    """All names that `find_agent` knows, sorted."""
-    return sorted({point.name for point in entry_points(group=GROUP)} | set(SB3))
+    """Return all names that `find_agent` knows, sorted."""
+    return sorted(_locations().keys() | SB3.keys())
+
+
+def _locations() -> dict[str, EntryPoint]:
+    """Return where agents are, by name: those of registered families, and those that packages announce."""
+    registered = {name: EntryPoint(name, location, GROUP) for name, location in registered_agents().items()}
+    return registered | {point.name: point for point in entry_points(group=GROUP)}
 
 
 def find_agent(name: str) -> AgentFactory:
@@ -62,13 +76,26 @@ def find_agent(name: str) -> AgentFactory:
     Raises:
         UnknownAgentError: If no agent has that name.
     """
-    announced = {point.name: point for point in entry_points(group=GROUP)}
-    if name in announced:
-        return announced[name].load()
+    known = _locations()
+    if name in known:
+        factory: AgentFactory = known[name].load()
+        return factory
     if name in SB3:
         return partial(make_sb3, name)
-    known = agent_names()
-    raise UnknownAgentError(f"There is no agent {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.")
+    names = agent_names()
+    raise UnknownAgentError(f"There is no agent {name!r}.{did_you_mean(name, names)} Known: {', '.join(names)}.")
+
+
+def role_of(name: str) -> str:
+    """Return the role of an agent: "learner", "rule" or "control".
+
+    Agents declare it as the class attribute `ROLE`; algorithms of SB3, and agents that declare none, are learners.
+
+    Raises:
+        UnknownAgentError: If no agent has that name.
+    """
+    factory = find_agent(name)
+    return factory.ROLE if isinstance(factory, HasRole) else "learner"
 
 
 def options_for(name: str, env_id: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import mtl_gym  # noqa: F401 (registers the ids)
 from mtl_gym.core.validation import short
 from mtl_gym.lab.memory import keep_memory
 from mtl_gym.lab.screen import complain, console_of, descriptions, say, warn
-from mtl_gym.registration import ENVIRONMENTS
+from mtl_gym.registration import registered_ids
 
 if TYPE_CHECKING:
     from mtl_gym.lab.compare import Row
@@ -96,8 +96,11 @@ def list_environments() -> None:
 
     sources = {source.name: source for source in catalogue()}
     table = Table("environment", "data", "tasks", "is the data there?")
-    for env_id, (_, kwargs) in ENVIRONMENTS.items():
-        source = sources[kwargs["data"]]
+    for env_id in registered_ids():
+        source = sources.get(gym.spec(env_id).kwargs.get("data", ""))
+        if source is None:
+            table.add_row(env_id, "its own", "", "")
+            continue
         there = "yes" if source.is_present(data_root()) else f"no: mtl-gym data get {source.name}"
         table.add_row(env_id, source.name, str(source.tasks), there)
     console.print(table)

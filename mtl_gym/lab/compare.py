@@ -14,8 +14,9 @@ import numpy as np
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.families.routing.figures import Curve, learning_curves
 from mtl_gym.lab.agents import find_agent
+from mtl_gym.lab.environments import spec_of
 from mtl_gym.lab.files import CONFIG, POLICIES, PROGRESS, RESULT, read_each, read_progress, read_result, there
-from mtl_gym.lab.records import RunResult, RunSettings, spec_of
+from mtl_gym.lab.records import RunResult, RunSettings
 from mtl_gym.lab.run import draw_policies, write_picture
 from mtl_gym.lab.sheets import write_csv, write_markdown
 from mtl_gym.lab.statistics import CONTROL, Difference

@@ -5,17 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from math import inf, isnan
 from typing import Any, TypeVar
-
-import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from mtl_gym.core.options import make_options
 from mtl_gym.core.validation import complaint, hints_of, short, unknown
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
 from mtl_gym.lab.agents import SB3, check_arguments, find_agent, options_for
+from mtl_gym.lab.environments import class_of, spec_of
 
 # Names of folders end here on most systems, in bytes.
 LONGEST_NAME = 255
@@ -73,12 +70,8 @@ class RunSettings:
             gymnasium.error.Error: If there is no such environment.
         """
         check_arguments(self.agent, self.agent_kwargs)
-        spec = spec_of(self.env_id)
-        entry: Any = spec.vector_entry_point
-        kind: Any = load_env_creator(entry) if isinstance(entry, str) else entry
-        if not hasattr(kind, "Options"):
-            raise ValueError(f"{self.env_id!r} is no environment of mtl_gym; `mtl-gym list` shows those there are.")
-        make_options(kind.Options, kind.__name__, spec.kwargs | self._options())
+        kind = class_of(self.env_id)
+        make_options(kind.Options, kind.__name__, spec_of(self.env_id).kwargs | self._options())
 
 
 @dataclass(frozen=True)
@@ -104,19 +97,6 @@ class RunResult:
     epochs: float
     samples_per_second: float
     f1: dict[str, float] = field(default_factory=dict)
-
-
-def spec_of(env_id: str) -> EnvSpec:
-    """Return what an id stands for; of `module:id` the module is imported, so it must never come from a file.
-
-    Raises:
-        gymnasium.error.Error: If there is no such environment.
-        ImportError: If there is no such module.
-    """
-    module, colon, bare = env_id.rpartition(":")
-    if colon:
-        import_module(module)
-    return gym.spec(bare)
 
 
 def settings_of(fields: Any) -> RunSettings:

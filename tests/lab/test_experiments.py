@@ -244,7 +244,7 @@ def test_an_argument_that_only_the_agent_of_the_family_refuses_is_told_as_well(t
 def test_an_environment_of_another_package_is_told(tmp_path):
     out = call("train", "CartPole-v1", "--agent", "ppo", "--out", tmp_path / "run", "--quiet")
     assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
-    assert "'CartPole-v1' is no environment of mtl_gym; `mtl-gym list` shows" in out.output
+    assert "'CartPole-v1' is no environment of mtl_gym" in out.output and "`mtl-gym list`" in out.output
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Check that an environment keeps what every environment of this package keeps."""
