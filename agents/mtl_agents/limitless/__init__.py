@@ -1,1 +1,5 @@
-"""Agents for limitless."""
+"""Agents for limitless routing."""
+
+from mtl_agents.limitless.lrn import LRN
+
+__all__ = ["LRN"]

@@ -1,1 +1,39 @@
 """Agents for routing."""
+
+from mtl_agents.routing.controls import (
+    FixedRouting,
+    Random,
+    RandomFixed,
+    Shared,
+    SoftMixture,
+    TaskSpecificAll,
+    TaskSpecificLast,
+)
+from mtl_agents.routing.counterfactual import Counterfactual
+from mtl_agents.routing.dispatched import Dispatched
+from mtl_agents.routing.hardening import HardeningMixture
+from mtl_agents.routing.reinforce import QNetwork, Reinforce, ReinforceSingle
+from mtl_agents.routing.router import RoutingAgent
+from mtl_agents.routing.tables import TabularPolicyGradient, TabularQ, TabularQHistory
+from mtl_agents.routing.wpl import WPL
+
+__all__ = [
+    "WPL",
+    "Counterfactual",
+    "Dispatched",
+    "FixedRouting",
+    "HardeningMixture",
+    "QNetwork",
+    "Random",
+    "RandomFixed",
+    "Reinforce",
+    "ReinforceSingle",
+    "RoutingAgent",
+    "Shared",
+    "SoftMixture",
+    "TabularPolicyGradient",
+    "TabularQ",
+    "TabularQHistory",
+    "TaskSpecificAll",
+    "TaskSpecificLast",
+]

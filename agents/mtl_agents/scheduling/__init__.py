@@ -1,1 +1,37 @@
 """Agents for scheduling."""
+
+from mtl_agents.scheduling.qls import QLS
+from mtl_agents.scheduling.rule import Scheduler
+from mtl_agents.scheduling.rules import (
+    Adaptive,
+    FocalLoss,
+    Greedy,
+    HandCrafted,
+    LossExponentiation,
+    RandomSchedule,
+    Uniform,
+)
+from mtl_agents.scheduling.search import search_weights
+from mtl_agents.scheduling.targeted_rules import Exponential, PrioritiseEasy, PrioritiseHard, Sigmoid
+from mtl_agents.scheduling.weighting_rules import DTP, GradNorm, Homoscedastic, SelfPaced
+
+__all__ = [
+    "DTP",
+    "QLS",
+    "Adaptive",
+    "Exponential",
+    "FocalLoss",
+    "GradNorm",
+    "Greedy",
+    "HandCrafted",
+    "Homoscedastic",
+    "LossExponentiation",
+    "PrioritiseEasy",
+    "PrioritiseHard",
+    "RandomSchedule",
+    "Scheduler",
+    "SelfPaced",
+    "Sigmoid",
+    "Uniform",
+    "search_weights",
+]
