@@ -6,6 +6,7 @@ The reward of an answer is a function of (logits [rows, classes], label [rows], 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.core.rows import Flags, Rows
+from mtl_gym.core.episode import AnswerResult
+from mtl_gym.core.rows import Array, Flags, Rows
 from mtl_gym.data import MultiTaskDataset
 
 FinalReward: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -79,29 +81,45 @@ def _check_reward(reward: FinalReward, earned: Any, rows: int) -> None:
     )
 
 
-def final_info(done: Flags, **figures: Any) -> dict[str, Any]:
-    """The `final_info` of a step in which rows are done, as long as none of them has answered.
+@dataclass(frozen=True)
+class Answers:
+    """Answers of one step; rows without an answer have prediction -1 and no loss.
 
-    Args:
-        done: The rows; bool [rows].
-        **figures: More of it, [rows, ...] each.
+    Attributes:
+        prediction: Predicted classes; int64 [num_envs].
+        correct: bool [num_envs].
+        loss: float32 [num_envs].
+        given: Rows with an answer; bool [num_envs].
     """
-    n = len(done)
-    unanswered = {
-        "is_success": np.zeros(n, bool),
-        "correct": np.zeros(n, bool),
-        "prediction": np.full(n, -1),
-        "loss": np.zeros(n, np.float32),
-    }
-    info = unanswered | figures
-    return info | {f"_{key}": done for key in info} | {"_loss": np.zeros(n, bool)}
 
+    prediction: Rows
+    correct: Flags
+    loss: NDArray[np.float32]
+    given: Flags
 
-def enter(info: dict[str, Any], rows: Rows, label: Rows, loss: NDArray[np.float32], named: NDArray[np.float32]) -> None:
-    """Enter answers into what `final_info` gave: their rows, right labels, losses and the classes they name; [n]."""
-    info["loss"][rows], info["prediction"][rows] = loss, named
-    info["correct"][rows] = info["is_success"][rows] = named == label
-    info["_loss"][rows] = True
+    @classmethod
+    def none(cls, rows: int) -> Answers:
+        """Return a step without answers."""
+        return cls(np.full(rows, -1), np.zeros(rows, bool), np.zeros(rows, np.float32), np.zeros(rows, bool))
+
+    def enter(self, rows: Rows, label: Rows, loss: NDArray[np.float32], named: NDArray[np.float32]) -> None:
+        """Enter the answers of `rows`: their labels, losses and predicted classes; [n] each."""
+        self.loss[rows], self.prediction[rows] = loss, named
+        self.correct[rows] = named == label
+        self.given[rows] = True
+
+    def result(self, ended: Flags, task: Rows, **more: Array) -> AnswerResult:
+        """Return the result of the episodes that ended with these answers."""
+        return AnswerResult(
+            ended=ended,
+            success=self.correct.copy(),
+            task=task,
+            correct=self.correct,
+            prediction=self.prediction,
+            loss=self.loss,
+            answered=self.given,
+            more=more,
+        )
 
 
 def one_answer_each(data: MultiTaskDataset, family: str) -> MultiTaskDataset:
@@ -146,14 +164,3 @@ class Classes:
         """Take from each row the classes that its task does not have; float32 [rows, n >= classes], int64 [rows]."""
         logits = logits[:, : self.count]
         return logits if self._mask is None else logits.masked_fill(~self._mask[task], -torch.inf)
-
-
-def count_answers(final_info: dict[str, Any], tasks: int) -> NDArray[np.float64]:
-    """Per task the sum of episodes, right answers, answered episodes and losses of a step; float64 [4, tasks]."""
-    real, answered = final_info["_is_success"], final_info["_loss"]
-    counted = [(real, None), (real, final_info["is_success"]), (answered, None), (answered, final_info["loss"])]
-    sums = [
-        np.bincount(final_info["task"][rows], None if value is None else value[rows].astype(float), minlength=tasks)
-        for rows, value in counted
-    ]
-    return np.stack(sums).astype(np.float64)

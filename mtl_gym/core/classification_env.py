@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.core.classification import Classes, enter, final_reward, judge, one_answer_each
+from mtl_gym.core.classification import Answers, Classes, final_reward, judge, one_answer_each
 from mtl_gym.core.env import MultiTaskVectorEnv
-from mtl_gym.core.rows import Flags, Info, Rows
+from mtl_gym.core.rows import Flags, Rows
 from mtl_gym.core.sampling import Pass, SampleStream
-from mtl_gym.data import load
+from mtl_gym.data.dataset import MultiTaskDataset
+from mtl_gym.data.resolution import resolve
 
 
 class SampledVectorEnv(MultiTaskVectorEnv):
@@ -23,11 +24,11 @@ class SampledVectorEnv(MultiTaskVectorEnv):
     """
 
     FAMILY: ClassVar[str]
+    options: Any
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         super().__init__(num_envs, **options)
-        data = self.options.data
-        data = load(data, self.options.data_root) if isinstance(data, str) else data
+        data = resolve(self.options.data, MultiTaskDataset, self.options.data_root)
         self.data = one_answer_each(data, self.FAMILY).to(self.device)
         self._split = self.data.split(self.options.split)
         self._task, self._label = self._split.task.cpu().numpy(), self._split.y.cpu().numpy()
@@ -49,15 +50,15 @@ class SampledVectorEnv(MultiTaskVectorEnv):
     def _task_name(self, row: int) -> str:
         return self.data.task_names[self._tasks()[row]]
 
-    def _settle(self, rows: Rows, answers: Tensor, losses: Tensor, reward: NDArray[np.float32], info: Info) -> None:
-        """Pay the answers of `rows`, [n, classes], whose losses are [n], and enter them into their `final_info`."""
+    def _settle(self, rows: Rows, answers: Tensor, losses: Tensor, reward: NDArray[np.float32], given: Answers) -> None:
+        """Pay the answers of `rows` and enter them; logits float32 [n, classes], losses float32 [n]."""
         label, task = self._label[self._sample[rows]], self._tasks()[rows]
         on_device = torch.from_numpy(np.stack([label, task])).to(self.device, non_blocking=True)
         answers = self._classes.restrict(answers, on_device[1])
         earned, loss, named = figures = judge(self._final_reward, answers, losses, on_device)
         self._check_finite(figures[:2], task)
         reward[rows] += earned
-        enter(info, rows, label, loss, named)
+        given.enter(rows, label, loss, named)
 
     def _count(self, done: Flags) -> None:
         """Count episodes that ended: since the last update, and in all."""

@@ -1,74 +1,62 @@
 """The batched environment that every family builds on.
 
-A family implements five hooks (`_build`, `_begin`, `_advance`, `_learn`, `_observe`); this module turns them into
-Gymnasium's vector API: seeding, action checks, masks, autoreset, checkpoints, forks and evaluation views.
+The contract of a family has nine hooks. It must implement them, or inherit them from one of two bases:
+`ClassificationVectorEnv`, where an episode ends in answers to one task, and `TrainingRunVectorEnv`, where an episode
+is a training run.
+
+1. `_build`: Make network, optimizer, data order and counters anew.
+2. `_begin`: Begin episodes.
+3. `_advance`: Carry out one decision of every row.
+4. `_learn`: Train on ended episodes.
+5. `_observe`: Return the observation.
+6. `_state` and 7. `_load_state`: Save and restore the family's part of the state.
+8. `_adopt`: Become a view of another environment.
+9. `_render`: Show the environment.
+
+It also has two properties, `task_names` and `epoch`. Everything else has a default: `_masks` and `_valid` for choices
+that are not always valid, `_cut_short`, `_given_weights`, `_task_name`, `_new_view`, `evaluation_figures` and
+`pictures`.
+
+This module turns the hooks into Gymnasium's vector API: seeding, action checks, masks, autoreset, checkpoints, forks
+and evaluation views.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.spaces import MultiBinary
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym.core.classification import count_answers
+from mtl_gym.core.actions import Space, checked
+from mtl_gym.core.episode import Transition
 from mtl_gym.core.errors import TrainingDiverged
 from mtl_gym.core.options import EnvOptions, choose_device, make_options, shallow_dict
 from mtl_gym.core.ranges import Range, out_of_range
-from mtl_gym.core.rows import Flags, Info, Observation, Rows, array_of, clone, rows_of
+from mtl_gym.core.rows import Array, Flags, Info, Observation, Rows, rows_of
 from mtl_gym.core.state.stateful import Stateful
-from mtl_gym.core.validation import bare, complaint, short
+from mtl_gym.core.validation import bare, complaint
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 EVALUATIONS = 10
 ROWS = Range(1, 100_000)
 
 
-@dataclass
-class Transition:
-    """What one decision of every row led to, before finished rows begin their next episode.
-
-    Attributes:
-        reward: [num_envs] float32.
-        terminated: [num_envs] bool.
-        truncated: [num_envs] bool.
-        final_info: Figures of the episodes that ended: per key an array [num_envs, ...] and, under `_key`, the rows
-            (bool [num_envs]) in which it counts.
-    """
-
-    reward: NDArray[np.float32]
-    terminated: Flags
-    truncated: Flags
-    final_info: Info
-
-    @property
-    def done(self) -> Flags:
-        """Rows whose episode ended; bool [num_envs]."""
-        return self.terminated | self.truncated
-
-    def within(self, playing: Flags) -> Transition:
-        """The same where only these rows, bool [num_envs], had a part in it: no other ended or earned anything."""
-        info = {key: value & playing if key[0] == "_" else value for key, value in self.final_info.items()}
-        reward = np.where(playing, self.reward, np.float32(0))
-        return Transition(reward, self.terminated & playing, self.truncated & playing, info)
-
-
 class MultiTaskVectorEnv(Stateful):
     """`num_envs` episodes side by side over one network that acting trains.
 
-    Autoreset is `SAME_STEP`: a finished row begins its next episode in the step that finished it, and what it ended
-    with is in `info["final_obs"]` and `info["final_info"]`.
+    Autoreset is `SAME_STEP`: a row whose episode ends begins the next one in the same step, and `info["final_obs"]`
+    and `info["final_info"]` belong to the episode that ended.
 
     Args:
         num_envs: Episodes side by side.
@@ -81,20 +69,20 @@ class MultiTaskVectorEnv(Stateful):
     Options: ClassVar[type[EnvOptions]] = EnvOptions
     # Title of the window of render_mode="human".
     WINDOW: ClassVar[str] = "mtl_gym"
-    # Rows of an evaluation, unless it is told; None takes as many as the environment has.
+    # Default num_envs of an evaluation view; None for that of the environment.
     EVALUATION_WIDTH: ClassVar[int | None] = 256
-    # The split that the pictures of a run are drawn from.
+    # The split whose evaluation a run draws.
     PICTURES_OF: ClassVar[str] = "validation"
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it as an instance attribute)
         "render_modes": ["rgb_array", "human", "ansi"],
         "render_fps": 4,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
-    options: Any
+    options: EnvOptions
     network: nn.Module
     optimizer: torch.optim.Optimizer
 
-    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+    def __init__(self, num_envs: int = 1, **options: object) -> None:
         num_envs = bare(num_envs)
         wrong = complaint("num_envs", num_envs, int) or out_of_range("num_envs", num_envs, int, ROWS)
         if wrong is not None:
@@ -106,11 +94,8 @@ class MultiTaskVectorEnv(Stateful):
         self.device = choose_device(self.options.device)
         self.seed: int | None = None
         self.updates = self.episodes = 0
-        self._warned_restart = False
-        self._source: MultiTaskVectorEnv | None = None
-        self._diverged: TrainingDiverged | None = None
 
-    def _set_spaces(self, observation: gym.Space[Any], action: gym.Space[Any]) -> None:
+    def _set_spaces(self, observation: gym.Space[Any], action: Space) -> None:
         self.single_observation_space, self.single_action_space = observation, action
         self.observation_space = batch_space(observation, self.num_envs)
         self.action_space = batch_space(action, self.num_envs)
@@ -121,30 +106,52 @@ class MultiTaskVectorEnv(Stateful):
             raise ValueError(f"render_mode={self.render_mode!r} is unknown; choose one of {allowed}.")
 
     @abstractmethod
-    def _build(self) -> None:
-        """Make network, optimiser, data order and counters anew; torch's CPU generator is seeded meanwhile."""
-
-    @abstractmethod
-    def _begin(self, rows: Rows) -> None:
-        """Begin an episode in each of `rows`; int64 [n]."""
-
-    @abstractmethod
-    def _advance(self, actions: Any, valid: Flags) -> Transition:
-        """Carry out `actions`; rows that are not `valid` chose something masked."""
-
-    def _cut_short(self, rows: Rows) -> None:
-        """Forget what is kept of episodes that a reset ends before their time; int64 [n]."""
+    def _advance(self, actions: Array, valid: Flags) -> Transition:
+        """Carry out `actions`; rows outside `valid` chose something masked."""
 
     @abstractmethod
     def _learn(self, done: Flags) -> None:
-        """Train on finished episodes, if enough have come together."""
+        """Train on the episodes that ended, once there are enough of them."""
 
     @abstractmethod
-    def _observe(self) -> dict[str, Any] | Any:
-        """The current observation of all rows: tensors or NumPy arrays, fresh ones."""
+    def _observe(self) -> Mapping[str, Array | Tensor] | Array | Tensor:
+        """Return the current observation of all rows: fresh tensors or arrays."""
+
+    @abstractmethod
+    def _adopt(self, source: Any) -> None:
+        """Become a view: share `source`'s network and counters, and set up one ordered pass over the split."""
+
+    @abstractmethod
+    def _render(self) -> Any:
+        """Return what `render` returns."""
+
+    @property
+    @abstractmethod
+    def epoch(self) -> float:
+        """Passes over the training data so far."""
+
+    @property
+    @abstractmethod
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the tasks, in the order of their numbers."""
+
+    def _cut_short(self, rows: Rows) -> None:
+        """Forget the episodes that a reset ends early; int64 [n]."""
+
+    def _masks(self) -> Flags:
+        """Return the valid choices; by default every one."""
+        flat = gym.spaces.utils.flatdim(self.single_action_space)
+        return np.ones((self.num_envs, flat), bool)
+
+    def _valid(self, actions: Array) -> Flags:
+        """Return the rows whose action is valid; bool [num_envs]."""
+        return np.ones(self.num_envs, bool)
+
+    def _task_name(self, row: int) -> str:
+        return "?"
 
     def action_masks(self) -> Flags:
-        """The choices that are valid now; bool [num_envs, actions], the last axis flat if an action has parts.
+        """Return the valid choices; bool [num_envs, actions], with the parts of an action side by side.
 
         Raises:
             ResetNeeded: Before the first `reset`.
@@ -153,7 +160,7 @@ class MultiTaskVectorEnv(Stateful):
         return self._masks()
 
     def render(self) -> Any:
-        """Show what `render_mode` asks for: a picture, a window or text.
+        """Return a picture or text, or show a window, as `render_mode` says.
 
         Raises:
             ResetNeeded: Before the first `reset`.
@@ -165,24 +172,12 @@ class MultiTaskVectorEnv(Stateful):
         if self.seed is None:
             raise gym.error.ResetNeeded(f"Call reset() before {what}: no episode has begun.")
 
-    @abstractmethod
-    def _render(self) -> Any:
-        """What `render` shows."""
-
-    def _masks(self) -> Flags:
-        """Valid choices; every one where a family does not say otherwise."""
-        flat = gym.spaces.utils.flatdim(self.single_action_space)
-        return np.ones((self.num_envs, flat), bool)
-
-    def _valid(self, actions: Any) -> Flags:
-        return np.ones(self.num_envs, bool)
-
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Begin a new episode in every row.
 
         Args:
-            seed: If given, the whole environment starts anew: weights, optimiser, data order, counters and generators.
-                Without it, the network that is there goes on learning.
+            seed: If given, the whole environment starts anew: weights, optimizer, data order, counters and generators.
+                Without it, training of the current network continues.
             options: Unused.
 
         Returns:
@@ -200,48 +195,16 @@ class MultiTaskVectorEnv(Stateful):
         return self.current()
 
     def current(self) -> tuple[Observation, Info]:
-        """What `reset` gives of the episodes that are under way: the observation and the info."""
+        """Return the observation and info of the episodes under way, as `reset` does."""
         seeds, everyone = np.full(self.num_envs, self.seed), np.ones(self.num_envs, bool)
         return self._export(self._observe()), {"seed": seeds, "_seed": everyone, **self.mask_info()}
-
-    def _warn_of_loss(self) -> None:
-        if self.updates and self._kept() is None and not self._warned_restart:
-            logger.warning("reset(seed=...) throws away a network trained for %d updates.", self.updates)
-            self._warned_restart = True
-
-    def _restart(self, seed: int | None) -> None:
-        if seed is None:
-            seed = int(np.random.SeedSequence().generate_state(1)[0])
-        if not (isinstance(seed, (int, np.integer)) and seed >= 0):
-            raise ValueError(f"seed={short(seed)} is not possible: one seed >= 0 starts the whole batch of episodes.")
-        self._np_random, used = gym.utils.seeding.np_random(int(seed))
-        self.seed = self._np_random_seed = int(used)
-        self.generator = torch.Generator(self.device).manual_seed(self.seed % 2**63)
-        kept = self._kept()
-        self._diverged = None
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed % 2**63)
-            self._build()
-        self.updates = self.updates if kept else 0
-        if kept:
-            self.network.load_state_dict(kept)
-
-    def _kept(self) -> dict[str, Any] | None:
-        """The weights that a new start leaves as they are: those of a shared network that nothing trains."""
-        if self.options.train or not self.SHARED or self._source is not None:
-            return None
-        return clone(dict(self.network.state_dict())) if hasattr(self, "network") else self._given_weights()
-
-    def _given_weights(self) -> dict[str, Any] | None:
-        """The weights that a network came with that was given as an object; None if they are still to be drawn."""
-        return None
 
     def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
         """Carry out one decision in every row; shapes as in `action_space`.
 
         Raises:
             ValueError: If an action lies outside the action space.
-            TrainingDiverged: If a loss, reward or observation is not finite, and at every step and plain reset after.
+            TrainingDiverged: If a loss, reward or observation is not finite, and at every later step and plain reset.
         """
         obs, transition, final_obs = self.advance(actions)
         info = self.mask_info()
@@ -252,18 +215,18 @@ class MultiTaskVectorEnv(Stateful):
             return obs, *(torch.from_numpy(figure).to(self.device) for figure in figures), info
         return obs, *figures, info
 
-    def advance(self, actions: Any) -> tuple[Observation, Transition, Observation | None]:
-        """`step` without Gymnasium's packing: the observation, the transition and the final observations as one batch.
+    def advance(self, actions: object) -> tuple[Observation, Transition, Observation | None]:
+        """Carry out one decision as `step` does, without Gymnasium's packing, for adapters to other libraries.
 
-        Adapters to other libraries build on it. The final observations are None where no row ended.
+        Returns:
+            The observation, the transition, and the final observations as one batch, or None where no row ended.
         """
         self._require_reset("step()")
         self._refuse_if_diverged()
         if self.pass_over:
             raise gym.error.ResetNeeded("The pass is over: call reset() to begin it anew.")
-        actions = self._check_actions(actions)
         try:
-            return self._carry_out(actions)
+            return self._carry_out(checked(actions, self.action_space, self.single_action_space))
         except TrainingDiverged as error:
             self._diverged = error
             raise
@@ -272,7 +235,7 @@ class MultiTaskVectorEnv(Stateful):
         if self._diverged is not None:
             raise self._diverged
 
-    def _carry_out(self, actions: Any) -> tuple[Observation, Transition, Observation | None]:
+    def _carry_out(self, actions: Array) -> tuple[Observation, Transition, Observation | None]:
         playing = self.playing
         transition = self._advance(actions, self._valid(actions))
         done = transition.done
@@ -281,31 +244,13 @@ class MultiTaskVectorEnv(Stateful):
             final_obs = self._export(self._observe())
             self._learn(done)
             self._begin(np.flatnonzero(done))
-        if not playing.all():  # behind the pass of a view rows go round without a sample
+        if not playing.all():  # at the end of a view's pass some rows have no sample left
             transition = transition.within(playing)
             final_obs = final_obs if transition.done.any() else None
         return self._export(self._observe()), transition, final_obs
 
-    def _check_actions(self, actions: Any) -> Any:
-        array = array_of(actions)
-        space = self.action_space
-        # SB3's policies give binary actions as floats.
-        whole = np.issubdtype(space.dtype, np.integer) and not isinstance(self.single_action_space, MultiBinary)
-        kinds = "biu" if whole else "biuf"
-        if array.shape != space.shape or array.dtype.kind not in kinds:
-            raise ValueError(
-                f"actions of shape {array.shape} and dtype {array.dtype} do not fit {space}: "
-                f"give one action per row, {space.shape} of {space.dtype}."
-            )
-        with np.errstate(invalid="ignore", over="ignore"):  # NaN as a whole number; what comes of it is refused
-            cast = array.astype(space.dtype, copy=False)
-        if not space.contains(cast) or (np.issubdtype(space.dtype, np.integer) and (cast != array).any()):
-            row = next(i for i, a in enumerate(array) if not self.single_action_space.contains(a))
-            raise ValueError(f"action {array[row]} in row {row} lies outside {self.single_action_space}.")
-        return cast
-
     def mask_info(self) -> Info:
-        """The info of a step in which no episode ends."""
+        """Return the info of a step in which no episode ends."""
         return {"action_mask": self.action_masks(), "_action_mask": np.ones(self.num_envs, bool)}
 
     def _final_info(self, final_obs: Observation, transition: Transition) -> Info:
@@ -318,8 +263,8 @@ class MultiTaskVectorEnv(Stateful):
         objects[rows] = rows_of(final_obs, rows)
         return {"final_obs": objects, **info}
 
-    def _export(self, obs: Any) -> Observation:
-        if isinstance(obs, dict):
+    def _export(self, obs: Mapping[str, Array | Tensor] | Array | Tensor) -> Observation:
+        if isinstance(obs, Mapping):
             return {key: self._export(part) for key, part in obs.items()}
         if self.options.tensors:
             return torch.as_tensor(obs, device=self.device)
@@ -329,75 +274,55 @@ class MultiTaskVectorEnv(Stateful):
             raise TrainingDiverged(self.updates, self._task_name(row), "an observation")
         return array
 
-    def _check_finite(self, figures: NDArray[np.floating[Any]], task: NDArray[np.int64]) -> None:
-        """Raise `TrainingDiverged` where a figure is not finite; `task`, whose it is, broadcasts to the figures."""
+    def _check_finite(self, figures: NDArray[np.floating[Any]], task: Rows) -> None:
+        """Raise `TrainingDiverged` where a figure is not finite; `task` broadcasts to the figures."""
         wrong = np.broadcast_to(task, figures.shape)[~np.isfinite(figures)]
         if wrong.size:
             raise TrainingDiverged(self.updates, self.task_names[wrong[0]])
 
-    def _task_name(self, row: int) -> str:
-        return "?"
-
     def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
-        """An environment over this one's network that never trains it and passes once over `split`, in order.
+        """Return an environment over this one's network that never trains it and passes once over `split`, in order.
 
-        `final_info["sample"]` is the index of the sample in the split. Each row has its share of the samples and waits
-        behind them: it earns 0 and never ends. Once `pass_over`, `reset()` begins the pass anew, with the weights of
-        that moment; a seed changes nothing.
+        `final_info["sample"]` is the index of the sample in the split. Every row has its share of the samples; once
+        they are used up, it earns 0 and never ends. After `pass_over`, `reset()` begins the pass anew with the weights
+        of that moment; a seed changes nothing.
         """
         if self.seed is None:
             self.reset()
-        options = dataclasses.replace(self.options, split=split, train=False, tensors=False, render_mode=None)
-        view = type(self)(self.num_envs if num_envs is None else num_envs, **shallow_dict(options))
+        view = self._new_view(split, num_envs)
         view._source = self
         return view
 
-    @abstractmethod
-    def _adopt(self, source: Any) -> None:
-        """Become a view: share `source`'s network and counters, and set up one ordered pass over the split."""
+    def _new_view(self, split: str, num_envs: int | None) -> MultiTaskVectorEnv:
+        """Return an environment for a view of `split`; None for as many rows as here."""
+        options = replace(self.options, split=split, train=False, tensors=False, render_mode=None)
+        return type(self)(self.num_envs if num_envs is None else num_envs, **shallow_dict(options))
 
     @property
     def playing(self) -> Flags:
-        """Rows that are in an episode; bool [num_envs]. Only at the end of a view's pass are there others."""
+        """Rows with an episode under way; bool [num_envs]. Only at the end of a view's pass are some without."""
         return np.ones(self.num_envs, bool)
 
     @property
     def pass_over(self) -> bool:
-        """Whether every sample of the split has been used up; always False outside an evaluation view."""
+        """Whether the pass of an evaluation view is over; always False elsewhere."""
         return self._source is not None and not self.playing.any()
 
     @property
     def samples(self) -> int:
-        """Samples that were trained on so far: one to an episode, unless an episode is a training run."""
+        """Training samples so far: one per episode, unless an episode is a training run."""
         return self.episodes
 
-    @property
-    @abstractmethod
-    def epoch(self) -> float:
-        """Passes over the training data so far."""
-
-    @property
-    @abstractmethod
-    def task_names(self) -> tuple[str, ...]:
-        """Names of the tasks, in the order of their numbers."""
-
     def evaluation_spacing(self, steps: int) -> int:
-        """How many decisions apart a training of so many is evaluated by default: ten times in all."""
+        """Return the default number of decisions between two evaluations of a training of `steps` decisions."""
         return max(1, steps // EVALUATIONS)
 
-    def evaluation_counts(self, final_info: Info) -> NDArray[np.float64]:
-        """What an evaluation adds up over the episodes that ended in a step; [4, tasks].
-
-        Per task the sum of answers, right ones, answers with a loss, and losses.
-        """
-        return count_answers(final_info, len(self.task_names))
-
     def evaluation_figures(self) -> dict[str, Any]:
-        """Figures of the family over the episodes so far, beside accuracy and loss."""
+        """Return the family's own figures of the episodes so far, beside accuracy and loss."""
         return {}
 
-    def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
-        """Figures of matplotlib that show an evaluation, by file name; `figures` is what `evaluation_figures` gave."""
+    def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Figure]:
+        """Return pictures of an evaluation by file name, from the `evaluation_figures` of its view."""
         return {}
 
     def close_extras(self, **kwargs: Any) -> None:

@@ -117,23 +117,27 @@ def evaluate(
 
 
 def roll_out(policy: Any, view: MultiTaskVectorEnv, deterministic: bool = True, env: Any = None) -> NDArray[np.float64]:
-    """Let `policy` decide in an evaluation view until its pass is over; `evaluation_counts` added up, [4, tasks].
+    """Let `policy` decide in an evaluation view until its pass is over.
 
     Args:
         policy: As for `evaluate`.
         view: The view.
-        deterministic: Handed to `predict`.
-        env: The environment whose wrappers an algorithm without one of its own was trained behind; None for no wrapper.
+        deterministic: Passed to `predict`.
+        env: The training environment, whose wrappers apply to an algorithm without an environment of its own; None for
+            no wrapper.
+
+    Returns:
+        Sums of `EpisodeResult.counts`; float64 [4, tasks].
     """
     act = _acting(policy, view, deterministic, _layers(policy, view if env is None else env))
     sums = np.zeros((4, len(view.task_names)))
-    obs, info = view.reset()
+    obs, _ = view.reset()
     start = np.ones(view.num_envs, bool)
     while not view.pass_over:
-        obs, _, terminated, truncated, info = view.step(act(obs, info["action_mask"], start))
-        start = terminated | truncated
-        if start.any():
-            sums += view.evaluation_counts(info["final_info"])
+        obs, transition, _ = view.advance(act(obs, view.action_masks(), start))
+        start = transition.done
+        if transition.result is not None:
+            sums += transition.result.counts(len(view.task_names))
     return sums
 
 

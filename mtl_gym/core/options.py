@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 
-from mtl_gym.core.ranges import Range, out_of_range
+from mtl_gym.core.ranges import POSITIVE, Range, out_of_range
 from mtl_gym.core.validation import bare, complaint, hints_of, short, unknown
+from mtl_gym.data import MultiTaskDataset, TaskCollection
 from mtl_gym.data.split import SPLITS
 
 PLAIN = (bool, int, float, str)
@@ -24,6 +27,11 @@ class EnvOptions:
     """Keyword arguments that all environments share.
 
     Attributes:
+        data: Name of a data set, or the data set itself.
+        data_root: Folder of its files; None for the environment variable MTL_GYM_DATA or the user's cache folder.
+        network: A module as a template, whose weights are drawn anew from every seed, or a function of one
+            `NetworkContext` (data, options, device) that makes one. None for the family's own network.
+        learning_rate: Learning rate of Adam.
         split: The part of the data that episodes are drawn from: "train", "validation" or "test".
         train: Whether acting trains the network. False freezes it.
         device: Where the network lives: "auto" (CUDA if there), "cpu", "cuda", "cuda:1", ...
@@ -31,9 +39,13 @@ class EnvOptions:
         render_mode: None, "rgb_array", "human" or "ansi".
     """
 
-    # Which numbers an option takes; others take those of `WHOLE` or `NUMBERS`.
-    RANGES: ClassVar[Mapping[str, Range]] = {}
+    # Ranges of numbers by option, besides those of the base classes; other options take `WHOLE` or `NUMBERS`.
+    RANGES: ClassVar[Mapping[str, Range]] = {"learning_rate": POSITIVE}
 
+    data: str | MultiTaskDataset | TaskCollection = "digits"
+    data_root: str | Path | None = None
+    network: object = None
+    learning_rate: float = 1e-3
     split: str = "train"
     train: bool = True
     device: str | torch.device = "auto"
@@ -43,15 +55,30 @@ class EnvOptions:
     def __post_init__(self) -> None:
         """Refuse values that cannot work; families add to it."""
         self._require("split", isinstance(self.split, str) and self.split in SPLITS, f"one of {SPLITS}")
-        hints = hints_of(type(self))
+        hints, ranges = hints_of(type(self)), ChainMap(*(vars(kind).get("RANGES", {}) for kind in type(self).__mro__))
         for name, value in shallow_dict(self).items():
-            wrong = out_of_range(name, value, hints.get(name, Any), self.RANGES.get(name))
+            wrong = out_of_range(name, value, hints.get(name, Any), ranges.get(name))
             if wrong is not None:
                 raise ValueError(wrong)
 
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         if not holds:
             raise ValueError(f"{name}={short(getattr(self, name))} is not possible; it takes {allowed}.")
+
+
+@dataclass(frozen=True)
+class NetworkContext:
+    """Argument of functions that make networks.
+
+    Attributes:
+        data: The data set, on the device.
+        options: All options of the environment.
+        device: Device of the network.
+    """
+
+    data: MultiTaskDataset | TaskCollection
+    options: EnvOptions
+    device: torch.device
 
 
 Chosen = TypeVar("Chosen", bound=EnvOptions)

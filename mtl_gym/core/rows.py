@@ -12,8 +12,11 @@ from mtl_gym.core.validation import short
 
 Rows: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
+# An array of any dtype, the observation of a family, and an info of Gymnasium: their contents are the family's.
+Array: TypeAlias = NDArray[Any]
 Observation: TypeAlias = Any
 Info: TypeAlias = dict[str, Any]
+State: TypeAlias = dict[str, Any]
 
 
 def row_of(batch: Any, row: int | np.integer[Any]) -> Any:

@@ -15,7 +15,7 @@ Kind = TypeVar("Kind", MultiTaskDataset, TaskCollection)
 
 
 def resolve(
-    data: str | Kind,
+    data: object,
     kind: type[Kind],
     root: str | os.PathLike[str] | None = None,
     arguments: Mapping[str, object] | None = None,

@@ -15,7 +15,8 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 
-from mtl_gym.core.env import MultiTaskVectorEnv, Transition
+from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.episode import Transition
 from mtl_gym.core.options import shallow_dict
 from mtl_gym.core.rows import Flags, Info, Observation, Rows, rows_of
 from mtl_gym.core.sampling import SampleStream
@@ -123,14 +124,9 @@ class TaskRows(RoutingVectorEnv):
         # Only a round that a reset cut short leaves episodes over, so that a later batch is full within a round.
         super()._resume(rows[~self.waiting[rows]])
 
-    def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
-        """As `MultiTaskVectorEnv.evaluation_view`: an ordinary environment, whose rows take what sample comes next."""
-        if self.seed is None:
-            self.reset()
+    def _new_view(self, split: str, num_envs: int | None) -> MultiTaskVectorEnv:
         options = dataclasses.replace(self.options, split=split, train=False, tensors=False, render_mode=None)
-        view = RoutingVectorEnv(num_envs or self.num_envs, **shallow_dict(options))
-        view._source = self
-        return view
+        return RoutingVectorEnv(num_envs or self.num_envs, **shallow_dict(options))
 
 
 class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped

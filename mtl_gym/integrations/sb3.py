@@ -12,7 +12,8 @@ import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from mtl_gym.core.env import MultiTaskVectorEnv, Transition
+from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.episode import Transition
 from mtl_gym.core.rows import rows_of
 
 logger = logging.getLogger(__name__)

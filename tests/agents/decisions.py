@@ -26,7 +26,7 @@ def decisions(task, choice, returns, depth=None, *, reward=None, last=None, earl
 def decided(biases, **options):
     """Digits through one layer of frozen blocks that do not look: yes where the bias is above 0, no where below."""
 
-    def network():
+    def network(context):
         blocks = [nn.Linear(64, 2) for _ in biases]
         for block, bias in zip(blocks, biases, strict=True):
             nn.init.zeros_(block.weight)

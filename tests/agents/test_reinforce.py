@@ -91,7 +91,7 @@ def one_right_block_per_task():
     sign = np.where(np.arange(200) % 2, 1.0, -1.0)
     tasks = {f"task {t}": (sign[:, None] * np.eye(3)[t], (sign > 0).astype(int)) for t in range(3)}
     data = MultiTaskDataset.from_tasks("signals", tasks, normalise=False)
-    return RoutingVectorEnv(32, data=data, network=lambda: network, train=False, rho=0.0)
+    return RoutingVectorEnv(32, data=data, network=lambda context: network, train=False, rho=0.0)
 
 
 @pytest.mark.parametrize(

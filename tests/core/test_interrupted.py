@@ -103,7 +103,7 @@ def test_a_router_learns_under_a_time_limit():
     assert agent.policy[:, :2].std() > 0 and np.ptp(agent.policy[:, 2]) < 1e-9
 
 
-def flat_trunk():
+def flat_trunk(context):
     network = simple_routed_network((64,), 2, 2, depth=2, hidden=32)
     return RoutedNetwork(nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64)), list(network.layers), (64,))
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from mtl_gym.core.errors import CheckpointError
-from mtl_gym.core.options import differences, must_agree, shallow_dict
-from mtl_gym.core.rows import Info, Observation, Rows, clone
+from mtl_gym.core.errors import CheckpointError, TrainingDiverged
+from mtl_gym.core.options import EnvOptions, differences, must_agree, shallow_dict
+from mtl_gym.core.rows import Info, Observation, Rows, State, clone
 from mtl_gym.core.state import checkpoint
+from mtl_gym.core.validation import short
+
+logger = logging.getLogger(__name__)
 
 
 class Stateful(VectorEnv[Any, Any, Any], ABC):
@@ -21,13 +26,16 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
 
     # Whether all rows act on one network, so that it goes on in an environment of another width, frozen or not.
     SHARED: ClassVar[bool] = True
-    options: Any
+    options: EnvOptions
+    device: torch.device
     seed: int | None
     updates: int
     generator: torch.Generator
     network: nn.Module
     optimizer: torch.optim.Optimizer
-    _source: Any
+    _source: Stateful | None = None
+    _diverged: TrainingDiverged | None = None
+    _warned_restart = False
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:
@@ -38,8 +46,8 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
         """Undo `_state`."""
 
     @abstractmethod
-    def _restart(self, seed: int | None) -> None:
-        """Make network, optimiser, counters and generators anew."""
+    def _build(self) -> None:
+        """Make network, optimizer, data order and counters anew; torch's CPU generator is seeded meanwhile."""
 
     @abstractmethod
     def _begin(self, rows: Rows) -> None:
@@ -48,6 +56,38 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
     @abstractmethod
     def current(self) -> tuple[Observation, Info]:
         """Return the observation and the info of the episodes that are under way."""
+
+    def _given_weights(self) -> State | None:
+        """Return the weights of a network that was given as an object; None if they are drawn from the seed."""
+        return None
+
+    def _warn_of_loss(self) -> None:
+        if self.updates and self._kept() is None and not self._warned_restart:
+            logger.warning("reset(seed=...) throws away a network trained for %d updates.", self.updates)
+            self._warned_restart = True
+
+    def _restart(self, seed: int | None) -> None:
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        if not (isinstance(seed, (int, np.integer)) and seed >= 0):
+            raise ValueError(f"seed={short(seed)} is not possible: one seed >= 0 starts the whole batch of episodes.")
+        self._np_random, used = gym.utils.seeding.np_random(int(seed))
+        self.seed = self._np_random_seed = int(used)
+        self.generator = torch.Generator(self.device).manual_seed(self.seed % 2**63)
+        kept = self._kept()
+        self._diverged = None
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed % 2**63)
+            self._build()
+        self.updates = self.updates if kept else 0
+        if kept:
+            self.network.load_state_dict(kept)
+
+    def _kept(self) -> State | None:
+        """Return the weights that survive a restart: those of a shared network that nothing trains."""
+        if self.options.train or not self.SHARED or self._source is not None:
+            return None
+        return clone(dict(self.network.state_dict())) if "network" in vars(self) else self._given_weights()
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -116,6 +156,7 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
 
     def _look_at(self, state: dict[str, Any]) -> None:
         """Be the view of an environment in that state."""
+        assert self._source is not None
         source = revive(type(self), int(state["signature"]["num_envs"]), shallow_dict(self._source.options), None)
         source._load(state)
         self._source = source

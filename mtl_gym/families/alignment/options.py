@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from torch import nn
@@ -28,7 +27,6 @@ class AlignmentOptions(EnvOptions):
 
     Attributes:
         data: Name of a data set, or a `TaskCollection`.
-        data_root: Where its files are; None takes the environment variable MTL_GYM_DATA or the user's cache folder.
         tasks: Names of the tasks that are taken; None takes all.
         architectures: One module per task, as templates whose weights are drawn anew for every run. None takes the
             architectures that fit the data.
@@ -67,7 +65,6 @@ class AlignmentOptions(EnvOptions):
     }
 
     data: str | TaskCollection = "linear"
-    data_root: str | Path | None = None
     tasks: Sequence[str] | None = None
     architectures: Sequence[nn.Module] | None = None
     keep: Sequence[Sequence[str]] | None = None
@@ -85,7 +82,6 @@ class AlignmentOptions(EnvOptions):
     iterations: int = 100
     generations: int = 1000
     final_generations: int = 200
-    learning_rate: float = 1e-3
     score_learning_rate: float = 1e-2
     minibatch: int | None = None
     samples: int | None = None

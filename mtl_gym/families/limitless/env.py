@@ -14,9 +14,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.core.classification import final_info
+from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import SampledVectorEnv
-from mtl_gym.core.env import Transition
+from mtl_gym.core.episode import AnswerResult, Transition
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.rows import Flags, Rows
 from mtl_gym.core.sampling import Pass, SampleStream
@@ -66,6 +66,7 @@ class LimitlessVectorEnv(SampledVectorEnv):
     Options: ClassVar[type[EnvOptions]] = LimitlessOptions
     WINDOW: ClassVar[str] = render.WINDOW
     FAMILY: ClassVar[str] = "MTLLimitless"
+    options: LimitlessOptions
     network: ModulePool
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
@@ -155,10 +156,11 @@ class LimitlessVectorEnv(SampledVectorEnv):
         finished = np.zeros(self.num_envs, bool)
         finished[rows] = self._building.choose(rows, actions[rows])
         done = ~valid | finished
-        info = self._ending(done, valid) if done.any() else {}
+        answers = Answers.none(self.num_envs)
         if finished.any():
-            self._finish(np.flatnonzero(finished), reward, info)
-        return Transition(reward, done, np.zeros(self.num_envs, bool), info)
+            self._finish(np.flatnonzero(finished), reward, answers)
+        result = self._result(done, valid, answers) if done.any() else None
+        return Transition(reward, done, np.zeros(self.num_envs, bool), result)
 
     def _diversity(self, actions: Rows) -> NDArray[np.float32]:
         reward = np.zeros(len(actions), np.float32)
@@ -173,24 +175,23 @@ class LimitlessVectorEnv(SampledVectorEnv):
         """Whether steps pay the running bonus; an agent that works out the exact one itself turns it off."""
         self._pays = pays
 
-    def _ending(self, done: Flags, valid: Flags) -> dict[str, Any]:
-        return final_info(
+    def _result(self, done: Flags, valid: Flags, answers: Answers) -> AnswerResult:
+        return answers.result(
             done,
+            self._tasks(),
             invalid_action=~valid,
             label=self._label[self._sample],
-            task=self._tasks(),
             route=self._building.modules.copy(),
             sample=self._sample.copy(),
             modules_unused=np.full(self.num_envs, self.usage.unused),
         )
 
-    def _finish(self, rows: Rows, reward: NDArray[np.float32], info: dict[str, Any]) -> None:
+    def _finish(self, rows: Rows, reward: NDArray[np.float32], entered: Answers) -> None:
         samples, networks = self._sample[rows], self._building.modules[rows]
         answers, losses = self._run(samples, networks)
-        self._settle(rows, answers, losses, reward, info)
+        self._settle(rows, answers, losses, reward, entered)
         real = samples >= 0
         self.usage.add(self._task[samples[real]], networks[real])
-        info["modules_unused"][:] = self.usage.unused
 
     def _run(self, samples: Rows, networks: Rows) -> tuple[Tensor, Tensor]:
         """Run finished networks on their inputs, and keep the losses for the next update.

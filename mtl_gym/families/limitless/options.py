@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from mtl_gym.core.classification import FinalReward
 from mtl_gym.core.options import EnvOptions
-from mtl_gym.core.ranges import COUNTS, PART, POSITIVE, SIZES, Range
-from mtl_gym.data import MultiTaskDataset
+from mtl_gym.core.ranges import COUNTS, PART, SIZES, Range
 from mtl_gym.families.limitless.pool import ModulePool
 
 
@@ -19,8 +17,6 @@ class LimitlessOptions(EnvOptions):
     """Keyword arguments of the limitless environments, besides those of `EnvOptions`; defaults are the paper's.
 
     Attributes:
-        data: Name of a data set, or a `MultiTaskDataset`.
-        data_root: Where its files are; None takes the environment variable MTL_GYM_DATA or the user's cache folder.
         image_shape: (channels, height, width) in which router and modules get the inputs: flat inputs are folded,
             images are shrunk by averaging. None leaves inputs as they are.
         pool: A `ModulePool` as a template, whose weights are drawn anew from every seed, or a function that makes one.
@@ -42,12 +38,9 @@ class LimitlessOptions(EnvOptions):
         **dict.fromkeys(("image_shape", "duplicates", "filters", "hidden", "max_depth"), SIZES),
         "train_batch": COUNTS,
         "bonus": Range(0, 10),
-        "learning_rate": POSITIVE,
         "lr_decay": PART,
     }
 
-    data: str | MultiTaskDataset = "digits"
-    data_root: str | Path | None = None
     image_shape: Sequence[int] | None = None
     pool: ModulePool | Callable[[], ModulePool] | None = None
     duplicates: int = 5

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtl_gym.core.classification import Classes, final_reward, judge
-from mtl_gym.core.env import MultiTaskVectorEnv, Transition
+from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.episode import AnswerResult, Transition
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.rows import Flags, Rows
 from mtl_gym.core.sampling import Pass, SampleStream
@@ -74,6 +75,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = RecurrentOptions
     WINDOW: ClassVar[str] = render.WINDOW
+    options: RecurrentOptions
     network: MultiTaskNetwork
     router: Router | None = None
 
@@ -186,8 +188,8 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         elif done.any():
             rows = np.flatnonzero(done)
             self._answer(rows, step[rows], task[rows], *self._read(rows, taken, own), reward)
-        info = self._ending(done) if done.any() else {}
-        return Transition(reward, done, np.zeros(self.num_envs, bool), info)
+        result = self._result(done) if done.any() else None
+        return Transition(reward, done, np.zeros(self.num_envs, bool), result)
 
     def _cost(self, spent: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the connections of each row cost so far; for every answer that its sequence asks for."""
@@ -197,8 +199,8 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     def _penalties(self, gates: Tensor) -> Tensor:
         """Equations 10 and 11, from the means over time; float32 [n, C] -> [n]."""
         options = self.options
-        weights, free = tuple(options.penalties), tuple(options.free)
-        return sparsity(gates[:, : self.layout.size], self.layout, weights, free)
+        (first, second), (some, others) = options.penalties, options.free
+        return sparsity(gates[:, : self.layout.size], self.layout, (first, second), (some, others))
 
     def _read(self, rows: Rows, taken: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         """What answers are made from at the end of a sequence; as in `MultiTaskNetwork`."""
@@ -230,7 +232,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     def _task_name(self, row: int) -> str:
         return self.data.task_names[self._acting.task[row]]
 
-    def _ending(self, done: Flags) -> dict[str, Any]:
+    def _result(self, done: Flags) -> AnswerResult:
         acting, rows = self._acting, np.flatnonzero(done)
         real = rows[acting.sample[rows] >= 0]
         self.usage.add(acting.task[real], acting.length[real], acting.actions[real])
@@ -238,14 +240,15 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
         if self._split.every_step:
             task = np.repeat(acting.task[real, None], self._split.steps, 1)
             self._confusion.add(task, figures["label"][real], figures["prediction"][real])
-        figures |= {
+        more = {
+            "label": figures.pop("label"),
             "invalid_action": np.zeros(self.num_envs, bool),
-            "task": acting.task,
             "sample": acting.sample.copy(),
             "route": acting.actions.copy(),
             "connected": acting.actions.sum((1, 2)) / (acting.length * self.connections),
         }
-        return figures | {f"_{key}": done for key in figures}
+        everyone = np.ones(self.num_envs, bool)
+        return AnswerResult(ended=done, task=acting.task, answered=everyone, more=more, **figures)
 
     def _learn(self, done: Flags) -> None:
         if not self.options.train:
@@ -348,16 +351,6 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     def playing(self) -> Flags:
         """Rows that have a sequence; bool [num_envs]."""
         return self._acting.sample >= 0
-
-    def evaluation_counts(self, final_info: dict[str, Any]) -> NDArray[np.float64]:
-        """As `MultiTaskVectorEnv.evaluation_counts`; every answer counts, where there are several in an episode."""
-        if not self._split.every_step:
-            return super().evaluation_counts(final_info)
-        rows = np.flatnonzero(final_info["_answers"])
-        task, answers = final_info["task"][rows], final_info["answers"][rows]
-        losses = final_info["loss"][rows] * answers
-        sums = (answers, final_info["right"][rows], answers, losses)
-        return np.stack([np.bincount(task, part, minlength=self.data.num_tasks) for part in sums])
 
     def evaluation_figures(self) -> dict[str, Any]:
         """Who connected what, and how far tasks overlap.

@@ -48,11 +48,11 @@ class Tallies:
         self.prediction[place], self.label[place] = prediction, label
 
     def figures(self) -> dict[str, Any]:
-        """What `final_info` says of answers, [rows] each; `loss` is the mean over a row's answers."""
+        """Return the figures of an `AnswerResult`, [rows] each; `loss` is the mean over a row's answers."""
         correct = self.right == self.answers
         figures = {name: getattr(self, name).copy() for name in ("right", "answers", "prediction", "label")}
         loss = (self.loss / np.maximum(self.answers, 1)).astype(np.float32)
-        return figures | {"correct": correct, "is_success": correct.copy(), "loss": loss}
+        return figures | {"correct": correct, "success": correct.copy(), "loss": loss}
 
     def state(self) -> dict[str, Any]:
         """Counts as tensors."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from mtl_gym.core.classification import FinalReward
 from mtl_gym.core.options import EnvOptions
-from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, PART, POSITIVE, SHARES, SIZES, Range
+from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, PART, SHARES, SIZES, Range
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.recurrent.bases import BASES, BaseMaker
 from mtl_gym.families.recurrent.construction import SHARINGS, SharingMaker
@@ -21,7 +20,6 @@ class RecurrentOptions(EnvOptions):
 
     Attributes:
         data: Name of a data set of sequences, or a `MultiTaskDataset`.
-        data_root: Where its files are; None takes the environment variable MTL_GYM_DATA or the user's cache folder.
         data_kwargs: Arguments of a data set that is loaded by name, such as {"relatedness": 0.5}.
         tasks: Names of the tasks to take part; None takes all.
         base: What a task has for itself: "ns-mtl", "fs-mtl", "sp-mtl", "cross-stitch", "sluice", "girnet", None, or a
@@ -35,7 +33,6 @@ class RecurrentOptions(EnvOptions):
             (logits [rows, classes], label [rows], task [rows]) that gives [rows].
         penalties: lambda_1 and lambda_2 of the sparsity penalties (eqs. 10 and 11); zeros turn them off.
         free: gamma_1 and gamma_2, the shares of connections that cost nothing.
-        learning_rate: Adam's.
         lr_decay: The learning rate is multiplied with this after every pass over the training data.
         train_batch: Episodes per update, at least.
         unseen_task: Name of a task that is held back (table 2): the network is trained on the other tasks first; then
@@ -48,12 +45,10 @@ class RecurrentOptions(EnvOptions):
         "train_batch": COUNTS,
         "penalties": NOT_NEGATIVE,
         "free": SHARES,
-        "learning_rate": POSITIVE,
         "lr_decay": PART,
     }
 
     data: str | MultiTaskDataset = "brain-series"
-    data_root: str | Path | None = None
     data_kwargs: Mapping[str, Any] | None = None
     tasks: Sequence[str] | None = None
     base: str | BaseMaker | None = "ns-mtl"
@@ -64,7 +59,6 @@ class RecurrentOptions(EnvOptions):
     reward: str | FinalReward = "loss"
     penalties: tuple[float, float] = (1.0, 1.0)
     free: tuple[float, float] = (0.75, 0.75)
-    learning_rate: float = 1e-3
     lr_decay: float = 0.97
     train_batch: int = 64
     unseen_task: str | None = None

@@ -13,11 +13,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.core.classification import final_info
+from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import SampledVectorEnv
-from mtl_gym.core.env import Transition
+from mtl_gym.core.episode import AnswerResult, Transition
+from mtl_gym.core.nn.making import given_network
 from mtl_gym.core.nn.weights import seeded, trouble_with_one_row
-from mtl_gym.core.options import EnvOptions
+from mtl_gym.core.options import EnvOptions, NetworkContext
 from mtl_gym.core.rows import Flags, Rows
 from mtl_gym.core.sampling import Pass, SampleStream
 from mtl_gym.core.single import BatchOfOne
@@ -64,6 +65,7 @@ class RoutingVectorEnv(SampledVectorEnv):
     Options: ClassVar[type[EnvOptions]] = RoutingOptions
     WINDOW: ClassVar[str] = render.WINDOW
     FAMILY: ClassVar[str] = "MTLRouting"
+    options: RoutingOptions
     network: RoutedNetwork
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
@@ -86,13 +88,7 @@ class RoutingVectorEnv(SampledVectorEnv):
             )
 
     def _make_template(self) -> RoutedNetwork:
-        if self.options.network is None:
-            blocks = self.options.blocks or self.data.num_tasks
-            shape, classes = self.data.input_shape, self.data.max_classes
-            options = self.options
-            made = simple_routed_network(shape, blocks, classes, options.depth, options.hidden, options.layering)
-            return self._equip(made)
-        network = self.options.network if isinstance(self.options.network, RoutedNetwork) else self.options.network()
+        network = self._make_network()
         if network.input_shape != self.data.input_shape or network.classes < self.data.max_classes:
             raise ValueError(
                 f"The network takes inputs of shape {network.input_shape} and gives {network.classes} classes, but "
@@ -100,6 +96,15 @@ class RoutingVectorEnv(SampledVectorEnv):
                 f"{self.data.max_classes} classes."
             )
         return self._equip(network)
+
+    def _make_network(self) -> RoutedNetwork:
+        context = NetworkContext(self.data, self.options, self.device)
+        return given_network(self.options.network, RoutedNetwork, context, lambda context: self._paper_network())
+
+    def _paper_network(self) -> RoutedNetwork:
+        options, blocks = self.options, self.options.blocks or self.data.num_tasks
+        shape, classes = self.data.input_shape, self.data.max_classes
+        return simple_routed_network(shape, blocks, classes, options.depth, options.hidden, options.layering)
 
     def _equip(self, network: RoutedNetwork) -> RoutedNetwork:
         if self.options.mixture:
@@ -109,7 +114,7 @@ class RoutingVectorEnv(SampledVectorEnv):
     @property
     def agents(self) -> int:
         """How many agents the dispatcher picks from; 0 without a dispatcher."""
-        return self.data.num_tasks if self.options.dispatch == "per-task" else self.options.dispatch or 0
+        return self.data.num_tasks if isinstance(self.options.dispatch, str) else self.options.dispatch or 0
 
     def _describe(self, network: RoutedNetwork) -> None:
         self.masks = network.masks()
@@ -126,7 +131,7 @@ class RoutingVectorEnv(SampledVectorEnv):
     def _build(self) -> None:
         given = self.options.network
         fresh = given is None or isinstance(given, RoutedNetwork)
-        make = self._template.renewed if fresh else lambda: self._equip(given())
+        make = self._template.renewed if fresh else lambda: self._equip(self._make_network())
         # Whatever mode its modules were made in: only then does the network's own flag tell for all of them.
         self.network = make().to(self.device).train()
         self.optimizer = torch.optim.Adam(self.network.parameters(), self.options.learning_rate, fused=True)
@@ -193,10 +198,11 @@ class RoutingVectorEnv(SampledVectorEnv):
         self._depth[routed] += 1
         finished = valid & (self._depth == self.routed_depth)
         done = ~valid | finished
-        info = self._ending(done) if done.any() else {}
+        answers = Answers.none(self.num_envs)
         if finished.any():
-            self._finish(np.flatnonzero(finished), reward, info)
-        return Transition(reward, done, np.zeros(self.num_envs, bool), info)
+            self._finish(np.flatnonzero(finished), reward, answers)
+        result = self._result(done, answers) if done.any() else None
+        return Transition(reward, done, np.zeros(self.num_envs, bool), result)
 
     def _collaborate(self, rows: Rows, depth: int, choices: Rows) -> NDArray[np.float32]:
         if self.agents and depth == 0:  # agents share blocks; being picked is no sharing
@@ -206,20 +212,20 @@ class RoutingVectorEnv(SampledVectorEnv):
             self._collaboration.add(self._in_charge()[rows], depth, choices)
         return reward
 
-    def _ending(self, done: Flags) -> dict[str, Any]:
-        return final_info(
+    def _result(self, done: Flags, answers: Answers) -> AnswerResult:
+        return answers.result(
             done,
+            self._tasks(),
             invalid_action=done & (self._depth < self.routed_depth),
             label=self._label[self._sample],
-            task=self._tasks(),
             route=self._route.copy(),
             sample=self._sample.copy(),
         )
 
-    def _finish(self, rows: Rows, reward: NDArray[np.float32], info: dict[str, Any]) -> None:
+    def _finish(self, rows: Rows, reward: NDArray[np.float32], answers: Answers) -> None:
         label, task = self._label[self._sample[rows]], self._tasks()[rows]
         logits, losses = self._graph.finish(rows, np.stack([label, task], 1), self._loss)
-        self._settle(rows, logits, losses, reward, info)
+        self._settle(rows, logits, losses, reward, answers)
         self._remember(task, rows)
 
     def _loss(self, logits: Tensor, label_and_task: Tensor) -> Tensor:

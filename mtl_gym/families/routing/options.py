@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from mtl_gym.core.options import EnvOptions
-from mtl_gym.core.ranges import COUNTS, POSITIVE, SIZES, Range
-from mtl_gym.data import MultiTaskDataset
-from mtl_gym.families.routing.network import RoutedNetwork
+from mtl_gym.core.ranges import COUNTS, SIZES, Range
 from mtl_gym.families.routing.rewards import FinalReward
 
 
@@ -19,10 +16,8 @@ class RoutingOptions(EnvOptions):
     """Keyword arguments of the routing environments, besides those of `EnvOptions`; defaults are the paper's.
 
     Attributes:
-        data: Name of a data set, or a `MultiTaskDataset`.
-        data_root: Where its files are; None takes the environment variable MTL_GYM_DATA or the user's cache folder.
-        network: A `RoutedNetwork` as a template, whose weights are drawn anew from every seed, or a function that
-            makes one. None builds the paper's network from the four fields below.
+        network: A `RoutedNetwork`, or a function that makes one; None builds the paper's network from the four fields
+            below.
         depth: Routed layers.
         blocks: Blocks per routed layer; None is one per task.
         hidden: Width of the routed layers.
@@ -36,7 +31,6 @@ class RoutingOptions(EnvOptions):
             (logits [rows, classes], label [rows], task [rows]) that gives [rows].
         rho: Weight of the collaboration reward; 0 turns it off.
         invalid_reward: What a masked choice earns; it also ends the episode.
-        learning_rate: Adam's.
         decay_epochs: The learning rate is divided by 10 every so many epochs.
         train_batch: Episodes per update; rounded up to a multiple of `num_envs`.
     """
@@ -44,12 +38,8 @@ class RoutingOptions(EnvOptions):
     RANGES: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("depth", "blocks", "hidden", "dispatch"), SIZES),
         **dict.fromkeys(("decay_epochs", "train_batch"), COUNTS),
-        "learning_rate": POSITIVE,
     }
 
-    data: str | MultiTaskDataset = "digits"
-    data_root: str | Path | None = None
-    network: RoutedNetwork | Callable[[], RoutedNetwork] | None = None
     depth: int = 3
     blocks: int | None = None
     hidden: int = 128
@@ -59,7 +49,6 @@ class RoutingOptions(EnvOptions):
     reward: str | FinalReward = "correct"
     rho: float = 0.3
     invalid_reward: float = -1.0
-    learning_rate: float = 1e-3
     decay_epochs: int = 10
     train_batch: int = 10
 

@@ -16,12 +16,15 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.core.env import MultiTaskVectorEnv, Transition
+from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.episode import TrainingResult, Transition
+from mtl_gym.core.nn.making import given_network
 from mtl_gym.core.nn.weights import seeded
-from mtl_gym.core.options import EnvOptions, shallow_dict
+from mtl_gym.core.options import EnvOptions, NetworkContext, shallow_dict
 from mtl_gym.core.rows import Flags, Info, Rows
 from mtl_gym.core.single import BatchOfOne
-from mtl_gym.data import load
+from mtl_gym.core.training_run_env import TrainingRunVectorEnv
+from mtl_gym.data import MultiTaskDataset, resolve
 from mtl_gym.families.scheduling import render
 from mtl_gym.families.scheduling.held_out import Figures, HeldOut
 from mtl_gym.families.scheduling.network import SharedNetwork
@@ -63,7 +66,7 @@ class Progress:
     updates: Rows
 
 
-class SchedulingVectorEnv(MultiTaskVectorEnv):
+class SchedulingVectorEnv(TrainingRunVectorEnv):
     """`num_envs` training runs of a fully shared network, side by side as one stacked computation.
 
     An episode is one training run from fresh weights. Each action picks the task of the next minibatch, or with
@@ -98,17 +101,12 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = SchedulingOptions
     WINDOW: ClassVar[str] = render.WINDOW
-    SHARED: ClassVar[bool] = False
-    EVALUATION_WIDTH: ClassVar[int | None] = None
-    PICTURES_OF: ClassVar[str] = "test"  # its runs are trained for either, and show validation curves
     options: SchedulingOptions
     trained: RunStack
-    _samples: int = 0
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
         super().__init__(num_envs, **options)
-        data = self.options.data
-        self.data = (load(data, self.options.data_root) if isinstance(data, str) else data).to(self.device)
+        self.data = resolve(self.options.data, MultiTaskDataset, self.options.data_root).to(self.device)
         self.template = self._make_template()
         self._warned_of_all = False
         self.chooses = self.options.control == "choice"
@@ -123,11 +121,9 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         self._set_spaces(spaces.Box(0, 1, (width,), np.float32), action)
 
     def _make_template(self) -> SharedNetwork:
-        given = self.options.network
-        if isinstance(given, SharedNetwork):
-            return given
+        context = NetworkContext(self.data, self.options, self.device)
         with seeded(0):  # its weights are drawn anew for every run
-            return (given or network_for)(self.data)
+            return given_network(self.options.network, SharedNetwork, context, lambda context: network_for(self.data))
 
     def _build(self) -> None:
         groups = 1 if self.chooses else self.data.num_tasks
@@ -166,9 +162,8 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
 
     def _begin(self, rows: Rows) -> None:
         """All runs are of one length, so they begin together."""
-        self.run_seeds = self.np_random.integers(2**63, size=self.num_envs)
+        self._draw_seeds()
         self.training.begin(self.run_seeds.tolist())
-        self._step = 0
         shape = (self.num_envs, self.data.num_tasks)
         self._train_loss = np.full(shape, np.nan, np.float32)
         self._gradient_norm, self._trained = self._train_loss.copy(), np.zeros(shape, np.float32)
@@ -203,7 +198,7 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
         self.timeline.add(self._step, weights, accuracy, loss, self._histograms[0].cpu().numpy())
         self._step += 1
         over = np.full(self.num_envs, self._step == self._steps)
-        return Transition(self._reward(), np.zeros(self.num_envs, bool), over, self._ending() if over.all() else {})
+        return Transition(self._reward(), np.zeros(self.num_envs, bool), over, self._result() if over.all() else None)
 
     def _update(self, actions: Any, weights: Floats) -> None:
         every = np.arange(self.data.num_tasks)
@@ -228,25 +223,24 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
             return np.ones(self.num_envs, bool)
         return self._validation[1].mean(1) >= self.options.tolerance * self.reference.mean()
 
-    def _ending(self) -> Info:
+    def _result(self) -> TrainingResult:
         self.episodes += self.num_envs
         self._last = self.timeline
         loss, accuracy = self._validation
         if self._final is not None:
             loss, accuracy = self._per_task(self._final.figures(self.training.runs))
             self.trained = copy.deepcopy(self.training.runs)
-        figures = {
-            "accuracy": accuracy,
-            "loss": loss,
-            "mean_accuracy": accuracy.mean(1),
-            "is_success": self._reached(),
-            "updates": np.full(self.num_envs, self._step * self.options.updates_per_step),
-            "seed": self.run_seeds.copy(),
-        }
-        return figures | {f"_{key}": np.ones(self.num_envs, bool) for key in figures}
-
-    def _learn(self, done: Flags) -> None:
-        """Nothing is left to learn from a run that is over: it was trained as it went."""
+        updates = np.full(self.num_envs, self._step * self.options.updates_per_step)
+        measured = (self._held_out if self._final is None else self._final).labels
+        return TrainingResult(
+            ended=np.ones(self.num_envs, bool),
+            success=self._reached(),
+            accuracy=accuracy,
+            loss=loss,
+            labels=measured.sum(-1).cpu().numpy(),
+            samples=(measured > 0).sum(-1).cpu().numpy(),
+            more={"updates": updates, "seed": self.run_seeds.copy()},
+        )
 
     @property
     def progress(self) -> Progress:
@@ -263,10 +257,12 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
             np.full(self.num_envs, self._step * self.options.updates_per_step),
         )
 
-    def mask_info(self) -> Info:
-        """The info of a step in which no episode ends."""
-        figures = {name: np.nan_to_num(value) for name, value in vars(self.progress).items() if name != "reference"}
-        return super().mask_info() | figures | {f"_{name}": np.ones(self.num_envs, bool) for name in figures}
+    def _measures(self) -> Info:
+        return {name: np.nan_to_num(value) for name, value in vars(self.progress).items() if name != "reference"}
+
+    @property
+    def _train_size(self) -> int:
+        return len(self.data.split(self.options.split))
 
     def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
         """New training runs, whose `final_info` has loss and accuracy on `split`; this environment's own go on.
@@ -278,30 +274,17 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
             split: What is measured when the runs end: "test", "validation" or "train".
             num_envs: Runs side by side; by default as many as here.
         """
-        if self.seed is None:
-            self.reset()
+        return super().evaluation_view(split, num_envs)
+
+    def _new_view(self, split: str, num_envs: int | None) -> SchedulingVectorEnv:
         options = replace(self.options, train=True, tensors=False, render_mode=None)
         view = type(self)(self.num_envs if num_envs is None else num_envs, **shallow_dict(options))
         view._final = HeldOut(self.data, split, self.template.objective, None)
-        view._source = self
         return view
 
     def _adopt(self, source: SchedulingVectorEnv) -> None:
         seed = np.random.SeedSequence([source.seed or 0, 1]).generate_state(1)[0]
         self._restart(int(seed))
-
-    @property
-    def pass_over(self) -> bool:
-        """Whether the runs of an evaluation view are over; always False elsewhere."""
-        return self._final is not None and self.episodes > 0
-
-    def evaluation_counts(self, final_info: Info) -> NDArray[np.float64]:
-        """Labels, right ones, samples and the sum of their losses, of each task over all runs; [4, tasks]."""
-        assert self._final is not None
-        labels = self._final.labels.sum(-1).cpu().numpy() * self.num_envs
-        samples = (self._final.labels > 0).sum(-1).cpu().numpy() * self.num_envs
-        accuracy, loss = final_info["accuracy"].mean(0), final_info["loss"].mean(0)
-        return np.stack([labels, labels * accuracy, samples, samples * loss]).astype(np.float64)
 
     def evaluation_figures(self) -> dict[str, Any]:
         """What was trained when, and what came of it, in the runs that ended last or are under way.
@@ -334,16 +317,6 @@ class SchedulingVectorEnv(MultiTaskVectorEnv):
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks, in the order of their numbers."""
         return self.data.task_names
-
-    @property
-    def samples(self) -> int:
-        """Samples that all runs were trained on so far; a sample counts every time."""
-        return self._samples
-
-    @property
-    def epoch(self) -> float:
-        """Passes over the training data so far, of one run."""
-        return self._samples / self.num_envs / len(self.data.split(self.options.split))
 
     @property
     def signature(self) -> dict[str, Any]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from mtl_gym.core.options import EnvOptions
-from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, PART, POSITIVE, SIZES, Range
-from mtl_gym.data import MultiTaskDataset
-from mtl_gym.families.scheduling.network import Make, SharedNetwork
+from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, PART, SIZES, Range
 from mtl_gym.families.scheduling.uncertainty import MEASURES
 
 CONTROLS = ("choice", "weights")
@@ -23,16 +20,12 @@ class SchedulingOptions(EnvOptions):
     """Keyword arguments of the scheduling environments, besides those of `EnvOptions`; defaults are the paper's.
 
     Attributes:
-        data: Name of a data set, or a `MultiTaskDataset`.
-        data_root: Where its files are; None takes the environment variable MTL_GYM_DATA or the user's cache folder.
-        network: A `SharedNetwork` as a template, or a function of the data set that makes one. None takes the network
-            that fits the data.
+        network: A `SharedNetwork`, or a function that makes one; None takes the network that fits the data.
         control: "choice" (the action is the task of the next minibatch) or "weights" (the action weighs the losses of
             one minibatch of each task).
         updates: Gradient steps of a training run, which is an episode.
         updates_per_step: Gradient steps between two decisions.
         minibatch: Samples of a task in a gradient step, drawn with replacement.
-        learning_rate: Adam's.
         uncertainty: "margin", "least_confidence" or "entropy".
         bins: Of a task's histogram.
         hard_samples: The histogram is over so many of the validation samples of a task that are looked at, those of
@@ -57,19 +50,14 @@ class SchedulingOptions(EnvOptions):
     RANGES: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("updates", "updates_per_step", "minibatch", "hard_samples", "validation_samples"), COUNTS),
         "bins": SIZES,
-        "learning_rate": POSITIVE,
         "tolerance": PART,
         "focal_gamma": NOT_NEGATIVE,
     }
 
-    data: str | MultiTaskDataset = "digits"
-    data_root: str | Path | None = None
-    network: SharedNetwork | Make | None = None
     control: str = "choice"
     updates: int = 10_000
     updates_per_step: int = 1
     minibatch: int = 16
-    learning_rate: float = 1e-3
     uncertainty: str = "margin"
     bins: int = 20
     hard_samples: int = 64

@@ -465,7 +465,7 @@ def test_a_network_of_ones_own_is_used_and_drawn_anew_from_every_seed():
 
 
 def test_a_function_may_make_the_network():
-    def build():
+    def build(context):
         return RoutedNetwork(None, [RoutedLayer([nn.Linear(6, 3)])], (6,))
 
     env = make(network=build)

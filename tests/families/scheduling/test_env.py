@@ -226,9 +226,9 @@ def test_only_a_tasks_own_training_samples_are_drawn(make, plants):
         assert set(seen[run]) == set(np.flatnonzero(train == number))
 
 
-def test_a_user_brings_encoder_head_and_data_of_his_own(make, plants):
-    def network(data):
-        assert data is plants
+def test_a_user_brings_encoder_head_and_data_of_their_own(make, plants):
+    def network(context):
+        assert context.data is plants
         return SharedNetwork(nn.Sequential(nn.Linear(5, 3), nn.Sigmoid()), nn.Sequential(nn.Tanh(), nn.Linear(3, 4)))
 
     env = make(network=network)

@@ -1,0 +1,41 @@
+"""Checks of batched actions."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import MultiBinary
+
+from mtl_gym.core.rows import Array, array_of
+
+Space: TypeAlias = "gym.Space[Any]"
+
+
+def checked(actions: object, space: Space, single: Space) -> Array:
+    """Return actions as an array of the space's dtype.
+
+    Args:
+        actions: Arrays, tensors or lists, one action per row.
+        space: The batched action space.
+        single: The action space of one row.
+
+    Raises:
+        ValueError: If they are of another shape or kind, or one lies outside the action space.
+    """
+    array = array_of(actions)
+    # SB3's policies give binary actions as floats.
+    whole = np.issubdtype(space.dtype, np.integer) and not isinstance(single, MultiBinary)
+    kinds = "biu" if whole else "biuf"
+    if array.shape != space.shape or array.dtype.kind not in kinds:
+        raise ValueError(
+            f"actions of shape {array.shape} and dtype {array.dtype} do not fit {space}: "
+            f"give one action per row, {space.shape} of {space.dtype}."
+        )
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN as a whole number, which is refused below
+        cast = array.astype(space.dtype, copy=False)
+    if not space.contains(cast) or (np.issubdtype(space.dtype, np.integer) and (cast != array).any()):
+        row = next(i for i, action in enumerate(array) if not single.contains(action))
+        raise ValueError(f"action {array[row]} in row {row} lies outside {single}.")
+    return cast
