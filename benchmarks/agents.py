@@ -1,7 +1,7 @@
 """What deciding and learning cost an agent, against the time that the environment takes for its steps.
 
 Each agent learns for some rounds; in every round the time spent inside the environment and the time spent outside of it
-are taken from the same steps. The environment's time holds forward, backward, optimiser and the SB3 adapter.
+are taken from the same steps. The environment's time holds forward, backward, optimizer and the SB3 adapter.
 """
 
 from __future__ import annotations

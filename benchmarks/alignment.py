@@ -47,13 +47,13 @@ def plain(layers: int, units: int) -> nn.Module:
 def plain_step(layers: int, units: int) -> Callable[[], object]:
     """A training step of the network itself."""
     net = plain(layers, units)
-    optimiser = torch.optim.Adam(net.parameters(), fused=True)
+    optimizer = torch.optim.Adam(net.parameters(), fused=True)
     x = torch.randn(ROWS, units)
 
     def step() -> None:
         net(x).square().mean().backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     return step
 
@@ -61,7 +61,7 @@ def plain_step(layers: int, units: int) -> Callable[[], object]:
 def generated_step(layers: int, units: int, slots: int) -> tuple[Callable[[], object], int]:
     """A training step of the network with generated weights, and how many blocks it has."""
     joint = JointModel([plain(layers, units)], Form((BLOCK, BLOCK), CONTEXT))
-    optimiser = torch.optim.Adam(joint.parameters(), fused=True)
+    optimizer = torch.optim.Adam(joint.parameters(), fused=True)
     x = torch.randn(1, ROWS, units)
     modules = torch.randint(joint.num_modules, (1, joint.num_locations, slots))
     scores = torch.zeros(modules.shape, requires_grad=True)
@@ -70,8 +70,8 @@ def generated_step(layers: int, units: int, slots: int) -> tuple[Callable[[], ob
     def step() -> None:
         belief = scores.softmax(-1) if slots > 1 else None
         kind.run(joint.weights(joint.blocks(taken, belief))[0], x).square().mean().backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         scores.grad = None
 
     return step, joint.num_locations

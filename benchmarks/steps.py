@@ -124,7 +124,7 @@ def speed(arguments: argparse.Namespace) -> None:
 
 
 def own_share(arguments: argparse.Namespace) -> None:
-    """Table 2: what is not forward, backward and optimiser."""
+    """Table 2: what is not forward, backward and optimizer."""
     rows = []
     for width in arguments.widths:
         env, bare = batched(width), batched(width)

@@ -7,7 +7,7 @@ class TrainingDiverged(ArithmeticError):  # noqa: N818 (an event, as StopIterati
     """The trained network produced a number that is not finite; the environment stops before it reaches an agent.
 
     Attributes:
-        update: Optimiser steps taken before.
+        update: Optimizer steps taken before.
         task: The task in which it showed.
     """
 

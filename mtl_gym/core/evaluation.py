@@ -84,7 +84,7 @@ def evaluate(
 ) -> Evaluation:
     """Let `policy` decide once for every sample of a split, over the network that `env` has trained so far.
 
-    The network, its optimiser and the training data order are left as they are.
+    The network, its optimizer and the training data order are left as they are.
 
     An algorithm (one with `get_env`, or a policy of Stable-Baselines3) sees what it saw in training: the wrappers of
     its own environment, or of `env` where it has none, are applied to observations and actions, with the statistics of

@@ -160,7 +160,7 @@ def _from_tensor(where: str, values: Tensor, floats: torch.dtype) -> Tensor:
     problem = _problem(values)
     if problem:
         raise ValueError(f"{where} is {described(values)} {problem}")
-    # A copy, because an optimiser may go on changing what has a gradient.
+    # A copy, because an optimizer may go on changing what has a gradient.
     shared = not values.requires_grad and not values.is_inference()
     plain = values.detach().as_subclass(Tensor)
     plain = plain if shared else plain.clone()

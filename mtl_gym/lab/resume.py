@@ -30,7 +30,7 @@ COSTS_APART, LEAST_APART = 20, 1.0
 
 ANEW = "; remove it to begin the run anew"
 
-# What SB3's algorithms remember outside of their networks and optimisers, where they have it.
+# What SB3's algorithms remember outside of their networks and optimizers, where they have it.
 COUNTS = ("num_timesteps", "_episode_num", "_n_updates", "_n_calls", "exploration_rate", "_current_progress_remaining")
 ARRAYS = ("_last_obs", "_last_original_obs", "_last_episode_starts")
 REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")

@@ -9,8 +9,8 @@ from mtl_gym.integrations.sb3 import BatchedVecEnv
 from .damage import OTHERS, TENSORS, of_another_type, only_ours, outcome, without_a_key
 from .families import SMALLEST, equal, smallest
 
-# What is known to be open: the insides of optimisers, generators and observations are checked when they are used.
-OPEN = pytest.mark.xfail(reason="values inside of optimisers, generators and last observations are not checked yet")
+# What is known to be open: the insides of optimizers, generators and observations are checked when they are used.
+OPEN = pytest.mark.xfail(reason="values inside of optimizers, generators and last observations are not checked yet")
 AGENTS = {
     "MTLRouting-Digits-v0": WPL,
     "MTLRecurrent-BrainSeries-v0": StraightThroughRouter,

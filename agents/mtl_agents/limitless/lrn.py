@@ -185,7 +185,7 @@ class LRN(MaskablePPO):
         Args:
             path: The file.
             env: The environment to act in. It may be of another width, and its pool may be longer than the saved one:
-                modules that came after start out as the mean of those of their kind, the optimiser anew. None gives
+                modules that came after start out as the mean of those of their kind, the optimizer anew. None gives
                 an agent that can `predict`.
             *args: Unused; there for SB3's signature.
             **kwargs: Unused.

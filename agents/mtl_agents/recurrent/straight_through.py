@@ -18,8 +18,8 @@ from typing_extensions import Self
 
 from mtl_agents.base import Callback
 from mtl_agents.recurrent.controls import Bits, ConnectionAgent
+from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.core.rows import Rows, clone
-from mtl_gym.families.recurrent.adam import StackedAdam
 from mtl_gym.families.recurrent.env import RecurrentVectorEnv
 from mtl_gym.families.recurrent.grouped import Groups
 from mtl_gym.families.recurrent.network import GatesOf
@@ -82,7 +82,7 @@ class StraightThroughRouter(ConnectionAgent):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(self.np_random.integers(2**31)))
             self.policies = self.batched.policy_networks(hidden, log_odds)
-        self.optimizer = StackedAdam(self.policies.parameters(), learning_rate)
+        self.optimizer = MaskedAdam(self.policies.parameters(), learning_rate)
         self.generator = torch.Generator(self.batched.device).manual_seed(int(self.np_random.integers(2**31)))
         self._forget()
 

@@ -52,7 +52,7 @@ class NetworkRouter(LearningRouter):
     optimizer: torch.optim.Optimizer
 
     def _train(self, make: Callable[[], nn.Module], learning_rate: float) -> None:
-        """Make the network, from the agent's own seed, and its optimiser."""
+        """Make the network, from the agent's own seed, and its optimizer."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(self.np_random.integers(2**31)))
             self.network = make()

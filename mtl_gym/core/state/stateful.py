@@ -112,7 +112,7 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict()` was taken, exactly.
 
-        Into an environment of another width, split or `train` only what was learned is loaded: network, optimiser and
+        Into an environment of another width, split or `train` only what was learned is loaded: network, optimizer and
         counters. Its episodes begin anew, as do those of a view, which looks at these weights from then on and leaves
         its environment as it is.
 

@@ -64,7 +64,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv):
 
     Deviation: best on the validation samples is what has the lowest loss relative to the variance of a regression's
     training targets, or to the run's first of a classification, mean over tasks, so that a task counts whatever its
-    scale. The final training begins with a fresh optimiser.
+    scale. The final training begins with a fresh optimizer.
 
     Example:
         >>> env = AlignmentVectorEnv(num_envs=2, data="linear", block=(20, 1), context=1, iterations=5)
@@ -126,8 +126,8 @@ class AlignmentVectorEnv(TrainingRunVectorEnv):
 
     @property
     def optimizer(self) -> Any:  # type: ignore[override]
-        """The optimiser of all runs."""
-        return self.training.optimiser
+        """The optimizer of all runs."""
+        return self.training.optimizer
 
     def _begin(self, rows: Rows) -> None:
         """All runs are of one length, so they begin together. A view has the weights that it looks at."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.rows import clone
 from mtl_gym.data.collection import TaskCollection
@@ -45,7 +45,7 @@ class Figures:
 
 
 class Training:
-    """Joint models with their optimiser and samples.
+    """Joint models with their optimizer and samples.
 
     Args:
         data: The tasks, one for each architecture, on the device of the joint model.
@@ -66,20 +66,13 @@ class Training:
         self.begin([0] * joint.runs)
 
     def begin(self, seeds: Sequence[int], updates: int = 0) -> None:
-        """Start optimiser and draws anew, the latter from a seed for each run, or go on after so many updates."""
+        """Start optimizer and draws anew, the latter from a seed for each run, or go on after so many updates."""
         self.seeds, self.updates = list(seeds), updates
         trained = [p for p in self.joint.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(trained, self.recipe.learning_rate, fused=True)
-        for p in trained:
-            zero = torch.zeros((), dtype=torch.float32, device=p.device)
-            self.optimiser.state[p] = {
-                "step": zero,
-                "exp_avg": torch.zeros_like(p),
-                "exp_avg_sq": torch.zeros_like(p),
-            }
+        self.optimizer = MaskedAdam(trained, self.recipe.learning_rate, axes=0)
 
     def resume(self, seeds: Sequence[int], updates: int) -> None:
-        """Undo `state`; the optimiser stays."""
+        """Undo `state`; the optimizer stays."""
         self.seeds, self.updates = list(seeds), updates
 
     @property
@@ -90,7 +83,7 @@ class Training:
     def generation(self, competition: Competition, iterations: int) -> tuple[Floats, Floats]:
         """Train with the soft merge, so that the modules at each location compete.
 
-        A module that no location has in any slot keeps its values and its optimiser state bit for bit.
+        A module that no location has in any slot keeps its values and its optimizer state bit for bit.
 
         Args:
             competition: The modules at each location.
@@ -106,10 +99,11 @@ class Training:
         device = self.joint.contexts.device
         table = self.joint.table(torch.from_numpy(slots).to(device))
         scores = competition.first_scores(self.recipe.challenger_share if contested else None, device)
-        # Its own optimiser: the weights s, and what Adam knows of them, begin anew in every generation.
+        # Its own optimizer: the weights s, and what Adam knows of them, begin anew in every generation.
         ranking = torch.optim.Adam([scores], self.recipe.score_learning_rate, fused=True)
         losses = torch.zeros(())
-        with self._untouched(~torch.from_numpy(competition.used(self.joint.num_modules)).to(device)):
+        used = torch.from_numpy(competition.used(self.joint.num_modules)).to(device)
+        with self.optimizer.masked({self.joint.hypermodules: used}):
             for _ in range(iterations):
                 belief = competition.spread(scores) if contested else None
                 losses = self._update(table, belief)
@@ -122,8 +116,8 @@ class Training:
         with seeded(self.updates):  # for dropout, wherever it may be
             losses = self._losses(self.joint.weights(self.joint.blocks(table, belief)))
         losses.mean(1).sum().backward()
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         self.updates += 1
         return losses.detach()
 
@@ -134,17 +128,6 @@ class Training:
             x, y = samples.draw(self.split, self.seeds, self.updates)
             parts.append(samples.losses(kind.run(named, x), y).mean(-1))
         return torch.cat(parts, 1)[:, self._in_order]
-
-    @contextmanager
-    def _untouched(self, unused: Tensor) -> Iterator[None]:
-        """Keep modules and their optimiser state as they are meanwhile; bool [runs, modules]."""
-        modules = self.joint.hypermodules
-        parts = [modules.data, *(self.optimiser.state[modules][name] for name in ("exp_avg", "exp_avg_sq"))]
-        where = unused.nonzero(as_tuple=True)
-        kept = [part[where] for part in parts] if len(where[0]) else []
-        yield
-        for part, values in zip(parts, kept, strict=False):
-            part[where] = values
 
     @torch.no_grad()
     def figures(self, split: str, limit: int | None = None) -> Figures:
@@ -168,7 +151,7 @@ class Training:
         self.joint.assignment.copy_(torch.from_numpy(assignment))
 
     def state(self) -> dict[str, Any]:
-        """Seeds and position; the environment keeps weights and optimiser."""
+        """Seeds and position; the environment keeps weights and optimizer."""
         return {"seeds": self.seeds, "updates": self.updates}
 
 

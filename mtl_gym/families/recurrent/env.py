@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mtl_gym.core.classification import Classes, final_reward, judge
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import AnswerResult, Transition
+from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.rows import Flags, Rows
 from mtl_gym.core.sampling import Pass, SampleStream
@@ -24,7 +25,6 @@ from mtl_gym.core.single import BatchOfOne
 from mtl_gym.data import MultiTaskDataset, load
 from mtl_gym.families.recurrent import render
 from mtl_gym.families.recurrent.acting import Acting
-from mtl_gym.families.recurrent.adam import StackedAdam
 from mtl_gym.families.recurrent.connections import sparsity
 from mtl_gym.families.recurrent.construction import make_network
 from mtl_gym.families.recurrent.embeddings import front_of
@@ -132,7 +132,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
 
     def _build(self) -> None:
         self.network = self._make_network().to(self.device).eval()
-        self.optimizer = StackedAdam(self.network.parameters(), self.options.learning_rate)
+        self.optimizer = MaskedAdam(self.network.parameters(), self.options.learning_rate)
         self.transferring = False
         self._set_up(self.np_random)
         if self._unseen is not None and self.options.seen_updates == 0:

@@ -157,8 +157,8 @@ class SchedulingVectorEnv(TrainingRunVectorEnv):
 
     @property
     def optimizer(self) -> Any:  # type: ignore[override]
-        """The optimisers of all runs."""
-        return self.training.optimiser
+        """The optimizers of all runs."""
+        return self.training.optimizer
 
     def _begin(self, rows: Rows) -> None:
         """All runs are of one length, so they begin together."""

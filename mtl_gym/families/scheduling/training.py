@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.scheduling.held_out import allowed_classes
 from mtl_gym.families.scheduling.minibatches import Minibatches
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.objectives import Classification, Focal, Objective
-from mtl_gym.families.scheduling.optimizer import HeadAdam
 from mtl_gym.families.scheduling.padding import Padding
 from mtl_gym.families.scheduling.stack import RunStack
 
@@ -47,33 +47,8 @@ class Update:
     gradient_norm: Tensor
 
 
-class Optimiser:
-    """Adam for the encoders, and for the heads that were trained."""
-
-    def __init__(self, runs: RunStack, learning_rate: float) -> None:
-        shared = [{"params": runs.encoder_parameters}]  # an encoder may have nothing to train
-        self.encoder = torch.optim.Adam(shared, learning_rate, fused=True)
-        self.heads = HeadAdam(runs.head_parameters, learning_rate)
-
-    def step(self, trained: Tensor) -> None:
-        """One step of all encoders, and of the heads where `trained` is True, bool [runs, tasks]; gradients end."""
-        self.encoder.step()
-        self.heads.step_trained(trained)
-        self.encoder.zero_grad(set_to_none=True)
-        self.heads.zero_grad(set_to_none=True)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Both states."""
-        return {"encoder": self.encoder.state_dict(), "heads": self.heads.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
-        self.encoder.load_state_dict(state["encoder"])
-        self.heads.load_state_dict(state["heads"])
-
-
 class Training:
-    """Networks, optimisers and minibatches of N runs that begin together.
+    """Networks, optimizers and minibatches of N runs that begin together.
 
     Args:
         data: The data set, on the device of the runs.
@@ -100,15 +75,20 @@ class Training:
         self.runs = RunStack(template, data.num_tasks, runs, self.device)
         self.objective = training_objective(template.objective, recipe.focal_gamma)
         self.minibatches = Minibatches(data, split, groups, recipe.minibatch)
-        self.optimiser = Optimiser(self.runs, recipe.learning_rate)
+        self.optimizer = self._new_optimizer()
         self._allowed = allowed_classes(data, self.device)
         self._padding = Padding(data, split)
 
     def begin(self, seeds: Sequence[int]) -> None:
         """Start every run anew, from a seed each."""
         self.runs.renew(seeds)
-        self.optimiser = Optimiser(self.runs, self.recipe.learning_rate)
+        self.optimizer = self._new_optimizer()
         self.minibatches.begin(seeds)
+
+    def _new_optimizer(self) -> MaskedAdam:
+        shared = {"params": self.runs.encoder_parameters, "axes": 0}
+        heads = {"params": self.runs.head_parameters, "axes": 2}
+        return MaskedAdam([shared, heads], self.recipe.learning_rate)
 
     def update(self, task: NDArray[np.int64], weight: NDArray[np.float32]) -> Update:
         """One gradient step of every run.
@@ -125,8 +105,14 @@ class Training:
         if norms is None:
             norms = self._own_norm(losses)
         trained = torch.zeros(len(task), self.data.num_tasks, dtype=torch.bool, device=self.device)
-        self.optimiser.step(trained.scatter(1, tasks, weights > 0))
+        self._step(trained.scatter(1, tasks, weights > 0))
         return Update(losses.detach(), norms)
+
+    def _step(self, trained: Tensor) -> None:
+        """Step all encoders, and the heads where `trained` is True, bool [runs, tasks]; clear all gradients."""
+        with self.optimizer.masked(dict.fromkeys(self.runs.head_parameters, trained)):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _losses(self, rows: NDArray[np.int64], task: Tensor) -> Tensor:
         index = torch.from_numpy(rows).to(self.device)
@@ -174,7 +160,7 @@ class Training:
         return torch.cat(gradients, -1).norm(dim=-1, keepdim=True)
 
     def state(self) -> dict[str, Any]:
-        """Seeds and position; the environment keeps weights and optimiser."""
+        """Seeds and position; the environment keeps weights and optimizer."""
         return {"seeds": list(self.minibatches.seeds), "taken": self.minibatches.taken}
 
     def load(self, state: dict[str, Any]) -> None:

@@ -126,7 +126,7 @@ def test_one_update_is_one_adam_step_on_the_mean_loss_of_the_batch():
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
 
 
-def test_unused_modules_stay_bit_identical_optimiser_state_included():
+def test_unused_modules_stay_bit_identical_optimizer_state_included():
     env = make(num_envs=8, train_batch=8)
     env.reset(seed=0)
     roll(env, 60)  # every module has been trained, so that Adam's moments would move it

@@ -10,9 +10,9 @@ from torch import nn
 import mtl_gym
 from mtl_gym import TrainingDiverged
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.core.state import checkpoint
 from mtl_gym.data import MultiTaskDataset
-from mtl_gym.families.recurrent.adam import StackedAdam
 from mtl_gym.families.recurrent.bases import BASES, SeparateLSTMs
 from mtl_gym.families.recurrent.construction import SHARINGS
 from mtl_gym.families.recurrent.env import RecurrentEnv
@@ -123,7 +123,7 @@ def test_one_update_is_one_step_on_the_mean_loss_of_the_batch():
     env.reset(seed=3)
     twin, samples = env._make_network(), env._acting.sample.copy()
     twin.load_state_dict(env.network.state_dict())
-    optimizer = StackedAdam(twin.parameters(), 0.01)
+    optimizer = MaskedAdam(twin.parameters(), 0.01)
     actions = [draw(env, rng) for _ in range(STEPS)]
     for step in range(STEPS):
         assert env.updates == 0

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mtl_gym.families.recurrent.adam import StackedAdam
 from mtl_gym.families.recurrent.baselines import DirectCommunication, IndirectCommunication, RecursiveRouting, messages
 from mtl_gym.families.recurrent.bases import BASES, SeparateLSTMs, SharedPrivate, Stitched
 from mtl_gym.families.recurrent.connections import Given, Layout, sparsity
@@ -329,30 +328,6 @@ def test_sparsity_is_the_hand_computed_sum_of_equations_10_and_11():
     gates.requires_grad_()
     sparsity(gates, layout, (2.0, 3.0), (0.75, 0.5)).sum().backward()
     assert gates.grad.tolist() == [[2.0] * 8 + [3.0] * 4, [0.0] * 12]
-
-
-def test_stacked_adam_is_adam_where_all_slices_take_part():
-    torch.manual_seed(0)
-    mine = nn.Parameter(torch.randn(3, 4, 2))
-    theirs = nn.Parameter(mine.detach().clone())
-    first, second = StackedAdam([mine], lr=0.01), torch.optim.Adam([theirs], lr=0.01)
-    for _ in range(5):
-        gradient = torch.randn(3, 4, 2)
-        mine.grad, theirs.grad = gradient, gradient.clone()
-        first.step(), second.step()
-    torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
-
-
-def test_stacked_adam_leaves_slices_that_took_no_part_as_they_are():
-    weight = nn.Parameter(torch.randn(2, 3))
-    optimizer = StackedAdam([weight], lr=0.1)
-    weight.grad = torch.randn(2, 3)
-    optimizer.step()
-    before, state = weight.detach().clone(), {k: v.clone() for k, v in optimizer.state[weight].items()}
-    weight.grad = torch.stack([torch.zeros(3), torch.randn(3)])
-    optimizer.step()
-    assert torch.equal(weight[0], before[0]) and not torch.equal(weight[1], before[1])
-    assert all(torch.equal(optimizer.state[weight][k][0], v[0]) for k, v in state.items())
 
 
 def test_impossible_networks_are_refused():

@@ -125,7 +125,7 @@ def test_narrow_environments_update_after_train_batch_episodes():
     assert updates == [0, 0, 0, 0, 1, 1, 1, 1, 1, 2]
 
 
-def test_blocks_that_no_sample_took_stay_bit_identical_optimiser_state_included():
+def test_blocks_that_no_sample_took_stay_bit_identical_optimizer_state_included():
     env = make(num_envs=10)
     env.reset(seed=0)
     roll(env, 30)  # every block has been trained, so that Adam's moments would move it

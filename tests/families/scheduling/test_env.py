@@ -176,7 +176,7 @@ def test_a_run_is_truncated_after_its_updates_and_the_next_has_a_new_network(mak
     assert final["accuracy"].shape == final["loss"].shape == (2, 3)
     assert not np.array_equal(obs, np.stack(info["final_obs"]))
     assert (env.run_seeds != seeds).all() and info["updates"].tolist() == [0, 0]
-    assert not any(state["step"].any() for state in env.optimizer.heads.state.values())
+    assert not any(state["step"].any() for state in env.optimizer.state.values())
 
 
 def test_without_training_nothing_changes(make):

@@ -74,7 +74,7 @@ def test_heads_of_tasks_that_were_not_chosen_stay_as_they_are(make):
     for _ in range(5):
         env.step(np.array([0, 1]))  # momentum for heads that must not move afterwards
     before = [p.detach().clone() for p in env.network.head_parameters]
-    state = [{k: v.clone() for k, v in env.optimizer.heads.state[p].items()} for p in env.network.head_parameters]
+    state = [{k: v.clone() for k, v in env.optimizer.state[p].items()} for p in env.network.head_parameters]
     env.step(np.array([2, 1]))
     for old, p, kept in zip(before, env.network.head_parameters, state, strict=True):
         for run, chosen in ((0, 2), (1, 1)):
@@ -82,7 +82,7 @@ def test_heads_of_tasks_that_were_not_chosen_stay_as_they_are(make):
                 same = torch.equal(old[run, task], p[run, task])
                 assert same == (task != chosen), (run, task)
                 for name, value in kept.items():
-                    now = env.optimizer.heads.state[p][name]
+                    now = env.optimizer.state[p][name]
                     assert torch.equal(value[run, task], now[run, task]) == (task != chosen), name
 
 

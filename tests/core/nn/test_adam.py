@@ -1,0 +1,101 @@
+import copy
+
+import pytest
+import torch
+
+from mtl_gym.core.nn.adam import MaskedAdam
+
+
+def parameter(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+
+def step(optimizer, *gradients):
+    for p, gradient in zip(optimizer.param_groups[0]["params"], gradients, strict=True):
+        p.grad = gradient
+    optimizer.step()
+
+
+def copies(optimizer, p):
+    return [p.detach().clone(), *(value.clone() for value in optimizer.state[p].values())]
+
+
+@pytest.mark.parametrize("axes", [0, 1, 2, 3])
+def test_it_is_adam_where_all_slices_take_part(axes):
+    torch.manual_seed(0)
+    mine, theirs = parameter(3, 4, 2), parameter(3, 4, 2)
+    first, second = MaskedAdam([mine], lr=0.01, axes=axes), torch.optim.Adam([theirs], lr=0.01, fused=True)
+    for _ in range(5):
+        gradient = torch.randn(3, 4, 2)
+        step(first, gradient), step(second, gradient.clone())
+    tolerance = {"atol": 1e-6, "rtol": 1e-5} if axes else {"atol": 0, "rtol": 0}
+    torch.testing.assert_close(mine, theirs, **tolerance)
+
+
+def test_slices_without_a_gradient_stay_as_they_are():
+    weight = parameter(2, 3)
+    optimizer = MaskedAdam([weight], lr=0.1)
+    step(optimizer, torch.ones(2, 3))
+    before = copies(optimizer, weight)
+    step(optimizer, torch.tensor([[0.0] * 3, [1.0] * 3]))
+    for old, new in zip(before, copies(optimizer, weight), strict=True):
+        assert torch.equal(old[0], new[0]) and not torch.equal(old[1], new[1])
+
+
+@pytest.mark.parametrize("axes", [0, 2])
+def test_slices_outside_of_a_mask_stay_as_they_are(axes):
+    weight, other = parameter(2, 2, 3), parameter(2)
+    optimizer = MaskedAdam([{"params": [weight], "axes": axes}, {"params": [other], "axes": 0}], lr=0.1)
+    mask = torch.tensor([[True, False], [False, True]])
+    for gradient in torch.randn(2, 2, 2, 3), torch.randn(2, 2, 2, 3):
+        weight.grad, other.grad = gradient[0], gradient[1, 0, 0, :2]
+        before, unmasked = copies(optimizer, weight) if optimizer.state else [weight.detach().clone()], other.clone()
+        with optimizer.masked({weight: mask}):
+            optimizer.step()
+        for old, new in zip(before, copies(optimizer, weight), strict=False):
+            if old.ndim:  # a step count for all slices goes on
+                assert torch.equal(old[~mask], new[~mask]) and not torch.equal(old[mask], new[mask])
+        assert not torch.equal(other, unmasked)
+
+
+def test_a_slice_steps_by_its_own_count():
+    weight = torch.zeros(2, 1, requires_grad=True)
+    optimizer = MaskedAdam([weight], lr=0.1)
+    for gradient in [[1.0], [0.0]], [[1.0], [1.0]]:
+        step(optimizer, torch.tensor(gradient))
+    assert optimizer.state[weight]["step"].tolist() == [2, 1]
+    assert weight.flatten().tolist() == pytest.approx([-0.2, -0.1], rel=1e-4)
+
+
+def test_a_mask_ends_with_its_block_even_if_that_fails():
+    weight = torch.zeros(2, 1, requires_grad=True)
+    optimizer = MaskedAdam([weight], lr=0.1)
+    with pytest.raises(KeyError), optimizer.masked({weight: torch.tensor([False, False])}):
+        raise KeyError
+    step(optimizer, torch.ones(2, 1))
+    assert weight.all()
+
+
+def test_a_closure_is_evaluated_with_gradients():
+    weight = torch.ones(2, 1, requires_grad=True)
+    optimizer = MaskedAdam([weight], lr=0.1)
+
+    def closure():
+        loss = weight.square().sum()
+        loss.backward()
+        return loss.item()
+
+    assert optimizer.step(closure) == 2
+    assert weight.flatten().tolist() == pytest.approx([0.9, 0.9])
+
+
+def test_a_saved_state_continues_exactly():
+    first, second = parameter(3, 2), parameter(3, 2)
+    one, two = MaskedAdam([first], lr=0.1), MaskedAdam([second], lr=0.5)
+    step(one, torch.tensor([[1.0, 2], [0, 0], [3, 4]]))
+    with torch.no_grad():
+        second.copy_(first)
+    two.load_state_dict(copy.deepcopy(one.state_dict()))
+    for optimizer in one, two:
+        step(optimizer, torch.ones(3, 2))
+    assert torch.equal(first, second)
