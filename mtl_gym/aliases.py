@@ -25,6 +25,7 @@ MOVED = {
     "mtl_gym.options": "mtl_gym.core.options",
     "mtl_gym.wrappers": "mtl_gym.core.wrappers",
     **{f"mtl_gym.{family}": f"mtl_gym.families.{family}" for family in FAMILIES},
+    "mtl_gym.routing.figures": "mtl_gym.core.policies",
 }
 AGENTS = {
     "mtl_agents.connections": "mtl_agents.recurrent.controls",
@@ -65,8 +66,9 @@ class Aliases(MetaPathFinder, Loader):
 
     def target(self, name: str) -> str | None:
         """Return the new name of a module, or None for a module that has not moved."""
-        home = next((old for old in self.moved if name == old or name.startswith(f"{old}.")), None)
-        return None if home is None else self.moved[home] + name[len(home) :]
+        homes = [old for old in self.moved if name == old or name.startswith(f"{old}.")]
+        home = max(homes, key=len, default="")
+        return self.moved[home] + name[len(home) :] if home else None
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

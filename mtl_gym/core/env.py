@@ -14,8 +14,8 @@ is a training run.
 9. `_render`: Show the environment.
 
 It also has two properties, `task_names` and `epoch`. Everything else has a default: `_masks` and `_valid` for choices
-that are not always valid, `_cut_short`, `_given_weights`, `_task_name`, `_new_view`, `evaluation_figures` and
-`pictures`.
+that are not always valid, `_cut_short`, `_given_weights`, `_task_name`, `_new_view`, and what `capabilities` lists for
+comparisons and reports.
 
 This module turns the hooks into Gymnasium's vector API: seeding, action checks, masks, autoreset, checkpoints, forks
 and evaluation views.
@@ -26,7 +26,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtl_gym.core.actions import Space, checked
+from mtl_gym.core.capabilities import Capabilities
 from mtl_gym.core.episode import Transition
 from mtl_gym.core.errors import TrainingDiverged
 from mtl_gym.core.options import EnvOptions, choose_device, make_options, shallow_dict
@@ -45,14 +46,10 @@ from mtl_gym.core.rows import Array, Flags, Info, Observation, Rows, rows_of
 from mtl_gym.core.state.stateful import Stateful
 from mtl_gym.core.validation import bare, complaint
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-EVALUATIONS = 10
 ROWS = Range(1, 100_000)
 
 
-class MultiTaskVectorEnv(Stateful):
+class MultiTaskVectorEnv(Capabilities, Stateful):
     """`num_envs` episodes side by side over one network that acting trains.
 
     Autoreset is `SAME_STEP`: a row whose episode ends begins the next one in the same step, and `info["final_obs"]`
@@ -71,8 +68,6 @@ class MultiTaskVectorEnv(Stateful):
     WINDOW: ClassVar[str] = "mtl_gym"
     # Default num_envs of an evaluation view; None for that of the environment.
     EVALUATION_WIDTH: ClassVar[int | None] = 256
-    # The split whose evaluation a run draws.
-    PICTURES_OF: ClassVar[str] = "validation"
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it as an instance attribute)
         "render_modes": ["rgb_array", "human", "ansi"],
         "render_fps": 4,
@@ -312,18 +307,6 @@ class MultiTaskVectorEnv(Stateful):
     def samples(self) -> int:
         """Training samples so far: one per episode, unless an episode is a training run."""
         return self.episodes
-
-    def evaluation_spacing(self, steps: int) -> int:
-        """Return the default number of decisions between two evaluations of a training of `steps` decisions."""
-        return max(1, steps // EVALUATIONS)
-
-    def evaluation_figures(self) -> dict[str, Any]:
-        """Return the family's own figures of the episodes so far, beside accuracy and loss."""
-        return {}
-
-    def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Figure]:
-        """Return pictures of an evaluation by file name, from the `evaluation_figures` of its view."""
-        return {}
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the window of `render_mode="human"`."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 import numpy as np
 from gymnasium import logger
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Draw: TypeAlias = "Callable[[Figure], None]"
@@ -22,6 +23,9 @@ WITHOUT_WINDOWS = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
 # Petroff 2021: ten colours that stay apart under colour vision deficiencies.
 COLOURS = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadf"]
 INK, FAINT = "#333333", "#b8b8b8"
+# Beyond ten lines, each ten have a dash of their own.
+DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("solid", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+INCHES_PER_CHARACTER = 0.085
 
 
 def show(
@@ -90,3 +94,50 @@ def _show_window(draw: Draw, size: tuple[float, float], window: str) -> None:
 def _no_window(backend: str) -> None:
     message = 'render_mode="human" shows nothing: matplotlib\'s backend %s has no display here; "rgb_array" needs none.'
     logging.getLogger(__name__).warning(message, backend)
+
+
+def blank_figure(width: float, height: float, title: str | None) -> Figure:
+    """Return an empty figure of that size in inches, with a title."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), DOTS_PER_INCH, layout="constrained", facecolor="white")
+    if title is not None:
+        figure.suptitle(title, color=INK)
+    return figure
+
+
+def figure_with_legend(names: Sequence[str], title: str | None) -> tuple[Figure, Axes]:
+    """Return a figure with one pair of axes, large enough for lines and a legend beside them."""
+    figure = blank_figure(7.7 + INCHES_PER_CHARACTER * max(map(len, names)), max(4.3, 0.6 + 0.2 * len(names)), None)
+    axes = figure.add_subplot()
+    axes.set_title(title or "", color=INK)
+    axes.grid(color="#e8e8e8", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[:].set_color(FAINT)
+    axes.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
+    return figure, axes
+
+
+class LineStyle(TypedDict):
+    """The colour and the dash of a line, as matplotlib takes them."""
+
+    color: str
+    ls: str | tuple[int, tuple[float, ...]]
+
+
+def line_style(number: int) -> LineStyle:
+    """Return the style of a line."""
+    return {"color": COLOURS[number % len(COLOURS)], "ls": DASHES[number // len(COLOURS) % len(DASHES)]}
+
+
+def add_caption(figure: Figure, text: str) -> None:
+    """Write a sentence below the axes."""
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color=INK)
+
+
+def add_legend(figure: Figure) -> None:
+    """Name the lines beside the axes, where the names cover nothing."""
+    legend = figure.legend(loc="outside right upper", frameon=False, fontsize=9, labelcolor=INK, handlelength=3)
+    for text in legend.get_texts():
+        text.set_parse_math(False)

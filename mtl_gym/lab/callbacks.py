@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.evaluation import evaluate
+from mtl_gym.core.policies import PolicyHistory
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.core.wrappers import base_of
-from mtl_gym.families.routing.figures import History
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -30,6 +30,23 @@ DIAGNOSTICS = ("policy_max", "policy_entropy")
 MOMENTS = 200
 # Over how many of the first steps moments lie about as close as steps do, before they thin out.
 DENSE_STEPS = 30
+
+
+@runtime_checkable
+class Tabular(Protocol):
+    """An agent with a policy: a table [tasks, depth, choices], or a network."""
+
+    policy: object
+
+
+@runtime_checkable
+class Diagnosed(Protocol):
+    """An agent that says how decided its policy is: `policy_max` and `policy_entropy`."""
+
+    @property
+    def diagnostics(self) -> Mapping[str, float]:
+        """Means over the table, by name."""
+        ...
 
 
 class HeldOutCurve(BaseCallback):
@@ -77,9 +94,9 @@ class HeldOutCurve(BaseCallback):
         row: dict[str, Any] = {"steps": self.num_timesteps, "epoch": self.env.epoch}
         row |= {"accuracy": result.mean_accuracy, "loss": result.mean_loss}
         row["blocks_used"] = result.figures.get("blocks_used")
-        if "modules_unused" in result.figures:
-            row["modules_unused"] = result.figures["modules_unused"]
-        row |= {name: getattr(self.model, "diagnostics", {}).get(name) for name in DIAGNOSTICS}
+        row |= {name: result.figures[name] for name in self.env.CURVES}
+        told = self.model.diagnostics if isinstance(self.model, Diagnosed) else {}
+        row |= {name: told.get(name) for name in DIAGNOSTICS}
         row |= {f"accuracy/{name}": value for name, value in zip(result.task_names, result.accuracy, strict=True)}
         self.rows.append(row)
         self.logger.record(f"{self.split}/accuracy", result.mean_accuracy)
@@ -95,11 +112,11 @@ class HeldOutCurve(BaseCallback):
         write_atomically(path, lambda file: file.write(text.getvalue().encode()))
 
 
-class PolicyHistory(BaseCallback):
+class PolicyRecorder(BaseCallback):
     """Keeps the policy of a tabular router at about 200 moments of its training, close together early on.
 
-    It keeps nothing of agents without a table: their `policy` must be an array [tasks, depth, actions]. Behind a
-    dispatcher the tables are not the tasks'.
+    It keeps nothing of agents without a table, whose `policy` is no array [tasks, depth, choices], nor in environments
+    that ask for none (`keeps_policies`).
 
     Args:
         env: The environment that is trained.
@@ -112,16 +129,16 @@ class PolicyHistory(BaseCallback):
     def __init__(self, env: MultiTaskVectorEnv, steps: int) -> None:
         super().__init__()
         self.samples = np.zeros(len(env.task_names), np.int64)
-        self._dispatched = bool(getattr(env, "agents", 0))
+        self._keeps = env.keeps_policies
         self._moments = set(moments(-(-steps // env.num_envs)))
         self._kept: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
 
-    def history(self) -> History | None:
+    def history(self) -> PolicyHistory | None:
         """What was kept so far; None for an agent without a table."""
         if not self._kept:
             return None
         decisions, samples, policy = zip(*self._kept, strict=True)
-        return History(np.array(decisions), np.stack(samples), np.stack(policy))
+        return PolicyHistory(np.array(decisions), np.stack(samples), np.stack(policy))
 
     def state_dict(self) -> dict[str, Any]:
         """What was kept so far; tensors and plain values."""
@@ -150,7 +167,7 @@ class PolicyHistory(BaseCallback):
         self.samples += np.bincount(ended, minlength=len(self.samples))
 
     def _keep(self) -> None:
-        policy = None if self._dispatched else getattr(self.model, "policy", None)
+        policy = self.model.policy if self._keeps and isinstance(self.model, Tabular) else None
         if isinstance(policy, np.ndarray) and policy.ndim == 3 and len(policy) == len(self.samples):
             self._kept.append((self.num_timesteps, self.samples.copy(), policy.astype(np.float32)))
 

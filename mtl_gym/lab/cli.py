@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from mtl_gym.lab.records import RunResult, RunSettings
     from mtl_gym.lab.sweep import Failure
 
-# What a run draws of its evaluation, by family.
-PICTURES = ("routing_map.png", "networks.png", "timeline.png", "routing_patterns.png", "assignment.png")
-
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -245,25 +242,24 @@ def compare(
 
 def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
     """Draw the pictures of a comparison, and print where these are and those of each agent's first run."""
-    from mtl_gym.lab.compare import draw_curves, draw_unused
+    from mtl_gym.lab.environments import class_of
     from mtl_gym.lab.figures import task_accuracies
-    from mtl_gym.lab.run import write_picture
+    from mtl_gym.lab.pictures import draw_curves, draw_more_curves, write_picture
     from mtl_gym.lab.sweep import folder
 
     folders, accuracies = [folder(out, result.settings) for result in results], out / "accuracies.png"
     told: dict[str, None] = {}
     write_picture(task_accuracies(results, env), accuracies)
-    drawn = {
-        "learning curves": draw_curves(folders, env, out, told.setdefault),
-        "accuracy and unused modules": draw_unused(folders, env, out),
-        "accuracies": accuracies,
-    }
+    curves = draw_curves(folders, env, out, told.setdefault)
+    more = draw_more_curves(folders, env, out)
     for sentence in told:
         warn(sentence)
     firsts = {result.settings.name: out / result.settings.name / "seed-0" for result in results}
-    own = [(name, first / picture) for name, first in firsts.items() for picture in PICTURES]
-    for label, picture in [*(pair for pair in own if pair[1].is_file()), *drawn.items()]:
-        if picture is not None:
+    drawn = [(name, first / class_of(env).PICTURE) for name, first in firsts.items()]
+    drawn += [("learning curves", curves)] if curves is not None else []
+    drawn += [(picture.stem.replace("_", " "), picture) for picture in more]
+    for label, picture in [*drawn, ("accuracies", accuracies)]:
+        if picture.is_file():
             say(console, f"{label}: {picture}")
 
 
@@ -368,7 +364,7 @@ def figures(
     out: Annotated[Path | None, typer.Option(help="Folder of the pictures; else RUN_OR_COMPARISON.")] = None,
 ) -> None:
     """Draw the pictures of a finished run or comparison again, from its files."""
-    from mtl_gym.lab.compare import redraw
+    from mtl_gym.lab.pictures import redraw
 
     with sentences():
         for path in redraw(folder, block, depth, out, warn):

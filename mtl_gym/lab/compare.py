@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from mtl_gym.core.errors import CheckpointError
-from mtl_gym.families.routing.figures import Curve, learning_curves
 from mtl_gym.lab.agents import find_agent
 from mtl_gym.lab.environments import spec_of
-from mtl_gym.lab.files import CONFIG, POLICIES, PROGRESS, RESULT, read_each, read_progress, read_result, there
 from mtl_gym.lab.records import RunResult, RunSettings
-from mtl_gym.lab.run import draw_policies, write_picture
 from mtl_gym.lab.sheets import write_csv, write_markdown
 from mtl_gym.lab.statistics import CONTROL, Difference
 
-if TYPE_CHECKING:
-    from mtl_gym.families.limitless.figures import Course
-
-logger = logging.getLogger(__name__)
-Read = TypeVar("Read")
 # Seeds of an agent; what is beyond is a slip of the keyboard, and its list of runs would fill the memory.
 MOST_SEEDS = 10_000
 
@@ -161,151 +150,3 @@ def line_of(result: RunResult) -> dict[str, object]:
     figures = {key: getattr(result, key) for key in ("accuracy", "loss", "blocks_used", "epochs", "samples_per_second")}
     f1 = {f"f1/{name}": value for name, value in result.f1.items()}
     return settings | figures | {f"accuracy/{name}": value for name, value in result.per_task.items()} | f1
-
-
-def draw_curves(
-    runs: Sequence[Path], title: str, out: Path, tell: Callable[[str], object] = logger.warning
-) -> Path | None:
-    """Draw the learning curves of runs, from their `progress.csv`, into the folder `out`.
-
-    Runs without that file are left out (agents that call no callbacks have none), and so are runs of which it is
-    damaged, or that were evaluated at other decisions than most of their agent.
-
-    Args:
-        runs: Folders of runs, AGENT/seed-N.
-        title: Drawn above the curves.
-        out: Where `learning_curves.png` goes.
-        tell: Called with a sentence about what is left out, and why.
-
-    Returns:
-        The picture; None if no run has a curve.
-    """
-    known = [run for run in runs if there(run / PROGRESS)]
-    curves = _read_all(known, lambda run: read_curve(run / PROGRESS), lambda curve: tuple(curve.decisions), tell)
-    if not curves:
-        return None
-    left_out = ", ".join(str(run) for run in runs if run not in known)
-    if left_out:
-        tell(f"Without {PROGRESS}, and so left out of the learning curves: {left_out}.")
-    write_picture(learning_curves(curves, title), out / "learning_curves.png")
-    return out / "learning_curves.png"
-
-
-def _read_all(
-    runs: Sequence[Path],
-    read: Callable[[Path], Read | None],
-    evaluated: Callable[[Read], object],
-    tell: Callable[[str], object],
-) -> dict[str, list[Read]]:
-    """What is read of runs, by agent; runs that cannot be set beside the others of theirs are told and left out."""
-    found: dict[str, list[tuple[Path, Read]]] = {}
-    for run, curve in read_each(runs, read, lambda why: tell(f"Left out of the pictures: {why}")).items():
-        found.setdefault(run.parent.name, []).append((run, curve))
-    return {agent: _set_side_by_side(curves, evaluated, tell) for agent, curves in found.items()}
-
-
-def _set_side_by_side(
-    curves: Sequence[tuple[Path, Read]], evaluated: Callable[[Read], object], tell: Callable[[str], object]
-) -> list[Read]:
-    usual = Counter(evaluated(curve) for _, curve in curves).most_common(1)[0][0]
-    for run, curve in curves:
-        if evaluated(curve) != usual:
-            tell(f"Left out of the pictures: {run} was evaluated at other decisions than most of its agent.")
-    return [curve for _, curve in curves if evaluated(curve) == usual]
-
-
-def draw_unused(
-    runs: Sequence[Path], title: str, out: Path, tell: Callable[[str], object] = logger.warning
-) -> Path | None:
-    """Draw accuracy and unused modules of runs side by side into the folder `out`, where a pool of modules was used.
-
-    Arguments and what is left out as for `draw_curves`; None also if the runs did not count unused modules.
-    """
-    from mtl_gym.families.limitless.figures import Course, accuracy_and_unused
-
-    def read(run: Path) -> Course | None:
-        return Course.read(run / PROGRESS) if there(run / PROGRESS) else None
-
-    courses = _read_all(runs, read, lambda course: len(course.epoch), tell)
-    if not courses:
-        return None
-    write_picture(accuracy_and_unused(courses, title), out / "accuracy_and_unused.png")
-    return out / "accuracy_and_unused.png"
-
-
-def read_curve(path: Path) -> Curve:
-    """The validation accuracy in a run's `progress.csv`; its epochs are NaN if it has none.
-
-    Raises:
-        CheckpointError: If the file is damaged.
-    """
-    columns = read_progress(path)
-    return Curve(columns["steps"].astype(np.int64), columns["epoch"], columns["accuracy"])
-
-
-def redraw(
-    out: Path,
-    block: int | None = None,
-    depth: int = 0,
-    into: Path | None = None,
-    tell: Callable[[str], object] = logger.warning,
-) -> list[Path]:
-    """Draw the pictures of a finished run, or of a comparison and its finished runs, from their files.
-
-    Of a comparison, runs with damaged files are left out.
-
-    Args:
-        out: Folder of the run or comparison.
-        block: A choice at that depth, for a picture of who took it when; or None.
-        depth: Which decision of the route the policies are drawn of.
-        into: The folder of the pictures; by default `out`.
-        tell: Called with a sentence about each run that is left out.
-
-    Returns:
-        The pictures.
-
-    Raises:
-        FileNotFoundError: If a file is missing, or `out` holds no finished run.
-        CheckpointError: If a file of the run, or of every run, is damaged.
-        ValueError: If there is no such block or depth.
-    """
-    into = into or out
-    if there(out / CONFIG):
-        return draw_policies(out, read_result(out), block, depth, into)
-    told: dict[str, None] = {}
-    drawn = _redraw_all(out, block, depth, into, told)
-    for sentence in told:
-        tell(sentence)
-    return drawn
-
-
-def _redraw_all(out: Path, block: int | None, depth: int, into: Path, told: dict[str, None]) -> list[Path]:
-    """The pictures of a comparison; what is left out is noted in `told`."""
-    runs = _finished_runs(out, told)
-    title = next(iter(runs.values())).settings.env_id
-    curves = draw_curves(list(runs), title, into, told.setdefault)
-    if curves is None:
-        lacking = f"No run in {out} has a {PROGRESS}, from which learning curves are drawn."
-        raise FileNotFoundError(" ".join([lacking, *told]))
-    # The others keep no table: not an error where they stand beside one that does.
-    unused = [path for path in [draw_unused(list(runs), title, into, told.setdefault)] if path is not None]
-    tabular = {run: result for run, result in runs.items() if there(run / POLICIES)}
-    if block is not None and not tabular:
-        raise FileNotFoundError(f"No run in {out} has {POLICIES}, from which the picture of a block is drawn.")
-    policies = read_each(
-        tabular,
-        lambda run: draw_policies(run, runs[run], block, depth, into / run.relative_to(out)),
-        lambda why: told.setdefault(f"Left out: {why}"),
-    )
-    return [curves, *unused, *(picture for pictures in policies.values() for picture in pictures)]
-
-
-def _finished_runs(out: Path, told: dict[str, None]) -> dict[Path, RunResult]:
-    """The finished runs of a comparison that can be read."""
-    finished = [path.parent for path in sorted(out.glob(f"*/seed-*/{RESULT}"))]
-    runs = read_each(finished, read_result, lambda why: told.setdefault(f"Left out: {why}"))
-    if finished and not runs:
-        raise CheckpointError(" ".join(told))
-    if not runs:
-        raise FileNotFoundError(f"There is no run in {out}, and no comparison with a finished run.")
-    return runs

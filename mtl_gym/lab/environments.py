@@ -41,6 +41,12 @@ def class_of(env_id: str) -> type[MultiTaskVectorEnv]:
     return kind
 
 
+def class_if_known(env_id: str) -> type[MultiTaskVectorEnv] | None:
+    """Return the batched class of an id that a file names; None if it is not registered, and nothing is imported."""
+    bare = env_id.rpartition(":")[2]
+    return class_of(bare) if bare in gym.registry else None
+
+
 def card_of(env_id: str) -> registration.Card | None:
     """Return the card of an id; None where no family registered it."""
     known = env_id.rpartition(":")[2] in registration.registered_ids()

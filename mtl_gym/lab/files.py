@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.policies import PolicyHistory
 from mtl_gym.core.state.checkpoint import said
-from mtl_gym.families.routing.figures import History
 from mtl_gym.lab.parsing import parse_json, read_text
 from mtl_gym.lab.records import RunResult, RunSettings, result_of, settings_of
 
@@ -122,8 +122,12 @@ def read_error(out: Path) -> str:
         return f"It failed, and {str(error)[0].lower()}{str(error)[1:]}"
 
 
-def read_progress(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Return the curves in a `progress.csv`: `steps`, `epoch`, `accuracy` and, if counted, `modules_unused`.
+def read_progress(path: Path, more: Sequence[str] = ()) -> dict[str, NDArray[np.float64]]:
+    """Return the curves in a `progress.csv`: `steps`, `epoch` and `accuracy`.
+
+    Args:
+        path: The file.
+        more: Names of figures that are returned as well where the file has them.
 
     Returns:
         float64 [evaluations] by name; epochs are NaN where unknown.
@@ -138,7 +142,7 @@ def read_progress(path: Path) -> dict[str, NDArray[np.float64]]:
             raise ValueError("it ends before its time" if rows else "it has no evaluations")
         if any(None in row or None in row.values() for row in rows):
             raise ValueError("its lines differ in length")
-        names = ["steps", "accuracy", *(["modules_unused"] if "modules_unused" in rows[0] else [])]
+        names = ["steps", "accuracy", *(name for name in more if name in rows[0])]
         columns = {name: np.array([float(row[name]) for row in rows]) for name in names}
         columns["epoch"] = np.array([float(row.get("epoch") or "nan") for row in rows])
         _check_progress(columns)
@@ -157,14 +161,14 @@ def _check_progress(columns: Mapping[str, NDArray[np.float64]]) -> None:
         raise ValueError("steps takes whole numbers that grow")
 
 
-def read_policies(out: Path, tasks: int) -> History:
+def read_policies(out: Path, tasks: int) -> PolicyHistory:
     """Return the policies over time of a run of so many tasks.
 
     Raises:
         CheckpointError: If the file is damaged, or of other tasks.
         FileNotFoundError: If there is none.
     """
-    history = History.read(out / POLICIES)
+    history = PolicyHistory.read(out / POLICIES)
     if history.policy.shape[1] != tasks:
         found = history.policy.shape[1]
         raise CheckpointError(

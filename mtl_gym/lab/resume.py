@@ -22,7 +22,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
 from mtl_gym.integrations.sb3 import BatchedVecEnv
-from mtl_gym.lab.callbacks import HeldOutCurve, PolicyHistory
+from mtl_gym.lab.callbacks import HeldOutCurve, PolicyRecorder
 from mtl_gym.lab.logs import RunLogger
 
 # How many times its own cost lies between two checkpoints, and the least that does, in seconds.
@@ -49,7 +49,7 @@ class Checkpoints(BaseCallback):
         seconds: Spent training before and since, without evaluations and checkpoints.
     """
 
-    def __init__(self, path: Path, env: BatchedVecEnv, curve: HeldOutCurve, policies: PolicyHistory) -> None:
+    def __init__(self, path: Path, env: BatchedVecEnv, curve: HeldOutCurve, policies: PolicyRecorder) -> None:
         super().__init__()
         self.path, self.env, self.curve, self.policies = path, env, curve, policies
         self._before, self._away = 0.0, 0.0

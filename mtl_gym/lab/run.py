@@ -14,18 +14,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.evaluation import Evaluation, evaluate
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 from mtl_gym.lab.agents import SB3, find_agent
-from mtl_gym.lab.callbacks import HeldOutCurve, PolicyHistory, Progress
+from mtl_gym.lab.callbacks import HeldOutCurve, PolicyRecorder, Progress
 from mtl_gym.lab.files import (
     AGENT,
     CHECKPOINT,
@@ -36,7 +35,6 @@ from mtl_gym.lab.files import (
     PROGRESS,
     RESULT,
     read_origin,
-    read_policies,
     read_result,
     read_settings,
     registered,
@@ -44,12 +42,10 @@ from mtl_gym.lab.files import (
 )
 from mtl_gym.lab.locks import LOCK, alone_in
 from mtl_gym.lab.logs import logging_to
+from mtl_gym.lab.pictures import draw_policies, title_of, write_picture
 from mtl_gym.lab.provenance import git_state, versions
 from mtl_gym.lab.records import RunResult, RunSettings
 from mtl_gym.lab.resume import Checkpoints
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["RunResult", "RunSettings", "restore", "train"]
 
@@ -105,7 +101,7 @@ def _train(
 ) -> RunResult:
     clear(out)
     curve = HeldOutCurve(env.batched, env.batched.evaluation_spacing(settings.steps), out / PROGRESS)
-    policies = PolicyHistory(env.batched, settings.steps)
+    policies = PolicyRecorder(env.batched, settings.steps)
     checkpoints = Checkpoints(out / CHECKPOINT, env, curve, policies)
     done = checkpoints.restore(agent)
     _write_json(out / CONFIG, {"settings": asdict(settings), **_origin(out, done)})
@@ -132,7 +128,7 @@ def _origin(out: Path, done: int) -> dict[str, Any]:
 
 
 def _conclude(
-    settings: RunSettings, out: Path, env: BatchedVecEnv, agent: Any, policies: PolicyHistory, seconds: float
+    settings: RunSettings, out: Path, env: BatchedVecEnv, agent: Any, policies: PolicyRecorder, seconds: float
 ) -> RunResult:
     """Save, test and draw what was trained; `result.json` comes last."""
     checkpoint.save(env.batched.state_dict(), out / ENVIRONMENT)
@@ -140,7 +136,9 @@ def _conclude(
     test = evaluate(agent, env.batched)
     result = _result(settings, test, env.batched, seconds)
     shown = env.batched.PICTURES_OF
-    draw(test if shown == test.split else evaluate(agent, env.batched, shown), out, settings, env.batched)
+    pictured = test if shown == test.split else evaluate(agent, env.batched, shown)
+    for name, figure in env.batched.pictures(pictured.figures, title_of(settings)).items():
+        write_picture(figure, out / name)
     history = policies.history()
     if history is not None:
         history.write(out / POLICIES)
@@ -157,66 +155,6 @@ def _result(settings: RunSettings, test: Evaluation, env: Any, seconds: float) -
     epochs = float(test.figures.get("epochs", env.epoch))
     blocks, f1 = test.figures.get("blocks_used"), test.figures.get("f1", {})
     return RunResult(settings, test.mean_accuracy, per_task, loss, blocks, epochs, speed, f1)
-
-
-def draw(evaluation: Evaluation, out: Path, settings: RunSettings, env: MultiTaskVectorEnv) -> None:
-    """Write the pictures that the environment draws of an evaluation."""
-    for name, figure in env.pictures(evaluation.figures, _title(settings)).items():
-        write_picture(figure, out / name)
-
-
-def draw_policies(
-    out: Path, result: RunResult, block: int | None = None, depth: int = 0, into: Path | None = None
-) -> list[Path]:
-    """Draw the policies over time of a run, and of a block if one is given.
-
-    Args:
-        out: The folder.
-        result: The run.
-        block: A choice at that depth, for a picture of its own.
-        depth: Which decision of the route.
-        into: The folder of the pictures; by default `out`.
-
-    Returns:
-        The pictures.
-
-    Raises:
-        FileNotFoundError: If the run has no `policies.npz`.
-        CheckpointError: If that is damaged.
-        ValueError: If there is no such block or depth.
-    """
-    from mtl_gym.families.routing.figures import block_over_time, policies_over_time
-
-    if not (out / POLICIES).is_file():
-        raise FileNotFoundError(
-            f"{out} has no {POLICIES}: {result.settings.agent!r} keeps no table of probabilities, or the run is older "
-            "than this file; in that case train into another folder to have it."
-        )
-    names, title, into = list(result.per_task), _title(result.settings), into or out
-    history = read_policies(out, len(names))
-    place = f"-depth-{depth}" if depth else ""
-    figures = {into / f"policies{place}.png": policies_over_time(history, names, depth, title)}
-    if block is not None:
-        figures[into / f"block-{block}{place}.png"] = block_over_time(history, block, names, depth, title)
-    for path, figure in figures.items():
-        write_picture(figure, path)
-    return list(figures)
-
-
-def write_picture(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; names in its titles, legends and notes are shown as they are."""
-    from matplotlib.text import Text
-
-    # Formatters of axes write formulas themselves.
-    ticks = {text for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for text in axis.findobj(Text)}
-    for text in set(figure.findobj(Text)) - ticks:
-        text.set_parse_math(False)
-    checkpoint.write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=100))
-
-
-def _title(settings: RunSettings) -> str:
-    trained = f", {settings.steps:,} decisions" if settings.steps > 1 else ""  # rules have nothing to learn
-    return f"{settings.name} on {settings.env_id}, seed {settings.seed}{trained}"
 
 
 def restore(out: Path, env_id: str | None = None) -> tuple[RunSettings, BatchedVecEnv, Any]:

@@ -9,15 +9,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mtl_gym.core.evaluation import roll_out
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.data import MultiTaskDataset
-from mtl_gym.families.scheduling.env import SchedulingVectorEnv
-from mtl_gym.families.scheduling.transfer import cross_validated, frozen_features
 from mtl_gym.lab.files import AGAIN, read_mapping, reading, there
 from mtl_gym.lab.locks import alone_in
 from mtl_gym.lab.records import RunSettings, built, require, settings_of
@@ -52,16 +49,16 @@ def tasks_of(settings: RunSettings) -> tuple[str, ...]:
     """Names of the tasks that can be left out.
 
     Raises:
-        ValueError: If the environment schedules no tasks.
+        ValueError: If the environment transfers nothing.
     """
     return _data(settings).task_names
 
 
 def _data(settings: RunSettings) -> MultiTaskDataset:
-    env = settings.make_env().batched
-    if not isinstance(env, SchedulingVectorEnv):
-        raise ValueError(f"{settings.env_id} schedules no tasks; transfer takes an MTLScheduling environment.")
-    return env.data
+    data = settings.make_env().batched.transferable
+    if data is None:
+        raise ValueError(f"{settings.env_id} transfers nothing: no task can be left out of its training.")
+    return data
 
 
 def transfer(settings: RunSettings, task: str, out: Path) -> Transfer:
@@ -94,9 +91,9 @@ def _measured(settings: RunSettings, whole: MultiTaskDataset, left: int) -> Tran
     env = settings.make_env(data=whole.part([number for number in range(whole.num_tasks) if number != left]))
     agent = settings.make_agent(env)
     agent.learn(settings.steps)
-    view: Any = env.batched.evaluation_view("validation")
+    view = env.batched.evaluation_view("validation")
     roll_out(agent, view)
-    scores = cross_validated(*frozen_features(view.trained, whole, left), FOLDS, settings.seed)
+    scores = view.transfer(whole, left, FOLDS, settings.seed)
     return Transfer(settings, whole.task_names[left], scores.mean(0).tolist())
 
 

@@ -8,8 +8,8 @@ import yaml
 from mtl_gym.core.state import checkpoint
 from mtl_gym.lab import compare
 from mtl_gym.lab import run as runs
-from mtl_gym.lab.compare import redraw
 from mtl_gym.lab.files import read_error, read_origin, read_policies, read_progress, read_result, read_settings
+from mtl_gym.lab.pictures import redraw
 from mtl_gym.lab.report.collection import read_comparisons
 from mtl_gym.lab.run import restore, train
 from mtl_gym.lab.settings import read_comparison

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.state import checkpoint
 from mtl_gym.lab import cli
-from mtl_gym.lab.compare import draw_curves, redraw
+from mtl_gym.lab.pictures import draw_curves, redraw
 from mtl_gym.lab.report.collection import read_comparisons
 from mtl_gym.lab.run import RunSettings, restore, train
 

@@ -9,11 +9,12 @@ from mtl_agents import WPL, RandomFixed
 from typer.testing import CliRunner
 
 from mtl_gym.core.errors import CheckpointError
-from mtl_gym.families.routing.figures import History
+from mtl_gym.core.policies import PolicyHistory
 from mtl_gym.integrations.sb3 import make_vec_env
 from mtl_gym.lab import cli
-from mtl_gym.lab.callbacks import PolicyHistory, moments
-from mtl_gym.lab.compare import draw_curves, read_curve
+from mtl_gym.lab.callbacks import PolicyRecorder, moments
+from mtl_gym.lab.curves import read_curve
+from mtl_gym.lab.pictures import draw_curves
 from mtl_gym.lab.run import RunSettings, train
 
 DIGITS = "MTLRouting-Digits-v0"
@@ -62,7 +63,7 @@ def test_moments_are_all_steps_at_first_and_thin_out():
 
 
 def test_a_history_begins_with_the_even_policy_and_ends_with_the_learned_one():
-    agent, callback = learned(PolicyHistory)
+    agent, callback = learned(PolicyRecorder)
     history = callback.history()
     assert history.decisions.tolist() == list(range(0, 961, 16))
     assert (history.policy[0] == np.float32(1 / 11)).all()
@@ -71,7 +72,7 @@ def test_a_history_begins_with_the_even_policy_and_ends_with_the_learned_one():
 
 
 def test_samples_are_finished_episodes_of_each_task():
-    agent, callback = learned(PolicyHistory)
+    agent, callback = learned(PolicyRecorder)
     samples = callback.history().samples
     assert samples.sum(1).tolist() == [step // 3 * 16 for step in range(61)]  # three decisions each, in step
     assert samples[-1].sum() == agent.env.batched.episodes
@@ -79,14 +80,14 @@ def test_samples_are_finished_episodes_of_each_task():
 
 
 def test_keeping_a_history_changes_nothing():
-    with_history, without = learned(PolicyHistory)[0], learned()[0]
+    with_history, without = learned(PolicyRecorder)[0], learned()[0]
     assert (with_history.policy == without.policy).all()
     networks = [agent.env.batched.network.state_dict() for agent in (with_history, without)]
     assert all((networks[0][key] == networks[1][key]).all() for key in networks[0])
 
 
 def test_an_agent_without_a_table_has_no_history():
-    assert learned(PolicyHistory, RandomFixed, 96)[1].history() is None
+    assert learned(PolicyRecorder, RandomFixed, 96)[1].history() is None
 
 
 def test_diagnostics_are_means_of_largest_probability_and_entropy_over_valid_choices():
@@ -114,7 +115,7 @@ def test_progress_leaves_empty_what_an_agent_does_not_say(tmp_path):
 
 
 def test_a_run_keeps_its_policies_and_their_picture(original):
-    history = History.read(original / "policies.npz")
+    history = PolicyHistory.read(original / "policies.npz")
     assert history.policy.shape == (39, 10, 3, 11)  # the start, and 38 steps of 16 decisions
     assert (original / "policies.png").read_bytes().startswith(PNG)
 

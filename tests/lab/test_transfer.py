@@ -65,7 +65,7 @@ def test_cross_validation_never_tests_on_what_it_trained_on():
 def test_an_unknown_task_or_another_family_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"no task 'digit 12'.*digit 9"):
         transfer(SETTINGS, "digit 12", tmp_path)
-    with pytest.raises(ValueError, match="schedules no tasks"):
+    with pytest.raises(ValueError, match="transfers nothing"):
         transfer(RunSettings("MTLRouting-Digits-v0", "ppo", 1), "digit 1", tmp_path)
 
 

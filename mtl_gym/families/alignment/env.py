@@ -80,6 +80,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = AlignmentOptions
     WINDOW: ClassVar[str] = render.WINDOW
+    PICTURE: ClassVar[str] = "assignment.png"
     options: AlignmentOptions
     network: JointModel
 

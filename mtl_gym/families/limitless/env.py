@@ -5,8 +5,9 @@ Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning").
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.core.capabilities import Curves
 from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import SampledVectorEnv
 from mtl_gym.core.episode import AnswerResult, Transition
@@ -23,12 +25,16 @@ from mtl_gym.core.sampling import Pass, SampleStream
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.families.limitless import execution, render
 from mtl_gym.families.limitless.construction import Construction, random_routes
+from mtl_gym.families.limitless.figures import Course, accuracy_and_unused
 from mtl_gym.families.limitless.inputs import Inputs
 from mtl_gym.families.limitless.modules import paper_pool
 from mtl_gym.families.limitless.options import LimitlessOptions
 from mtl_gym.families.limitless.pool import ModulePool
 from mtl_gym.families.limitless.rewards import RunningBonus
 from mtl_gym.families.limitless.usage import Usage
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class LimitlessVectorEnv(SampledVectorEnv):
@@ -66,6 +72,8 @@ class LimitlessVectorEnv(SampledVectorEnv):
     Options: ClassVar[type[EnvOptions]] = LimitlessOptions
     WINDOW: ClassVar[str] = render.WINDOW
     FAMILY: ClassVar[str] = "MTLLimitless"
+    PICTURE: ClassVar[str] = "networks.png"
+    CURVES: ClassVar[tuple[str, ...]] = ("modules_unused",)
     options: LimitlessOptions
     network: ModulePool
 
@@ -283,6 +291,17 @@ class LimitlessVectorEnv(SampledVectorEnv):
     def names(self) -> list[str]:
         """What pictures call the modules."""
         return self._template.names
+
+    @property
+    def keeps_policies(self) -> bool:
+        """Whether runs keep the history of a policy table: always."""
+        return True
+
+    @classmethod
+    def curve_pictures(cls, runs: Mapping[str, Sequence[Curves]], title: str) -> dict[str, Figure]:
+        """Draw accuracy beside the modules that no network has."""
+        courses = {agent: [Course.of(curves) for curves in found] for agent, found in runs.items()}
+        return {"accuracy_and_unused.png": accuracy_and_unused(courses, title)}
 
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
         """Figures of matplotlib for an evaluation, by file name."""

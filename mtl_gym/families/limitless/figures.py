@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,16 +39,9 @@ class Course:
     unused: NDArray[np.float64]
 
     @classmethod
-    def read(cls, path: Path) -> Course | None:
-        """Read what `HeldOutCurve` wrote; None if it did not count unused modules.
-
-        Raises:
-            CheckpointError: If the file is damaged.
-        """
-        from mtl_gym.lab.files import read_progress
-
-        columns = read_progress(path)
-        return cls(*(columns[name] for name in COLUMNS)) if "modules_unused" in columns else None
+    def of(cls, curves: Mapping[str, NDArray[np.float64]]) -> Course:
+        """Return the course in the columns of a run's `progress.csv`, by name."""
+        return cls(*(curves[name] for name in COLUMNS))
 
 
 def accuracy_and_unused(runs: Mapping[str, Sequence[Course]], title: str | None = None) -> Figure:

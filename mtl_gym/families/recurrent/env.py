@@ -75,6 +75,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = RecurrentOptions
     WINDOW: ClassVar[str] = render.WINDOW
+    PICTURE: ClassVar[str] = "routing_patterns.png"
     options: RecurrentOptions
     network: MultiTaskNetwork
     router: Router | None = None

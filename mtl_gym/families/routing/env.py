@@ -65,6 +65,7 @@ class RoutingVectorEnv(SampledVectorEnv):
     Options: ClassVar[type[EnvOptions]] = RoutingOptions
     WINDOW: ClassVar[str] = render.WINDOW
     FAMILY: ClassVar[str] = "MTLRouting"
+    PICTURE: ClassVar[str] = "routing_map.png"
     options: RoutingOptions
     network: RoutedNetwork
 
@@ -321,6 +322,11 @@ class RoutingVectorEnv(SampledVectorEnv):
         taken = self.usage[..., :-1].sum(0) > 0
         blocks = self.network.blocks_used(taken)
         return {"usage": self.usage.copy(), "blocks_used": blocks, "dispatched": bool(self.agents)}
+
+    @property
+    def keeps_policies(self) -> bool:
+        """Whether runs keep the history of a policy table; behind a dispatcher a table is not a task's."""
+        return not self.agents
 
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
         """The routing map."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core import figures as pictures
-from mtl_gym.core.figures import COLOURS, FAINT, INK
+from mtl_gym.core.figures import COLOURS, DASHES, FAINT, INCHES_PER_CHARACTER, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,10 +26,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 LEAST_SHARE = 0.05
 WINDOW = "mtl_gym: routing map"
-INCHES_PER_CHARACTER = 0.085
 BOX_WIDTH, BOX_HEIGHT = 0.72, 0.3
-# Tasks beyond ten change the dash instead of the colour.
-DASHES = ("solid", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 CAPTION = f"""Lines: share of a task's episodes, from {LEAST_SHARE:.0%} on.
 Boxes: the darker, the more tasks use them; dashed: unused.
 Heat maps: share of a task's episodes, white 0%, darkest 100%; P is PASS."""

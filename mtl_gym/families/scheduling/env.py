@@ -101,6 +101,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = SchedulingOptions
     WINDOW: ClassVar[str] = render.WINDOW
+    PICTURE: ClassVar[str] = "timeline.png"
     options: SchedulingOptions
     trained: RunStack
 
@@ -339,6 +340,17 @@ class SchedulingVectorEnv(TrainingRunVectorEnv):
         self._new_timeline()
         self.timeline.load(state["timeline"])
         self._measure()
+
+    @property
+    def transferable(self) -> MultiTaskDataset:
+        """The data set of which a task can be left out."""
+        return self.data
+
+    def transfer(self, data: MultiTaskDataset, task: int, folds: int, seed: int) -> NDArray[np.float64]:
+        """Cross-validate new heads for a task that was left out, on the frozen encoder of each run."""
+        from mtl_gym.families.scheduling.transfer import cross_validated, frozen_features
+
+        return cross_validated(*frozen_features(self.trained, data, task), folds, seed)
 
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
         """Figures of matplotlib for an evaluation, by file name."""

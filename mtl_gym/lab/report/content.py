@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.lab.files import PROGRESS
+from mtl_gym.lab.pictures import write_picture
 from mtl_gym.lab.report import figures, tables
 from mtl_gym.lab.report.aggregate import (
     Estimate,
@@ -23,7 +24,6 @@ from mtl_gym.lab.report.aggregate import (
 from mtl_gym.lab.report.collection import Comparison, Run
 from mtl_gym.lab.report.document import Block, Item, Items, Picture, Section
 from mtl_gym.lab.report.efficiency import efficiency_of
-from mtl_gym.lab.run import write_picture
 from mtl_gym.lab.statistics import default_control, differences
 
 if TYPE_CHECKING:

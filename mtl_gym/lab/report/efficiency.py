@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtl_gym.families.routing.figures import Curve
-from mtl_gym.lab.compare import read_curve
+from mtl_gym.lab.curves import Curve, read_curve
 from mtl_gym.lab.files import PROGRESS, read_each, there
 from mtl_gym.lab.report.aggregate import (
     Floats,

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtl_gym.core.figures import COLOURS, FAINT, INK, figure_of
-from mtl_gym.families.routing.render import INCHES_PER_CHARACTER
+from mtl_gym.core.figures import COLOURS, FAINT, INCHES_PER_CHARACTER, INK, figure_of
 from mtl_gym.lab.report.aggregate import HIGHEST, LOWEST, Estimate, Floats, Statistics
 from mtl_gym.lab.report.efficiency import Efficiency
 

@@ -10,9 +10,11 @@ from typer.testing import CliRunner
 
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.families.limitless import render
+from mtl_gym.families.limitless.env import LimitlessVectorEnv
 from mtl_gym.families.limitless.figures import Course, accuracy_and_unused
 from mtl_gym.families.limitless.usage import Usage
 from mtl_gym.lab import cli
+from mtl_gym.lab.files import read_progress
 
 DIGITS = "MTLLimitless-Digits-v0"
 NAMES = ["conv", "fc", "head"]
@@ -53,16 +55,16 @@ def test_shapes_that_do_not_fit_are_named():
 def test_accuracy_and_unused_modules_are_drawn_from_a_progress_file(tmp_path):
     path = tmp_path / "progress.csv"
     path.write_text("steps,epoch,accuracy,modules_unused\n10,0.5,0.8,7\n20,1.0,0.9,4\n")
-    course = Course.read(path)
+    course = Course.of(read_progress(path, LimitlessVectorEnv.CURVES))
     figure = accuracy_and_unused({"lrn": [course, course]}, "title")
     accuracy, unused = figure.axes
     assert accuracy.lines[0].get_xydata().tolist() == [[0.5, 80.0], [1.0, 90.0]]
     assert unused.lines[0].get_xydata().tolist() == [[0.5, 7.0], [1.0, 4.0]]
     path.write_text("steps,epoch,accuracy,blocks_used\n10,0.5,0.8,7\n")
-    assert Course.read(path) is None
+    assert "modules_unused" not in read_progress(path, LimitlessVectorEnv.CURVES)
     path.write_text("steps,epoch,accuracy,modules_unused\n10,0.5,none,7\n")
     with pytest.raises(CheckpointError, match=r"progress\.csv cannot be read"):
-        Course.read(path)
+        read_progress(path, LimitlessVectorEnv.CURVES)
     with pytest.raises(ValueError, match="were not evaluated equally often"):
         accuracy_and_unused({"lrn": [course, Course(*np.ones((3, 1)))]})
 

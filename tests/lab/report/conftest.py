@@ -8,8 +8,9 @@ import pytest
 
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.lab.figures import task_accuracies
+from mtl_gym.lab.pictures import write_picture
 from mtl_gym.lab.report import aggregate
-from mtl_gym.lab.run import RunResult, RunSettings, write_picture
+from mtl_gym.lab.run import RunResult, RunSettings
 
 DIGITS = "MTLRouting-Digits-v0"
 

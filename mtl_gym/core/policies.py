@@ -1,43 +1,52 @@
-"""Pictures of finished runs: how policies came to be, who took a block when, and learning curves.
+"""Policy tables over time: kept by runs, and drawn.
 
-Source: Rosenbaum et al. 2018, figures 4 to 10.
+Source: Rosenbaum et al. 2018, figures 9 and 10.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core.errors import CheckpointError
-from mtl_gym.core.figures import COLOURS, DOTS_PER_INCH, FAINT, INK
+from mtl_gym.core.figures import (
+    FAINT,
+    INCHES_PER_CHARACTER,
+    INK,
+    add_caption,
+    add_legend,
+    blank_figure,
+    figure_with_legend,
+    line_style,
+)
 from mtl_gym.core.state.checkpoint import write_atomically
-from mtl_gym.families.routing.render import DASHES, INCHES_PER_CHARACTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
 Floats: TypeAlias = NDArray[np.float64]
 
 LINEAR_UP_TO = 10
+SAMPLES = f"samples of the task so far (axis linear up to {LINEAR_UP_TO}, logarithmic from there)"
 # Probabilities are rounded.
 SLACK = 1e-4
-SAMPLES = f"samples of the task so far (axis linear up to {LINEAR_UP_TO}, logarithmic from there)"
 
 
 @dataclass(frozen=True)
-class History:
-    """A tabular router's policy at moments of its training.
+class PolicyHistory:
+    """A policy table at moments of its training.
 
     Attributes:
         decisions: Made by then, over all rows; int64 [moments].
         samples: Finished episodes of each task by then; int64 [moments, tasks].
-        policy: Probability of each choice, PASS last; float32 [moments, tasks, depth, actions].
+        policy: Probability of each choice; float32 [moments, tasks, depth, actions].
 
     Raises:
         ValueError: If the shapes or types do not fit together, there is no moment, or a number cannot be what it is.
@@ -48,7 +57,7 @@ class History:
     policy: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Check the shapes."""
+        """Check shapes, types and numbers."""
         moments, shape = len(self.decisions), self.policy.shape
         if not moments or len(shape) != 4 or shape[0] != moments or self.samples.shape != shape[:2]:
             raise ValueError(
@@ -64,11 +73,11 @@ class History:
             raise ValueError("Decisions and samples are counted from 0 upwards; these are not.")
 
     def write(self, path: Path) -> None:
-        """Keep the history in a file of NumPy arrays."""
+        """Write a file of NumPy arrays."""
         write_atomically(path, lambda file: np.savez(file, **asdict(self)))
 
     @classmethod
-    def read(cls, path: Path) -> History:
+    def read(cls, path: Path) -> PolicyHistory:
         """Read what `write` wrote; no code is run from the file.
 
         Raises:
@@ -84,22 +93,13 @@ class History:
             raise CheckpointError(f"The policies in {path} cannot be read ({error}).") from error
 
 
-@dataclass(frozen=True)
-class Curve:
-    """How the accuracy of one run grew.
-
-    Attributes:
-        decisions: Made at each evaluation; int64 [evaluations].
-        epochs: Passes over the training data by then, NaN where unknown; float64 [evaluations].
-        accuracy: Mean over tasks, on the validation split; float64 [evaluations].
-    """
-
-    decisions: NDArray[np.int64]
-    epochs: Floats
-    accuracy: Floats
+# The name of earlier releases.
+History = PolicyHistory
 
 
-def policies_over_time(history: History, task_names: Sequence[str], depth: int = 0, title: str | None = None) -> Figure:
+def policies_over_time(
+    history: PolicyHistory, task_names: Sequence[str], depth: int = 0, title: str | None = None
+) -> Figure:
     """Draw the policy of every task at one depth, from the first sample to the last.
 
     Each task has a strip: to the right the samples it has seen, downwards the choices, the darker the more probable. At
@@ -120,7 +120,7 @@ def policies_over_time(history: History, task_names: Sequence[str], depth: int =
     _check(history, task_names, depth)
     tasks, _, actions = history.policy.shape[1:]
     name = INCHES_PER_CHARACTER * max(map(len, task_names))
-    figure = _figure(8 + name, 1.6 + tasks * max(0.4, 0.026 * actions), title)
+    figure = blank_figure(8 + name, 1.6 + tasks * max(0.4, 0.026 * actions), title)
     strips = figure.subplots(tasks, 1, sharex=True, squeeze=False)[:, 0]
     for task, axes in enumerate(strips):
         mesh = _draw_strip(axes, history.samples[:, task], history.policy[:, task, depth])
@@ -131,12 +131,12 @@ def policies_over_time(history: History, task_names: Sequence[str], depth: int =
     bar.outline.set_color(FAINT)
     bar.ax.yaxis.set_major_formatter("{x:.0%}")
     bar.ax.tick_params(color=FAINT, labelcolor=INK, labelsize=8)
-    _add_caption(figure, "Downwards: block 0 to P, PASS. To the right of a strip: the likeliest choice in the end.")
+    add_caption(figure, "Downwards: block 0 to P, PASS. To the right of a strip: the likeliest choice in the end.")
     return figure
 
 
 def block_over_time(
-    history: History, block: int, task_names: Sequence[str], depth: int = 0, title: str | None = None
+    history: PolicyHistory, block: int, task_names: Sequence[str], depth: int = 0, title: str | None = None
 ) -> Figure:
     """Draw how probable one block is to each task at one depth, as curves over the samples of the task.
 
@@ -156,54 +156,20 @@ def block_over_time(
     actions = history.policy.shape[3]
     if not 0 <= block < actions:
         raise ValueError(f"There is no block {block}: choices are 0 to {actions - 1}, of which the last is PASS.")
-    figure, axes = _figure_with_legend(task_names, title)
+    figure, axes = figure_with_legend(task_names, title)
     for task, name in enumerate(task_names):
         share = history.policy[:, task, depth, block]
         # Who takes the block in the end is what the picture is about.
-        axes.plot(history.samples[:, task], share, label=name, lw=2.2 if share[-1] > 0.5 else 1.2, **_look(task))
+        axes.plot(history.samples[:, task], share, label=name, lw=2.2 if share[-1] > 0.5 else 1.2, **line_style(task))
     axes.set(ylim=(-0.02, 1.02))
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.set_ylabel(f"probability of {_choice_name(block, actions)} at depth {depth}", color=INK)
     _sample_axis(axes, history.samples)
-    _add_legend(figure)
+    add_legend(figure)
     return figure
 
 
-def learning_curves(runs: Mapping[str, Sequence[Curve]], title: str | None = None) -> Figure:
-    """Draw validation accuracy over epochs, or over decisions where a run did not note its epochs.
-
-    One line per agent, the mean over its runs, in a band from the lowest of them to the highest; in the legend the best
-    in the end comes first.
-
-    Args:
-        runs: By the agent's name, the curves of its seeds; all of an agent evaluated at the same decisions.
-        title: Drawn above the curves.
-
-    Raises:
-        ValueError: If there is nothing to draw, or an agent's runs were evaluated at different decisions.
-
-    Source: Rosenbaum et al. 2018, figures 4 to 8; the paper shows single runs.
-    """
-    if not runs or not all(runs.values()):
-        raise ValueError("There is no curve to draw: learning curves take one agent or more, each with a run or more.")
-    means = {agent: _mean(agent, curves) for agent, curves in runs.items()}
-    in_epochs = bool(all(np.isfinite(mean.epochs).all() for mean in means.values()))
-    figure, axes = _figure_with_legend(list(runs), title)
-    for number, agent in enumerate(sorted(means, key=lambda agent: -means[agent].accuracy[-1])):
-        _draw_curve(axes, agent, means[agent], runs[agent], in_epochs, number)
-    axes.set_xlabel("epochs" if in_epochs else "decisions", color=INK)
-    axes.xaxis.set_major_formatter("{x:g}" if in_epochs else "{x:,.0f}")
-    axes.set_ylabel("validation accuracy in %", color=INK)
-    axes.set_xlim(left=0)
-    _add_legend(figure)
-    seeds = sorted({len(curves) for curves in runs.values()})
-    if seeds[-1] > 1:
-        count = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
-        _add_caption(figure, f"Line: mean over {count} seeds; band: from the lowest to the highest.")
-    return figure
-
-
-def _check(history: History, task_names: Sequence[str], depth: int) -> None:
+def _check(history: PolicyHistory, task_names: Sequence[str], depth: int) -> None:
     _, tasks, depths, _ = history.policy.shape
     if len(task_names) != tasks:
         raise ValueError(f"{len(task_names)} task names do not fit the policies of {tasks} tasks.")
@@ -211,29 +177,7 @@ def _check(history: History, task_names: Sequence[str], depth: int) -> None:
         raise ValueError(f"There is no depth {depth}: decisions are made at depths 0 to {depths - 1}.")
 
 
-def _figure(width: float, height: float, title: str | None) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, height), DOTS_PER_INCH, layout="constrained", facecolor="white")
-    if title is not None:
-        figure.suptitle(title, color=INK)
-    return figure
-
-
-def _figure_with_legend(names: Sequence[str], title: str | None) -> tuple[Figure, Axes]:
-    """A figure wide and high enough for lines and, beside them, their names."""
-    figure = _figure(7.7 + INCHES_PER_CHARACTER * max(map(len, names)), max(4.3, 0.6 + 0.2 * len(names)), None)
-    axes = figure.add_subplot()
-    axes.set_title(title or "", color=INK)
-    axes.grid(color="#e8e8e8", lw=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[:].set_color(FAINT)
-    axes.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
-    return figure, axes
-
-
-def _draw_strip(axes: Axes, samples: NDArray[np.int64], policy: NDArray[np.float32]) -> Any:
+def _draw_strip(axes: Axes, samples: NDArray[np.int64], policy: NDArray[np.float32]) -> QuadMesh:
     """One task's policy, float32 [moments, actions], at its samples, int64 [moments]."""
     from matplotlib.colors import PowerNorm
 
@@ -269,38 +213,5 @@ def _sample_axis(axes: Axes, samples: NDArray[np.int64]) -> None:
     axes.set_xlabel(SAMPLES, color=INK, size=9)
 
 
-def _draw_curve(axes: Axes, agent: str, mean: Curve, curves: Sequence[Curve], in_epochs: bool, number: int) -> None:
-    x = mean.epochs if in_epochs else mean.decisions
-    look = _look(number)
-    axes.plot(x, 100 * mean.accuracy, label=agent, lw=1.8, marker="o", ms=3, **look)
-    if len(curves) > 1:
-        all_runs = 100 * np.stack([curve.accuracy for curve in curves])
-        axes.fill_between(x, all_runs.min(0), all_runs.max(0), color=look["color"], alpha=0.18, lw=0)
-
-
-def _mean(agent: str, curves: Sequence[Curve]) -> Curve:
-    first = curves[0]
-    if not all(np.array_equal(curve.decisions, first.decisions) for curve in curves):
-        raise ValueError(f"The runs of {agent!r} were evaluated at different decisions; they have no mean curve.")
-    epochs, accuracy = (np.mean([getattr(curve, name) for curve in curves], 0) for name in ("epochs", "accuracy"))
-    return Curve(first.decisions, epochs, accuracy)
-
-
-def _look(number: int) -> dict[str, Any]:
-    """Colour and dash of a line: ten colours, and beyond ten another dash."""
-    return {"color": COLOURS[number % len(COLOURS)], "ls": DASHES[number // len(COLOURS) % len(DASHES)]}
-
-
 def _choice_name(choice: int, actions: int) -> str:
     return "PASS" if choice == actions - 1 else f"block {choice}"
-
-
-def _add_caption(figure: Figure, text: str) -> None:
-    figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color=INK)
-
-
-def _add_legend(figure: Figure) -> None:
-    """Name the lines beside the axes, where the names cover nothing."""
-    legend = figure.legend(loc="outside right upper", frameon=False, fontsize=9, labelcolor=INK, handlelength=3)
-    for text in legend.get_texts():
-        text.set_parse_math(False)

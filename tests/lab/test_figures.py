@@ -15,8 +15,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from mtl_gym.core.errors import CheckpointError
-from mtl_gym.families.routing.figures import Curve, History, block_over_time, learning_curves, policies_over_time
+from mtl_gym.core.policies import PolicyHistory, block_over_time, policies_over_time
 from mtl_gym.families.routing.render import COLOURS
+from mtl_gym.lab.curves import Curve, learning_curves
 
 NAMES = ("cats", "dogs")
 # Three moments, two tasks, two depths, two blocks and PASS.
@@ -28,13 +29,13 @@ POLICY = np.array(
     ],
     np.float32,
 )
-HISTORY = History(np.array([0, 12, 48]), np.array([[0, 0], [2, 4], [8, 16]]), POLICY)
+HISTORY = PolicyHistory(np.array([0, 12, 48]), np.array([[0, 0], [2, 4], [8, 16]]), POLICY)
 
 
-def random_history(tasks: int, actions: int) -> History:
+def random_history(tasks: int, actions: int) -> PolicyHistory:
     policy = np.random.default_rng(0).dirichlet(np.full(actions, 0.3), (5, tasks, 1)).astype(np.float32)
     samples = np.repeat(np.array([0, 3, 30, 300, 3000])[:, None], tasks, 1)
-    return History(samples[:, 0] * tasks, samples, policy)
+    return PolicyHistory(samples[:, 0] * tasks, samples, policy)
 
 
 def curve(accuracy: list[float], epochs: float = 0.5) -> Curve:
@@ -158,12 +159,12 @@ def test_blocks_depths_and_names_that_do_not_exist_are_refused() -> None:
     with pytest.raises(ValueError, match="1 task names do not fit the policies of 2 tasks"):
         block_over_time(HISTORY, 0, ["cats"])
     with pytest.raises(ValueError, match="do not fit 2 moments"):
-        History(HISTORY.decisions[:2], HISTORY.samples, HISTORY.policy)
+        PolicyHistory(HISTORY.decisions[:2], HISTORY.samples, HISTORY.policy)
 
 
 def test_a_history_comes_back_from_its_file(tmp_path: Path) -> None:
     HISTORY.write(tmp_path / "policies.npz")
-    again = History.read(tmp_path / "policies.npz")
+    again = PolicyHistory.read(tmp_path / "policies.npz")
     for name in ("decisions", "samples", "policy"):
         np.testing.assert_array_equal(getattr(again, name), getattr(HISTORY, name))
     assert [path.name for path in tmp_path.iterdir()] == ["policies.npz"]
@@ -172,25 +173,25 @@ def test_a_history_comes_back_from_its_file(tmp_path: Path) -> None:
 def test_damaged_histories_are_named(tmp_path: Path) -> None:
     path = tmp_path / "policies.npz"
     with pytest.raises(FileNotFoundError, match="no policies at"):
-        History.read(path)
+        PolicyHistory.read(path)
     HISTORY.write(path)
     whole = path.read_bytes()
     for broken in (b"", b"nonsense", whole[: len(whole) // 2], whole.replace(POLICY.tobytes(), bytes(POLICY.nbytes))):
         path.write_bytes(broken)
         with pytest.raises(CheckpointError, match=r"policies\.npz cannot be read"):
-            History.read(path)
+            PolicyHistory.read(path)
     np.savez(path, policy=POLICY)
     with pytest.raises(CheckpointError, match="decisions"):
-        History.read(path)
+        PolicyHistory.read(path)
 
 
 def test_no_code_is_run_from_a_history(tmp_path: Path) -> None:
     objects = np.array([print], object)
     np.savez(tmp_path / "policies.npz", decisions=objects, samples=HISTORY.samples, policy=POLICY)
     with pytest.raises(CheckpointError, match="allow_pickle=False"):
-        History.read(tmp_path / "policies.npz")
+        PolicyHistory.read(tmp_path / "policies.npz")
 
 
 def test_importing_loads_no_matplotlib() -> None:
-    code = "import sys, mtl_gym.families.routing.figures; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, mtl_gym.core.policies, mtl_gym.lab.curves; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

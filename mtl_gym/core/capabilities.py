@@ -1,0 +1,75 @@
+"""What an environment offers to comparisons, reports and transfer, with defaults that offer nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mtl_gym.data import MultiTaskDataset
+
+Curves: TypeAlias = Mapping[str, NDArray[np.float64]]
+EVALUATIONS = 10
+
+
+class Capabilities:
+    """What a family declares beside the decisions of its environment."""
+
+    # The split whose evaluation a run draws.
+    PICTURES_OF: ClassVar[str] = "validation"
+    # File name of the picture that stands for a run in a comparison; empty for none.
+    PICTURE: ClassVar[str] = ""
+    # Figures of an evaluation that learning curves keep beside accuracy and loss.
+    CURVES: ClassVar[tuple[str, ...]] = ()
+
+    def evaluation_spacing(self, steps: int) -> int:
+        """Return the default number of decisions between two evaluations of a training of `steps` decisions."""
+        return max(1, steps // EVALUATIONS)
+
+    def evaluation_figures(self) -> dict[str, Any]:
+        """Return the family's own figures of the episodes so far, beside accuracy and loss."""
+        return {}
+
+    def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Figure]:
+        """Return pictures of an evaluation by file name, from the `evaluation_figures` of its view."""
+        return {}
+
+    @classmethod
+    def curve_pictures(cls, runs: Mapping[str, Sequence[Curves]], title: str) -> dict[str, Figure]:
+        """Return pictures of the learning curves of a comparison, beyond accuracy, by file name.
+
+        Args:
+            runs: By the agent's name, the curves of its runs: `epoch`, `accuracy` and those of `CURVES`, each
+                float64 [evaluations].
+            title: Drawn above.
+        """
+        return {}
+
+    @property
+    def keeps_policies(self) -> bool:
+        """Whether runs keep the history of a policy table [tasks, depth, choices], whose last choice is PASS."""
+        return False
+
+    @property
+    def transferable(self) -> MultiTaskDataset | None:
+        """The data set of which a task can be left out for `transfer`; None where the family does not transfer."""
+        return None
+
+    def transfer(self, data: MultiTaskDataset, task: int, folds: int, seed: int) -> NDArray[np.float64]:
+        """Cross-validate new heads for a task that was left out, on networks trained on the other tasks.
+
+        Args:
+            data: The whole data set.
+            task: The task that was left out.
+            folds: Parts that its samples are dealt to.
+            seed: Deals them.
+
+        Returns:
+            Accuracy on each part; float64 [runs, folds].
+        """
+        raise NotImplementedError

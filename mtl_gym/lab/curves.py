@@ -1,0 +1,99 @@
+"""Learning curves of the agents of a comparison, side by side.
+
+Source: Rosenbaum et al. 2018, figures 4 to 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_gym.core.figures import INK, add_caption, add_legend, figure_with_legend, line_style
+from mtl_gym.lab.files import read_progress
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How the accuracy of one run grew.
+
+    Attributes:
+        decisions: Made at each evaluation; int64 [evaluations].
+        epochs: Passes over the training data by then, NaN where unknown; float64 [evaluations].
+        accuracy: Mean over tasks, on the validation split; float64 [evaluations].
+    """
+
+    decisions: NDArray[np.int64]
+    epochs: Floats
+    accuracy: Floats
+
+
+def read_curve(path: Path) -> Curve:
+    """Return the validation accuracy in a run's `progress.csv`; its epochs are NaN if it has none.
+
+    Raises:
+        CheckpointError: If the file is damaged.
+    """
+    columns = read_progress(path)
+    return Curve(columns["steps"].astype(np.int64), columns["epoch"], columns["accuracy"])
+
+
+def learning_curves(runs: Mapping[str, Sequence[Curve]], title: str | None = None) -> Figure:
+    """Draw validation accuracy over epochs, or over decisions where a run did not note its epochs.
+
+    One line per agent, the mean over its runs, in a band from the lowest of them to the highest; in the legend the best
+    in the end comes first.
+
+    Args:
+        runs: By the agent's name, the curves of its seeds; all of an agent evaluated at the same decisions.
+        title: Drawn above the curves.
+
+    Raises:
+        ValueError: If there is nothing to draw, or an agent's runs were evaluated at different decisions.
+
+    Source: Rosenbaum et al. 2018, figures 4 to 8; the paper shows single runs.
+    """
+    if not runs or not all(runs.values()):
+        raise ValueError("There is no curve to draw: learning curves take one agent or more, each with a run or more.")
+    means = {agent: _mean(agent, curves) for agent, curves in runs.items()}
+    in_epochs = bool(all(np.isfinite(mean.epochs).all() for mean in means.values()))
+    figure, axes = figure_with_legend(list(runs), title)
+    for number, agent in enumerate(sorted(means, key=lambda agent: -means[agent].accuracy[-1])):
+        _draw_curve(axes, agent, means[agent], runs[agent], in_epochs, number)
+    axes.set_xlabel("epochs" if in_epochs else "decisions", color=INK)
+    axes.xaxis.set_major_formatter("{x:g}" if in_epochs else "{x:,.0f}")
+    axes.set_ylabel("validation accuracy in %", color=INK)
+    axes.set_xlim(left=0)
+    add_legend(figure)
+    seeds = sorted({len(curves) for curves in runs.values()})
+    if seeds[-1] > 1:
+        count = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
+        add_caption(figure, f"Line: mean over {count} seeds; band: from the lowest to the highest.")
+    return figure
+
+
+def _draw_curve(axes: Axes, agent: str, mean: Curve, curves: Sequence[Curve], in_epochs: bool, number: int) -> None:
+    x = mean.epochs if in_epochs else mean.decisions
+    look = line_style(number)
+    axes.plot(x, 100 * mean.accuracy, label=agent, lw=1.8, marker="o", ms=3, **look)
+    if len(curves) > 1:
+        all_runs = 100 * np.stack([curve.accuracy for curve in curves])
+        axes.fill_between(x, all_runs.min(0), all_runs.max(0), color=look["color"], alpha=0.18, lw=0)
+
+
+def _mean(agent: str, curves: Sequence[Curve]) -> Curve:
+    first = curves[0]
+    if not all(np.array_equal(curve.decisions, first.decisions) for curve in curves):
+        raise ValueError(f"The runs of {agent!r} were evaluated at different decisions; they have no mean curve.")
+    epochs, accuracy = (np.mean([getattr(curve, name) for curve in curves], 0) for name in ("epochs", "accuracy"))
+    return Curve(first.decisions, epochs, accuracy)
