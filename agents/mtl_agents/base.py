@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import configure_logger, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 from typing_extensions import Self
 
+from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
@@ -26,12 +27,13 @@ from mtl_gym.integrations.sb3 import as_vec_env
 Callback: TypeAlias = BaseCallback | list[BaseCallback] | Any | None
 
 
-class Agent(ABC):
+class Agent(Checked, ABC):
     """An algorithm with Stable-Baselines3's face, for environments of any family.
 
     The base class of a family gives `_sizes_of` and `_blank`. An agent gives `predict` and, if it learns, `_record`; it
     names what files must keep in `_STATE` (arrays; in `_PER_ROW` those with an axis of rows) and `_hyperparameters`
-    (arguments), and in `ENV_KWARGS` the environment's options that it cannot do without.
+    (arguments), in `ENV_KWARGS` the environment's options that it cannot do without, and in `RANGES` which numbers its
+    arguments take, which are checked before anything is made.
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv`.
@@ -44,7 +46,7 @@ class Agent(ABC):
         sizes: What the agent's tables and networks are made for; an environment of other sizes is refused.
 
     Raises:
-        ValueError: If the environment is of another family.
+        ValueError: If the environment is of another family, or an argument has a value that is not allowed.
     """
 
     ROLE: ClassVar[str] = "learner"
@@ -164,7 +166,7 @@ class Agent(ABC):
         """The choices of all rows while learning."""
         return self.predict(obs)[0]
 
-    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:  # noqa: B027 (not learning is allowed)
+    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
         """Learn from one step of all rows; agents that do not learn leave it."""
 
     def _hyperparameters(self) -> dict[str, Any]:
@@ -287,7 +289,8 @@ class Agent(ABC):
         saved = load_saved(path, cls.__name__)
         vec_env = None if env is None else as_vec_env(env, **cls.options_for(env))
         with fitting(path):
-            return cls.__new__(cls)._restore(saved, cls._blank(*saved["sizes"]) if vec_env is None else vec_env)
+            there = cls._blank(*saved["sizes"]) if vec_env is None else vec_env
+            return cls.__new__(cls, **saved["arguments"])._restore(saved, there)
 
     def _restore(self, saved: dict[str, Any], env: VecEnv) -> Self:
         arguments = saved["arguments"]

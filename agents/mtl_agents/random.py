@@ -10,10 +10,10 @@ from mtl_agents.base import Agent
 from mtl_agents.recurrent.controls import RandomConnections, RandomFixedConnections
 from mtl_agents.routing.controls import Random, RandomFixed
 from mtl_agents.scheduling.rules import RandomSchedule
+from mtl_gym.core.arguments import refuse_wrong
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.state import checkpoint
 from mtl_gym.integrations.sb3 import as_vec_env
-from mtl_gym.lab.agents import refuse_wrong
 
 
 class ByFamily:

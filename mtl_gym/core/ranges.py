@@ -28,13 +28,15 @@ class Range:
     def __contains__(self, number: float) -> bool:
         """Whether a number belongs to it; NaN and infinity never do."""
         low = self.least < number if self.open in ("least", "both") else self.least <= number
-        return low and (number < self.most if self.open == "both" else number <= self.most)
+        return low and (number < self.most if self.open in ("most", "both") else number <= self.most)
 
     def __str__(self) -> str:
         """Its ends, in words."""
         least, most = _written(self.least), _written(self.most)
         if self.open == "both":
             return f"between {least} and {most}"
+        if self.open == "most":
+            return f"from {least}, below {most}"
         return f"above {least}, at most {most}" if self.open == "least" else f"from {least} to {most}"
 
 

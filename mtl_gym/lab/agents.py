@@ -8,7 +8,6 @@ episode_start, deterministic)`. With `save(path)` and `load(path, env)` its runs
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
@@ -17,7 +16,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from gymnasium import spaces
 
-from mtl_gym.core.validation import complaint, did_you_mean, hints_of, unknown
+from mtl_gym.core.arguments import refuse_wrong
+from mtl_gym.core.validation import did_you_mean
 from mtl_gym.registration import registered_agents
 
 GROUP = "mtl_gym.agents"
@@ -45,7 +45,6 @@ CONTINUOUS = ("crossq", "ddpg", "sac", "td3", "tqc")
 DISCRETE = ("dqn", "qr-dqn")
 # Arguments that a run gives its agent, and those that `make_sb3` gives.
 OF_A_RUN, OF_SB3 = frozenset({"env", "seed"}), frozenset({"policy", "device"})
-NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @runtime_checkable
@@ -117,45 +116,6 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
     for argument in given.intersection(arguments):
         raise ValueError(f"Agent {name!r} is given {argument!r} already: leave it out.")
     refuse_wrong(f"Agent {name!r}", factory, arguments, given)
-
-
-def refuse_wrong(who: str, factory: AgentFactory, arguments: Mapping[str, Any], given: frozenset[str]) -> None:
-    """Refuse keyword arguments that an agent's constructor does not take, and values of other types than it asks for.
-
-    Args:
-        who: What messages call the agent.
-        factory: Its class, or a function that makes it.
-        arguments: Their names and values.
-        given: Names that messages leave out.
-
-    Raises:
-        ValueError: If it does not take one of them.
-    """
-    takes = _keywords(factory)
-    if takes is None:
-        return
-    for name, value in arguments.items():
-        if name not in takes:
-            raise ValueError(unknown(who, "argument", name, (known for known in takes if known not in given)))
-        wrong = complaint(name, value, takes[name])
-        if wrong is not None:
-            raise ValueError(f"{who}: {wrong}")
-
-
-def _keywords(factory: AgentFactory) -> dict[str, Any] | None:
-    """What a function or a constructor takes by name, and of which types; None if it takes anything.
-
-    A constructor that takes anything hands it on to that of the next class.
-    """
-    found: dict[str, Any] = {}
-    kinds = factory.__mro__[:-1] if isinstance(factory, type) else ()
-    for maker in [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)] or [factory]:
-        parameters, hints = inspect.signature(maker).parameters.values(), hints_of(maker)
-        named = [p.name for p in parameters if p.kind in NAMED and p.name != "self" and p.name[0] != "_"]
-        found |= {name: hints.get(name, Any) for name in named if name not in found}
-        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            return found
-    return None
 
 
 def _algorithm(name: str) -> type:

@@ -135,13 +135,13 @@ def test_what_cannot_work_is_refused():
         QLS(rows(2, control="weights"))
     with pytest.raises(ValueError, match="QLS takes flat observations"):
         QLS(RoutingVectorEnv())
-    with pytest.raises(ValueError, match=r"Temperatures from 1.0 to 0.0 are not possible"):
-        QLS(rows(2), final_temperature=0.0)
+    with pytest.raises(ValueError, match=r"Temperatures from 1.0 to 2.0 are not possible"):
+        QLS(rows(2), final_temperature=2.0)
 
 
 @pytest.mark.parametrize("gamma", [1, 1.0, 1.5, -0.1, float("nan")])
 def test_a_discount_under_which_no_reward_would_count_is_refused(gamma):
-    with pytest.raises(ValueError, match=r"gamma=.* is not possible: it takes 0 or more and less than 1"):
+    with pytest.raises(ValueError, match=r"gamma=.* is not possible; it takes a number from 0, below 1\."):
         QLS(rows(2), gamma=gamma)
 
 

@@ -53,9 +53,8 @@ def test_an_epoch_is_a_tenth_of_the_environments_run_and_stays_it_in_a_file(tmp_
 
 
 def test_what_cannot_work_is_refused():
-    for task in (3, -1):
-        with pytest.raises(ValueError, match=rf"task={task} is not possible: there are tasks 0 to 2"):
-            PrioritiseHard(blank(3), task=task)
+    with pytest.raises(ValueError, match="task=3 is not possible: there are tasks 0 to 2"):
+        PrioritiseHard(blank(3), task=3)
     for argument in ({"slope": 0.0}, {"epoch": -1}):
         with pytest.raises(ValueError, match=rf"{next(iter(argument))}=.* is not possible"):
             Sigmoid(blank(3), **argument)

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 import mtl_gym
+from mtl_gym.core.arguments import refuse_wrong
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.options import EnvOptions, make_options
 from mtl_gym.data import MultiTaskDataset, load
-from mtl_gym.lab.agents import check_arguments, find_agent, refuse_wrong
+from mtl_gym.lab.agents import check_arguments, find_agent
 from mtl_gym.lab.run import RunSettings
 
 if TYPE_CHECKING:

@@ -91,6 +91,7 @@ def test_rows_are_given_to_make_vec():
 
 def test_ends_belong_to_a_range_unless_they_are_open():
     assert 0 in Range(0, 1) and 1 in Range(0, 1) and 0 not in Range(0, 1, "least") and 1 in Range(0, 1, "least")
+    assert 0 in Range(0, 1, "most") and 1 not in Range(0, 1, "most")
     assert 0 not in Range(0, 1, "both") and 1 not in Range(0, 1, "both") and 0.5 in Range(0, 1, "both")
     assert math.nan not in NUMBERS and math.inf not in NUMBERS and 10**400 not in NUMBERS and 10**6 in WHOLE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from math import ceil
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_agents.base import Agent, Blank
+from mtl_gym.core.ranges import PART, Range
 
 Index = NDArray[np.int64]
 
@@ -90,17 +92,6 @@ def chosen_locations(random: np.random.Generator, assignment: Index, share: floa
     return order.argsort(1) < ceil(share * assignment.shape[1])
 
 
-def checked_share(name: str, share: float) -> float:
-    """The share itself.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"{name}={share!r} is not possible; it takes more than 0, at most 1.")
-    return share
-
-
 class FixedAlignment(AlignmentAgent):
     """Names no challenger: the assignment stays what the run began with.
 
@@ -129,10 +120,11 @@ class RandomAlignment(AlignmentAgent):
     """
 
     ROLE: ClassVar[str] = "control"
+    RANGES: ClassVar[Mapping[str, Range]] = {"share": PART}
 
     def __init__(self, env: Any, *, share: float = 0.5, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        self.share = checked_share("share", share)
+        self.share = share
 
     def _hyperparameters(self) -> dict[str, Any]:
         return {"share": self.share}

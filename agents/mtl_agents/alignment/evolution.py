@@ -5,13 +5,15 @@ Source: MUiR (Meyerson, Miikkulainen 2019), algorithm 1.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_agents.alignment.controls import AlignmentAgent, Index, checked_share, chosen_locations
+from mtl_agents.alignment.controls import AlignmentAgent, Index, chosen_locations
+from mtl_gym.core.ranges import PART, Range
 
 CHALLENGERS = 4
 SAMPLINGS = ("proportional", "uniform")
@@ -50,14 +52,15 @@ class DecomposedEA(AlignmentAgent):
         [np.int64(15), np.int64(15)]
     """
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"share": PART}
+
     def __init__(
         self, env: Any, *, share: float | None = 0.5, sampling: str = "proportional", **arguments: Any
     ) -> None:
         super().__init__(env, **arguments)
         if sampling not in SAMPLINGS:
             raise ValueError(f"sampling={sampling!r} is unknown; choose one of {SAMPLINGS}.")
-        self.share = None if share is None else checked_share("share", share)
-        self.sampling = sampling
+        self.share, self.sampling = share, sampling
 
     @classmethod
     def options_for(cls, env: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning").
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +22,9 @@ from typing_extensions import Self
 from mtl_agents.base import Blank, load_saved
 from mtl_agents.limitless.policy import RouterPolicy
 from mtl_agents.limitless.rollout import BonusRolloutBuffer
+from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, PART, POSITIVE, SHARES, SIZES, Range
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting
 from mtl_gym.integrations.sb3 import as_vec_env
@@ -30,7 +33,7 @@ EPISODES = 128
 KEYS = ("image", "task", "chosen", "depth")
 
 
-class LRN(MaskablePPO):
+class LRN(Checked, MaskablePPO):
     """The paper's agent: PPO over valid modules, on rollouts of at least 128 episodes.
 
     Every time step of an episode earns the episode's final reward plus the bonus of its module (eq. 7). PASS is no
@@ -49,7 +52,7 @@ class LRN(MaskablePPO):
             0.99, lambda 0.95; `n_steps` is such that a rollout holds 128 episodes or more.
 
     Raises:
-        ValueError: If the environment is of another kind.
+        ValueError: If the environment is of another kind, or an argument has a value that is not allowed.
 
     Source: LRN, sections 4 and 5.1.
 
@@ -67,6 +70,16 @@ class LRN(MaskablePPO):
         {"policy", "policy_kwargs", "rollout_buffer_class", "rollout_buffer_kwargs"}
     )
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        "bonus": Range(0, 10),
+        "lr_decay": PART,
+        **dict.fromkeys(("d_model", "heads", "feed_forward"), SIZES),
+        **dict.fromkeys(("n_steps", "batch_size", "n_epochs", "stats_window_size"), COUNTS),
+        **dict.fromkeys(("learning_rate", "clip_range", "clip_range_vf", "max_grad_norm", "target_kl"), POSITIVE),
+        **dict.fromkeys(("gamma", "gae_lambda"), SHARES),
+        **dict.fromkeys(("ent_coef", "vf_coef"), NOT_NEGATIVE),
+    }
+
     def __init__(
         self,
         env: Any,
@@ -81,8 +94,6 @@ class LRN(MaskablePPO):
     ) -> None:
         vec_env = as_vec_env(env)
         check_spaces(vec_env)
-        if not 0 < lr_decay <= 1:
-            raise ValueError(f"lr_decay={lr_decay} is not possible; it takes more than 0, at most 1.")
         self.lr_decay, self.bonus = lr_decay, _weight(bonus, vec_env)
         self.hyperparameters = {"bonus": self.bonus, "lr_decay": lr_decay, "d_model": d_model, "heads": heads}
         self.hyperparameters |= {"feed_forward": feed_forward, **arguments}
@@ -243,8 +254,6 @@ def _attribute(env: VecEnv, name: str, default: Any) -> Any:
 def _weight(bonus: bool | float | None, env: VecEnv) -> float:
     if bonus is None:
         bonus = getattr(_attribute(env, "options", None), "bonus", False)
-    if not 0 <= bonus <= 10:
-        raise ValueError(f"bonus={bonus} is not possible; it takes False, True, or a weight from 0 to 10.")
     return float(bonus)
 
 

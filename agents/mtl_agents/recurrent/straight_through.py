@@ -5,7 +5,7 @@ Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from typing_extensions import Self
 from mtl_agents.base import Callback
 from mtl_agents.recurrent.controls import Bits, ConnectionAgent
 from mtl_gym.core.nn.adam import MaskedAdam
+from mtl_gym.core.ranges import POSITIVE, Range
 from mtl_gym.core.rows import Rows, clone
 from mtl_gym.families.recurrent.env import RecurrentVectorEnv
 from mtl_gym.families.recurrent.grouped import Groups
@@ -61,6 +62,11 @@ class StraightThroughRouter(ConnectionAgent):
 
     SIZES: ClassVar[str] = "tasks, steps, connections, units of a sub-network and of a task's own LSTM"
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        **dict.fromkeys(("temperature", "final_temperature", "learning_rate"), POSITIVE),
+        "hidden": Range(1, 10_000),  # `SIZES` is something else here
+    }
+
     def __init__(
         self,
         env: Any,
@@ -72,10 +78,8 @@ class StraightThroughRouter(ConnectionAgent):
         log_odds: float = 0.0,
         **arguments: Any,
     ) -> None:
-        if not 0 < final_temperature <= temperature:
-            raise ValueError(f"{temperature=} must be at least {final_temperature=}, and both more than 0.")
-        if hidden < 1 or not learning_rate > 0:
-            raise ValueError(f"hidden={hidden} must be 1 or more, and learning_rate={learning_rate} more than 0.")
+        if final_temperature > temperature:
+            raise ValueError(f"{temperature=} must be at least {final_temperature=}.")
         self.temperature, self.final_temperature = temperature, final_temperature
         self.hidden, self.learning_rate, self.log_odds = hidden, learning_rate, log_odds
         super().__init__(env, **arguments)

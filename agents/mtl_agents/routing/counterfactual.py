@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtl_agents.routing.routes import Index
 from mtl_agents.routing.wpl import WPL
+from mtl_gym.core.ranges import COUNTS, Range
 
 
 class Counterfactual(WPL):
@@ -37,10 +39,10 @@ class Counterfactual(WPL):
 
     _STATE = (*WPL._STATE, "tried", "_batches")
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"every": COUNTS}
+
     def __init__(self, env: Any, *, every: int = 4, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        if every < 1:
-            raise ValueError(f"every={every} is not possible; it takes 1 (every batch) or more.")
         self.every = every
         self.tried, self._batches = np.array(0), np.array(0)
         self._twin: Any = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from mtl_agents.routing.router import dispatched_agents
 from mtl_agents.routing.routes import Decisions, Floats, Index, Situations
 from mtl_agents.routing.tables import move_towards
 from mtl_agents.routing.wpl import WPL
+from mtl_gym.core.ranges import POSITIVE, SIZES, Range
 
 
 class Dispatched(NetworkRouter, WPL):
@@ -50,10 +52,10 @@ class Dispatched(NetworkRouter, WPL):
     _STATE: ClassVar[tuple[str, ...]] = (*WPL._STATE, "baseline")
     _LOOKS: ClassVar[bool] = True
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"hidden": SIZES, "dispatcher_learning_rate": POSITIVE}
+
     def __init__(self, env: Any, *, hidden: int = 64, dispatcher_learning_rate: float = 1e-3, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        if hidden < 1 or not dispatcher_learning_rate > 0:
-            raise ValueError(f"{hidden=} must be 1 or more, and {dispatcher_learning_rate=} more than 0.")
         self.hidden, self.dispatcher_learning_rate = hidden, dispatcher_learning_rate
         self.baseline = np.zeros(self.num_tasks)
         inputs = self.width + self.num_tasks

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from mtl_agents.routing.controls import SoftMixture
+from mtl_gym.core.ranges import NOT_NEGATIVE, PART, Range
 from mtl_gym.families.routing.layers import MixtureLayer
 
 
@@ -41,14 +43,12 @@ class HardeningMixture(SoftMixture):
     ROLE: ClassVar[str] = "learner"
     _STATE: ClassVar[tuple[str, ...]] = (*SoftMixture._STATE, "begun")
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"warm_up": PART, "final_temperature": PART, "noise": NOT_NEGATIVE}
+
     def __init__(
         self, env: Any, *, warm_up: float = 0.1, final_temperature: float = 0.001, noise: float = 0.01, **arguments: Any
     ) -> None:
         super().__init__(env, **arguments)
-        if not 0 < warm_up <= 1:
-            raise ValueError(f"warm_up={warm_up} is not possible; it is a share of the training, in (0, 1].")
-        if not 0 < final_temperature <= 1 or noise < 0:
-            raise ValueError(f"{final_temperature=} must be in (0, 1], and {noise=} 0 or more.")
         self.warm_up, self.final_temperature, self.noise = warm_up, final_temperature, noise
         self.begun = np.array(False)
 

@@ -6,7 +6,7 @@ Source: Rosenbaum et al. 2018, section 3.1.1 (approximation functions, "a two-la
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mtl_agents.routing.routes import Decisions, Floats, Index, LearningRouter, Situations
 from mtl_agents.routing.tables import epsilon_greedy, falling_epsilon, move_towards
+from mtl_gym.core.ranges import PART, POSITIVE, SHARES, SIZES, Range
 from mtl_gym.core.rows import clone
 from mtl_gym.families.routing.network import RoutedLayer
 
@@ -93,6 +94,8 @@ class ApproximateRouter(NetworkRouter):
 
     _LOOKS: ClassVar[bool] = True
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"hidden": SIZES, "learning_rate": POSITIVE}
+
     def __init__(
         self,
         env: Any,
@@ -106,8 +109,6 @@ class ApproximateRouter(NetworkRouter):
         super().__init__(env, **arguments)
         if agents not in ("per-task", "single"):
             raise ValueError(f'agents={agents!r} is unknown; use "per-task" or "single".')
-        if hidden < 1 or not learning_rate > 0:
-            raise ValueError(f"hidden={hidden} must be 1 or more, and learning_rate={learning_rate} more than 0.")
         self.agents, self.per_layer, self.hidden, self.learning_rate = agents, per_layer, hidden, learning_rate
         self._train(self._make_network, learning_rate)
 
@@ -162,6 +163,8 @@ class Reinforce(ApproximateRouter):
 
     _STATE: ClassVar[tuple[str, ...]] = (*ApproximateRouter._STATE, "baseline")
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"baseline_learning_rate": SHARES}
+
     def __init__(self, env: Any, *, baseline_learning_rate: float = 0.1, **arguments: Any) -> None:
         super().__init__(env, **arguments)
         self.baseline_learning_rate = baseline_learning_rate
@@ -210,6 +213,8 @@ class QNetwork(ApproximateRouter):
     """
 
     _STATE: ClassVar[tuple[str, ...]] = (*ApproximateRouter._STATE, "epsilon")
+
+    RANGES: ClassVar[Mapping[str, Range]] = {"final_epsilon": SHARES, "exploration_fraction": PART}
 
     def __init__(
         self, env: Any, *, final_epsilon: float = 0.05, exploration_fraction: float = 0.2, **arguments: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from mtl_agents.base import option
 from mtl_agents.routing.router import Masks, RoutingAgent, value_width
+from mtl_gym.core.ranges import SHARES, Range
 
 Index: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
@@ -79,12 +81,10 @@ class LearningRouter(RoutingAgent):
     _PER_ROW: ClassVar[tuple[str, ...]] = ("_choices", "_rewards", "_length", "_values")
     _LOOKS: ClassVar[bool] = False
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"gamma": SHARES, "collaboration": Range(0, 10)}
+
     def __init__(self, env: Any, *, gamma: float = 1.0, collaboration: float = 0.0, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        if not 0 <= gamma <= 1:
-            raise ValueError(f"gamma={gamma} is not possible; a discount lies in [0, 1].")
-        if not 0 <= collaboration <= 10:
-            raise ValueError(f"collaboration={collaboration} is not possible; it takes 0 (off) to 10.")
         if collaboration and option(self.env, "rho", 0.0):
             raise ValueError("The environment pays a collaboration reward already; make it with rho=0.")
         self.gamma, self.collaboration = gamma, collaboration

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtl_agents.routing.routes import Decisions, Floats, Index, LearningRouter, Situations
+from mtl_gym.core.ranges import NOT_NEGATIVE, PART, SHARES, Range
 
 
 class TabularPolicyGradient(LearningRouter):
@@ -40,6 +42,11 @@ class TabularPolicyGradient(LearningRouter):
 
     _STATE: ClassVar[tuple[str, ...]] = (*LearningRouter._STATE, "policy", "estimate")
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        "policy_learning_rate": NOT_NEGATIVE,
+        **dict.fromkeys(("return_learning_rate", "min_probability"), SHARES),
+    }
+
     def __init__(
         self,
         env: Any,
@@ -50,7 +57,7 @@ class TabularPolicyGradient(LearningRouter):
         **arguments: Any,
     ) -> None:
         super().__init__(env, **arguments)
-        if not 0 <= min_probability < 1 / self.num_actions:
+        if min_probability >= 1 / self.num_actions:
             raise ValueError(f"min_probability={min_probability} must be in [0, 1/{self.num_actions}).")
         self.policy_learning_rate, self.return_learning_rate = policy_learning_rate, return_learning_rate
         self.min_probability = min_probability
@@ -130,6 +137,11 @@ class TabularQ(LearningRouter):
 
     _STATE: ClassVar[tuple[str, ...]] = (*LearningRouter._STATE, "values", "epsilon")
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        **dict.fromkeys(("learning_rate", "exploration_fraction"), PART),
+        "final_epsilon": SHARES,
+    }
+
     def __init__(
         self,
         env: Any,
@@ -141,11 +153,6 @@ class TabularQ(LearningRouter):
         **arguments: Any,
     ) -> None:
         super().__init__(env, **arguments)
-        for name, value in (("learning_rate", learning_rate), ("exploration_fraction", exploration_fraction)):
-            if not 0 < value <= 1:
-                raise ValueError(f"{name}={value} is not possible; it takes more than 0 and at most 1.")
-        if not 0 <= final_epsilon <= 1:
-            raise ValueError(f"final_epsilon={final_epsilon} is not possible; it is a share, in [0, 1].")
         self.learning_rate, self.history = learning_rate, history
         self.final_epsilon, self.exploration_fraction = final_epsilon, exploration_fraction
         self.epsilon = np.array(1.0)

@@ -6,7 +6,7 @@ Source: QLS ("Q-Learning Scheduler for Multi-Task Learning through the use of Hi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,13 +21,15 @@ from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
 from mtl_agents.base import Blank, load_saved
+from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.ranges import COUNTS, PART, POSITIVE, SHARES, Range
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
 from mtl_gym.integrations.sb3 import as_vec_env
 
 
-class QLS(DQN):
+class QLS(Checked, DQN):
     """The paper's agent: a Q-network over histograms of task uncertainty that picks the task to train next.
 
     While it learns, a choice is the argmax of Q / temperature + Gumbel noise, that is a draw from softmax(Q /
@@ -45,7 +47,7 @@ class QLS(DQN):
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv` of scheduling, control="choice".
         initial_temperature: At the beginning, in units of a mean reward.
         final_temperature: Where it has fallen to after `exploration_fraction` of the training; then it is 0.
-        gamma: Discount factor, 0 or more and less than 1.
+        gamma: Discount factor, 0 or more and less than 1, such as 0.99.
         seed: Seeds the agent and, with its next reset, the environment. SB3's global seeding is left out.
         **arguments: Of SB3's DQN; see `DEFAULTS`.
 
@@ -53,7 +55,7 @@ class QLS(DQN):
         temperature: Of the exploration now.
 
     Raises:
-        ValueError: If actions are not discrete or observations not flat, or temperatures or gamma are not possible.
+        ValueError: If actions are not discrete, observations not flat, or a value is not allowed.
 
     Example:
         >>> from mtl_gym.integrations.sb3 import make_vec_env
@@ -79,6 +81,17 @@ class QLS(DQN):
     # Arguments of SB3's that it sets itself.
     OWN: ClassVar[frozenset[str]] = frozenset({"policy", "replay_buffer_class", "replay_buffer_kwargs"})
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        "gamma": Range(0, 1, "most"),
+        **dict.fromkeys(("initial_temperature", "final_temperature", "learning_rate", "max_grad_norm"), POSITIVE),
+        **dict.fromkeys(("batch_size", "n_steps", "train_freq", "stats_window_size"), COUNTS),
+        **dict.fromkeys(("buffer_size", "target_update_interval"), Range(1, 1_000_000_000)),
+        "learning_starts": Range(0, 1_000_000_000),
+        "gradient_steps": Range(-1, 1_000_000),  # -1: as many as steps of the environment
+        **dict.fromkeys(("tau", "exploration_fraction"), PART),
+        **dict.fromkeys(("exploration_initial_eps", "exploration_final_eps"), SHARES),
+    }
+
     def __init__(
         self,
         env: Any,
@@ -91,15 +104,9 @@ class QLS(DQN):
     ) -> None:
         vec_env = as_vec_env(env)
         check_spaces(vec_env)
-        if not 0 < final_temperature <= initial_temperature:
+        if final_temperature > initial_temperature:
             raise ValueError(
-                f"Temperatures from {initial_temperature} to {final_temperature} are not possible: they fall, and stay "
-                "above 0 until exploration ends."
-            )
-        if not 0 <= gamma < 1:
-            raise ValueError(
-                f"gamma={gamma} is not possible: it takes 0 or more and less than 1, such as 0.99, since runs are cut "
-                "off and do not end."
+                f"Temperatures from {initial_temperature} to {final_temperature} are not possible: they fall."
             )
         self.temperatures = initial_temperature, final_temperature
         self.hyperparameters = {"initial_temperature": initial_temperature, "final_temperature": final_temperature}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, known_losses
+from mtl_gym.core.ranges import NOT_NEGATIVE, Range
 from mtl_gym.families.scheduling.env import Progress
 
 
@@ -51,13 +52,15 @@ class HandCrafted(Scheduler):
         HandCrafted(weights=[1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 4.0, 1.0])
     """
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"weights": NOT_NEGATIVE}
+
     def __init__(self, env: Any, *, weights: Sequence[float] | None = None, **arguments: Any) -> None:
         super().__init__(env, **arguments)
         self.weights = self._checked(weights)
 
     def _checked(self, weights: Sequence[float] | None) -> Floats:
         values = np.asarray([] if weights is None else weights, float)
-        if values.shape != (self.num_tasks,) or not (np.isfinite(values) & (values >= 0)).all() or not values.any():
+        if values.shape != (self.num_tasks,) or not values.any():
             raise ValueError(
                 f"weights={weights!r} is not possible: give {self.num_tasks} numbers, one for each task, 0 or more and "
                 "not all 0. mtl_agents.search_weights finds some."
@@ -114,9 +117,11 @@ class LossExponentiation(Scheduler):
 
     ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights"}
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"power": Range(1, 1e38)}
+
     def __init__(self, env: Any, *, power: float = 1.15, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        self.power = at_least("power", power, 1)
+        self.power = power
 
     def _hyperparameters(self) -> dict[str, Any]:
         return {"power": self.power}
@@ -159,9 +164,11 @@ class Adaptive(Scheduler):
 
     ENV_KWARGS: ClassVar[dict[str, Any]] = {"reference": "single-task"}
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"alpha": NOT_NEGATIVE, "epsilon": Range(1e-6, 1e38)}
+
     def __init__(self, env: Any, *, alpha: float = 16.0, epsilon: float = 0.1, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        self.alpha, self.epsilon = at_least("alpha", alpha, 0), at_least("epsilon", epsilon, 1e-6)
+        self.alpha, self.epsilon = alpha, epsilon
 
     def _hyperparameters(self) -> dict[str, Any]:
         return {"alpha": self.alpha, "epsilon": self.epsilon}
@@ -176,14 +183,3 @@ class Adaptive(Scheduler):
 def one_hot(task: NDArray[np.int64], tasks: int) -> Floats:
     """Weight 1 for one task of each row; int64 [runs] -> [runs, tasks]."""
     return np.eye(tasks)[task]
-
-
-def at_least(name: str, value: float, least: float) -> float:
-    """The value.
-
-    Raises:
-        ValueError: If it is less.
-    """
-    if not value >= least:
-        raise ValueError(f"{name}={value!r} is not possible; it takes {least} or more.")
-    return value

@@ -6,7 +6,8 @@ Source: QLS, section 5.3 and table 6; Kiperwasser and Ballesteros 2018 for the r
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_agents.base import option
 from mtl_agents.scheduling.rule import Floats, Memory, Scheduler
-from mtl_agents.scheduling.rules import at_least, one_hot
+from mtl_agents.scheduling.rules import one_hot
+from mtl_gym.core.ranges import Range
 from mtl_gym.families.scheduling.env import Progress
 
 # Units of time in a run, where the user does not say how long one is.
@@ -38,7 +40,7 @@ class OneTask(Scheduler):
 
     def __init__(self, env: Any, *, task: int | None = None, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        if task is not None and not 0 <= task < self.num_tasks:
+        if task is not None and task >= self.num_tasks:
             raise ValueError(f"task={task!r} is not possible: there are tasks 0 to {self.num_tasks - 1}.")
         self.task = task
 
@@ -109,12 +111,13 @@ class Rising(OneTask):
         ValueError: As for `OneTask`, or if slope or epoch are not above 0.
     """
 
+    RANGES: ClassVar[Mapping[str, Range]] = dict.fromkeys(("slope", "epoch"), Range(1e-6, 1e38))
+
     def __init__(
         self, env: Any, *, task: int | None = None, slope: float = 0.5, epoch: float | None = None, **arguments: Any
     ) -> None:
         super().__init__(env, task=task, **arguments)
-        self.slope = at_least("slope", slope, 1e-6)
-        self.epoch = at_least("epoch", _tenth_of_a_run(self.env) if epoch is None else epoch, 1e-6)
+        self.slope, self.epoch = slope, _tenth_of_a_run(self.env) if epoch is None else epoch
 
     def _hyperparameters(self) -> dict[str, Any]:
         return super()._hyperparameters() | {"slope": self.slope, "epoch": self.epoch}

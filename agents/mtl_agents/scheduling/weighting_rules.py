@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, known_losses
-from mtl_agents.scheduling.rules import at_least
+from mtl_gym.core.ranges import NOT_NEGATIVE, PART, Range
 from mtl_gym.families.scheduling.env import Progress
 
 
@@ -30,9 +31,11 @@ class Homoscedastic(Scheduler):
 
     ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights"}
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"learning_rate": NOT_NEGATIVE}
+
     def __init__(self, env: Any, *, learning_rate: float = 0.01, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        self.learning_rate = at_least("learning_rate", learning_rate, 0)
+        self.learning_rate = learning_rate
 
     def _hyperparameters(self) -> dict[str, Any]:
         return {"learning_rate": self.learning_rate}
@@ -68,9 +71,11 @@ class SelfPaced(Scheduler):
 
     ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights"}
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"start": Range(1e-6, 1e38), "growth": Range(1, 1e38)}
+
     def __init__(self, env: Any, *, start: float = 1.5, growth: float = 1.001, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        self.start, self.growth = at_least("start", start, 1e-6), at_least("growth", growth, 1)
+        self.start, self.growth = start, growth
 
     def _hyperparameters(self) -> dict[str, Any]:
         return {"start": self.start, "growth": self.growth}
@@ -105,11 +110,11 @@ class DTP(Scheduler):
 
     ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights", "focal_gamma": 2.0}
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"gamma": NOT_NEGATIVE, "smoothing": PART}
+
     def __init__(self, env: Any, *, gamma: float = 1.0, smoothing: float = 0.1, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        if not 0 < smoothing <= 1:
-            raise ValueError(f"smoothing={smoothing!r} is not possible; it takes more than 0, at most 1.")
-        self.gamma, self.smoothing = at_least("gamma", gamma, 0), smoothing
+        self.gamma, self.smoothing = gamma, smoothing
 
     def _check_options(self, vec_env: VecEnv) -> None:
         """None is needed: without a focal loss the level of samples is left out."""
@@ -150,9 +155,11 @@ class GradNorm(Scheduler):
 
     ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights", "gradient_norms": True}
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"alpha": NOT_NEGATIVE, "learning_rate": NOT_NEGATIVE}
+
     def __init__(self, env: Any, *, alpha: float = 1.5, learning_rate: float = 0.025, **arguments: Any) -> None:
         super().__init__(env, **arguments)
-        self.alpha, self.learning_rate = at_least("alpha", alpha, 0), at_least("learning_rate", learning_rate, 0)
+        self.alpha, self.learning_rate = alpha, learning_rate
 
     def _hyperparameters(self) -> dict[str, Any]:
         return {"alpha": self.alpha, "learning_rate": self.learning_rate}

@@ -1,0 +1,113 @@
+"""Keyword arguments of constructors: which there are, of which types, and which numbers they take."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from typing_extensions import Self
+
+from mtl_gym.core.ranges import Range, out_of_range
+from mtl_gym.core.validation import complaint, hints_of, unknown
+
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+# What torch's generators take.
+SEEDS = Range(0, 2**63 - 1)
+
+
+class Checked:
+    """Refuses keyword arguments of other types, and numbers that are not possible, before an object is made of them.
+
+    A class names in `RANGES` which numbers its own arguments take, and inherits those of its bases. Arguments that are
+    named nowhere take those of `WHOLE` or `NUMBERS`.
+
+    Raises:
+        ValueError: If a value is not allowed.
+
+    Example:
+        >>> class Learner(Checked):
+        ...     RANGES = {"learning_rate": Range(0, 1, "least")}
+        ...     def __init__(self, *, learning_rate: float = 0.1) -> None:
+        ...         self.learning_rate = learning_rate
+        >>> Learner(learning_rate=0)
+        Traceback (most recent call last):
+        ValueError: Learner: learning_rate=0 is not possible; it takes a number above 0, at most 1.
+    """
+
+    RANGES: ClassVar[Mapping[str, Range]] = {"seed": SEEDS}
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Show what the constructor takes, which `__new__` would hide."""
+        super().__init_subclass__(**arguments)
+        constructor = inspect.signature(cls.__init__)
+        cls.__signature__ = constructor.replace(parameters=[*constructor.parameters.values()][1:])
+
+    def __new__(cls, *args: Any, **arguments: Any) -> Self:
+        """Refuse values that are not allowed; one that is made without its arguments is not looked at."""
+        refuse_values(cls.__name__, cls, arguments)
+        return super().__new__(cls)
+
+
+def refuse_wrong(who: str, factory: Callable[..., Any], arguments: Mapping[str, Any], given: frozenset[str]) -> None:
+    """Refuse keyword arguments that an agent's constructor does not take, and values that it cannot take.
+
+    Args:
+        who: What messages call the agent.
+        factory: Its class, or a function that makes it.
+        arguments: Their names and values.
+        given: Names that messages leave out.
+
+    Raises:
+        ValueError: If it does not take one of them.
+    """
+    takes = keywords_of(factory)
+    if takes is None:
+        return
+    for name in arguments:
+        if name not in takes:
+            raise ValueError(unknown(who, "argument", name, (known for known in takes if known not in given)))
+    refuse_values(who, factory, arguments)
+
+
+def refuse_values(who: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Refuse values of other types than a constructor asks for, and numbers outside the ranges of a `Checked` class.
+
+    Raises:
+        ValueError: If a value is not allowed.
+    """
+    takes, ranges = keywords_of(factory) or {}, ranges_of(factory)
+    for name, value in arguments.items():
+        hint = takes.get(name, Any)
+        wrong = complaint(name, value, hint)
+        if wrong is None and ranges is not None:
+            wrong = out_of_range(name, value, hint, ranges.get(name))
+        if wrong is not None:
+            raise ValueError(f"{who}: {wrong}")
+
+
+def keywords_of(factory: Callable[..., Any]) -> dict[str, Any] | None:
+    """What a function or a constructor takes by name, and of which types; None if it takes anything.
+
+    A constructor that takes anything hands it on to that of the next class.
+    """
+    found: dict[str, Any] = {}
+    kinds = factory.__mro__[:-1] if isinstance(factory, type) else ()
+    for maker in [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)] or [factory]:
+        parameters, hints = inspect.signature(maker).parameters.values(), hints_of(maker)
+        named = [p.name for p in parameters if p.kind in NAMED and p.name != "self" and p.name[0] != "_"]
+        found |= {name: hints.get(name, Any) for name in named if name not in found}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            return found
+    return None
+
+
+def ranges_of(factory: Callable[..., Any]) -> dict[str, Range] | None:
+    """The numbers that the arguments of a class and of its bases take; None if it is no `Checked` class."""
+    if not (isinstance(factory, type) and issubclass(factory, Checked)):
+        return None
+    found: dict[str, Range] = {}
+    for kind in reversed(factory.__mro__):
+        found |= vars(kind).get("RANGES", {})
+    return found
