@@ -10,7 +10,7 @@ from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.state import checkpoint
 from mtl_gym.lab import resume
 from mtl_gym.lab.run import CHECKPOINT, RunSettings, train
-from tests.lab.events import read
+from tests.lab.folders import curves, same
 
 ROUTING = {"env_id": "MTLRouting-Digits-v0", "steps": 6000, "num_envs": 16}
 SCHEDULING = {
@@ -82,27 +82,6 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path, agent, fields):
     for name in ("progress.csv", "environment.pt", "agent.pt"):
         assert same(tmp_path / "whole" / name, tmp_path / "broken" / name), name
     assert curves(tmp_path / "broken") == curves(tmp_path / "whole")
-
-
-def curves(run):
-    """What TensorBoard shows, but for what a clock measures."""
-    return {tag: points for tag, points in read(run / "tensorboard").items() if not tag.startswith("time/")}
-
-
-def same(one, other):
-    if one.suffix == ".pt":
-        return equal(checkpoint.load(one), checkpoint.load(other))
-    return one.read_bytes() == other.read_bytes()
-
-
-def equal(one, other):
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(equal, one, other))
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one.isnan(), other.isnan()) and torch.equal(one.nan_to_num(), other.nan_to_num())
-    return one == other or one != one
 
 
 def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(tmp_path):

@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from mtl_gym.core.state import checkpoint
 from mtl_gym.lab import processes
 from mtl_gym.lab.compare import plan, plan_entries
 from mtl_gym.lab.run import RunSettings
 from mtl_gym.lab.sweep import Failure, Sweep, Watcher, carry_out, folder
+from tests.lab.folders import nothing_is_half_written
 
 DIGITS = "MTLRouting-Digits-v0"
 SETTINGS = f"""
@@ -159,15 +159,6 @@ def figures(out):
         del line["samples_per_second"]
     assert len(lines) == len(RUNS)
     return {(line["name"], int(line["seed"])): line for line in lines}
-
-
-def nothing_is_half_written(out):
-    for path in out.rglob("*.json"):
-        json.loads(path.read_text())
-    for path in out.rglob("*.pt"):
-        checkpoint.load(path)
-    for path in out.rglob("*.csv"):
-        assert path.read_text().endswith("\n")
 
 
 @pytest.mark.slow
