@@ -169,7 +169,7 @@ def test_options_whose_types_are_imported_for_type_checkers_only_are_left_alone(
         (ROUTING, {"hidden": "16"}, "RoutingVectorEnv: hidden='16' is not possible; it takes a whole number"),
         (ROUTING, {"train_batch": 2.5}, "train_batch=2.5"),
         (ROUTING, {"learning_rate": "1e-3"}, "learning_rate='1e-3' is not possible; it takes a number.*1.0e-3"),
-        (ROUTING, {"data": None}, "data=None is not possible; it takes text or a MultiTaskDataset"),
+        (ROUTING, {"data": None}, "data=None is not possible; it takes text"),
         (ROUTING, {"train": "no"}, "train='no' is not possible; it takes True or False"),
         (ROUTING, {"invalid_reward": math.nan}, "invalid_reward=nan is not possible; it takes a number from"),
         (LIMITLESS, {"invalid_reward": -math.inf}, "invalid_reward=-inf is not possible; it takes a number from"),
