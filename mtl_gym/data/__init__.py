@@ -1,6 +1,6 @@
-"""Real data sets as multi-task data sets: tensors ``x``, ``task`` and ``y`` per split.
+"""Multi-task data sets: tensors ``x``, ``task`` and ``y`` per split.
 
-``load(name)`` gives the bundled ones, ``MultiTaskDataset.from_tasks`` makes one of your own arrays.
+``load(name)`` returns a bundled data set; ``MultiTaskDataset.from_tasks`` builds one from your own arrays.
 """
 
 from mtl_gym.data.collection import TaskCollection, TaskData

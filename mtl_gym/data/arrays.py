@@ -1,6 +1,6 @@
-"""The one door for a user's arrays: tensors, NumPy arrays and lists become plain tensors, or a sentence says why not.
+"""Conversion of a user's tensors, NumPy arrays and lists to plain tensors, with precise errors.
 
-All sentences have one form: where (data set, split, task), what was given, and what is allowed.
+Every error message names the place (data set, split, task), the given value and the allowed values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Values: TypeAlias = Tensor | npt.ArrayLike
 Owner: TypeAlias = Callable[[int], str]
 
 _ALLOWED = "give a dense tensor, a NumPy array or a list of real numbers"
-_KINDS = {"b": "truth values", "c": "complex numbers", "M": "dates", "m": "durations", "S": "bytes", "U": "text"}
+_KINDS = {"b": "booleans", "c": "complex numbers", "M": "dates", "m": "durations", "S": "bytes", "U": "text"}
 _HIGHEST = 2**63 - 1
 _DEEPEST = 64
 
@@ -34,15 +34,14 @@ def read_inputs(where: str, values: Values, what: str = "x") -> Tensor:
     Args:
         where: Data set, split and task, for the message.
         values: A dense tensor, a NumPy array (memory-mapped and read-only ones too), or nested lists of numbers.
-        what: Which of the arrays it is, for the message.
+        what: Name of the array, for the message.
 
     Returns:
-        Floating inputs and truth values as float32, whole numbers as they are (unsigned ones above 8 bits as int64).
-        Arrays and lists are copied, and so are tensors with a gradient; other tensors are shared where no conversion is
-        needed.
+        Floating inputs and booleans as float32; integers unchanged, except that unsigned integers above 8 bits become
+        int64. Arrays, lists and tensors with a gradient are copied; other tensors are shared unless converted.
 
     Raises:
-        ValueError: These are not real numbers; the message says what was given and what is allowed.
+        ValueError: If the values are not real numbers.
 
     Example:
         >>> read_inputs("task 'a'", np.zeros((2, 3), np.float16)).dtype
@@ -61,7 +60,7 @@ def read_outputs(where: str, values: Values, what: str = "y") -> Tensor:
     """Return numbers, such as the targets of a regression or a mean, as a float32 tensor without a gradient.
 
     Raises:
-        ValueError: These are not real numbers, or one of them is not finite.
+        ValueError: If a value is not a finite real number.
     """
     y = _read(where, what, values, torch.float32).to(torch.float32)
     check_finite(where, y, what)
@@ -69,16 +68,16 @@ def read_outputs(where: str, values: Values, what: str = "y") -> Tensor:
 
 
 def read_labels(where: str, values: Values, what: str = "y", owner: Owner = _nobody) -> Tensor:
-    """Return labels as an int64 tensor; floating numbers may be labels where all of them are whole.
+    """Return labels as an int64 tensor; floating values are accepted if all are whole numbers.
 
     Args:
         where: Data set, split and task, for the message.
         values: As for `read_inputs`.
-        what: Which of the arrays it is, for the message.
-        owner: Says of a row number whose row it is, where ``where`` does not.
+        what: Name of the array, for the message.
+        owner: Function from a row's number to a note on its task, for the message.
 
     Raises:
-        ValueError: One of them is not a whole number of 64 bits; the message names its row.
+        ValueError: If a value is not a 64-bit whole number; the message names its row.
 
     Example:
         >>> read_labels("task 'a'", [0.0, 1.0])
@@ -99,11 +98,11 @@ def read_labels(where: str, values: Values, what: str = "y", owner: Owner = _nob
     return y.to(torch.int64)
 
 
-def read_pair(where: str, pair: Any) -> tuple[Values, Values]:
-    """Return inputs and labels of a pair that a user gave.
+def read_pair(where: str, pair: object) -> tuple[Values, Values]:
+    """Return the inputs and labels of a user's pair.
 
     Raises:
-        ValueError: It is not a tuple or list of two.
+        ValueError: If ``pair`` is not a tuple or list of length 2.
     """
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise ValueError(f"{where} is {described(pair)}, but must be a pair (x, y) of inputs and labels")
@@ -114,7 +113,7 @@ def check_finite(where: str, x: Tensor, what: str = "x", owner: Owner = _nobody)
     """Check that all numbers are finite; ``owner`` as for `read_labels`.
 
     Raises:
-        ValueError: Naming the first row with a number that is not.
+        ValueError: If a number is not finite; the message names the first such row.
     """
     if x.is_floating_point():
         row = first_row(~torch.isfinite(x))
@@ -126,13 +125,13 @@ def check_finite(where: str, x: Tensor, what: str = "x", owner: Owner = _nobody)
 
 
 def first_row(wrong: Tensor) -> int | None:
-    """Number of the first row that holds True, or None; bool ``[rows, ...]``."""
+    """Return the number of the first row of a bool ``[rows, ...]`` tensor with a True, or None."""
     rows = (wrong.flatten(1).any(1) if wrong.ndim > 1 else wrong.reshape(-1)).nonzero()
     return int(rows[0]) if len(rows) else None
 
 
-def described(values: Any) -> str:
-    """Say what a value is, without its numbers.
+def described(values: object) -> str:
+    """Describe a value by its type, dtype and shape, without its numbers.
 
     Example:
         >>> described(torch.zeros(2, 3)), described([1, 2, 3]), described("ab"), described({1})
@@ -151,16 +150,16 @@ def described(values: Any) -> str:
 
 
 def _read(where: str, what: str, values: Values, floats: torch.dtype) -> Tensor:
-    """A plain tensor of real numbers, the floating ones in the dtype asked for."""
-    read = _from_tensor if isinstance(values, Tensor) else _from_array
-    return read(f"{where}: {what}", values, floats)  # type: ignore[arg-type]
+    """Return a plain tensor of real numbers; floating numbers have dtype ``floats``."""
+    place = f"{where}: {what}"
+    return _from_tensor(place, values, floats) if isinstance(values, Tensor) else _from_array(place, values, floats)
 
 
 def _from_tensor(where: str, values: Tensor, floats: torch.dtype) -> Tensor:
     problem = _problem(values)
     if problem:
         raise ValueError(f"{where} is {described(values)} {problem}")
-    # A copy, because an optimizer may go on changing what has a gradient.
+    # Copied, because an optimizer may still change a tensor that has a gradient.
     shared = not values.requires_grad and not values.is_inference()
     plain = values.detach().as_subclass(Tensor)
     plain = plain if shared else plain.clone()
@@ -172,7 +171,7 @@ def _from_tensor(where: str, values: Tensor, floats: torch.dtype) -> Tensor:
 
 
 def _problem(values: Tensor) -> str:
-    """What makes a tensor unusable, and the remedy; nothing for a dense one of real numbers."""
+    """Return the reason why a tensor is unusable and its remedy, or "" for a dense tensor of real numbers."""
     if values.is_nested or values.layout != torch.strided:
         layout = "nested" if values.is_nested else str(values.layout).removeprefix("torch.")
         remedy = "pad its rows to one shape" if values.is_nested else "convert it with .to_dense()"
@@ -194,7 +193,7 @@ def _signed(where: str, values: Tensor) -> Tensor:
     return signed
 
 
-def _from_array(where: str, values: Any, floats: torch.dtype) -> Tensor:
+def _from_array(where: str, values: Values, floats: torch.dtype) -> Tensor:
     array = _array(where, values)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{where} {_odd(array, values)}; {_ALLOWED}")
@@ -202,7 +201,7 @@ def _from_array(where: str, values: Any, floats: torch.dtype) -> Tensor:
         row = np.argwhere(np.ma.getmaskarray(values))[0][:1].tolist()
         raise ValueError(f"{where} has a masked value{_in_row(row)}; fill it or drop the row")
     if array.dtype.kind == "f":
-        # A number beyond float32 becomes infinity, which is reported with its row later.
+        # A number beyond float32 becomes infinity; a later check reports it with its row.
         with np.errstate(over="ignore"):
             return torch.from_numpy(np.array(array, np.float32 if floats == torch.float32 else np.float64))
     if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.size and array.max() > _HIGHEST:
@@ -214,20 +213,20 @@ def _from_array(where: str, values: Any, floats: torch.dtype) -> Tensor:
     return torch.from_numpy(np.array(array, np.int64 if wide else array.dtype.newbyteorder("=")))
 
 
-def _array(where: str, values: Any) -> npt.NDArray[Any]:
-    """What NumPy makes of a value that is no tensor; it may hold anything."""
+def _array(where: str, values: Values) -> npt.NDArray[Any]:
+    """Convert any value other than a tensor with NumPy."""
     try:
         return np.asarray(_without_tensors(where, values) if _holds_tensors(values) else values)
     except Exception as error:
-        # NumPy calls methods of the user's objects, and its own messages speak of its internals.
+        # NumPy calls methods of the user's objects, and its own messages describe its internals.
         if isinstance(error, ValueError) and str(error).startswith(where):
             raise
         problem = _ragged(values) if isinstance(values, (list, tuple)) else ""
-        problem = problem or f"is {described(values)}, which cannot be read as an array ({type(error).__name__})"
+        problem = problem or f"is {described(values)}, which cannot be converted to an array ({type(error).__name__})"
         raise ValueError(f"{where} {problem}; {_ALLOWED}, with all rows of one shape") from None
 
 
-def _holds_tensors(values: Any) -> bool:
+def _holds_tensors(values: object) -> bool:
     for _ in range(_DEEPEST):
         if not isinstance(values, (list, tuple)) or not values:
             return isinstance(values, Tensor)
@@ -235,32 +234,32 @@ def _holds_tensors(values: Any) -> bool:
     return False
 
 
-def _without_tensors(where: str, values: Any) -> Any:
+def _without_tensors(where: str, values: object) -> object:
     if isinstance(values, Tensor):
         read = _from_tensor(where, values, torch.float64).cpu()
         return read.numpy()
     return [_without_tensors(where, value) for value in values] if isinstance(values, (list, tuple)) else values
 
 
-def _ragged(values: Sequence[Any]) -> str:
-    """Names the first row of another shape than row 0; empty if there is none."""
+def _ragged(values: Sequence[Values]) -> str:
+    """Describe the first row whose shape differs from that of row 0; "" if there is none."""
     shapes = [_shape(row) for row in values]
     for row, shape in enumerate(shapes):
         if shape != shapes[0] or shape is None:
-            found = "is ragged in itself" if shape is None else f"has shape {shape}, and row 0 {shapes[0]}"
+            found = "is itself ragged" if shape is None else f"has shape {shape}, and row 0 {shapes[0]}"
             return f"is ragged: row {row} {found}"
     return ""
 
 
-def _shape(row: Any) -> list[int] | None:
+def _shape(row: Values) -> list[int] | None:
     try:
         return list(row.shape if isinstance(row, Tensor) else np.shape(row))
     except Exception:
         return None
 
 
-def _odd(array: npt.NDArray[Any], values: Any) -> str:
-    """What an array holds that are no real numbers, and where."""
+def _odd(array: npt.NDArray[Any], values: object) -> str:
+    """Describe the first value of an array that is not a real number, with its row."""
     if array.ndim == 0:
         return f"is {described(values)}"
     if array.dtype.kind != "O":

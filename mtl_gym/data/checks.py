@@ -1,6 +1,6 @@
-"""Every way in which a multi-task data set can be inconsistent, each with an error that says what to do.
+"""Consistency checks of multi-task data sets, each with an error that names the remedy.
 
-A wrong label would otherwise surface as an index error deep inside a loss, or not at all.
+Without them a wrong label would surface as an index error deep inside a loss, or not at all.
 """
 
 import logging
@@ -12,33 +12,35 @@ import torch
 from torch import Tensor
 
 from mtl_gym.core.validation import short
-from mtl_gym.data.arrays import check_finite, described, first_row, read_outputs
+from mtl_gym.data.arrays import Values, check_finite, described, first_row, read_outputs
 from mtl_gym.data.sequence_checks import check_label_sequences, check_label_shape
 from mtl_gym.data.split import NO_LABEL, SPLITS, Split
 
 _LOG = logging.getLogger(__name__)
 
 
-def check_name(name: Any) -> None:
-    """Checks that the name of a data set or task is text, and such as can stand in a file.
+def check_name(name: object) -> None:
+    """Check that the name of a data set or task is text that can be written to a file.
 
     Raises:
-        ValueError: Saying what it is.
+        ValueError: If it is not.
     """
     unwritable = isinstance(name, str) and any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in name)
     if not isinstance(name, str) or unwritable:
         raise ValueError(f"name={short(name)} is not possible; it takes text, without NUL or half a surrogate pair")
 
 
-def read_names(where: str, what: str, names: Any) -> tuple[str, ...]:
-    """Returns a user's names of tasks, classes or words.
+def read_names(where: str, what: str, names: object) -> tuple[str, ...]:
+    """Return a user's names of tasks, classes or words as a tuple.
 
     Raises:
-        ValueError: It is no list of texts; one text is none, for it would be taken letter by letter.
+        ValueError: If ``names`` is not a list of strings. A single string is refused, because its letters would be
+            taken for names.
     """
-    listed = isinstance(names, Iterable) and not isinstance(names, str | bytes | Mapping | set | frozenset)
-    found = tuple(names) if listed else ()
-    if not listed or not all(isinstance(name, str) for name in found):
+    found: tuple[object, ...] | None = None
+    if isinstance(names, Iterable) and not isinstance(names, str | bytes | Mapping | set | frozenset):
+        found = tuple(names)
+    if found is None or not all(isinstance(name, str) for name in found):
         hint = f"; write ({names!r},) for one name" if isinstance(names, str) else ""
         given = short(names) if isinstance(names, str | list | tuple) else described(names)
         raise ValueError(f"{where}: {what} is {given}, but must be a list or tuple of texts{hint}")
@@ -46,12 +48,13 @@ def read_names(where: str, what: str, names: Any) -> tuple[str, ...]:
 
 
 def read_all_names(
-    name: str, task_names: Any, class_names: Any, vocabulary: Any, characters: Any
+    name: str, task_names: object, class_names: object, vocabulary: object, characters: object
 ) -> dict[str, tuple[Any, ...]]:
-    """Returns all names of a data set as tuples of texts: tasks are named once each, and have at least one class each.
+    """Return all names of a data set as tuples of strings.
 
     Raises:
-        ValueError: Naming the data set and the task.
+        ValueError: If a name is not text, a task name occurs twice, or a task has no classes; the message names the
+            data set and the task.
     """
     where = f"data set {name!r}"
     lists = {"task_names": task_names, "vocabulary": vocabulary, "characters": characters}
@@ -86,10 +89,11 @@ def _check_tasks_are_named(name: str, task_names: Sequence[str], with_classes: i
 
 
 def check_splits(name: str, splits: Mapping[str, Split], task_names: Sequence[str], num_classes: Sequence[int]) -> None:
-    """Checks that the three splits are there, agree with each other, and are sound in themselves.
+    """Check that the three splits exist, are valid, and agree with each other.
 
     Raises:
-        ValueError: Naming the data set, the split, the offending value and what is allowed.
+        ValueError: If they do not; the message names the data set, the split, the offending value and the allowed
+            values.
     """
     check_split_names(f"data set {name!r}", splits)
     for split_name, split in splits.items():
@@ -103,11 +107,11 @@ def check_splits(name: str, splits: Mapping[str, Split], task_names: Sequence[st
     _check_agreement(name, splits)
 
 
-def check_split_names(where: str, splits: Any) -> None:
-    """Checks that there are exactly the three splits, whatever they hold.
+def check_split_names(where: str, splits: object) -> None:
+    """Check that a mapping has exactly the three splits as its keys, without a look at their contents.
 
     Raises:
-        ValueError: Naming those that are there.
+        ValueError: If it has not; the message lists its keys.
     """
     if not isinstance(splits, Mapping):
         raise ValueError(f"{where}: splits is {described(splits)}, but must be a mapping with the keys {SPLITS}")
@@ -119,28 +123,30 @@ def check_split_names(where: str, splits: Any) -> None:
 
 
 def tell_single_class(where: str, labels: Sequence[Tensor]) -> None:
-    """Warns in the log of a task whose labels, of all splits, are one and the same: a constant answer is always right.
+    """Log a warning if all labels of a task, over all splits, are equal: a constant answer is then always right.
 
     Args:
         where: Data set and task.
-        labels: Of each split, int64, any shape; those of -1 are padding.
+        labels: Labels of each split, int64, any shape; -1 is padding.
     """
     real = [y[y != NO_LABEL] for y in labels]
     bounds = [int(bound) for y in real if len(y) for bound in y.aminmax()]
     if bounds and min(bounds) == max(bounds):
         _LOG.warning(
-            "%s has rows of one class only (label %d): always answering it is always right, so the accuracy is 100%% "
+            "%s has rows of one class only (label %d): a constant answer is always right, so its accuracy is 100%% "
             "and lifts every mean over tasks. Leave the task out, or add rows of another class.",
             where,
             bounds[0],
         )
 
 
-def read_statistics(name: str, mean: Any, std: Any, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Returns mean and standard deviation as float32, checked against the inputs ``like``.
+def read_statistics(
+    name: str, mean: Values | None, std: Values | None, like: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return mean and standard deviation as float32, checked against the inputs ``like``.
 
     Raises:
-        ValueError: Naming the data set, the tensor and what is allowed.
+        ValueError: As for `check_statistics`, or if the values are not finite real numbers.
     """
     read = [
         None if values is None else read_outputs(f"data set {name!r}", values, label).to(like.device)
@@ -151,10 +157,10 @@ def read_statistics(name: str, mean: Any, std: Any, like: Tensor) -> tuple[Tenso
 
 
 def check_statistics(name: str, mean: Tensor | None, std: Tensor | None, input_shape: tuple[int, ...]) -> None:
-    """Checks that mean and std come together, fit the inputs, and can be divided by.
+    """Check that mean and std are given together, broadcast to the inputs, and that std is above 0.
 
     Raises:
-        ValueError: Naming the data set, the tensor and what is allowed.
+        ValueError: If they do not; the message names the data set, the tensor and the allowed values.
     """
     if (mean is None) != (std is None):
         raise ValueError(f"data set {name!r} has only one of mean and std; give both, or neither")

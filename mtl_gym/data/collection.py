@@ -1,11 +1,11 @@
-"""Tasks that have neither inputs nor outputs in common: a regression beside a language model beside pictures."""
+"""Collections of tasks that share neither inputs nor outputs, such as a regression, a language model and images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -33,17 +33,17 @@ class TaskData:
     """One task with inputs and outputs of its own.
 
     Attributes:
-        name: What messages and results call it.
+        name: Name in messages and results.
         kind: "regression" (outputs are numbers, float32 [rows, outputs]) or "classification" (labels, int64 [rows], or
             [rows, steps] for one label at each step of a sequence).
         splits: "train", "validation" and "test", each the inputs [rows, *input_shape] and the outputs, as tensors,
-            arrays or lists. They are read as those of a `Split` are: floating inputs become float32.
-        outputs: Numbers of a regression, or classes.
+            arrays or lists, converted as in a `Split`: floating inputs become float32.
+        outputs: Number of outputs of a regression, or of classes.
 
-    A classification with rows of one class only is accepted and told of in the log: its accuracy is always 100%.
+    A classification with rows of one class only is accepted with a warning in the log: its accuracy is always 100%.
 
     Raises:
-        ValueError: If the parts do not fit together; the message names the task, the split and what to do.
+        ValueError: If the parts do not fit together; the message names the task, the split and the remedy.
 
     Example:
         >>> x, y = torch.rand(6, 3), torch.rand(6, 1)
@@ -99,30 +99,30 @@ class TaskData:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input, without the rows."""
+        """Shape of one input, without the axis of rows."""
         return tuple(self.splits["train"][0].shape[1:])
 
     def to(self, device: str | torch.device) -> TaskData:
-        """The same task with its tensors on `device`."""
+        """Return the same task with its tensors on `device`."""
         return replace(self, splits={name: (x.to(device), y.to(device)) for name, (x, y) in self.splits.items()})
 
     def __repr__(self) -> str:
-        """Sizes instead of tensors."""
+        """Return a summary with sizes instead of tensors."""
         rows = ", ".join(f"{name} {len(x)}" for name, (x, _) in self.splits.items())
         return f"TaskData({self.name!r}, {self.kind}, {list(self.input_shape)} -> {self.outputs}, {rows})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TaskCollection:
-    """Several tasks, each with inputs and outputs of its own. It never changes, and copies are the object itself.
+    """Several tasks, each with inputs and outputs of its own. Immutable; a deep copy is the object itself.
 
     Attributes:
-        name: What messages and results call it.
+        name: Name in messages and results.
         tasks: The tasks, in a list or tuple.
-        groups: The group of each task, where it is known which tasks belong together; else None.
+        groups: Group of each task, if the grouping of the tasks is known; else None.
 
     Raises:
-        ValueError: If there is no task, two have one name, or the groups are not as many as the tasks.
+        ValueError: If there is no task, two tasks have the same name, or the number of groups is not that of tasks.
 
     Example:
         >>> from mtl_gym.data import load
@@ -149,7 +149,7 @@ class TaskCollection:
 
     @property
     def task_names(self) -> tuple[str, ...]:
-        """Names of the tasks, in their order."""
+        """Names of the tasks, in order."""
         return tuple(task.name for task in self.tasks)
 
     @property
@@ -158,10 +158,10 @@ class TaskCollection:
         return len(self.tasks)
 
     def choose(self, names: Sequence[str]) -> TaskCollection:
-        """The same data with the named tasks only.
+        """Return the same data with the named tasks only.
 
         Raises:
-            ValueError: If one of them is not there.
+            ValueError: If there is no task of one of the names.
         """
         names = read_names(f"data set {self.name!r}", "tasks", names)
         known = dict(zip(self.task_names, range(self.num_tasks), strict=True))
@@ -173,34 +173,34 @@ class TaskCollection:
         return TaskCollection(self.name, tuple(self.tasks[place] for place in places), groups)
 
     def to(self, device: str | torch.device) -> TaskCollection:
-        """The data set with its tensors on `device`; itself where they are there already."""
+        """Return the data set with its tensors on `device`; the object itself if they are already there."""
         if torch.empty(0, device=device).device == self.tasks[0].splits["train"][0].device:
             return self
         return replace(self, tasks=tuple(task.to(device) for task in self.tasks))
 
     def __deepcopy__(self, memo: dict[int, object]) -> TaskCollection:
-        """The data set itself: it never changes."""
+        """Return the data set itself, because it is immutable."""
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the fields as they were given, because a mapping proxy cannot be pickled."""
+        """Return the fields with plain dictionaries, because a mapping proxy cannot be pickled."""
         tasks = [(task.name, task.kind, dict(task.splits), task.outputs) for task in self.tasks]
         return _rebuilt, (self.name, tasks, self.groups)
 
     def __getattr__(self, name: str) -> NoReturn:
-        """What data sets with common inputs have is not here; say so."""
+        """Raise an AttributeError that explains the difference from a `MultiTaskDataset`."""
         raise AttributeError(
             f"A TaskCollection has no {name!r}: its tasks have inputs and outputs of their own. "
             "The MTLAlignment environments take it; the other families take a MultiTaskDataset."
         )
 
     def __repr__(self) -> str:
-        """Sizes instead of tensors."""
+        """Return a summary with sizes instead of tensors."""
         groups = "" if self.groups is None else f", {len(set(self.groups))} groups"
         return f"TaskCollection({self.name!r}, {self.num_tasks} tasks{groups})"
 
 
-def _read_tasks(where: str, tasks: Any) -> tuple[TaskData, ...]:
+def _read_tasks(where: str, tasks: Sequence[TaskData]) -> tuple[TaskData, ...]:
     odd = None if isinstance(tasks, list | tuple) else f"is {described(tasks)}"
     for task in () if odd else tasks:
         odd = odd or (None if isinstance(task, TaskData) else f"holds {described(task)}")

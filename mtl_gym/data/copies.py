@@ -1,6 +1,6 @@
-"""Holding images out so that no image, nor an exact copy of it, is in two splits.
+"""Hold-out splits in which no image, nor an exact copy of it, is in two splits.
 
-Public sets have such copies: CIFAR-100 has 10 training images that are test images as well.
+Public data sets have such copies: 10 training images of CIFAR-100 are also test images.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ Rows = npt.NDArray[np.int64]
 
 
 def fingerprints(images: npt.NDArray[np.generic]) -> npt.NDArray[np.uint64]:
-    """One number per image, the same for the same pixels.
+    """Return one number per image, equal for equal pixels.
 
     Args:
         images: ``[rows, ...]``, any dtype.
@@ -35,22 +35,22 @@ def hold_out(
     generator: np.random.Generator,
     origin: Path,
 ) -> tuple[Rows, Rows]:
-    """Parts the images of a training file into those to train on and those to validate on.
+    """Split the images of a training file into training and validation images.
 
     Args:
         train: Fingerprints of the training file's images, ``[rows]``.
         test: Fingerprints of the test file's images.
         labels: Class of each training image, ``[rows]``.
-        per_class: How many images of each class go to validation.
-        generator: Decides which.
-        origin: Where the images are from, for the message.
+        per_class: Number of validation images of each class.
+        generator: Source of the random choice.
+        origin: File or folder of the images, for the message.
 
     Returns:
-        Rows to train on and rows to validate on, both ascending. Copies of test images are in neither; validation has
-        only images without a copy in the training file.
+        Training rows and validation rows, both ascending. Copies of test images are in neither; validation has only
+        images without a copy in the training file.
 
     Raises:
-        DamagedDataError: A class has too few images.
+        DamagedDataError: If a class has too few images.
     """
     leaked = np.isin(train, test)
     _, group, copies = np.unique(train, return_inverse=True, return_counts=True)
@@ -67,10 +67,10 @@ def hold_out(
 
 
 def choose(rows: Rows, count: int, generator: np.random.Generator, origin: Path, what: str) -> Rows:
-    """Draws ``count`` of ``rows`` without replacement.
+    """Draw ``count`` of ``rows`` without replacement.
 
     Raises:
-        DamagedDataError: There are fewer; ``origin`` and ``what`` say of what.
+        DamagedDataError: If there are fewer rows; the message names ``origin`` and ``what``.
     """
     if len(rows) < count:
         raise damaged(origin, f"{what} has {len(rows)} usable images where {count} are needed")

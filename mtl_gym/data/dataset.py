@@ -1,4 +1,4 @@
-"""The one form in which every environment takes its data, bundled or the user's own."""
+"""`MultiTaskDataset`, the form in which environments take their data, bundled or the user's own."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -24,25 +24,26 @@ __all__ = ["SPLITS", "MultiTaskDataset", "Split"]
 class MultiTaskDataset:
     """Several classification tasks over inputs of one shape, in three splits.
 
-    It is checked when it is made and never changes afterwards. Environments share it, so ``copy.deepcopy`` (which
-    Gymnasium applies to every environment specification) gives back the same object.
+    It is checked on construction and immutable afterwards. Environments share it, so ``copy.deepcopy`` (which Gymnasium
+    applies to every environment specification) returns the same object.
 
     Attributes:
-        name: What messages and results call it.
+        name: Name in messages and results.
         splits: ``"train"``, ``"validation"`` and ``"test"``, each a ``Split``.
         task_names: One distinct name per task.
-        class_names: The names of each task's classes; tasks may have different numbers of them.
-        mean: Subtracted by ``inputs``; read as float32, broadcastable to ``input_shape`` (``[channels, 1, 1]`` for
+        class_names: Names of each task's classes; tasks may have different numbers of classes.
+        mean: Mean that ``inputs`` subtracts; float32, broadcastable to ``input_shape`` (``[channels, 1, 1]`` for
             images).
-        std: Divided by in ``inputs``; as ``mean``, and above 0.
-        vocabulary: What the token ids of a text stand for, in their order: padding first, then the unknown word. Empty
-            where inputs are numbers.
-        characters: The same for the characters of a word, where the words' characters are part of the inputs.
+        std: Standard deviation that ``inputs`` divides by; as ``mean``, and above 0.
+        vocabulary: Words of the token ids of a text, in order: padding first, then the unknown word. Empty if inputs
+            are numbers.
+        characters: Characters of the character ids, in the same form, if the characters of words are part of the
+            inputs.
 
-    A task with rows of one class only is accepted and told of in the log: its accuracy is always 100%.
+    A task with rows of one class only is accepted with a warning in the log: its accuracy is always 100%.
 
     Raises:
-        ValueError: The parts do not fit together; the message names the split, the offending value and what to do.
+        ValueError: If the parts do not fit together; the message names the split, the offending value and the remedy.
 
     Example:
         >>> import numpy as np
@@ -68,7 +69,7 @@ class MultiTaskDataset:
     )
 
     def __post_init__(self) -> None:
-        """Freezes the containers and checks that all parts fit together."""
+        """Freeze the containers and check that all parts fit together."""
         check_name(self.name)
         names = {part: getattr(self, part) for part in ("task_names", "class_names", "vocabulary", "characters")}
         self._set(**read_all_names(self.name, **names))
@@ -98,31 +99,31 @@ class MultiTaskDataset:
         seed: int = 0,
         normalise: bool = True,
     ) -> "MultiTaskDataset":
-        """Makes a data set of your own arrays, one pair per task.
+        """Build a data set from your own arrays, one pair per task.
 
-        The rows of each class of each task are dealt to the splits by ``seed``, at least one to each. If the same row
-        stands in several tasks, it may train one and test another; make the ``Split`` objects yourself to prevent it.
+        Each class of each task is split at random by ``seed``, with at least one row in each split. If several tasks
+        have the same row, it may be a training row of one and a test row of another; build the ``Split`` objects
+        yourself to prevent this.
 
         Args:
-            name: What messages and results call it.
-            tasks: For each task its inputs ``[rows, *input_shape]`` and its labels ``[rows]``, whole numbers
-                0 .. classes - 1. NumPy arrays, tensors and lists will do, and are copied. Feature vectors
-                (``[rows, features]``) of different widths are padded with zeros to the widest. uint8 inputs stay uint8,
-                others become float32.
-            class_names: Names of each task's classes, by task name; the numbers themselves where there are none.
-            validation: Share of each class that is kept for validation.
-            test: Share of each class that is kept for test.
-            seed: Decides which row goes to which split, and nothing else.
-            normalise: Whether ``inputs`` is to have mean 0 and std 1 over the training rows: per feature of a vector,
-                per channel of an image ``[channels, height, width]``, and in all for other inputs. Features that never
-                vary become 0. Tables of different widths are unrelated: each is normalised over its own rows.
+            name: Name in messages and results.
+            tasks: Inputs ``[rows, *input_shape]`` and labels ``[rows]`` (whole numbers 0 to classes - 1) of each task,
+                as NumPy arrays, tensors or lists, which are copied. Feature vectors (``[rows, features]``) of different
+                widths are padded with zeros to the widest. uint8 inputs stay uint8, others become float32.
+            class_names: Names of each task's classes, by task name; the default is the label as text.
+            validation: Validation share of each class.
+            test: Test share of each class.
+            seed: Seed of the split, and of nothing else.
+            normalise: Whether ``inputs`` has mean 0 and standard deviation 1 over the training rows: per feature of a
+                vector, per channel of an image ``[channels, height, width]``, over all values of other inputs. Constant
+                features become 0. Tables of different widths are unrelated: each is normalised over its own rows.
 
         Returns:
             The data set.
 
         Raises:
-            ValueError: An array or a label is not as above, or a class has fewer than 3 rows; the message names the
-                task, the offending value and what to do.
+            ValueError: If an array or label is not as above, or a class has fewer than 3 rows; the message names the
+                task, the offending value and the remedy.
 
         Example:
             >>> import numpy as np
@@ -159,50 +160,50 @@ class MultiTaskDataset:
 
     @property
     def max_classes(self) -> int:
-        """Number of classes of the task that has most."""
+        """Largest number of classes of a task."""
         return max(self.num_classes)
 
     @property
     def has_text(self) -> bool:
-        """Whether inputs are token ids."""
+        """True if inputs are token ids."""
         return bool(self.vocabulary)
 
     @property
     def has_sequences(self) -> bool:
-        """Whether an input has a label for every step instead of one."""
+        """True if each input has a label for every step instead of one label."""
         return self.splits["train"].has_sequences
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input, without the rows."""
+        """Shape of one input, without the axis of rows."""
         return tuple(self.splits["train"].x.shape[1:])
 
     def split(self, name: str) -> Split:
-        """Returns one split.
+        """Return one split.
 
         Args:
             name: ``"train"``, ``"validation"`` or ``"test"``.
 
         Raises:
-            ValueError: There is no such split.
+            ValueError: If there is no such split.
         """
         if not isinstance(name, str) or name not in SPLITS:
             raise ValueError(f"data set {self.name!r} has no split {short(name)}; choose one of {', '.join(SPLITS)}")
         return self.splits[name]
 
     def inputs(self, split: str, indices: Tensor) -> Tensor:
-        """Rows of a split as a network takes them.
+        """Return rows of a split as inputs of a network.
 
         Args:
             split: Name of the split.
             indices: Row numbers, int64, any shape, on the data's device.
 
         Returns:
-            ``(x - mean) / std``, or ``x`` where there is no mean, as float32 ``[*indices.shape, *input_shape]``; token
-            ids as int64. It is always a copy.
+            ``(x - mean) / std``, or ``x`` if there is no mean, as float32 ``[*indices.shape, *input_shape]``; token ids
+            as int64. Always a copy.
 
         Raises:
-            ValueError: There is no such split.
+            ValueError: If there is no such split.
         """
         rows = self.split(split).x[indices]
         if self.has_text:
@@ -212,13 +213,13 @@ class MultiTaskDataset:
         return (rows.float() - self.mean).div_(self.std)
 
     def part(self, tasks: Sequence[int]) -> "MultiTaskDataset":
-        """Returns the data set with those tasks alone, in that order.
+        """Return the data set with the given tasks only, in the given order.
 
         Args:
-            tasks: Numbers of tasks, each once.
+            tasks: Task indices, each at most once.
 
         Raises:
-            ValueError: There is no task, or one that does not exist or comes twice.
+            ValueError: If no task is given, or an index does not exist or is repeated.
 
         Example:
             >>> from mtl_gym.data import load
@@ -241,11 +242,12 @@ class MultiTaskDataset:
         return MultiTaskDataset(name, splits, names, classes, self.mean, self.std, *words)
 
     def to(self, device: str | torch.device) -> "MultiTaskDataset":
-        """Returns the data set with its tensors on ``device``.
+        """Return the data set with its tensors on ``device``.
 
-        It is the data set itself where they are there already, and the same copy each time while one is in use.
+        Returns the object itself if its tensors are already there; calls for the same device share one copy while it is
+        in use.
         """
-        # An empty tensor knows the whole name of its device: "cuda" alone would not equal "cuda:0".
+        # An empty tensor has the full name of its device: "cuda" alone would not equal "cuda:0".
         target = torch.empty(0, device=device).device
         if target == self.splits["train"].x.device:
             return self
@@ -255,7 +257,7 @@ class MultiTaskDataset:
         return copy
 
     def _moved(self, device: torch.device) -> "MultiTaskDataset":
-        # Made without __init__: the values have been checked, and on a GPU each check would wait for the device.
+        # Built without __init__: the values have been checked, and on a GPU each check would wait for the device.
         moved = object.__new__(type(self))
         values = {part.name: getattr(self, part.name) for part in fields(self)}
         values["splits"] = MappingProxyType({name: split.to(device) for name, split in self.splits.items()})
@@ -266,16 +268,16 @@ class MultiTaskDataset:
         return moved
 
     def __deepcopy__(self, memo: dict[int, object]) -> "MultiTaskDataset":
-        """Returns the data set itself: it never changes."""
+        """Return the data set itself, because it is immutable."""
         return self
 
     def __reduce__(self) -> tuple[type["MultiTaskDataset"], tuple[object, ...]]:
-        """Pickles the fields as they were given, because a mapping proxy cannot be pickled."""
+        """Return the fields with a plain dictionary of splits, because a mapping proxy cannot be pickled."""
         given = {part.name: getattr(self, part.name) for part in fields(self) if part.init}
         return type(self), tuple((given | {"splits": dict(self.splits)}).values())
 
     def __repr__(self) -> str:
-        """Sizes instead of tensors."""
+        """Return a summary with sizes instead of tensors."""
         classes = self.num_classes if len(set(self.num_classes)) > 1 or self.num_tasks < 4 else self.max_classes
         dtype = str(self.splits["train"].x.dtype).removeprefix("torch.")
         words = f", {len(self.vocabulary)} words" if self.has_text else ""

@@ -1,32 +1,32 @@
-"""What can go wrong between a data set's name and its tensors."""
+"""Errors of loading a data set by name."""
 
 from pathlib import Path
 
 
 class UnknownDatasetError(ValueError):
-    """There is no data set of that name; the message lists the known ones and the nearest."""
+    """Unknown data set; the message lists the known names and suggests the nearest."""
 
 
 class MissingDataError(FileNotFoundError):
-    """The files of a data set are not in the data root; the message says which, where, and how to get them."""
+    """Files of a data set are missing from the data root; the message lists them and how to get them."""
 
 
 class DamagedDataError(ValueError):
-    """A file is there but cannot be what it should be; the message names the file and what is wrong with it."""
+    """The contents of a file are invalid; the message names the file and the problem."""
 
 
 class DownloadError(OSError):
-    """A data set could not be fetched; the message says why and what to do instead."""
+    """A download failed; the message gives the reason and an alternative."""
 
 
 def damaged(path: Path, problem: str) -> DamagedDataError:
-    """Builds the error for one bad file or folder.
+    """Return the error for a damaged file or folder.
 
     Args:
-        path: What is damaged.
-        problem: What is wrong with it, as the end of the sentence "PATH is damaged: ...".
+        path: The damaged file or folder.
+        problem: Description of the damage, as the end of the sentence "PATH is damaged: ...".
 
     Returns:
-        The error, for the caller to raise (so that it can say ``from``).
+        The error, for the caller to raise (with ``from`` if it has a cause).
     """
     return DamagedDataError(f"{path} is damaged: {problem}. Delete it and get the data set again.")

@@ -1,4 +1,4 @@
-"""Fetching data sets from the network, only ever when asked to."""
+"""Download of data sets, on explicit request only."""
 
 import http.client
 import logging
@@ -15,18 +15,19 @@ _LOG = logging.getLogger(__name__)
 
 
 def download(name: str, root: str | os.PathLike[str] | None = None) -> Path:
-    """Fetches a data set into the data root; does nothing where it is there already.
+    """Download a data set into the data root, unless it is already there.
 
     Args:
         name: One of ``names()``.
-        root: Where to; see ``data_root`` for the default. The folder is made if need be.
+        root: Target folder, created if necessary; see ``data_root`` for the default.
 
     Returns:
         The data root.
 
     Raises:
-        UnknownDatasetError: There is no data set of that name.
-        DownloadError: It could not be fetched, or cannot be fetched by a program; the message says what to do.
+        UnknownDatasetError: If there is no data set of that name.
+        DownloadError: If the download fails, or the data set cannot be downloaded by a program; the message names the
+            remedy.
     """
     source, folder = find(name), data_root(root)
     if source.is_present(folder):
@@ -43,7 +44,7 @@ def download(name: str, root: str | os.PathLike[str] | None = None) -> Path:
 
 def _fetch(source: DataSource, torchvision_class: str, root: Path) -> None:
     _LOG.info("downloading %s to %s", source.name, root)
-    # Moved when complete: half a download would be taken for the data set the next time.
+    # Moved when complete, because the next call would take half a download for the data set.
     with tempfile.TemporaryDirectory(dir=root, prefix=".downloading-") as scratch:
         getattr(import_torchvision().datasets, torchvision_class)(scratch, download=True)
         for name in source.layouts[0]:
@@ -55,6 +56,6 @@ def _failure(source: DataSource, root: Path, error: Exception) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
     return (
         f"could not download data set {source.name!r} to {root}: {reason}. Check the network connection, the proxy "
-        f"settings and that the folder can be written to, and try again; or put these files there yourself: "
+        f"settings and that the folder is writable, and try again; or put these files there yourself: "
         f"{', '.join(source.layouts[0])}."
     )

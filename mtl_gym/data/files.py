@@ -1,4 +1,4 @@
-"""Files of data sets: read whole, without the line ends of Windows, and held against the files that are given out."""
+"""Reading of data files without Windows line endings, and their comparison with the published files."""
 
 import logging
 import re
@@ -13,10 +13,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return what a file holds.
+    """Return the contents of a file.
 
     Raises:
-        DamagedDataError: It cannot be read.
+        DamagedDataError: If it cannot be read.
     """
     try:
         return path.read_bytes()
@@ -25,26 +25,26 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_lines(path: Path) -> list[bytes]:
-    r"""Return the lines of a text, parted at line feeds only.
+    r"""Return the lines of a text, split at line feeds only.
 
-    Carriage returns before a line feed and a byte order mark are what Windows programs add. They are dropped: a text
-    with them would be another text than the same one without.
+    Carriage returns before a line feed and a byte order mark, which Windows programs add, are dropped, so that the text
+    is the same with and without them.
 
     Raises:
-        DamagedDataError: The file cannot be read.
+        DamagedDataError: If the file cannot be read.
     """
     return _RETURNS.sub(b"", read_bytes(path).removeprefix(_BYTE_ORDER_MARK)).split(b"\n")
 
 
 def tell_difference(path: Path, content: bytes | memoryview, rows: int, unit: str, key: str = "") -> None:
-    """Warn in the log where a file is not the one that is given out: it was cut off, damaged or changed.
+    """Log a warning if a file differs from the published one because it was cut off, damaged or changed.
 
     Args:
         path: The file.
-        content: What is in it; of a text, without the line ends of Windows.
-        rows: How many samples were read from it.
-        unit: What these are called, in the plural.
-        key: Its name among the known files; its own and its folder's where there is none.
+        content: Contents of the file; text without Windows line endings.
+        rows: Number of samples in the file.
+        unit: Name of the samples, in the plural.
+        key: Key in ``KNOWN``; the default is "FOLDER/FILE" of the path.
     """
     known = KNOWN.get(key or f"{path.parent.name}/{path.name}")
     if known is None or known.is_of(content):
@@ -52,10 +52,10 @@ def tell_difference(path: Path, content: bytes | memoryview, rows: int, unit: st
     difference = (
         f"the same number of {unit} ({rows:,}), but other contents"
         if rows == known.rows
-        else f"{rows:,} {unit} where the file that is given out has {known.rows:,}"
+        else f"{rows:,} {unit} where the published file has {known.rows:,}"
     )
     _LOG.warning(
-        "%s differs from the file that is given out: it has %s. It may be damaged, and figures do not compare with "
+        "%s differs from the published file: it has %s. It may be damaged, and results are not comparable with "
         "published ones. Unless you changed it yourself, delete it and get the data set again.",
         path,
         difference,

@@ -1,6 +1,6 @@
-"""The files that are given out, by folder and name: what they are held against when they are read.
+"""Digests of the published data files by folder and name, for comparison with the user's files.
 
-Digests of texts are of their content without carriage returns at line ends.
+Digests of texts exclude carriage returns at line ends.
 """
 
 import hashlib
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Known:
-    """One file.
+    """One published file.
 
     Attributes:
-        rows: How many samples it has: reviews, sentences, lines, images or tasks.
-        sha256: Of its content, in hexadecimal.
-        blob: Git's number of another edition of the same samples, if there is one.
+        rows: Number of samples: reviews, sentences, lines, images or tasks.
+        sha256: Digest of the contents, in hexadecimal.
+        blob: Git blob hash of another edition of the same samples, if there is one.
     """
 
     rows: int
@@ -22,7 +22,7 @@ class Known:
     blob: str = ""
 
     def is_of(self, content: bytes | memoryview) -> bool:
-        """Whether a file with that content is the one that is meant."""
+        """Return whether these are the contents of the published file or of its other edition."""
         if hashlib.sha256(content).hexdigest() == self.sha256:
             return True
         header = f"blob {len(content)}\0".encode()

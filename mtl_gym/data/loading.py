@@ -1,9 +1,9 @@
-"""From a data set's name to its tensors."""
+"""Loading of data sets by name."""
 
 import functools
 import inspect
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
@@ -29,23 +29,23 @@ def load(
 def load(
     name: str, root: str | os.PathLike[str] | None = None, download: bool = False, **arguments: Any
 ) -> MultiTaskDataset | TaskCollection:
-    """Loads a data set by name; the same object for the same name, root and arguments, as long as the process lives.
+    """Load a data set by name; calls with the same name, root and arguments share one object within a process.
 
     Args:
         name: One of ``names()``.
-        root: The folder that holds the data; see ``data_root`` for the default.
-        download: Whether to fetch what is not there. Without it the network is never touched.
-        **arguments: Of data sets that take some, such as ``relatedness`` of ``brain-series``.
+        root: Folder of the data; see ``data_root`` for the default.
+        download: Whether to download missing files. Without it the network is never used.
+        **arguments: Arguments of the data set, such as ``relatedness`` of ``brain-series``.
 
     Returns:
-        The data set, on the CPU; a `TaskCollection` for tasks that have neither inputs nor outputs in common.
+        The data set, on the CPU; a `TaskCollection` for tasks that share neither inputs nor outputs.
 
     Raises:
-        UnknownDatasetError: There is no data set of that name.
-        MissingDataError: Its files are not in the root.
-        DamagedDataError: A file cannot be what it should be.
-        DownloadError: It could not be fetched.
-        ValueError: The data set does not take such an argument.
+        UnknownDatasetError: If there is no data set of that name.
+        MissingDataError: If its files are not in the root.
+        DamagedDataError: If the contents of a file are invalid.
+        DownloadError: If the download fails.
+        ValueError: If the data set does not take one of the arguments.
 
     Example:
         >>> load("digits")
@@ -56,7 +56,7 @@ def load(
         fetching.download(name, folder)
     if not source.is_present(folder):
         raise MissingDataError(_missing(source, folder))
-    # What needs no files is the same in every root.
+    # A data set without files is the same in every root, so its root is not part of the cache key.
     _check_arguments(source, arguments)
     return _build(name, folder if source.files else Path(), **arguments)
 
@@ -66,14 +66,14 @@ def _build(name: str, root: Path, **arguments: Any) -> MultiTaskDataset | TaskCo
     return find(name).build(root, **arguments)
 
 
-def _check_arguments(source: DataSource, arguments: dict[str, Any]) -> None:
+def _check_arguments(source: DataSource, arguments: Mapping[str, object]) -> None:
     known = [name for name in inspect.signature(source.build).parameters if name != "root"]
     for name, value in arguments.items():
         if name not in known:
             takes = ", ".join(known) if known else "no arguments"
             raise ValueError(f"data set {source.name!r} has no argument {name!r}; it takes {takes}.")
         if not isinstance(value, Hashable):
-            raise ValueError(f"{name}={short(value)} is not possible; data sets take numbers and texts, no lists.")
+            raise ValueError(f"{name}={short(value)} is not possible; data sets take numbers and strings, not lists.")
 
 
 def _missing(source: DataSource, root: Path) -> str:

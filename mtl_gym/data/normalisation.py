@@ -10,16 +10,16 @@ from mtl_gym.data.split import Split
 
 
 def statistics(x: Tensor, per_channel: bool = True) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over rows, and over everything after the first axis of an input.
+    """Return mean and standard deviation over the rows and over all but the first axis of an input.
 
     Args:
         x: Training inputs, ``[rows, *input_shape]``, uint8 or floating.
-        per_channel: One value per entry of the first input axis (a feature, or an image's channel);
-            otherwise a single value for all of them.
+        per_channel: Whether each entry of the first input axis (a feature, or a channel of an image) has its own
+            values; otherwise there is one value for all entries.
 
     Returns:
-        ``(mean, std)``, float32, broadcastable to the input shape: ``[channels, 1, ...]`` or ``[1, ...]``.
-        Where the inputs never vary, std is 1, so that normalising leaves 0 instead of dividing by 0.
+        ``(mean, std)``, float32, broadcastable to the input shape: ``[channels, 1, ...]`` or ``[1, ...]``. The std of
+        constant inputs is 1, so that they become 0 instead of a division by 0.
     """
     rows = x if per_channel else x.reshape(len(x), 1, -1)
     mean, std = _histogram_moments(rows) if x.dtype == torch.uint8 else _moments(rows)
@@ -28,9 +28,9 @@ def statistics(x: Tensor, per_channel: bool = True) -> tuple[Tensor, Tensor]:
 
 
 def standardised(splits: Mapping[str, Split], tasks: int) -> dict[str, Split]:
-    """Feature vectors, each with the mean and standard deviation of its own task's training rows taken out.
+    """Normalise feature vectors by the mean and standard deviation of the training rows of their own task.
 
-    For tables that have nothing to do with each other: one feature's column is another's of other units there.
+    Meant for unrelated tables, where the same column holds different features in different units.
     """
     train = splits["train"]
     moments = [statistics(train.x[train.task == task]) for task in range(tasks)]
@@ -45,7 +45,7 @@ def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _histogram_moments(rows: Tensor) -> tuple[Tensor, Tensor]:
-    # A histogram is exact and needs no float64 copy of what may be hundreds of megabytes of pixels.
+    # A histogram is exact and avoids a float64 copy of possibly hundreds of megabytes of pixels.
     counts = [torch.bincount(rows[:, channel].reshape(-1), minlength=256) for channel in range(rows.shape[1])]
     shares = torch.stack(counts).double() / counts[0].sum()
     levels = torch.arange(256, dtype=torch.float64)

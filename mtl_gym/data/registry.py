@@ -1,4 +1,4 @@
-"""The table of data sets: adding one is a builder in ``mtl_gym.data.sources`` and a row here."""
+"""Table of the bundled data sets; a new one needs a builder in ``mtl_gym.data.sources`` and an entry here."""
 
 import difflib
 import os
@@ -27,19 +27,19 @@ Layouts = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class DataSource:
-    """One data set that ``load`` knows.
+    """Description and builder of a bundled data set.
 
     Attributes:
-        name: What ``load`` calls it.
-        description: One line.
+        name: Name for ``load``.
+        description: Description in one line.
         tasks: Number of tasks.
-        origin: Who made it.
-        licence: Under which terms, as far as they are stated.
-        size: Of the files, in words.
-        layouts: Sets of files and folders, relative to the data root, any of which is enough; the first is preferred.
-        build: Makes the data set from a data root in which one of the layouts is complete; some take further arguments.
-        torchvision: The class in ``torchvision.datasets`` that downloads it, if there is one.
-        by_hand: What to do where it cannot be downloaded.
+        origin: Authors or sources.
+        licence: Licence, if stated.
+        size: Size of the files, in words.
+        layouts: Alternative sets of files and folders, relative to the data root, in order of preference.
+        build: Function that builds the data set from a data root with a complete layout; some take further arguments.
+        torchvision: Class in ``torchvision.datasets`` that downloads it, if any.
+        by_hand: Instructions for a data set that cannot be downloaded.
     """
 
     name: str
@@ -55,16 +55,16 @@ class DataSource:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All files and folders that are looked for, relative to the data root."""
+        """Files and folders of all layouts, relative to the data root."""
         return tuple(name for layout in self.layouts for name in layout)
 
     @property
     def downloadable(self) -> bool:
-        """Whether ``download`` can fetch it (what needs no files counts as fetched)."""
+        """True if ``download`` can provide it; always for a data set without files."""
         return self.torchvision is not None or () in self.layouts
 
     def is_present(self, root: Path) -> bool:
-        """Whether all files of one layout are in ``root``; their contents are not looked at."""
+        """Return whether all files of one layout exist in ``root``; their contents are not checked."""
         return any(all(os.path.exists(root / name) for name in layout) for layout in self.layouts)
 
 
@@ -80,7 +80,7 @@ def _linear(name: str, description: str, build: Callable[[Path], TaskCollection]
         name=name,
         description=description,
         tasks=linear.TASKS,
-        origin="Kang, Grauman, Sha 2011, where linear30.npz is there; else generated with the same statistics",
+        origin="Kang, Grauman, Sha 2011, if linear30.npz is present; else generated with the same statistics",
         licence="none stated; research use",
         size="0.3 MiB, or none",
         layouts=layouts,
@@ -150,7 +150,7 @@ _SOURCES = (
     ),
     DataSource(
         name="reviews-leaked",
-        description="the same with the training and test files as they are given out",
+        description="the same with the training and test files as published",
         tasks=16,
         origin="Liu, Qiu, Huang 2017 (FDU-MTL), from Blitzer et al. 2007 and others",
         licence="none stated for the reviews; research use",
@@ -183,7 +183,7 @@ _SOURCES = (
         layouts=(code_switched.FILES,),
         build=code_switched.build,
         by_hand=(
-            f"no place gives out all three of its parts. Put the coarse Facebook file of ICON 2016's tool contest "
+            f"no source provides all three of its parts. Put the coarse Facebook file of ICON 2016's tool contest "
             f"(https://github.com/kz-khan/POS-Tagging) into icon2016/, hi-ud-dev.conllu and hi-ud-test.conllu of UD "
             f"1.2's Hindi (https://github.com/UniversalDependencies/UD_Hindi-HDTB) into ud/, and {_CONLL2000}"
         ),
@@ -208,7 +208,7 @@ _SOURCES = (
         layouts=cross_modal.LAYOUTS,
         build=cross_modal.build,
         by_hand=(
-            "no place gives out both of its parts. Get cifar (`mtl-gym data get cifar`), and put train.txt, valid.txt "
+            "no source provides both of its parts. Get cifar (`mtl-gym data get cifar`), and put train.txt, valid.txt "
             "and test.txt of WikiText-2 (such as word_language_model/data in https://github.com/pytorch/examples) into "
             "wikitext-2/"
         ),
@@ -221,7 +221,7 @@ _SOURCES = (
 
 
 def catalogue() -> list[DataSource]:
-    """All data sets that ``load`` knows.
+    """Return the descriptions of all bundled data sets.
 
     Example:
         >>> [(source.name, source.tasks) for source in catalogue()]
@@ -234,15 +234,15 @@ def catalogue() -> list[DataSource]:
 
 
 def names() -> list[str]:
-    """The names that ``load`` takes."""
+    """Return the names of all bundled data sets."""
     return [source.name for source in _SOURCES]
 
 
 def find(name: str) -> DataSource:
-    """Looks a data set up.
+    """Return the description of a bundled data set.
 
     Raises:
-        UnknownDatasetError: There is none of that name.
+        UnknownDatasetError: If there is no data set of that name.
     """
     for source in _SOURCES:
         if source.name == name:

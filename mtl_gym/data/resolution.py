@@ -1,4 +1,4 @@
-"""Data sets by name or as objects, as options of environments take them."""
+"""Resolution of an environment's ``data`` option, a name or an object."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def resolve(
     root: str | os.PathLike[str] | None = None,
     arguments: Mapping[str, object] | None = None,
 ) -> Kind:
-    """Return a data set that is given by name or as an object.
+    """Return a data set from its name or from the object itself.
 
     Args:
         data: Name of a data set, or the data set itself.
-        kind: Class that the caller needs, `MultiTaskDataset` or `TaskCollection`.
+        kind: Required class, `MultiTaskDataset` or `TaskCollection`.
         root: Folder of the data; ignored for an object.
         arguments: Arguments of the named data set, as for `load`.
 
     Raises:
-        ValueError: If the data set is not of this kind, or an object comes with arguments; see `load` for names.
+        ValueError: If the data set is not of this kind, or an object is given with arguments; see `load` for names.
 
     Example:
         >>> digits = resolve("digits", MultiTaskDataset)

@@ -1,4 +1,4 @@
-"""Where the data lies."""
+"""Folders of the data."""
 
 import os
 from pathlib import Path
@@ -11,17 +11,17 @@ ROOT_VARIABLE = "MTL_GYM_DATA"
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds the data sets; it need not exist.
+    """Return the folder of the data sets, which need not exist.
 
     Args:
-        root: The folder, if it is known. Otherwise it is the environment variable ``MTL_GYM_DATA``, and where that is
-            not set, the user's cache folder for ``mtl-gym``.
+        root: The folder. Default: the environment variable ``MTL_GYM_DATA``, or the user's cache folder for ``mtl-gym``
+            if it is not set.
 
     Returns:
         The absolute path.
 
     Raises:
-        ValueError: It can be no folder: a NUL in its name, links that lead in a circle, or no path at all.
+        ValueError: If ``root`` is not a path, has NUL in its name, or its symbolic links form a loop.
     """
     if not isinstance(root, str | os.PathLike | None):
         raise ValueError(f"root={short(root)} is not possible; it takes a path")
@@ -29,10 +29,10 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     try:
         return Path(os.path.expanduser(chosen)).resolve()
     except (OSError, RuntimeError, ValueError) as error:
-        reason = "a path holds no NUL" if isinstance(error, ValueError) else "its symbolic links lead in a circle"
+        reason = "a path cannot hold NUL" if isinstance(error, ValueError) else "its symbolic links form a loop"
         raise ValueError(f"the data root {str(chosen)!r} is no folder: {reason}; choose another") from error
 
 
 def cache_root() -> Path:
-    """The user's cache folder for ``mtl-gym``, for what the package works out itself; it need not exist."""
+    """Return the user's cache folder for ``mtl-gym``, for computed files; it need not exist."""
     return Path(platformdirs.user_cache_path("mtl-gym", appauthor=False))

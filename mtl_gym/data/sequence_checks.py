@@ -1,4 +1,4 @@
-"""What can be wrong with label sequences and with token ids, each with an error that says what to do."""
+"""Consistency checks of label sequences and token ids, each with an error that names the remedy."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,29 +9,29 @@ from mtl_gym.data.split import NO_LABEL, Split
 
 
 def check_label_shape(where: str, split: Split) -> None:
-    """Checks that there is a label for every step of every row.
+    """Check that there is a label for every step of every row.
 
     Raises:
-        ValueError: Naming the shapes.
+        ValueError: If the shapes differ; the message names both.
     """
     if split.y.shape != split.x.shape[:2]:
         raise ValueError(
             f"{where}: y has shape {list(split.y.shape)}, but x has {len(split.x)} rows of {split.x.shape[1]} steps, "
-            f"so label sequences must be {list(split.x.shape[:2])}; give one label per step, {NO_LABEL} behind the end"
+            f"so label sequences must be {list(split.x.shape[:2])}; give one label per step, {NO_LABEL} after the end"
         )
 
 
 def check_label_sequences(where: str, split: Split, task_names: Sequence[str], allowed: Tensor) -> None:
-    """Checks that every label is one of its task's classes, and that padding is only behind the last one.
+    """Check that every label is a class of its task, and that padding only follows the last label.
 
     Args:
         where: Data set and split, for the message.
-        split: Its ``y`` is ``[rows, steps]``.
+        split: Split with ``y`` of shape ``[rows, steps]``.
         task_names: Names of the tasks.
-        allowed: Classes of each row's task, int64 ``[rows]``.
+        allowed: Number of classes of each row's task, int64 ``[rows]``.
 
     Raises:
-        ValueError: Naming row, task, step, label and what is allowed.
+        ValueError: If a label is invalid; the message names row, task, step, label and the allowed labels.
     """
     wrong = (split.y < NO_LABEL) | (split.y >= allowed[:, None])
     if bool(wrong.any()):
@@ -39,7 +39,7 @@ def check_label_sequences(where: str, split: Split, task_names: Sequence[str], a
         classes = int(allowed[row])
         raise ValueError(
             f"{where}: row {row} of task {task_names[int(split.task[row])]!r} has label {int(split.y[row, step])} at "
-            f"step {step}, but the task has {classes} classes, so it must be 0 to {classes - 1}, or {NO_LABEL} behind "
+            f"step {step}, but the task has {classes} classes, so it must be 0 to {classes - 1}, or {NO_LABEL} after "
             "the sequence's end; relabel it or name more classes"
         )
     _check_ends(where, split.y != NO_LABEL, "label")
@@ -48,10 +48,10 @@ def check_label_sequences(where: str, split: Split, task_names: Sequence[str], a
 def check_tokens(
     name: str, splits: Mapping[str, Split], vocabulary: Sequence[str], characters: Sequence[str], normalised: bool
 ) -> None:
-    """Checks that texts are token ids of the vocabulary, padded behind their end, with labels as long as they are.
+    """Check that texts are token ids of the vocabulary, padded at the end, with one label per token of a sequence task.
 
     Raises:
-        ValueError: Naming the data set, the split, the row and what is allowed.
+        ValueError: If they are not; the message names the data set, the split, the row and the allowed values.
     """
     if normalised:
         raise ValueError(f"data set {name!r} has texts and a mean; token ids cannot be normalised, so give no mean")
@@ -67,7 +67,7 @@ def check_tokens(
         _check_ends(where, words != 0, "token")
         if split.has_sequences and not torch.equal(words != 0, split.y != NO_LABEL):
             row = int(((words != 0) != (split.y != NO_LABEL)).any(1).nonzero()[0])
-            raise ValueError(f"{where}: row {row} has not as many labels as tokens; give one label per token")
+            raise ValueError(f"{where}: the numbers of labels and tokens of row {row} differ; give one label per token")
 
 
 def _check_text_shape(where: str, x: Tensor, with_characters: bool) -> None:
@@ -91,10 +91,10 @@ def _check_ids(where: str, ids: Tensor, known: int, what: str, names: str) -> No
 
 
 def _check_ends(where: str, real: Tensor, what: str) -> None:
-    """Bool [rows, steps]: True at first, then False."""
+    """Check that each row of a bool ``[rows, steps]`` tensor is True up to its end, then False."""
     broken = ~real[:, 0] | (real[:, 1:] & ~real[:, :-1]).any(1)
     if bool(broken.any()):
         raise ValueError(
-            f"{where}: row {int(broken.nonzero()[0])} has no {what} at its first step, or one behind padding; every "
-            f"row begins with a {what}, and padding comes only behind the last"
+            f"{where}: row {int(broken.nonzero()[0])} has no {what} at its first step, or one after padding; every "
+            f"row begins with a {what}, and padding only follows the last"
         )

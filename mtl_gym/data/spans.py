@@ -1,11 +1,11 @@
-"""Spans (chunks, named entities) and the tags that mark them: IOB1, BIO (IOB2) and IOBES."""
+"""Conversion between spans (chunks, named entities) and their tags in IOB1, BIO (IOB2) and IOBES."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """A marked part of a sentence: its kind, its first token, and the token behind its last."""
+    """Tagged span of a sentence: its kind, its first token, and the token after its last."""
 
     kind: str
     start: int
@@ -13,11 +13,10 @@ class Span(NamedTuple):
 
 
 def spans_of(tags: Sequence[str]) -> list[Span]:
-    """The spans that a sentence's tags mark, in order.
+    """Return the spans of a sentence's tags, in order.
 
-    A span begins at B and S, where the kind changes, and where the token before is outside or ends a span (E, S); so
-    all of IOB1, BIO and IOBES are read right, and sequences that are in none of these schemes are read as CoNLL's
-    evaluation script reads them.
+    A span begins at B and S, at a change of kind, and after a token that is outside or ends a span (E, S). This rule
+    decodes IOB1, BIO and IOBES, and treats other sequences as CoNLL's evaluation script does.
 
     Args:
         tags: "O", or one of B, I, E, S, a hyphen, and a kind.
@@ -45,10 +44,10 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
 
 
 def as_iobes(tags: Sequence[str]) -> tuple[str, ...]:
-    """The same spans in IOBES: S for a span of one token, else B, I and E.
+    """Return tags of the same spans in IOBES: S for a span of one token, else B, I and E.
 
     Raises:
-        ValueError: As `spans_of`.
+        ValueError: As for `spans_of`.
 
     Example:
         >>> as_iobes(["I-PER", "I-PER", "O", "I-LOC", "B-LOC"])
@@ -65,5 +64,5 @@ def as_iobes(tags: Sequence[str]) -> tuple[str, ...]:
 def _parted(tag: str) -> tuple[str, str]:
     mark, _, kind = tag.partition("-")
     if tag != "O" and (mark not in ("B", "I", "E", "S") or not kind):
-        raise ValueError(f"tag {tag!r} marks no span: it must be O, or B-, I-, E- or S- and a kind, such as B-NP")
+        raise ValueError(f"tag {tag!r} is unknown: it must be O, or B-, I-, E- or S- and a kind, such as B-NP")
     return mark, kind

@@ -1,4 +1,4 @@
-"""Cutting rows into splits, and drawing some of them, so that classes keep their shares."""
+"""Stratified splits and samples of rows."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,16 +9,16 @@ Rows = npt.NDArray[np.int64]
 def stratified_rows(
     labels: npt.NDArray[np.int64], validation: float, test: float, generator: np.random.Generator
 ) -> dict[str, Rows]:
-    """Deals the rows of each class to train, validation and test.
+    """Split the rows of each class at random into train, validation and test.
 
     Args:
         labels: Class of each row, int64 ``[rows]``; every class has at least 3 rows.
         validation: Share of each class for validation, above 0.
         test: Share of each class for test, above 0; both shares together are below 1.
-        generator: Decides which row goes where.
+        generator: Source of the random split.
 
     Returns:
-        The rows of each split, ascending, int64. Every class has at least one row in each.
+        Rows of each split, ascending, int64. Every class has at least one row in each.
     """
     dealt: dict[str, list[Rows]] = {"train": [], "validation": [], "test": []}
     for label in np.unique(labels):
@@ -31,22 +31,22 @@ def stratified_rows(
 
 
 def split_sizes(rows: int, validation: float, test: float) -> tuple[int, int]:
-    """Numbers of validation and test rows out of ``rows`` >= 3: the nearest that leave no split empty."""
+    """Return the numbers of validation and test rows out of ``rows`` >= 3, rounded so that no split is empty."""
     for_validation = min(max(1, round(validation * rows)), rows - 2)
     for_test = min(max(1, round(test * rows)), rows - for_validation - 1)
     return for_validation, for_test
 
 
 def proportional_rows(labels: npt.NDArray[np.int64], count: int, generator: np.random.Generator) -> Rows:
-    """Draws rows in which every class has the share that it has among all, to within one row.
+    """Draw rows in which every class has its share of all rows, to within one row.
 
     Args:
         labels: Class of each row, int64 ``[rows]``.
-        count: How many to draw; with ``rows`` or more, all are taken.
-        generator: Decides which.
+        count: Number of rows to draw; if it is ``rows`` or more, all are returned.
+        generator: Source of the random draw.
 
     Returns:
-        The rows, ascending, int64.
+        Drawn rows, ascending, int64.
 
     Example:
         >>> drawn = proportional_rows(np.repeat([0, 1], [150, 50]), 20, np.random.default_rng(0))

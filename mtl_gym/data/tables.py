@@ -1,4 +1,4 @@
-"""From a user's arrays, one table per task, to the splits of a multi-task data set."""
+"""Conversion of a user's arrays, one table per task, to the splits of a multi-task data set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +20,12 @@ _SMALLEST_CLASS = 3
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The rows of one task: ``x`` uint8 or float32 ``[rows, *input_shape]``, ``y`` int64 ``[rows]``.
+    """Rows of one task.
 
-    ``width`` is the length of an input's first axis before it was padded.
+    Attributes:
+        x: Inputs, uint8 or float32 ``[rows, *input_shape]``.
+        y: Labels, int64 ``[rows]``.
+        width: Length of the first axis of an input before padding.
     """
 
     x: Tensor
@@ -31,13 +34,14 @@ class Table:
 
 
 def read_tables(name: str, tasks: Mapping[str, tuple[Values, Values]]) -> dict[str, Table]:
-    """Turns the arrays of each task into tables whose inputs have one shape and one dtype.
+    """Convert the arrays of each task to tables with inputs of one shape and dtype.
 
-    Feature vectors of different widths are padded with zeros on the right, to the widest. Images that are all uint8
-    stay so; all else becomes float32.
+    Feature vectors of different widths are padded with zeros on the right, to the widest. Inputs stay uint8 if those of
+    all tasks are; otherwise they become float32.
 
     Raises:
-        ValueError: Naming the data set, the task, the offending value and what to do.
+        ValueError: If an array is invalid; the message names the data set, the task, the offending value and the
+            remedy.
     """
     if not isinstance(tasks, Mapping):
         raise ValueError(f"data set {name!r}: tasks is {described(tasks)}, but must be {{task_name: (x, y)}}")
@@ -53,10 +57,11 @@ def read_tables(name: str, tasks: Mapping[str, tuple[Values, Values]]) -> dict[s
 def name_classes(
     name: str, tables: Mapping[str, Table], class_names: Mapping[str, Sequence[str]] | None
 ) -> tuple[tuple[str, ...], ...]:
-    """Names the classes of each task, by their number where no name is given, and checks the labels against them.
+    """Return the class names of each task after a check of its labels; unnamed classes are named by their label.
 
     Raises:
-        ValueError: Naming the data set, the task, and the label that is out of range, unused, or too rare to split.
+        ValueError: If a label is out of range, unused, or too rare to split; the message names data set, task and
+            label.
     """
     if not isinstance(class_names, Mapping | None):
         raise ValueError(
@@ -78,10 +83,10 @@ def _classes(where: str, table: Table, given: Sequence[str] | None) -> tuple[str
 
 
 def split_tables(tables: Sequence[Table], validation: float, test: float, seed: int) -> dict[str, Split]:
-    """Splits each task's rows by class and joins the tasks, task after task, within each split.
+    """Split the rows of each task by class, and concatenate the tasks within each split.
 
     Raises:
-        ValueError: A share is not above 0, or they leave nothing to train on.
+        ValueError: If a share is not above 0, the shares leave no training rows, or the seed is negative.
     """
     shares = [isinstance(share, Real) for share in (validation, test)]
     if not (all(shares) and validation > 0 and test > 0 and validation + test < 1):
@@ -91,7 +96,7 @@ def split_tables(tables: Sequence[Table], validation: float, test: float, seed: 
         )
     if not isinstance(seed, Integral) or seed < 0:
         raise ValueError(f"seed={short(seed)} is not possible; it takes a whole number of 0 or more")
-    # A generator per task: adding a task at the end leaves the splits of the others as they were.
+    # One generator per task, so that a task added at the end does not change the splits of the others.
     rows = [
         stratified_rows(table.y, validation, test, np.random.default_rng((seed, task)))
         for task, table in enumerate(tables)

@@ -1,4 +1,4 @@
-"""From words to token ids: vocabularies, and texts as rows of one length."""
+"""Conversion of words to token ids: vocabularies, and texts padded to one length."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,15 +13,16 @@ Ids = npt.NDArray[np.int64]
 
 
 def vocabulary_of(tokens: Iterable[str], least: int = 2) -> tuple[str, ...]:
-    """The tokens that occur often enough, most frequent first, behind padding (0) and the unknown token (1).
+    """Return a vocabulary: padding (0), the unknown token (1), and the frequent tokens, most frequent first.
 
     Args:
-        tokens: Of the training texts, repetitions included.
-        least: How often a token must occur. Above 1 some training tokens are unknown, which trains the vector of the
-            unknown token as well.
+        tokens: Tokens of the training texts, with repetitions.
+        least: Minimum number of occurrences. Above 1 some training tokens are unknown, which also trains the vector of
+            the unknown token.
 
     Returns:
-        Tokens of equal frequency stand in alphabetical order, so that their ids never depend on the order of the texts.
+        The vocabulary; tokens of equal frequency are in alphabetical order, so that ids do not depend on the order of
+        the texts.
 
     Example:
         >>> vocabulary_of("the cat and the dog and the bird".split())
@@ -35,7 +36,7 @@ def vocabulary_of(tokens: Iterable[str], least: int = 2) -> tuple[str, ...]:
 
 
 def token_ids(tokens: Iterable[str], vocabulary: Sequence[str]) -> Ids:
-    """Position of each token in the vocabulary, 1 for those that are not in it; int64 ``[tokens]``.
+    """Return the position of each token in the vocabulary, 1 for unknown tokens; int64 ``[tokens]``.
 
     Example:
         >>> token_ids(["the", "platypus"], ("<pad>", "<unk>", "the")).tolist()
@@ -46,15 +47,15 @@ def token_ids(tokens: Iterable[str], vocabulary: Sequence[str]) -> Ids:
 
 
 def spelled_ids(tokens: Sequence[str], vocabulary: Sequence[str], characters: Sequence[str], longest: int) -> Ids:
-    """Each token's id, and behind it those of its first characters.
+    """Return the id of each token, followed by the ids of its first characters.
 
-    The token is looked up in lower case; its characters are as they are, so that capitals are known by them.
+    Tokens are looked up in lower case, characters in their own case, so that the characters preserve capitals.
 
     Args:
         tokens: The tokens.
         vocabulary: Words in lower case.
         characters: Single characters.
-        longest: Characters of a token that are kept.
+        longest: Maximum number of characters per token.
 
     Returns:
         int64 ``[tokens, 1 + longest]``, padded with 0.
@@ -73,19 +74,19 @@ def spelled_ids(tokens: Sequence[str], vocabulary: Sequence[str], characters: Se
 
 
 def padded(flat: Ids, lengths: Sequence[int], steps: int, padding: int = 0) -> Ids:
-    """Rows of one length, each with its part of a flat sequence and padding behind.
+    """Cut a flat sequence into rows and pad them to one length.
 
     Args:
-        flat: The rows' values one after the other, ``[sum of lengths, ...]``.
-        lengths: Of the rows, each at most ``steps``.
-        steps: Length of all rows.
-        padding: What stands behind a row's end.
+        flat: Concatenated values of the rows, ``[sum of lengths, ...]``.
+        lengths: Length of each row, at most ``steps``.
+        steps: Length of the padded rows.
+        padding: Value after the end of a row.
 
     Returns:
         ``[rows, steps, ...]``, of the dtype of ``flat``.
 
     Raises:
-        ValueError: A row is longer than ``steps``, or the lengths do not come to that of ``flat``.
+        ValueError: If a row is longer than ``steps``, or the sum of the lengths is not the length of ``flat``.
 
     Example:
         >>> padded(np.array([5, 6, 7]), [1, 2], steps=3).tolist()

@@ -1,4 +1,4 @@
-"""Word vectors that others trained."""
+"""Pre-trained word vectors."""
 
 import logging
 import math
@@ -20,21 +20,23 @@ Vectors = npt.NDArray[np.float32]
 
 
 def word_vectors(path: str | Path, vocabulary: Sequence[str], width: int, seed: int = 0) -> Tensor:
-    r"""Reads the vectors of a vocabulary from a file in GloVe's text format: a word a line, its numbers behind it.
+    r"""Read the vectors of a vocabulary from a file in GloVe's text format: one word per line, followed by its numbers.
 
     Args:
         path: The file, UTF-8.
-        vocabulary: Of a data set: padding, the unknown word, and words.
+        vocabulary: Vocabulary of a data set: padding, the unknown word, and words.
         width: Numbers per word in the file.
-        seed: Decides the vectors of words that are not in the file, uniform in +-sqrt(3 / width), and nothing else.
+        seed: Seed of the vectors of words missing from the file, which are uniform in +-sqrt(3 / width).
 
     Returns:
-        float32 ``[words, width]``, in the vocabulary's order; padding is 0. The log says how many words were found.
+        float32 ``[words, width]``, in the order of the vocabulary; padding is 0. The number of words in the file is
+        logged.
 
     Raises:
-        MissingDataError: There is no such file.
-        DamagedDataError: A line has not so many numbers behind its word; the message names the line.
-        ValueError: Vocabulary or width cannot be.
+        MissingDataError: If there is no such file.
+        DamagedDataError: If the file cannot be read as UTF-8, or a line has not exactly ``width`` finite numbers after
+            its word; the message names the line.
+        ValueError: If the vocabulary or the width is invalid.
 
     Example:
         >>> import tempfile
@@ -49,8 +51,8 @@ def word_vectors(path: str | Path, vocabulary: Sequence[str], width: int, seed: 
         raise ValueError(f"width={short(width)} is not possible; it takes a whole number of 1 or more")
     if not path.is_file():
         raise MissingDataError(
-            f"there is no file of word vectors {str(path)!r}; GloVe's are at https://nlp.stanford.edu/projects/glove, "
-            "and any text file will do that has a word and its numbers in each line"
+            f"there is no file of word vectors {str(path)!r}; get GloVe's from "
+            "https://nlp.stanford.edu/projects/glove, or use any text file with a word and its numbers in each line"
         )
     bound = math.sqrt(3 / width)
     vectors = np.random.default_rng(seed).uniform(-bound, bound, (len(vocabulary), width)).astype(np.float32)
@@ -61,10 +63,10 @@ def word_vectors(path: str | Path, vocabulary: Sequence[str], width: int, seed: 
 
 
 def _fill(vectors: Vectors, path: Path, rows: dict[str, int]) -> int:
-    """Puts what the file has in its rows; how many that were. The first of several vectors of a word counts."""
+    """Copy the file's vectors to their rows and return their number; the first of several vectors of a word counts."""
     wanted = dict(rows)
     try:
-        # Only line feeds part lines: some of GloVe's words are other line-break characters.
+        # Only line feeds end a line: some of GloVe's words are other line-break characters.
         with path.open(encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 word, values = _parted(path, number, line, vectors.shape[1])
@@ -78,10 +80,11 @@ def _fill(vectors: Vectors, path: Path, rows: dict[str, int]) -> int:
 
 
 def _parted(path: Path, number: int, line: str, width: int) -> tuple[str, list[str]]:
-    # From the right, because a few of GloVe's words hold spaces; but not the first, which tells a wrong width.
+    # Split from the right, because a few of GloVe's words hold spaces. In the first line a space in the word means
+    # that the width is wrong.
     word, *values = line.rstrip("\r\n").rsplit(" ", width)
     if len(values) != width or (number == 1 and " " in word):
-        raise damaged(path, f"line {number} has {line.count(' ')} numbers behind its word where {width} are needed")
+        raise damaged(path, f"line {number} has {line.count(' ')} numbers after its word where {width} are needed")
     return word, values
 
 
@@ -89,7 +92,7 @@ def _numbers(path: Path, number: int, values: list[str]) -> Vectors:
     try:
         vector = np.array(values, np.float32)
     except ValueError as error:
-        raise damaged(path, f"line {number} holds something else than numbers ({error})") from error
+        raise damaged(path, f"line {number} holds something other than numbers ({error})") from error
     if not np.isfinite(vector).all():
         raise damaged(path, f"line {number} holds a number that is not finite")
     return vector

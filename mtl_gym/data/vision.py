@@ -1,4 +1,4 @@
-"""The one place that imports torchvision.
+"""Import of torchvision, the only one in the package.
 
 torchvision's public wheel is built for CUDA. Beside a CPU-only torch its C extension cannot load, and the import then
 fails with ``RuntimeError: operator torchvision::nms does not exist``, because ``torchvision/_meta_registrations.py``
@@ -15,32 +15,32 @@ from typing import Any
 
 import torch
 
-# The signatures of torchvision/csrc/ops/nms.cpp. These are the operators that are registered by name at import;
-# all others are guarded by a check for the extension.
+# Signatures of torchvision/csrc/ops/nms.cpp. These operators are registered by name at import; all others are guarded
+# by a check for the extension.
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 _MISSING_OPERATOR = re.compile(r"operator torchvision::\w+ does not exist")
 
-# torch leaves the class without types.
+# torch does not annotate the class.
 _Library: Any = torch.library.Library
 
-# Operators live only as long as the library object that defined them.
+# Operators exist only as long as the library object that defined them.
 _libraries: list[torch.library.Library] = []
 
 
 @functools.lru_cache(maxsize=1)
 def import_torchvision() -> ModuleType:
-    """Imports torchvision, also beside a CPU-only torch.
+    """Import torchvision, even with a CPU-only torch.
 
     Returns:
-        The module, with its ``datasets`` and ``transforms``. Operators such as ``torchvision.ops.nms`` work only where
+        The module, with its ``datasets`` and ``transforms``. Operators such as ``torchvision.ops.nms`` work only if
         torchvision's own extension could be loaded.
 
     Raises:
-        ImportError: torchvision is not installed.
-        RuntimeError: The import failed for another reason than the missing operators.
+        ImportError: If torchvision is not installed.
+        RuntimeError: If the import fails for a reason other than the missing operators.
     """
     try:
         return importlib.import_module("torchvision")

@@ -9,7 +9,7 @@ from mtl_gym.data import MultiTaskDataset, Split, load
 
 @pytest.fixture(scope="session")
 def load_real() -> Callable[[str], MultiTaskDataset]:
-    """Loads a bundled data set, or skips the test by the data set's name."""
+    """Load a bundled data set, or skip the test with the data set's name."""
 
     def load_or_skip(name: str) -> MultiTaskDataset:
         if name != "digits" and not os.environ.get("MTL_GYM_DATA"):
@@ -24,7 +24,7 @@ def load_real() -> Callable[[str], MultiTaskDataset]:
 
 @pytest.fixture
 def parts() -> dict[str, object]:
-    """Arguments of a small sound data set with 2 and 3 classes, for tests to spoil."""
+    """Arguments of a small valid data set with 2 and 3 classes, for tests to modify."""
     task, y = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 1, 0, 1, 2])
     splits = {
         name: Split(torch.arange(10.0).reshape(5, 2) + offset, task.clone(), y.clone())

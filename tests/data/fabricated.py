@@ -1,4 +1,4 @@
-"""Small data sets in the bundled ones' file formats, and what tests ask of every data set."""
+"""Small data sets in the file formats of the bundled ones, and checks for every data set."""
 
 import gzip
 import hashlib
@@ -25,7 +25,7 @@ def assert_no_image_in_two_splits(data: MultiTaskDataset) -> None:
 
 
 def digest(data: MultiTaskDataset, *splits: str) -> str:
-    """What the inputs, tasks and labels of some splits come to, in their order."""
+    """Return a digest of the inputs, tasks and labels of some splits, in order."""
     parts = [part for name in splits for part in (data.split(name).x, data.split(name).task, data.split(name).y)]
     return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()[:16]
 
@@ -35,7 +35,7 @@ def rows_of_each_task(data: MultiTaskDataset, split: str) -> list[int]:
 
 
 def write_mnist(root: Path, train: int = 12, test: int = 5, packed: bool = False) -> Path:
-    """Writes the four MNIST files with random images, so many of each digit; returns their folder."""
+    """Write the four MNIST files with random images, `train` or `test` of each digit; return their folder."""
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def write_mnist(root: Path, train: int = 12, test: int = 5, packed: bool = False
 
 
 def cifar_arrays(train: int = 4, test: int = 2) -> dict[str, np.ndarray]:
-    """The arrays of cifar100.npz with random images, so many of each fine class."""
+    """Return the arrays of cifar100.npz with random images, `train` or `test` of each fine class."""
     generator = np.random.default_rng(0)
     arrays: dict[str, np.ndarray] = {"fine_to_coarse": np.array(cifar.FINE_TO_COARSE, np.uint8)}
     for part, per_class in (("train", train), ("test", test)):
@@ -63,7 +63,7 @@ def cifar_arrays(train: int = 4, test: int = 2) -> dict[str, np.ndarray]:
 
 
 def write_columns(path: Path, sentences: list[list[tuple[str, ...]]], separator: str = " ") -> Path:
-    """Writes sentences with a token a line, its columns parted by a separator, and an empty line behind each."""
+    """Write sentences with one token per line, columns with a separator, and an empty line after each sentence."""
     path.parent.mkdir(parents=True, exist_ok=True)
     blocks = ["".join(f"{separator.join(token)}\n" for token in sentence) for sentence in sentences]
     path.write_text("\n".join(blocks) + "\n", encoding="utf-8")
@@ -71,7 +71,7 @@ def write_columns(path: Path, sentences: list[list[tuple[str, ...]]], separator:
 
 
 def write_conll2000(root: Path, train: int = 20, test: int = 5) -> None:
-    """Sentences "The dogN runs ." that differ in N, with parts of speech and chunks."""
+    """Write sentences "The dogN runs ." that differ in N, with parts of speech and chunks."""
     for part, first, count in (("train", 0, train), ("test", train, test)):
         sentences = [
             [("The", "DT", "B-NP"), (f"dog{n}", "NN", "I-NP"), ("runs", "VBZ", "B-VP"), (".", ".", "O")]
@@ -81,7 +81,7 @@ def write_conll2000(root: Path, train: int = 20, test: int = 5) -> None:
 
 
 def write_hindi(root: Path, train: int = 20, test: int = 5) -> None:
-    """Sentences of two words in CoNLL-U, with comments, a word that is several, and a word left out."""
+    """Write sentences of two words in CoNLL-U, with comments, a contraction, and an omitted word."""
     for part, first, count in (("dev", 0, train), ("test", train, test)):
         rows = [
             f"# sent_id = {n}\n1-2\tकाक\t" + "\t".join("_" * 8) + "\n"
@@ -94,7 +94,7 @@ def write_hindi(root: Path, train: int = 20, test: int = 5) -> None:
 
 
 def write_posts(root: Path, posts: int = 20, longest: int = 100) -> None:
-    """Posts "yeh postN hai #tag", the first of them as long as given."""
+    """Write posts "yeh postN hai #tag", the first with `longest` tokens."""
     sentences = [
         [("yeh", "hi", "G_PRP"), (f"post{n}", "en", "G_N"), ("hai", "hi", "G_V"), ("#tag", "univ", "#")]
         for n in range(posts)
@@ -104,7 +104,7 @@ def write_posts(root: Path, posts: int = 20, longest: int = 100) -> None:
 
 
 def labels_by_text(data: MultiTaskDataset, split: str, task: int) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The known words and the tags of each row of a task, without padding."""
+    """Return the known words and the tags of each row of a task, without padding."""
     part = data.split(split)
     found = set()
     for row in (part.task == task).nonzero().flatten().tolist():
@@ -121,12 +121,12 @@ def tokens_of_each_task(data: MultiTaskDataset, split: str) -> list[int]:
 
 
 def review_lines(domain: str, part: str, count: int) -> list[str]:
-    """Reviews "this DOMAIN PART NUMBER is good" and "... bad" in turn."""
+    """Return reviews "this DOMAIN PART NUMBER is good" and "... bad" in turn."""
     return [f"{n % 2}\tthis {domain} {part} {n} is {('bad', 'good')[n % 2]}" for n in range(count)]
 
 
 def write_reviews(root: Path, train: int = 206, test: int = 4) -> Path:
-    """Writes the 32 files of reviews; returns their folder."""
+    """Write the 32 files of reviews; return their folder."""
     folder = root / "fdu-mtl"
     folder.mkdir(parents=True)
     for domain in reviews.DOMAINS:
@@ -137,7 +137,7 @@ def write_reviews(root: Path, train: int = 206, test: int = 4) -> Path:
 
 
 def write_conll2003(root: Path, train: int = 12, others: int = 4) -> None:
-    """Documents of one sentence "John P. visits Rome Paris ." with its entities in IOB1."""
+    """Write documents of one sentence "John P. visits Rome Paris ." with its entities in IOB1."""
     sentence = [
         ("P.", "NNP", "I-NP", "I-PER"),
         ("visits", "VBZ", "I-VP", "O"),

@@ -10,7 +10,7 @@ from mtl_gym.data.sources.brain_series import STEPS_PER_REGIME, build, truth
 
 
 def means(series):
-    """The mean series of every region; [tasks, classes, regimes, features] at the height of the answer."""
+    """Return the mean series of every region at the peak of its response; [tasks, classes, regimes, features]."""
     split = series.split("train")
     at = torch.arange(1, 28, STEPS_PER_REGIME)
     return torch.stack(
@@ -18,7 +18,7 @@ def means(series):
     ).numpy()
 
 
-def test_it_has_the_papers_shapes_and_splits():
+def test_shapes_and_splits_are_those_of_the_paper():
     series = data.load("brain-series")
     assert series.input_shape == (28, 10) and series.num_classes == (3, 3, 3, 3)
     assert {name: len(part) for name, part in series.splits.items()} == {"train": 2304, "validation": 576, "test": 720}
@@ -29,15 +29,15 @@ def test_it_has_the_papers_shapes_and_splits():
         assert torch.bincount(part.task * 3 + part.y).unique().numel() == 1  # regions are even in every split
 
 
-def test_one_seed_is_one_data_set_and_another_is_another():
+def test_the_seed_determines_the_data_set():
     first, again, other = (build(Path(), sequences=30, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first.split("test").x, again.split("test").x)
     assert not torch.equal(first.split("test").x, other.split("test").x)
 
 
 @pytest.mark.parametrize("dial", [0.0, 0.5, 1.0])
-def test_answers_of_related_tasks_have_the_cosine_that_the_truth_gives(dial):
-    """Averaged over many draws of the directions: single cosines in 10 dimensions are far from their expectation."""
+def test_responses_of_related_tasks_have_the_expected_cosine(dial):
+    """Average over many draws of the directions: single cosines in 10 dimensions are far from their expectation."""
     cosines = []
     for seed in range(40):
         answers = means(build(Path(), relatedness=dial, noise=0.0, sequences=15, seed=seed))
@@ -46,7 +46,7 @@ def test_answers_of_related_tasks_have_the_cosine_that_the_truth_gives(dial):
     np.testing.assert_allclose(np.mean(cosines, 0), truth(dial), atol=0.12)
 
 
-def test_group_1_is_more_related_than_group_2_and_both_follow_the_dial():
+def test_group_1_is_more_related_than_group_2_and_both_scale_with_relatedness():
     def mean_of(group, dial):
         pairs = np.array([(a, b) for a in group for b in group if a < b])
         return truth(dial).mean(0)[pairs[:, 0], pairs[:, 1]].mean()
@@ -67,7 +67,7 @@ def test_noise_is_autocorrelated_with_the_given_strength():
     assert np.corrcoef(noise[:, 3].ravel(), noise[:, 6].ravel())[0, 1] == pytest.approx(0.125, abs=0.02)
 
 
-def test_arguments_go_through_load_and_give_one_object_each():
+def test_load_passes_arguments_on_and_shares_one_object_per_value():
     far = data.load("brain-series", relatedness=0.0)
     assert far is data.load("brain-series", relatedness=0.0) and far is not data.load("brain-series")
     with pytest.raises(ValueError, match=r"'brain-series' has no argument 'dial'; it takes relatedness, noise"):
@@ -82,5 +82,5 @@ def test_impossible_arguments_are_named(name, value):
         build(Path(), **{name: value})
 
 
-def test_every_task_serves_one_of_three_systems_in_every_regime():
+def test_every_task_has_one_of_three_systems_in_every_regime():
     assert brain_series.SYSTEMS.shape == (4, 7) and set(brain_series.SYSTEMS.ravel()) == set("CAS")

@@ -22,7 +22,7 @@ def build(root, **changes):
 
 
 def write_pickles(root, arrays, monkeypatch):
-    """Writes torchvision's files and makes it expect their md5 sums."""
+    """Write torchvision's files and set their md5 sums as the expected ones."""
     folder = root / "cifar-100-python"
     folder.mkdir()
     contents = {"meta": {"fine_label_names": list(cifar.FINE_NAMES)}}
@@ -45,19 +45,19 @@ def small(tmp_path_factory):
     return build(tmp_path_factory.mktemp("cifar"))
 
 
-def test_there_are_100_fine_classes_five_in_each_of_20_coarse_ones():
+def test_each_of_20_coarse_classes_has_five_of_100_fine_classes():
     assert len(set(cifar.FINE_NAMES)) == 100
     assert np.bincount(cifar.FINE_TO_COARSE).tolist() == [5] * 20
     assert list(cifar.CLASSES) == sorted(cifar.CLASSES)
     assert all(list(classes) == sorted(classes) for classes in cifar.CLASSES.values())
 
 
-def test_task_and_rank_are_one_to_one_with_the_fine_label():
+def test_task_and_rank_identify_the_fine_label():
     assert len(set(zip(cifar.FINE_TO_COARSE, cifar.FINE_TO_RANK, strict=True))) == 100
     assert set(cifar.FINE_TO_RANK) == set(range(5))
 
 
-def test_the_rank_counts_along_the_fine_labels_of_a_coarse_one():
+def test_the_rank_follows_the_order_of_the_fine_labels():
     fine_of_fish = [fine for fine, coarse in enumerate(cifar.FINE_TO_COARSE) if coarse == 1]
     assert fine_of_fish == [1, 32, 67, 73, 91]
     assert [cifar.FINE_TO_RANK[fine] for fine in fine_of_fish] == [0, 1, 2, 3, 4]
@@ -70,17 +70,17 @@ def test_each_row_has_the_task_and_class_of_its_fine_label(small):
 
 
 @pytest.mark.parametrize(("split", "rows"), [("train", 15), ("validation", 5), ("test", 10)])
-def test_each_task_has_so_many_rows(small, split, rows):
+def test_each_task_has_the_expected_number_of_rows(small, split, rows):
     assert rows_of_each_task(small, split) == [rows] * 20
 
 
-def test_channels_come_first_and_keep_their_pixels(small, tmp_path):
+def test_channels_are_the_first_axis_and_pixels_are_unchanged(small, tmp_path):
     arrays = cifar_arrays()
     test = small.split("test").x
     assert torch.equal(test, torch.from_numpy(arrays["test_images"]).permute(0, 3, 1, 2))
 
 
-def test_training_images_that_are_test_images_too_are_left_out(tmp_path):
+def test_training_images_that_are_also_test_images_are_dropped(tmp_path):
     images = cifar_arrays()["train_images"]
     images[:3] = cifar_arrays()["test_images"][:3]
     data = build(tmp_path, train_images=images)
@@ -88,7 +88,7 @@ def test_training_images_that_are_test_images_too_are_left_out(tmp_path):
     assert_no_image_in_two_splits(data)
 
 
-def test_training_images_that_are_test_images_too_are_never_validated_on(tmp_path):
+def test_training_images_that_are_also_test_images_are_not_held_out(tmp_path):
     arrays = cifar_arrays()
     for label in range(100):
         rows, test_rows = (np.flatnonzero(arrays[f"{part}_fine"] == label)[:2] for part in ("train", "test"))
@@ -98,7 +98,7 @@ def test_training_images_that_are_test_images_too_are_never_validated_on(tmp_pat
     assert len(data.split("train")) == 100
 
 
-def test_an_image_that_is_twice_in_the_training_file_is_never_validated_on(tmp_path):
+def test_an_image_that_occurs_twice_in_the_training_file_is_not_held_out(tmp_path):
     images, fine = cifar_arrays()["train_images"], cifar_arrays()["train_fine"]
     for label in range(100):
         rows = np.flatnonzero(fine == label)
@@ -110,14 +110,14 @@ def test_an_image_that_is_twice_in_the_training_file_is_never_validated_on(tmp_p
 
 def test_torchvisions_files_are_preferred_and_give_the_same_rows(small, tmp_path, monkeypatch):
     write_pickles(tmp_path, cifar_arrays(), monkeypatch)
-    (tmp_path / "cifar100.npz").write_bytes(b"not looked at")
+    (tmp_path / "cifar100.npz").write_bytes(b"ignored")
     data = cifar.build(tmp_path, SMALL)
     for name, split in data.splits.items():
         assert torch.equal(split.x, small.split(name).x)
         assert torch.equal(split.y, small.split(name).y)
 
 
-def test_incomplete_torchvision_files_give_way_to_the_arrays(tmp_path, monkeypatch):
+def test_the_arrays_are_used_if_torchvision_files_are_incomplete(tmp_path, monkeypatch):
     (write_pickles(tmp_path, cifar_arrays(), monkeypatch) / "meta").unlink()
     assert len(build(tmp_path).split("test")) == 200
 
@@ -126,12 +126,12 @@ def test_incomplete_torchvision_files_give_way_to_the_arrays(tmp_path, monkeypat
 def test_torchvision_files_with_a_wrong_sum_are_refused_before_they_are_unpickled(tmp_path, monkeypatch, name):
     path = write_pickles(tmp_path, cifar_arrays(), monkeypatch) / name
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DamagedDataError, match="cifar-100-python is damaged: torchvision refuses it"):
+    with pytest.raises(DamagedDataError, match="cifar-100-python is damaged: torchvision rejects it"):
         cifar.build(tmp_path, SMALL)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 100_000, -1, -50])
-def test_an_npz_that_is_cut_off_is_named(tmp_path, keep):
+def test_a_truncated_npz_is_named(tmp_path, keep):
     build(tmp_path)
     path = tmp_path / "cifar100.npz"
     path.write_bytes(path.read_bytes()[:keep])
@@ -149,12 +149,12 @@ def test_an_npz_with_one_flipped_byte_is_named(tmp_path):
         cifar.build(tmp_path, SMALL)
 
 
-def test_a_pickled_array_is_never_opened(tmp_path):
+def test_a_pickled_array_is_refused(tmp_path):
     with pytest.raises(DamagedDataError, match="cannot be read as npz"):
         build(tmp_path, train_fine=np.array([{"a": 1}], dtype=object))
 
 
-def test_a_single_array_in_the_place_of_an_npz_is_named(tmp_path):
+def test_a_single_array_instead_of_an_npz_is_refused(tmp_path):
     np.save(tmp_path / "cifar100.npy", np.zeros(3))
     (tmp_path / "cifar100.npy").rename(tmp_path / "cifar100.npz")
     with pytest.raises(DamagedDataError, match="cannot be read as npz"):
@@ -185,7 +185,7 @@ def test_wrong_contents_are_named(tmp_path, key, value, message):
         build(tmp_path, **{key: value})
 
 
-def test_images_that_are_all_the_same_are_an_error(tmp_path):
+def test_identical_images_are_refused(tmp_path):
     with pytest.raises(DamagedDataError, match="class 0 has 0 usable images where 1 are needed"):
         build(tmp_path, train_images=np.zeros((400, 32, 32, 3), np.uint8))
 
@@ -201,7 +201,7 @@ class TestWithTheRealFiles:
             assert arrays["fine_names"].tolist() == list(cifar.FINE_NAMES)
             assert arrays["coarse_names"].tolist() == list(cifar.CLASSES)
 
-    def test_2500_images_per_task_train_or_validate_and_500_test(self, load_real):
+    def test_each_task_has_2500_training_and_validation_images_and_500_test_images(self, load_real):
         data = load_real("cifar")
         train = np.array(rows_of_each_task(data, "train"))
         assert rows_of_each_task(data, "validation") == [250] * 20
@@ -219,7 +219,7 @@ class TestWithTheRealFiles:
         assert_no_image_in_two_splits(load_real("cifar"))
 
     def test_the_splits_have_not_changed_since_version_0(self, load_real):
-        # Not the test split: its order is another in torchvision's files than in the npz.
+        # Without the test split, whose order in torchvision's files differs from that in the npz.
         assert digest(load_real("cifar"), "train", "validation") == "051201f5b91698fb"
 
     def test_the_channel_means_are_the_published_ones(self, load_real):

@@ -30,14 +30,14 @@ def test_every_token_of_every_file_is_in_one_split(root):
     assert [sum(counts) for counts in zip(*tokens, strict=True)] == [19 * 4 + 100, 25 * 4, 25 * 2]
 
 
-def test_a_tenth_is_held_out_of_what_has_no_validation_part(root):
+def test_a_tenth_is_held_out_of_sources_without_a_validation_part(root):
     data = load("code-switched", root)
     assert rows_of_each_task(data, "validation")[1:] == [2, 2]
     assert rows_of_each_task(data, "train")[1:] == [18, 18]
     assert rows_of_each_task(data, "test")[1:] == [5, 5]
 
 
-def test_posts_are_dealt_seventy_ten_twenty_and_long_ones_cut_into_pieces(root):
+def test_posts_are_split_70_10_20_and_long_posts_cut_into_pieces(root):
     data = load("code-switched", root)
     rows = [rows_of_each_task(data, split)[0] for split in ("train", "validation", "test")]
     assert sum(rows) == 21  # 19 short ones, and 100 tokens in pieces of 80 and 20
@@ -59,7 +59,7 @@ def test_characters_keep_their_case_and_words_do_not(root):
     assert [data.characters[letter] for letter in the[1:5]] == ["T", "h", "e", "<pad>"]
 
 
-def test_inputs_are_int64(root):
+def test_inputs_are_stored_as_int16_and_returned_as_int64(root):
     data = load("code-switched", root)
     assert data.inputs("train", torch.tensor([0, 3])).dtype == torch.int64
     assert data.split("train").x.dtype == torch.int16
@@ -88,14 +88,14 @@ def test_a_line_with_too_few_columns_is_named(root):
     ("content", "message"),
     [(b"", "it holds no sentence"), (b"\xff\xfe a b\n", "it is not UTF-8"), (b"a b \n", "line 1")],
 )
-def test_a_file_that_holds_something_else_is_named(root, content, message):
+def test_a_file_with_invalid_contents_is_named(root, content, message):
     (root / "conll2000" / "test.txt").write_bytes(content)
     with pytest.raises(DamagedDataError, match=f"test.txt is damaged: {message}"):
         load("code-switched", root)
 
 
 class TestWithTheRealFiles:
-    def test_all_tokens_are_there(self, load_real):
+    def test_all_tokens_are_present(self, load_real):
         data = load_real("code-switched")
         tokens = torch.tensor([tokens_of_each_task(data, split) for split in data.splits])
         assert tokens.sum(0).tolist() == [20_615, 211_727 + 47_377, 35_217 + 35_430]

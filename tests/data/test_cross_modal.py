@@ -14,7 +14,7 @@ def write_texts(root, **texts):
         (root / path).write_text(texts.get(name, "the cat sat on the mat\n" * 20), encoding="utf-8")
 
 
-def test_a_text_is_cut_into_pieces_with_the_word_that_follows(tmp_path):
+def test_a_text_is_cut_into_pieces_labelled_by_the_next_words(tmp_path):
     write_texts(tmp_path)
     task = cross_modal.text(tmp_path)
     assert task.outputs == 7  # <unk>, <eos>, cat, mat, on, sat, the
@@ -23,7 +23,7 @@ def test_a_text_is_cut_into_pieces_with_the_word_that_follows(tmp_path):
     assert torch.equal(x.flatten()[1:], y.flatten()[:-1])
 
 
-def test_words_are_numbered_by_frequency_and_rare_ones_are_unknown(tmp_path):
+def test_words_are_numbered_by_frequency_and_rare_words_are_unknown(tmp_path):
     write_texts(tmp_path, train="a a a b b c <unk>\n" * 30, test="a b c d <unk>\n" * 30)
     task = cross_modal.text(tmp_path, words=4)  # <unk>, a, b, and one of <eos> and c, which are as frequent
     assert task.outputs == 4
@@ -31,7 +31,7 @@ def test_words_are_numbered_by_frequency_and_rare_ones_are_unknown(tmp_path):
     assert task.splits["test"][0][0, :6].tolist() == [1, 2, 0, 0, 0, 3]
 
 
-def test_the_strength_of_dna_is_that_of_the_best_places(monkeypatch):
+def test_the_binding_strength_of_dna_is_that_of_the_best_positions(monkeypatch):
     random = np.random.default_rng(0)
     motifs = random.normal(size=(3, 8, 4))
     monkeypatch.setattr(cross_modal, "NOISE", 0.0)
@@ -42,14 +42,14 @@ def test_the_strength_of_dna_is_that_of_the_best_places(monkeypatch):
     assert strength[2] == pytest.approx(by_hand)
 
 
-def test_dna_has_unit_variance_and_the_same_values_each_time():
+def test_dna_has_unit_variance_and_is_reproducible():
     task = cross_modal.dna()
     y = task.splits["train"][1]
     assert y.mean().item() == pytest.approx(0, abs=1e-5) and y.std().item() == pytest.approx(1, abs=1e-3)
     assert torch.equal(cross_modal.dna().splits["test"][1], task.splits["test"][1])
 
 
-def test_an_empty_text_is_named(tmp_path):
+def test_a_text_that_is_too_short_is_named(tmp_path):
     write_texts(tmp_path, validation="too short\n")
     with pytest.raises(data.DamagedDataError, match=r"valid.txt is damaged: it has 3 words"):
         cross_modal.text(tmp_path)

@@ -13,7 +13,7 @@ def spoil(parts, split, **changes):
     return parts | {"splits": {**parts["splits"], split: Split(**values)}}
 
 
-def test_sizes_are_read_off_the_parts(parts):
+def test_sizes_follow_from_the_parts(parts):
     data = MultiTaskDataset(**parts)
     assert (data.num_tasks, data.num_classes, data.max_classes, data.input_shape) == (2, (2, 3), 3, (2,))
     assert list(data.splits) == ["train", "validation", "test"]
@@ -36,7 +36,7 @@ def test_inputs_without_statistics_are_the_rows_as_float32(parts):
 
 @pytest.mark.parametrize("statistics", [{}, {"mean": torch.zeros(2), "std": torch.ones(2)}])
 @pytest.mark.parametrize("index", [torch.tensor([1]), torch.tensor(1)])
-def test_writing_to_inputs_leaves_the_data_as_it_was(parts, statistics, index):
+def test_writing_to_inputs_does_not_change_the_data(parts, statistics, index):
     data = MultiTaskDataset(**parts, **statistics)
     data.inputs("train", index).zero_()
     assert data.split("train").x[1].tolist() == [2, 3]
@@ -47,7 +47,7 @@ def test_an_unknown_split_is_named_with_the_known_ones(parts):
         MultiTaskDataset(**parts).split("dev")
 
 
-def test_it_cannot_be_changed(parts):
+def test_a_data_set_is_immutable(parts):
     data = MultiTaskDataset(**parts)
     with pytest.raises(AttributeError):
         data.name = "other"
@@ -55,18 +55,18 @@ def test_it_cannot_be_changed(parts):
         data.splits["train"] = data.splits["test"]
 
 
-def test_changing_the_mapping_it_was_made_of_changes_nothing(parts):
+def test_changes_of_the_users_mapping_do_not_change_the_data_set(parts):
     data = MultiTaskDataset(**parts)
     del parts["splits"]["train"]
     assert len(data.split("train")) == 5
 
 
-def test_deepcopy_gives_back_the_same_object(parts):
+def test_deepcopy_returns_the_same_object(parts):
     data = MultiTaskDataset(**parts)
     assert copy.deepcopy({"data": data})["data"] is data
 
 
-def test_a_pickle_holds_everything(parts):
+def test_pickling_preserves_all_fields(parts):
     data = MultiTaskDataset(**parts, mean=torch.zeros(2), std=torch.ones(2))
     again = pickle.loads(pickle.dumps(data))
     assert repr(again) == repr(data)
@@ -75,19 +75,19 @@ def test_a_pickle_holds_everything(parts):
     assert torch.equal(again.std, data.std)
 
 
-def test_repr_shows_sizes_and_no_tensors(parts):
+def test_repr_shows_sizes_without_tensors(parts):
     assert repr(MultiTaskDataset(**parts)) == (
         "MultiTaskDataset('toy', 2 tasks, classes (2, 3), input [2] float32, train 5, validation 5, test 5)"
     )
 
 
-def test_moving_to_the_device_it_is_on_gives_itself(parts):
+def test_to_the_current_device_returns_the_same_object(parts):
     data = MultiTaskDataset(**parts)
     assert data.to("cpu") is data
     assert data.to(torch.device("cpu")) is data
 
 
-def test_moving_moves_every_tensor_and_is_done_once_while_in_use(parts):
+def test_to_moves_every_tensor_and_shares_one_copy_per_device(parts):
     data = MultiTaskDataset(**parts, mean=torch.zeros(2), std=torch.ones(2))
     moved = data.to("meta")
     tensors = [moved.mean, moved.std, *(part for s in moved.splits.values() for part in (s.x, s.task, s.y))]
@@ -97,7 +97,7 @@ def test_moving_moves_every_tensor_and_is_done_once_while_in_use(parts):
     assert data.split("train").x.device.type == "cpu"
 
 
-def test_a_moved_copy_is_freed_when_nobody_uses_it(parts):
+def test_an_unused_moved_copy_is_freed(parts):
     data = MultiTaskDataset(**parts)
     data.to("meta")
     assert not data._copies
@@ -126,7 +126,7 @@ def test_inputs_on_a_gpu_equal_those_on_the_cpu(parts):
         ({"mean": torch.zeros(2), "std": torch.tensor([1.0, torch.inf])}, "row 1 of std holds NaN, infinity"),
     ],
 )
-def test_parts_that_do_not_fit_are_named(parts, changes, message):
+def test_inconsistent_parts_are_named(parts, changes, message):
     with pytest.raises(ValueError, match=message):
         MultiTaskDataset(**parts | changes)
 
@@ -148,13 +148,13 @@ def test_parts_that_do_not_fit_are_named(parts, changes, message):
         ({"x": torch.zeros(0, 2), "task": torch.zeros(0).long(), "y": torch.zeros(0).long()}, "'a' has no row"),
     ],
 )
-def test_a_bad_split_is_named_with_what_is_wrong(parts, changes, message):
+def test_an_invalid_split_is_named_with_the_problem(parts, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         MultiTaskDataset(**spoil(parts, "train", **changes))
     assert "data set 'toy'" in str(caught.value)
 
 
-def test_split_names_are_exactly_the_three(parts):
+def test_other_split_names_are_refused(parts):
     splits = dict(parts["splits"])
     splits["dev"] = splits.pop("validation")
     with pytest.raises(ValueError, match=r"has the splits \['dev', 'test', 'train'\], but exactly"):
@@ -168,7 +168,7 @@ def test_channel_statistics_broadcast_over_an_image(parts):
     assert data.inputs("test", torch.tensor([0]))[0, :, 2, 3].tolist() == [-1, -2, -3]
 
 
-def test_a_part_holds_the_rows_of_its_tasks_in_the_order_asked_for():
+def test_a_part_has_the_rows_of_its_tasks_in_the_given_order():
     whole = load("digits")
     part = whole.part([7, 2])
     assert part.task_names == ("digit 7", "digit 2") and part.name == "digits, 2 of 10 tasks"

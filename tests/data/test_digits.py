@@ -13,7 +13,7 @@ def data(tmp_path_factory):
     return digits.build(tmp_path_factory.mktemp("empty"))
 
 
-def test_all_1797_images_are_dealt_60_20_20_and_none_is_in_two_splits(data):
+def test_all_1797_images_are_split_60_20_20_and_none_is_in_two_splits(data):
     found = {name: len(images) for name, images in images_of(data).items()}
     assert found == {"train": 1079, "validation": 359, "test": 359}
     assert_no_image_in_two_splits(data)

@@ -1,4 +1,4 @@
-"""Files with the line ends of Windows, and files that are not those that are given out."""
+"""Tests of Windows line endings and of files that differ from the published ones."""
 
 import gzip
 import hashlib
@@ -30,7 +30,7 @@ SMALL = mnist.Counts(train=5, validation=2, test=3, held_out=4)
 
 
 @pytest.fixture
-def told(caplog):
+def warnings_logged(caplog):
     caplog.set_level(logging.WARNING)
     return caplog
 
@@ -74,7 +74,7 @@ def tensors(data):
 
 @pytest.mark.parametrize("ends", ENDS)
 @pytest.mark.parametrize("name", TEXTS)
-def test_texts_are_read_alike_whatever_ends_their_lines(tmp_path, name, ends):
+def test_line_endings_do_not_change_a_text(tmp_path, name, ends):
     write, build = TEXTS[name]
     write(tmp_path)
     plain = build(tmp_path)
@@ -86,7 +86,7 @@ def test_texts_are_read_alike_whatever_ends_their_lines(tmp_path, name, ends):
 
 @pytest.mark.parametrize("changed", [b"\r\n", b" \n", b"\t\n"])
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_a_leak_is_found_where_one_of_two_files_has_other_line_ends(tmp_path, part, changed):
+def test_a_leak_is_found_if_the_files_have_different_line_endings(tmp_path, part, changed):
     folder = write_reviews(tmp_path)
     train = review_lines("dvd", "train", 206)
     (folder / "dvd.task.test").write_text("\n".join([*train[:3], "0\tnew", ""]))
@@ -111,44 +111,44 @@ def test_a_packed_file_that_is_a_folder_is_named(tmp_path):
         mnist.build(tmp_path, SMALL)
 
 
-def test_links_that_lead_in_a_circle_are_data_that_is_missing_or_no_root(tmp_path):
+def test_a_loop_of_symbolic_links_counts_as_missing_data_or_an_invalid_root(tmp_path):
     (tmp_path / "MNIST").symlink_to(tmp_path / "MNIST")
     with pytest.raises(MissingDataError, match="'mnist' is not in"):
         load("mnist", tmp_path)
-    with pytest.raises((ValueError, MissingDataError), match=r"lead in a circle|is not in"):
+    with pytest.raises((ValueError, MissingDataError), match=r"form a loop|is not in"):
         load("mnist", tmp_path / "MNIST")
 
 
-def test_a_review_file_that_is_cut_in_half_at_a_line_end_is_told_with_both_counts(tmp_path, monkeypatch, told):
+def test_a_truncated_review_file_is_reported_with_both_counts(tmp_path, monkeypatch, warnings_logged):
     path = write_reviews(tmp_path, train=500) / "baby.task.train"
     content = path.read_bytes()
     known = {"fdu-mtl/baby.task.train": Known(500, hashlib.sha256(content).hexdigest())}
     monkeypatch.setattr(files, "KNOWN", known)
     reviews.build(tmp_path)
-    assert not told.records
+    assert not warnings_logged.records
     path.write_bytes(b"\n".join(content.split(b"\n")[:250]) + b"\n")
     reviews.build(tmp_path)
-    assert [record.name for record in told.records] == ["mtl_gym.data.files"]
-    assert "baby.task.train differs from the file that is given out: it has 250 reviews where" in told.text
-    assert "has 500" in told.text and "delete it and get the data set again" in told.text
+    assert [record.name for record in warnings_logged.records] == ["mtl_gym.data.files"]
+    assert "baby.task.train differs from the published file: it has 250 reviews where" in warnings_logged.text
+    assert "has 500" in warnings_logged.text and "delete it and get the data set again" in warnings_logged.text
 
 
-def test_sentences_that_are_missing_are_told(tmp_path, told):
+def test_missing_sentences_are_reported(tmp_path, warnings_logged):
     write_conll2000(tmp_path)
     conll2000.read(tmp_path)
-    assert "train.txt differs from the file that is given out: it has 20 sentences where" in told.text
-    assert "has 8,936" in told.text
+    assert "train.txt differs from the published file: it has 20 sentences where" in warnings_logged.text
+    assert "has 8,936" in warnings_logged.text
 
 
 @pytest.mark.parametrize("name", mnist.UNPACKED)
 @pytest.mark.parametrize("packed", [False, True])
-def test_one_flipped_bit_of_mnist_is_told(tmp_path, monkeypatch, told, name, packed):
+def test_one_flipped_bit_of_mnist_is_reported(tmp_path, monkeypatch, warnings_logged, name, packed):
     write_mnist(tmp_path)
     for path in mnist.UNPACKED:
         known = Known(120 if "train" in path else 50, hashlib.sha256((tmp_path / path).read_bytes()).hexdigest())
         monkeypatch.setitem(KNOWN, path.removeprefix("MNIST/"), known)
     mnist.build(tmp_path, SMALL)
-    assert not told.records
+    assert not warnings_logged.records
     content = bytearray((tmp_path / name).read_bytes())
     content[-1] ^= 1
     (tmp_path / name).write_bytes(content)
@@ -157,8 +157,8 @@ def test_one_flipped_bit_of_mnist_is_told(tmp_path, monkeypatch, told, name, pac
     mnist.build(tmp_path, SMALL)
     what = "images" if "images" in name else "labels"
     path = f"{name}.gz" if packed else name
-    assert f"{path} differs from the file that is given out: it has the same number of {what}" in told.text
-    assert len(told.records) == 1
+    assert f"{path} differs from the published file: it has the same number of {what}" in warnings_logged.text
+    assert len(warnings_logged.records) == 1
 
 
 def pack(root):
@@ -167,32 +167,32 @@ def pack(root):
         (root / name).unlink()
 
 
-def test_other_arrays_than_those_of_cifar_and_of_the_regressions_are_told(tmp_path, told):
+def test_other_arrays_than_those_published_are_reported(tmp_path, warnings_logged):
     np.savez(tmp_path / "cifar100.npz", **cifar_arrays())
     cifar.build(tmp_path, cifar.Counts(4, 1, 2))
-    assert "cifar100.npz differs from the file that is given out: it has 400 train_images where" in told.text
+    assert "cifar100.npz differs from the published file: it has 400 train_images where" in warnings_logged.text
     np.savez(tmp_path / "linear30.npz", **linear.generate())
     linear.build(tmp_path)
-    assert "linear30.npz differs from the file that is given out: it has the same number of tasks (30)" in told.text
+    assert "linear30.npz differs from the published file: it has the same number of tasks (30)" in warnings_logged.text
 
 
-def test_another_edition_of_the_same_text_is_not_told(tmp_path, monkeypatch, told):
+def test_another_edition_of_the_same_text_is_not_reported(tmp_path, monkeypatch, warnings_logged):
     blob = "9daeafb9864cf43055ae93beb0afd6c7d144bfa4"  # git hash-object of "test\n"
     monkeypatch.setitem(KNOWN, "wikitext-2/train.txt", Known(1, "0" * 64, blob))
     path = tmp_path / "wikitext-2" / "train.txt"
     files.tell_difference(path, b"test\n", 1, "lines")
-    assert not told.records
+    assert not warnings_logged.records
     files.tell_difference(path, b"text\n", 1, "lines")
-    assert len(told.records) == 1
+    assert len(warnings_logged.records) == 1
 
 
-def test_files_of_no_known_name_are_not_told(tmp_path, told):
+def test_files_of_unknown_names_are_not_reported(tmp_path, warnings_logged):
     form = tagging.Format(columns=2, kept=(0, 1))
     tagging.read_columns(write_columns(tmp_path / "mine" / "a.txt", [[("a", "b")]]), form)
-    assert not told.records
+    assert not warnings_logged.records
 
 
-# Reading alone, because a data set takes seconds to build.
+# Only the readers, because building a data set takes seconds.
 REAL = {
     "reviews": reviews._read,
     "sentences": conll2000.read,
@@ -207,11 +207,11 @@ REAL = {
 
 class TestWithTheRealFiles:
     @pytest.mark.parametrize("name", REAL)
-    def test_the_files_that_are_given_out_are_told_of_nothing(self, name, told):
+    def test_the_published_files_are_not_reported(self, name, warnings_logged):
         if not os.environ.get("MTL_GYM_DATA"):
             pytest.skip("MTL_GYM_DATA is not set")
         try:
             REAL[name](data_root())
         except (FileNotFoundError, DamagedDataError) as error:
             pytest.skip(f"not in MTL_GYM_DATA: {error}")
-        assert not told.records
+        assert not warnings_logged.records

@@ -14,7 +14,7 @@ def table(rows=20, width=2, classes=2):
 
 @st.composite
 def tables(draw):
-    """Tasks whose first feature is a number that no other row of any task has."""
+    """Draw tasks whose first feature is unique to each row."""
     tasks, start = {}, 1
     for number in range(draw(st.integers(1, 4))):
         counts = draw(st.lists(st.integers(3, 12), min_size=1, max_size=4))
@@ -29,7 +29,7 @@ def tables(draw):
 
 @settings(deadline=None, max_examples=50)
 @given(tables(), st.integers(0, 5), st.floats(0.05, 0.45), st.floats(0.05, 0.45))
-def test_every_row_ends_up_in_one_split_with_its_task_and_label(tasks, seed, validation, test):
+def test_every_row_is_in_one_split_with_its_task_and_label(tasks, seed, validation, test):
     data = MultiTaskDataset.from_tasks("t", tasks, validation=validation, test=test, seed=seed, normalise=False)
     found = {}
     for split in data.splits.values():
@@ -55,7 +55,7 @@ def test_every_class_is_in_every_split(tasks, seed):
 
 @settings(deadline=None, max_examples=50)
 @given(tables())
-def test_training_inputs_come_out_with_mean_0_and_std_1_or_constant_0(tasks):
+def test_training_inputs_have_mean_0_and_std_1_or_are_constant_0(tasks):
     data = MultiTaskDataset.from_tasks("t", tasks)
     train = data.split("train")
     x = data.inputs("train", torch.arange(len(train))).double()
@@ -76,7 +76,7 @@ def test_training_inputs_come_out_with_mean_0_and_std_1_or_constant_0(tasks):
         (3, 0.01, 0.98, (1, 1)),
     ],
 )
-def test_sizes_are_the_nearest_that_leave_no_split_empty(rows, validation, test, sizes):
+def test_split_sizes_are_rounded_so_that_no_split_is_empty(rows, validation, test, sizes):
     assert split_sizes(rows, validation, test) == sizes
 
 
@@ -86,27 +86,27 @@ def test_no_split_is_ever_empty(rows, validation, test):
     assert min(for_validation, for_test, rows - for_validation - for_test) >= 1
 
 
-def test_shares_are_per_class_as_computed_by_hand():
+def test_shares_hold_in_each_class():
     x, y = np.arange(200.0).reshape(100, 2), np.repeat([0, 1], [60, 40])
     data = MultiTaskDataset.from_tasks("t", {"a": (x, y)})
     counts = {name: torch.bincount(split.y).tolist() for name, split in data.splits.items()}
     assert counts == {"train": [42, 28], "validation": [6, 4], "test": [12, 8]}
 
 
-def test_one_seed_is_one_split_and_another_seed_another():
+def test_the_seed_determines_the_split():
     first, again, other = (MultiTaskDataset.from_tasks("t", {"a": table(60)}, seed=seed) for seed in (3, 3, 4))
     assert all(torch.equal(first.split(name).x, again.split(name).x) for name in SPLITS)
     assert not torch.equal(first.split("test").x, other.split("test").x)
 
 
-def test_the_global_generators_are_neither_read_nor_moved():
+def test_the_global_generators_are_not_used():
     states = np.random.get_state()[1].copy(), torch.get_rng_state()
     MultiTaskDataset.from_tasks("t", {"a": table()})
     assert np.array_equal(states[0], np.random.get_state()[1])
     assert torch.equal(states[1], torch.get_rng_state())
 
 
-def test_adding_a_task_leaves_the_splits_of_the_others():
+def test_another_task_does_not_change_the_splits_of_the_others():
     alone = MultiTaskDataset.from_tasks("t", {"a": table()}, normalise=False).split("test")
     both = MultiTaskDataset.from_tasks("t", {"a": table(), "b": table(30)}, normalise=False).split("test")
     assert torch.equal(both.x[both.task == 0], alone.x)
@@ -120,7 +120,7 @@ def test_the_statistics_are_of_the_training_rows_only():
     assert torch.allclose(data.std, train.std(dim=0, correction=0))
 
 
-def test_tables_of_different_widths_are_normalised_each_by_itself():
+def test_tables_of_different_widths_are_normalised_separately():
     rng = np.random.default_rng(0)
     small, large = rng.normal(size=(40, 2)), 1000 + 500 * rng.normal(size=(60, 3))
     data = MultiTaskDataset.from_tasks("t", {"small": (small, np.arange(40) % 2), "large": (large, np.arange(60) % 2)})
@@ -132,7 +132,7 @@ def test_tables_of_different_widths_are_normalised_each_by_itself():
         assert (x[:, width:] == 0).all()
 
 
-def test_a_feature_that_never_varies_becomes_0():
+def test_a_constant_feature_becomes_0():
     x, y = table(30)
     x[:, 1] = 0.1
     data = MultiTaskDataset.from_tasks("t", {"a": (x, y)})
@@ -151,28 +151,28 @@ def test_images_stay_uint8_and_are_normalised_per_channel():
     assert data.mean.shape == (3, 1, 1)
 
 
-def test_sequences_are_normalised_by_one_number():
+def test_sequences_are_normalised_by_one_mean_and_std():
     x, y = np.arange(240.0).reshape(20, 4, 3), np.arange(20) % 2
     data = MultiTaskDataset.from_tasks("t", {"a": (x, y)})
     assert data.mean.shape == (1, 1)
     assert data.input_shape == (4, 3)
 
 
-def test_without_normalising_inputs_are_the_rows():
+def test_without_normalisation_there_are_no_statistics():
     data = MultiTaskDataset.from_tasks("t", {"a": table()}, normalise=False)
     assert data.mean is None
     assert data.std is None
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.tensor, list, lambda values: np.asarray(values)[::-1][::-1]])
-def test_arrays_tensors_lists_and_views_give_the_same(kind):
+def test_arrays_tensors_lists_and_views_give_the_same_data_set(kind):
     x, y = table()
     reference = MultiTaskDataset.from_tasks("t", {"a": (x, y)})
     data = MultiTaskDataset.from_tasks("t", {"a": (kind(x), kind(y))})
     assert torch.equal(data.split("test").x, reference.split("test").x)
 
 
-def test_a_tensor_with_a_gradient_is_taken_without_it():
+def test_a_tensor_with_a_gradient_is_detached():
     x, y = table()
     data = MultiTaskDataset.from_tasks("t", {"a": (torch.tensor(x, requires_grad=True), y)})
     assert not data.split("train").x.requires_grad
@@ -185,13 +185,13 @@ def test_a_bfloat16_tensor_becomes_float32():
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.float64, np.uint32])
-def test_labels_may_be_of_any_type_that_holds_whole_numbers(dtype):
+def test_labels_may_have_any_dtype_with_whole_numbers(dtype):
     x, y = table()
     data = MultiTaskDataset.from_tasks("t", {"a": (x, y.astype(dtype))})
     assert data.num_classes == (2,)
 
 
-def test_changing_the_arrays_afterwards_changes_nothing():
+def test_changes_of_the_users_arrays_do_not_change_the_data_set():
     x, y = table()
     data = MultiTaskDataset.from_tasks("t", {"a": (x.astype(np.float32), y)})
     before = data.split("train").x.clone()
@@ -234,7 +234,7 @@ X, Y = table()
         ({"a": (np.where(X == 9, 1e300, X), Y)}, "task 'a': row 4 of x holds .* beyond float32"),
     ],
 )
-def test_a_bad_array_is_named_with_its_task_and_what_is_wrong(tasks, message):
+def test_an_invalid_array_is_named_with_its_task_and_the_problem(tasks, message):
     with pytest.raises(ValueError, match=message) as caught:
         MultiTaskDataset.from_tasks("t", tasks)
     assert "data set 't'" in str(caught.value)

@@ -1,4 +1,4 @@
-"""What users give to the data layer by mistake: each is read rightly or answered with one sentence of ours."""
+"""Invalid or unusual inputs of users: each is converted correctly or refused with one error message of ours."""
 
 import copy
 import logging
@@ -23,7 +23,7 @@ def split(x=X, task=TASK, y=BOTH):
 
 
 def data_set(x=X, task=TASK, y=BOTH, **changes):
-    """A data set of two tasks whose training split is as given."""
+    """Return a data set of two tasks with the given training split."""
     splits = dict.fromkeys(SPLITS, split()) | {"train": split(x, task, y)}
     parts = {"splits": splits, "task_names": ("a", "b"), "class_names": (("n", "y"),) * 2} | changes
     return MultiTaskDataset(**{"name": "t"} | parts)
@@ -53,7 +53,7 @@ def masked(values, row):
 
 
 def quantised():
-    # torch is about to take quantised tensors away, and says so.
+    # torch warns that quantised tensors are deprecated.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.quantize_per_tensor(torch.zeros(6, 2), 1.0, 0, torch.qint8)
@@ -110,7 +110,7 @@ UNREADABLE = {
     ),
     "tensors of different lengths": (lambda: [torch.zeros(2), torch.zeros(3)], r"ragged: row 1 has shape \[3\]"),
     "a list that holds itself": (endless, "ragged"),
-    "an object that cannot be read": (Broken, r"a Broken, which cannot be read as an array \(ZeroDivisionError\)"),
+    "an object that cannot be read": (Broken, r"a Broken, which cannot be converted to an array \(ZeroDivisionError\)"),
     "masked values": (lambda: masked(X, 4), "a masked value in row 4; fill it or drop the row"),
     "numbers beyond 63 bits": (lambda: np.full((6, 2), 2**63, np.uint64), r"in row 0, beyond 2\*\*63 - 1"),
     "a tensor beyond 63 bits": (lambda: torch.full((6, 2), 2**63, dtype=torch.uint64), r"beyond 2\*\*63 - 1 in row 0"),
@@ -233,7 +233,7 @@ OTHERS = {
 
 
 def refused(make, message):
-    """Checks that there is one sentence of ours, and nothing of NumPy's or torch's."""
+    """Check that the error is raised by mtl_gym, with a short message in one line."""
     with pytest.raises((ValueError, MissingDataError), match=message) as caught:
         make()
     text = str(caught.value)
@@ -242,26 +242,26 @@ def refused(make, message):
     assert "mtl_gym" in frames[-1]
 
 
-@pytest.mark.parametrize("door", READERS)
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("what", UNREADABLE)
-def test_what_are_no_inputs_gets_one_sentence_at_every_door(door, what):
+def test_unreadable_inputs_are_refused_by_every_reader(reader, what):
     make, message = UNREADABLE[what]
-    refused(lambda: READERS[door](x=make()), message)
+    refused(lambda: READERS[reader](x=make()), message)
 
 
-@pytest.mark.parametrize("door", [split, from_tasks, classification])
+@pytest.mark.parametrize("reader", [split, from_tasks, classification])
 @pytest.mark.parametrize("what", LABELS)
-def test_what_are_no_labels_gets_one_sentence_with_its_row_at_every_door(door, what):
+def test_invalid_labels_are_refused_by_every_reader_with_their_row(reader, what):
     labels, message = LABELS[what]
-    refused(lambda: door(y=labels), message)
+    refused(lambda: reader(y=labels), message)
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_other_mistakes_get_one_sentence(what):
+def test_other_mistakes_are_refused(what):
     refused(*OTHERS[what])
 
 
-def test_the_sentence_names_the_task_at_the_doors_that_know_it():
+def test_the_message_names_the_task_if_the_reader_has_its_name():
     refused(lambda: from_tasks(y=Y / 2), r"^data set 't', task 'a': row 3 of y is 0\.5")
     refused(lambda: classification(y=Y / 2), r"^task 'a', split 'train': row 3 of y is 0\.5")
 
@@ -281,8 +281,8 @@ FORMS = {
     "float128": lambda values: values.astype(np.longdouble),
     "bfloat16": lambda values: torch.tensor(values, dtype=torch.bfloat16),
     "big-endian numbers": lambda values: values.astype(">f8"),
-    "a view from behind": lambda values: values[::-1].copy()[::-1],
-    "columns first": np.asfortranarray,
+    "a reversed view": lambda values: values[::-1].copy()[::-1],
+    "column-major order": np.asfortranarray,
     "a tensor with a gradient": with_gradient,
     "a list of tensors with gradients": lambda values: list(with_gradient(values)),
     "a parameter": lambda values: torch.nn.Parameter(torch.tensor(values).float()),
@@ -293,11 +293,11 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("door", ["Split", "from_tasks", "TaskData"])
-def test_every_door_reads_every_form_of_the_same_numbers_alike(door, form):
-    make = {"Split": split, "from_tasks": from_tasks, "TaskData": classification}[door]
+@pytest.mark.parametrize("reader", ["Split", "from_tasks", "TaskData"])
+def test_every_form_of_the_same_numbers_gives_the_same_tensors(reader, form):
+    make = {"Split": split, "from_tasks": from_tasks, "TaskData": classification}[reader]
     data, expected = make(x=FORMS[form](X), y=FORMS[form](Y)), make(x=X, y=Y)
-    first, second = (part if door == "Split" else part.splits["train"] for part in (data, expected))
+    first, second = (part if reader == "Split" else part.splits["train"] for part in (data, expected))
     pairs = [(part.x, part.y) if isinstance(part, Split) else part for part in (first, second)]
     for found, wanted in zip(*pairs, strict=True):
         assert torch.equal(found.double(), wanted.double())
@@ -305,10 +305,10 @@ def test_every_door_reads_every_form_of_the_same_numbers_alike(door, form):
 
 
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
-@pytest.mark.parametrize("door", [split, from_tasks, classification])
-def test_memory_mapped_and_read_only_arrays_are_copied(door, mode, tmp_path):
+@pytest.mark.parametrize("reader", [split, from_tasks, classification])
+def test_memory_mapped_and_read_only_arrays_are_copied(reader, mode, tmp_path):
     rows = memory_mapped(X.astype(np.float32), tmp_path, mode)
-    data = door(x=rows)
+    data = reader(x=rows)
     found = data.x if isinstance(data, Split) else data.splits["train"]
     found = found.x if isinstance(found, Split) else found
     found = found[0] if isinstance(found, tuple) else found
@@ -317,7 +317,7 @@ def test_memory_mapped_and_read_only_arrays_are_copied(door, mode, tmp_path):
     assert rows[0].tolist() == [0, 1]
 
 
-def test_writing_to_a_users_array_or_training_a_users_tensor_changes_no_data():
+def test_changes_of_a_users_array_or_tensor_do_not_change_the_data():
     x, weights = X.copy(), with_gradient(X)
     data, trained = split(x=x), split(x=weights, y=(weights[:, 0] > 4).float())
     x[:] = 0
@@ -326,7 +326,7 @@ def test_writing_to_a_users_array_or_training_a_users_tensor_changes_no_data():
     assert torch.equal(data.x, trained.x) and torch.equal(trained.x, split().x)
 
 
-def test_nothing_flows_back_to_a_users_tensor():
+def test_no_gradient_reaches_a_users_tensor():
     weights = with_gradient(X)
     data = data_set(x=weights, y=(weights * 0)[:, 0])
     layer = torch.nn.Linear(2, 2)
@@ -334,12 +334,12 @@ def test_nothing_flows_back_to_a_users_tensor():
     assert weights.grad is None and layer.weight.grad is not None
 
 
-def test_a_tensor_without_a_gradient_is_shared_and_costs_no_memory():
+def test_a_tensor_without_a_gradient_is_shared():
     x = torch.tensor(X).float()
     assert split(x=x).x.data_ptr() == x.data_ptr()
 
 
-def test_whole_numbers_keep_their_type_in_a_split_and_truth_values_become_numbers():
+def test_a_split_keeps_integer_dtypes_and_converts_booleans_to_float32():
     kept = [torch.uint8, torch.int16, torch.int32, torch.int64]
     assert [split(x=torch.zeros(6, 2, dtype=dtype)).x.dtype for dtype in kept] == kept
     assert split(x=X > 4).x.dtype == torch.float32
@@ -369,14 +369,14 @@ def test_names_may_come_from_keys_arrays_and_other_mappings():
         lambda: TaskData("a", "classification", dict.fromkeys(SPLITS, (X, Y * 0)), 2),
     ],
 )
-def test_a_task_of_one_class_is_told(make, caplog):
+def test_a_task_of_one_class_is_reported(make, caplog):
     with caplog.at_level(logging.WARNING):
         make()
     assert "task 'a' has rows of one class only (label 0)" in caplog.text
     assert "100% and lifts every mean" in caplog.text
 
 
-def test_tasks_of_several_classes_are_not_told(caplog):
+def test_tasks_of_several_classes_are_not_reported(caplog):
     with caplog.at_level(logging.WARNING):
         data_set(), from_tasks(), classification()
     assert not caplog.text

@@ -13,7 +13,7 @@ NAMES = ["linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
 
 
 def solved(arrays):
-    """The weight vectors that the clean test samples determine; [tasks, inputs]."""
+    """Solve the clean test samples for the weight vectors; [tasks, inputs]."""
     pairs = zip(arrays["test_x"], arrays["test_y"], strict=True)
     return np.stack([np.linalg.lstsq(x, y, rcond=None)[0] for x, y in pairs])
 
@@ -51,19 +51,19 @@ def test_the_stand_in_has_one_direction_per_group_and_half_normal_norms():
     assert ((norms < 1.75).sum(1) == 4).all()
 
 
-def test_the_noise_of_the_stand_in_has_the_standard_deviation_of_the_papers():
+def test_the_noise_of_the_stand_in_has_the_papers_standard_deviation():
     arrays = linear.generate(3)
     noise = np.concatenate([(arrays[f"noisy_{part}_y"] - arrays[f"{part}_y"]).ravel() for part in ("train", "test")])
     assert noise.std() == pytest.approx(0.32, abs=0.02) and abs(noise.mean()) < 0.03
 
 
-def test_another_seed_is_other_data_and_the_same_seed_the_same():
+def test_the_seed_determines_the_generated_data():
     first, again, other = linear.generate(0), linear.generate(0), linear.generate(1)
     assert np.array_equal(first["train_x"], again["train_x"])
     assert not np.allclose(first["train_x"], other["train_x"])
 
 
-def test_the_papers_file_is_taken_where_it_is_there(tmp_path):
+def test_the_papers_file_is_used_if_present(tmp_path):
     arrays = linear.generate(7)
     np.savez(tmp_path / "linear30.npz", **arrays)
     task = data.load("linear-noisy", tmp_path).tasks[4]
@@ -81,7 +81,7 @@ def test_the_papers_file_is_taken_where_it_is_there(tmp_path):
         (lambda a: a["train_y"].__setitem__((0, 0), np.nan), "train_y holds NaN"),
     ],
 )
-def test_a_spoilt_file_is_named(tmp_path, spoil, problem):
+def test_a_damaged_file_is_named(tmp_path, spoil, problem):
     arrays = linear.generate()
     spoil(arrays)
     np.savez(tmp_path / "linear30.npz", **arrays)
@@ -89,7 +89,7 @@ def test_a_spoilt_file_is_named(tmp_path, spoil, problem):
         data.load("linear", tmp_path)
 
 
-def test_a_file_that_is_no_archive_is_named(tmp_path):
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path):
     (tmp_path / "linear30.npz").write_bytes(b"nothing")
     with pytest.raises(data.DamagedDataError, match="cannot be read as npz"):
         data.load("linear", tmp_path)
@@ -108,13 +108,13 @@ def pair(rows=4):
         ({"kind": "classification"}, "labels are whole numbers"),
     ],
 )
-def test_a_task_that_cannot_work_says_why(change, message):
+def test_an_inconsistent_task_is_refused_with_the_reason(change, message):
     arguments = {"name": "line", "kind": "regression", "splits": dict.fromkeys(data.SPLITS, pair()), "outputs": 1}
     with pytest.raises(ValueError, match=message):
         TaskData(**arguments | change)
 
 
-def test_labels_out_of_range_and_rows_that_do_not_match_are_refused():
+def test_labels_out_of_range_and_different_numbers_of_rows_are_refused():
     x = torch.rand(4, 3)
     with pytest.raises(ValueError, match="row 3 has label 3, but labels are 0 to 2"):
         TaskData("a", "classification", dict.fromkeys(data.SPLITS, (x, torch.arange(4))), 3)
@@ -137,7 +137,7 @@ def test_some_tasks_can_be_chosen_by_name():
         chosen.choose(["task 99"])
 
 
-def test_names_groups_and_attributes_that_are_not_there_are_answered():
+def test_repeated_names_wrong_groups_and_unknown_attributes_are_refused():
     task = data.load("generated-linear").tasks[0]
     with pytest.raises(ValueError, match="each its own name"):
         TaskCollection("twice", [task, task])

@@ -14,7 +14,7 @@ from .fabricated import write_mnist
 
 @pytest.fixture
 def offline(monkeypatch):
-    """Fails every attempt at the network and counts them."""
+    """Fail and record every network request."""
     attempts = []
 
     def refuse(request, *args, **kwargs):
@@ -26,7 +26,7 @@ def offline(monkeypatch):
 
 
 def pretend_download(monkeypatch, write):
-    """Puts ``write(root)`` in the place of torchvision's download."""
+    """Replace torchvision's download by ``write(root)``."""
 
     def torchvision_class(root, download):
         assert download
@@ -41,19 +41,19 @@ def test_the_names_are_those_of_the_catalogue_in_its_order():
     assert data.names()[:4] == ["digits", "mnist", "cifar", "mini-imagenet"]
 
 
-def test_every_row_of_the_catalogue_says_what_it_is_and_how_to_get_it():
+def test_every_entry_of_the_catalogue_is_described_and_obtainable():
     for source in data.catalogue():
         assert source.description and source.origin and source.licence and source.size
         assert source.tasks > 1
         assert source.downloadable or source.by_hand
 
 
-def test_only_what_torchvision_has_is_downloaded():
+def test_only_data_sets_of_torchvision_are_downloaded():
     by_hand = [source.name for source in data.catalogue() if not source.downloadable]
     assert by_hand == ["mini-imagenet", "reviews", "reviews-leaked", "tagging", "code-switched", "cross-modal"]
 
 
-def test_what_needs_no_files_is_present_everywhere_and_the_rest_is_not(tmp_path):
+def test_only_data_sets_without_files_are_present_in_an_empty_root(tmp_path):
     present = [source.name for source in data.catalogue() if source.is_present(tmp_path)]
     generated = ["linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
     assert present == ["digits", "brain-series", *generated]
@@ -70,12 +70,12 @@ def test_mnist_is_present_packed_or_unpacked(tmp_path, packed):
 @pytest.mark.parametrize(
     ("name", "hint"), [("minst", "'mnist'"), ("CIFAR", "'cifar'"), ("miniimagenet", "'mini-imagenet'")]
 )
-def test_an_unknown_name_is_answered_with_the_nearest_and_all_known(name, hint):
+def test_an_unknown_name_is_refused_with_the_nearest_and_all_known_names(name, hint):
     with pytest.raises(data.UnknownDatasetError, match=f"did you mean {hint}.*Known: digits, mnist, cifar"):
         data.load(name)
 
 
-def test_a_name_like_no_other_is_answered_with_all_known():
+def test_a_name_without_a_near_match_is_refused_with_all_known_names():
     with pytest.raises(data.UnknownDatasetError, match=r"no data set 'zzz'\. Known: digits"):
         data.load("zzz")
 
@@ -87,7 +87,7 @@ def test_unknown_data_is_a_value_error_and_missing_data_a_file_not_found_error()
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar", "mini-imagenet", "reviews", "tagging", "code-switched"])
-def test_missing_files_are_named_with_place_command_and_variable_and_no_network(tmp_path, name, offline):
+def test_missing_files_are_named_with_folder_command_and_variable_without_network(tmp_path, name, offline):
     with pytest.raises(data.MissingDataError) as caught:
         data.load(name, tmp_path)
     message = str(caught.value)
@@ -98,13 +98,13 @@ def test_missing_files_are_named_with_place_command_and_variable_and_no_network(
     assert not offline
 
 
-def test_the_command_needs_no_variable_where_the_root_is_the_default(tmp_path, monkeypatch):
+def test_the_command_has_no_variable_if_the_root_is_the_default(tmp_path, monkeypatch):
     monkeypatch.setenv("MTL_GYM_DATA", str(tmp_path))
     with pytest.raises(data.MissingDataError, match=r"Get it with `mtl-gym data get mnist`"):
         data.load("mnist")
 
 
-def test_missing_mini_imagenet_is_answered_with_the_folders_to_make(tmp_path):
+def test_the_error_for_missing_mini_imagenet_describes_its_folders(tmp_path):
     with pytest.raises(data.MissingDataError, match=r"mini-imagenet/train/WNID/\*\.jpg"):
         data.load("mini-imagenet", tmp_path)
 
@@ -113,7 +113,7 @@ def test_digits_load_from_any_root_and_are_the_same_object(tmp_path):
     assert data.load("digits", tmp_path) is data.load("digits", tmp_path / "other") is data.load("digits")
 
 
-def test_one_name_and_root_is_one_object_however_the_root_is_written(tmp_path, monkeypatch):
+def test_different_spellings_of_one_root_share_one_object(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "_SOURCES", (pretend_source("mine", lambda root: SimpleNamespace(root=root)),))
     first = data.load("mine", tmp_path)
     monkeypatch.chdir(tmp_path.parent)
@@ -126,7 +126,7 @@ def pretend_source(name, build):
     return data.DataSource(name, "d", 2, "o", "l", "s", layouts=((".",),), build=build)
 
 
-def test_a_failed_load_is_tried_again(tmp_path, monkeypatch):
+def test_a_failed_load_is_not_cached(tmp_path, monkeypatch):
     outcomes = [data.DamagedDataError("broken"), "fine"]
 
     def build(root):
@@ -141,7 +141,7 @@ def test_a_failed_load_is_tried_again(tmp_path, monkeypatch):
     assert data.load("mine", tmp_path) == "fine"
 
 
-def test_the_root_is_the_argument_else_the_variable_else_the_cache_folder(tmp_path, monkeypatch):
+def test_the_root_is_the_argument_or_the_variable_or_the_cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("MTL_GYM_DATA", str(tmp_path / "variable"))
     assert data.data_root(tmp_path / "argument") == tmp_path / "argument"
     assert data.data_root() == tmp_path / "variable"
@@ -151,7 +151,7 @@ def test_the_root_is_the_argument_else_the_variable_else_the_cache_folder(tmp_pa
     assert data.data_root().name == "mtl-gym"
 
 
-def test_the_root_is_absolute_with_the_home_folder_filled_in(monkeypatch, tmp_path):
+def test_the_root_is_absolute_with_the_home_folder_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert data.data_root("~/data") == tmp_path / "data"
     assert data.data_root("data").is_absolute()
@@ -163,19 +163,19 @@ def test_digits_need_no_download(tmp_path, offline):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_is_not_downloaded_again(tmp_path, offline):
+def test_a_data_set_that_is_present_is_not_downloaded_again(tmp_path, offline):
     write_mnist(tmp_path, packed=True)
     data.download("mnist", tmp_path)
     assert not offline
 
 
-def test_mini_imagenet_is_not_downloaded_but_its_folders_are_described(tmp_path, offline):
+def test_the_download_of_mini_imagenet_is_refused_with_its_folders(tmp_path, offline):
     with pytest.raises(data.DownloadError, match=r"licence .* mini-imagenet/train/WNID/\*\.jpg"):
         data.download("mini-imagenet", tmp_path)
     assert not offline
 
 
-def test_a_download_ends_up_in_the_root_and_leaves_nothing_else(tmp_path, monkeypatch):
+def test_a_download_leaves_only_its_files_in_the_root(tmp_path, monkeypatch):
     pretend_download(monkeypatch, write_mnist)
     data.download("mnist", tmp_path / "new")
     assert sorted(path.name for path in (tmp_path / "new" / "MNIST" / "raw").iterdir()) == sorted(
@@ -185,7 +185,7 @@ def test_a_download_ends_up_in_the_root_and_leaves_nothing_else(tmp_path, monkey
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar"])
-def test_no_network_is_an_error_that_says_what_failed_and_what_to_do(tmp_path, offline, name, capfd):
+def test_a_failed_download_is_reported_with_its_reason_and_remedy(tmp_path, offline, name, capfd):
     with pytest.raises(data.DownloadError) as caught:
         data.download(name, tmp_path)
     message = str(caught.value)
@@ -198,7 +198,7 @@ def test_no_network_is_an_error_that_says_what_failed_and_what_to_do(tmp_path, o
     assert not list(tmp_path.iterdir())
 
 
-def test_a_download_that_breaks_off_leaves_nothing_that_looks_complete(tmp_path, monkeypatch):
+def test_an_interrupted_download_does_not_count_as_present(tmp_path, monkeypatch):
     def write_half(root):
         (write_mnist(root) / "t10k-labels-idx1-ubyte").unlink()
 
@@ -208,13 +208,13 @@ def test_a_download_that_breaks_off_leaves_nothing_that_looks_complete(tmp_path,
     assert not table.find("mnist").is_present(tmp_path)
 
 
-def test_a_root_that_cannot_be_made_is_a_download_error(tmp_path):
+def test_a_root_that_cannot_be_created_is_a_download_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(data.DownloadError, match="can be written to"):
+    with pytest.raises(data.DownloadError, match="writable"):
         data.download("mnist", tmp_path / "file" / "root")
 
 
-def test_load_downloads_only_when_asked_to(tmp_path, monkeypatch):
+def test_load_downloads_only_on_request(tmp_path, monkeypatch):
     fetched = []
 
     def write(root):
@@ -222,7 +222,7 @@ def test_load_downloads_only_when_asked_to(tmp_path, monkeypatch):
         folder = root / "cifar-100-python"
         folder.mkdir()
         for name in ("train", "test", "meta"):
-            (folder / name).write_bytes(b"not what torchvision expects")
+            (folder / name).write_bytes(b"unexpected by torchvision")
 
     pretend_download(monkeypatch, write)
     with pytest.raises(data.MissingDataError):

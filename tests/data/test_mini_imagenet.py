@@ -16,7 +16,7 @@ WNIDS = tuple(f"n0000000{digit}" for digit in range(6))
 
 
 def write_images(root, side=84, per_class=4):
-    """Writes classes whose images are flat but for noise, as bright as the class's number says."""
+    """Write noisy grey images whose brightness is determined by their class."""
     generator = np.random.default_rng(0)
     folder = root / "mini-imagenet"
     for part in ("train", "test"):
@@ -38,7 +38,7 @@ def build(folder):
     return mini_imagenet.build(folder.parent, SMALL)
 
 
-def test_each_task_has_so_many_rows(folder):
+def test_each_task_has_the_expected_number_of_rows(folder):
     data = build(folder)
     assert rows_of_each_task(data, "train") == [6] * 3
     assert rows_of_each_task(data, "validation") == [2] * 3
@@ -47,7 +47,7 @@ def test_each_task_has_so_many_rows(folder):
     assert_no_image_in_two_splits(data)
 
 
-def test_the_classes_are_dealt_to_the_tasks_each_to_one(folder):
+def test_each_class_is_in_one_random_task(folder):
     data = build(folder)
     assert sorted(name for classes in data.class_names for name in classes) == list(WNIDS)
     assert data.class_names != (WNIDS[:2], WNIDS[2:4], WNIDS[4:])
@@ -61,13 +61,13 @@ def test_each_row_has_the_task_and_class_of_its_folder(folder):
             assert data.class_names[task][y] == WNIDS[round((float(level) - 20) / 40)]
 
 
-def test_names_are_taken_from_classes_txt_where_it_has_them(folder):
+def test_class_names_come_from_classes_txt(folder):
     (folder / "classes.txt").write_text(f"{WNIDS[0]} house finch\n\n{WNIDS[1]}\n")
     named = {name for classes in build(folder).class_names for name in classes}
     assert named == {"house finch", *WNIDS[1:]}
 
 
-def test_the_second_load_reads_the_decoded_images_and_gives_the_same(folder, monkeypatch):
+def test_the_second_load_reads_the_cache_and_gives_the_same_images(folder, monkeypatch):
     first = build(folder)
     assert [path.name for path in folder.iterdir() if path.is_file()] == ["decoded-v1.npz"]
     monkeypatch.setattr(mini_imagenet, "decode", lambda paths: pytest.fail("decoded again"))
@@ -76,7 +76,7 @@ def test_the_second_load_reads_the_decoded_images_and_gives_the_same(folder, mon
 
 
 @pytest.mark.parametrize("keep", [0, 1000, -100])
-def test_a_damaged_cache_is_reported_and_made_anew(folder, caplog, keep):
+def test_a_damaged_cache_is_reported_and_rewritten(folder, caplog, keep):
     first = build(folder)
     cache = folder / decoded.CACHE_NAME
     cache.write_bytes(cache.read_bytes()[:keep])
@@ -119,20 +119,20 @@ def test_a_cache_without_an_array_or_with_a_pickle_is_not_used(folder, caplog):
     assert caplog.text.count("decoded-v1.npz is damaged") == 2
 
 
-def test_a_new_image_is_seen_in_spite_of_the_cache(folder):
+def test_a_renamed_or_removed_image_invalidates_the_cache(folder):
     build(folder)
     (folder / "train" / WNIDS[0] / "0.jpg").rename(folder / "train" / WNIDS[0] / "9.jpg")
     (folder / "train" / WNIDS[0] / "1.jpg").unlink()
     assert len(build(folder).split("train")) == 17
 
 
-def test_an_image_replaced_under_its_old_name_is_seen_in_spite_of_the_cache(folder):
+def test_a_replaced_image_invalidates_the_cache(folder):
     before = build(folder).split("test").x
     Image.new("RGB", (84, 84), "white").save(folder / "test" / WNIDS[0] / "0.jpg")
     assert not torch.equal(build(folder).split("test").x, before)
 
 
-def test_without_permission_to_write_it_goes_without_the_cache_and_says_so(folder, caplog, monkeypatch):
+def test_a_read_only_folder_is_reported_and_used_without_a_cache(folder, caplog, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError("read-only")
 
@@ -140,11 +140,11 @@ def test_without_permission_to_write_it_goes_without_the_cache_and_says_so(folde
     with caplog.at_level(logging.WARNING):
         data = build(folder)
     assert len(data.split("test")) == 24
-    assert "cannot keep the decoded images" in caplog.text
+    assert "cannot cache the decoded images" in caplog.text
     assert not (folder / decoded.CACHE_NAME).exists()
 
 
-def test_a_full_disk_leaves_no_half_written_file(folder, monkeypatch):
+def test_a_full_disk_leaves_no_partial_file(folder, monkeypatch):
     def fill(path, **arrays):
         path.write_bytes(b"half")
         raise OSError("no space left on device")
@@ -177,7 +177,7 @@ def test_an_image_of_another_size_is_named(folder):
         build(folder)
 
 
-def test_grey_images_are_turned_to_colour(folder):
+def test_grey_images_are_converted_to_colour(folder):
     Image.new("L", (84, 84), 20).save(folder / "train" / WNIDS[0] / "0.jpg")
     assert build(folder).input_shape == (3, 84, 84)
 
@@ -195,13 +195,13 @@ def test_classes_that_differ_between_train_and_test_are_named(folder):
         build(folder)
 
 
-def test_a_wrong_number_of_classes_is_an_error(folder):
+def test_a_wrong_number_of_classes_is_refused(folder):
     with pytest.raises(DamagedDataError, match="it has 6 classes where 50 are needed"):
         mini_imagenet.build(folder.parent)
 
 
 class TestWithTheRealFiles:
-    def test_each_task_has_2250_images_to_train_250_to_validate_and_500_to_test(self, load_real):
+    def test_each_task_has_2250_training_250_validation_and_500_test_images(self, load_real):
         data = load_real("mini-imagenet")
         assert data.num_classes == (5,) * 10
         for split, rows in {"train": 2250, "validation": 250, "test": 500}.items():
@@ -212,7 +212,7 @@ class TestWithTheRealFiles:
     def test_no_image_is_in_two_splits(self, load_real):
         assert_no_image_in_two_splits(load_real("mini-imagenet"))
 
-    def test_the_fifty_classes_are_each_in_one_task_by_name(self, load_real):
+    def test_each_of_the_fifty_classes_is_in_one_task(self, load_real):
         data = load_real("mini-imagenet")
         names = [name for classes in data.class_names for name in classes]
         assert len(set(names)) == 50
@@ -220,7 +220,7 @@ class TestWithTheRealFiles:
             assert data.class_names[0] == ("komondor", "malamute", "oboe", "photocopier", "solar_dish")
 
 
-def test_a_class_with_fewer_images_than_the_others_is_told(folder, caplog):
+def test_a_class_with_fewer_images_than_the_others_is_reported(folder, caplog):
     with caplog.at_level(logging.WARNING):
         build(folder)
         assert not caplog.messages

@@ -20,7 +20,7 @@ def small(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("split", "per_digit"), [("train", 5), ("validation", 2), ("test", 3)])
-def test_each_task_has_so_many_of_each_digit(small, split, per_digit):
+def test_each_task_has_the_expected_number_of_each_digit(small, split, per_digit):
     part = small.split(split)
     digits = part.x[:, 0, 0, 0].long()
     for task in range(10):
@@ -39,14 +39,14 @@ def test_a_task_has_no_image_twice(small):
         assert len(images.unique(dim=0)) == len(images)
 
 
-def test_packed_files_give_the_same_data_and_nothing_is_written_beside_them(tmp_path, small):
+def test_packed_files_give_the_same_data_and_are_unpacked_elsewhere(tmp_path, small):
     folder = write_mnist(tmp_path, packed=True)
     before = sorted(folder.iterdir())
     assert torch.equal(mnist.build(tmp_path, SMALL).split("train").x, small.split("train").x)
     assert sorted(folder.iterdir()) == before
 
 
-def test_building_again_gives_the_same_rows_whatever_the_global_seed(tmp_path, small):
+def test_rows_do_not_depend_on_the_global_seed(tmp_path, small):
     write_mnist(tmp_path)
     np.random.seed(1)
     torch.manual_seed(1)
@@ -56,7 +56,7 @@ def test_building_again_gives_the_same_rows_whatever_the_global_seed(tmp_path, s
 
 @pytest.mark.parametrize("name", [name.split("/")[-1] for name in mnist.UNPACKED])
 @pytest.mark.parametrize("keep", [0, 6, -1])
-def test_a_file_that_is_cut_off_is_named(tmp_path, name, keep):
+def test_a_truncated_file_is_named(tmp_path, name, keep):
     path = write_mnist(tmp_path) / name
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DamagedDataError, match=f"{name} is damaged"):
@@ -64,14 +64,14 @@ def test_a_file_that_is_cut_off_is_named(tmp_path, name, keep):
 
 
 @pytest.mark.parametrize("name", [name.split("/")[-1] for name in mnist.PACKED])
-def test_a_packed_file_that_is_cut_off_is_named(tmp_path, name):
+def test_a_truncated_packed_file_is_named(tmp_path, name):
     path = write_mnist(tmp_path, packed=True) / name
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DamagedDataError, match=f"{name} is damaged: it cannot be unpacked"):
         mnist.build(tmp_path, SMALL)
 
 
-def test_a_packed_file_that_is_no_gzip_is_named(tmp_path):
+def test_a_packed_file_that_is_not_gzip_is_named(tmp_path):
     path = write_mnist(tmp_path, packed=True) / "train-images-idx3-ubyte.gz"
     path.write_bytes(b"<html>not found</html>")
     with pytest.raises(DamagedDataError, match=r"train-images-idx3-ubyte\.gz is damaged: it cannot be unpacked"):
@@ -85,28 +85,28 @@ def test_a_packed_file_with_a_short_idx_inside_is_named_as_packed(tmp_path):
         mnist.build(tmp_path, SMALL)
 
 
-def test_labels_in_the_place_of_images_are_noticed(tmp_path):
+def test_labels_instead_of_images_are_refused(tmp_path):
     folder = write_mnist(tmp_path)
     (folder / "train-images-idx3-ubyte").write_bytes((folder / "train-labels-idx1-ubyte").read_bytes())
     with pytest.raises(DamagedDataError, match="starts with 0x00000801, but an idx file with 0x00000803"):
         mnist.build(tmp_path, SMALL)
 
 
-def test_labels_of_the_other_part_are_noticed(tmp_path):
+def test_labels_of_the_other_part_are_refused(tmp_path):
     folder = write_mnist(tmp_path)
     (folder / "train-labels-idx1-ubyte").write_bytes((folder / "t10k-labels-idx1-ubyte").read_bytes())
     with pytest.raises(DamagedDataError, match=r"train-labels.* does not have one label for each of the 120 images"):
         mnist.build(tmp_path, SMALL)
 
 
-def test_a_label_above_9_is_noticed(tmp_path):
+def test_a_label_above_9_is_refused(tmp_path):
     path = write_mnist(tmp_path) / "train-labels-idx1-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + b"\x0a")
     with pytest.raises(DamagedDataError, match=r"train-labels.* holds the label 10"):
         mnist.build(tmp_path, SMALL)
 
 
-def test_images_of_another_size_are_noticed(tmp_path):
+def test_images_of_another_size_are_refused(tmp_path):
     path = write_mnist(tmp_path) / "t10k-images-idx3-ubyte"
     content = path.read_bytes()
     path.write_bytes(content[:8] + (56).to_bytes(4, "big") + (14).to_bytes(4, "big") + content[16:])
@@ -114,7 +114,7 @@ def test_images_of_another_size_are_noticed(tmp_path):
         mnist.build(tmp_path, SMALL)
 
 
-def test_too_few_images_of_a_digit_are_an_error(tmp_path):
+def test_too_few_images_of_a_digit_are_refused(tmp_path):
     write_mnist(tmp_path)
     with pytest.raises(DamagedDataError, match="usable images where 1000 are needed"):
         mnist.build(tmp_path)

@@ -9,7 +9,7 @@ def test_names_are_loaded_with_their_arguments():
     )
 
 
-def test_objects_are_returned_as_they_are():
+def test_objects_are_returned_unchanged():
     assert resolve(load("digits"), MultiTaskDataset, "/no/such/folder") is load("digits")
     assert resolve(load("generated-linear"), TaskCollection) is load("generated-linear")
 
@@ -25,6 +25,6 @@ def test_other_kinds_of_data_set_are_refused(data):
         resolve(data, MultiTaskDataset)
 
 
-def test_a_collection_of_tasks_may_be_demanded():
+def test_a_data_set_is_refused_if_a_collection_is_required():
     with pytest.raises(ValueError, match="TaskCollection"):
         resolve("digits", TaskCollection)

@@ -25,7 +25,7 @@ def test_the_last_200_training_reviews_are_for_validation(tmp_path):
         assert rows_of_each_task(data, split) == [rows] * 16
 
 
-def test_a_review_is_the_ids_of_its_known_words_and_its_label(tmp_path):
+def test_a_review_becomes_the_ids_of_its_words_and_its_label(tmp_path):
     write_reviews(tmp_path)
     data = load("reviews", tmp_path)
     assert data.task_names[:2] == ("books", "electronics")
@@ -34,7 +34,7 @@ def test_a_review_is_the_ids_of_its_known_words_and_its_label(tmp_path):
     assert [data.class_names[0][label] for label in part.y[part.task == 0][:2]] == ["negative", "positive"]
 
 
-def test_words_of_validation_and_test_alone_are_not_known(tmp_path):
+def test_words_outside_the_training_reviews_are_unknown(tmp_path):
     folder = write_reviews(tmp_path)
     rewrite(folder, "books.task.test", ["1\tunheard unheard unheard unheard unheard"])
     data = load("reviews", tmp_path)
@@ -42,10 +42,10 @@ def test_words_of_validation_and_test_alone_are_not_known(tmp_path):
     assert words_of(data, "test", 0) == ["<unk> <unk> <unk> <unk> <unk>"]
 
 
-def test_leaked_reviews_are_dropped_or_kept_by_name(tmp_path):
+def test_reviews_drops_leaked_reviews_and_reviews_leaked_keeps_them(tmp_path):
     folder = write_reviews(tmp_path)
     train = review_lines("dvd", "train", 206)
-    train[0] = train[-1]  # trained and validated on
+    train[0] = train[-1]  # in training and validation
     rewrite(folder, "dvd.task.train", train)
     other = review_lines("video", "train", 206)[0]
     rewrite(folder, "dvd.task.test", [train[2], other, "0\tnew"])
@@ -57,7 +57,7 @@ def test_leaked_reviews_are_dropped_or_kept_by_name(tmp_path):
     assert rows == {"reviews": [5, 200, 1], "reviews-leaked": [6, 200, 3]}
 
 
-def test_a_long_review_is_cut_and_an_empty_one_is_one_unknown_word(tmp_path):
+def test_a_long_review_is_cut_and_an_empty_review_is_one_unknown_word(tmp_path):
     folder = write_reviews(tmp_path)
     rewrite(folder, "MR.task.test", ["1\t" + "good " * 300, "0\t", "0\t "])
     data = load("reviews", tmp_path)
@@ -65,7 +65,7 @@ def test_a_long_review_is_cut_and_an_empty_one_is_one_unknown_word(tmp_path):
     assert (part.x[part.task == 15] != 0).sum(1).tolist() == [256, 1, 1]
 
 
-def test_lines_end_at_line_feeds_only_and_bytes_need_not_be_utf_8(tmp_path):
+def test_lines_end_only_at_line_feeds_and_bytes_may_be_latin_1(tmp_path):
     folder = write_reviews(tmp_path)
     content = "1\tgood\u0085good caf\u00e9\n".encode() + b"0\tcaf\xe9 bad\n"
     (folder / "imdb.task.test").write_bytes(content)
@@ -73,7 +73,7 @@ def test_lines_end_at_line_feeds_only_and_bytes_need_not_be_utf_8(tmp_path):
     assert words_of(data, "test", 14) == ["good good <unk>", "<unk> bad"]
 
 
-def test_a_missing_file_is_looked_for_by_name(tmp_path):
+def test_a_missing_file_is_named_with_its_source(tmp_path):
     (write_reviews(tmp_path) / "video.task.test").unlink()
     with pytest.raises(MissingDataError, match=r"fdu-mtl/video\.task\.test.*ccsasuke/man"):
         load("reviews", tmp_path)

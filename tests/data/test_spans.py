@@ -21,18 +21,18 @@ from mtl_gym.data.spans import Span, as_iobes, spans_of
         ("B-A-B I-A-B", [("A-B", 0, 2)]),
     ],
 )
-def test_spans_of_each_scheme_are_read(tags, spans):
+def test_spans_of_each_scheme_are_decoded(tags, spans):
     assert spans_of(tags.split()) == [Span(*span) for span in spans]
 
 
 @pytest.mark.parametrize("tag", ["A", "B", "B-", "X-A", "", "O-A"])
-def test_a_tag_of_another_form_is_named(tag):
-    with pytest.raises(ValueError, match=f"tag '{tag}' marks no span"):
+def test_an_unknown_tag_is_named(tag):
+    with pytest.raises(ValueError, match=f"tag '{tag}' is unknown"):
         spans_of(["O", tag])
 
 
 @given(st.lists(st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"]), max_size=12))
-def test_iobes_marks_the_same_spans_and_is_left_as_it_is(tags):
+def test_iobes_has_the_same_spans_and_is_idempotent(tags):
     marked = as_iobes(tags)
     assert len(marked) == len(tags)
     assert spans_of(marked) == spans_of(tags)

@@ -21,7 +21,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_each_task_has_its_own_tags_of_the_same_words(root):
+def test_tasks_have_different_tags_for_the_same_words(root):
     data = load("tagging", root)
     assert data.task_names == ("pos", "chunking", "ner")
     words = ("the", "<unk>", "runs", ".")
@@ -35,7 +35,7 @@ def test_entities_are_in_iobes(root):
     assert labels_by_text(data, "train", 2) == {(words, ("B-PER", "E-PER", "O", "S-LOC", "S-LOC", "O"))}
 
 
-def test_the_sentences_of_conll_2000_are_in_the_same_splits_for_both_of_its_tasks(root):
+def test_both_tasks_of_conll_2000_have_the_same_sentences_in_each_split(root):
     data = load("tagging", root)
     for split, rows in {"train": 18, "validation": 2, "test": 5}.items():
         part = data.split(split)
@@ -43,12 +43,12 @@ def test_the_sentences_of_conll_2000_are_in_the_same_splits_for_both_of_its_task
         assert torch.equal(part.x[part.task == 0], part.x[part.task == 1])
 
 
-def test_the_files_of_conll_2003_are_the_splits(root):
+def test_each_file_of_conll_2003_is_one_split(root):
     data = load("tagging", root)
     assert [rows_of_each_task(data, split)[2] for split in data.splits] == [12, 4, 4]
 
 
-def test_a_sentence_that_stands_twice_or_in_the_test_file_is_never_validated_on(root):
+def test_repeated_sentences_and_test_sentences_are_not_held_out(root):
     twice = [[("same", "NN", "B-NP")]] * 30 + [[("tested", "NN", "B-NP")]]
     write_columns(root / "conll2000" / "train.txt", [*twice, [("once", "NN", "B-NP")]])
     write_columns(root / "conll2000" / "test.txt", [[("tested", "NN", "B-NP")]])
@@ -59,20 +59,20 @@ def test_a_sentence_that_stands_twice_or_in_the_test_file_is_never_validated_on(
     assert data.characters[first] == "o"  # of "once"
 
 
-def test_words_that_occur_once_are_unknown_and_sharing_sentences_does_not_count_twice(root):
+def test_words_that_occur_once_are_unknown_even_if_tasks_share_sentences(root):
     write_columns(root / "conll2000" / "train.txt", [[(f"rare{n}", "NN", "B-NP")] for n in range(20)])
     data = load("tagging", root)
     assert not [word for word in data.vocabulary if word.startswith("rare")]
 
 
-def test_a_tag_that_marks_no_entity_is_named_with_its_file(root):
+def test_an_unknown_tag_is_named_with_its_file(root):
     path = root / "conll2003" / "eng.testa"
     path.write_text(path.read_text().replace("B-LOC", "LOC", 1))
-    with pytest.raises(DamagedDataError, match=r"eng\.testa is damaged: tag 'LOC' marks no span"):
+    with pytest.raises(DamagedDataError, match=r"eng\.testa is damaged: tag 'LOC' is unknown"):
         load("tagging", root)
 
 
-def test_a_file_cut_off_within_a_line_is_named(root):
+def test_a_file_truncated_within_a_line_is_named(root):
     path = root / "conll2003" / "eng.train"
     path.write_text(path.read_text().rstrip()[:-2])
     with pytest.raises(DamagedDataError, match=r"eng\.train is damaged: line 107 is '\. \. O'"):

@@ -16,7 +16,7 @@ LETTERS = ("<pad>", "<unk>", "a")
 
 
 def tagged(**changes):
-    """Arguments of a small sound data set of two tasks with tagged sentences."""
+    """Return arguments of a small valid data set of two tasks with tagged sentences."""
     split = {
         "x": torch.tensor([[2, 3, 0], [1, 2, 3]], dtype=torch.int16),
         "task": torch.tensor([0, 1]),
@@ -35,7 +35,7 @@ def spelled(**changes):
     return tagged() | {"splits": splits, "characters": LETTERS} | changes
 
 
-def test_token_ids_are_handed_out_as_int64_copies():
+def test_token_ids_are_returned_as_int64_copies():
     data = MultiTaskDataset(**tagged())
     rows = data.inputs("train", torch.tensor([[1]]))
     assert (rows.dtype, rows.tolist()) == (torch.int64, [[[1, 2, 3]]])
@@ -56,7 +56,7 @@ def test_without_a_vocabulary_integers_are_numbers():
     assert not data.has_text and data.has_sequences
 
 
-def test_a_data_set_of_texts_says_so_and_survives_pickling():
+def test_pickling_and_moving_preserve_the_vocabularies():
     data = MultiTaskDataset(**spelled())
     again = pickle.loads(pickle.dumps(data))
     assert (again.vocabulary, again.characters, again.has_text, again.has_sequences) == (WORDS, LETTERS, True, True)
@@ -69,56 +69,56 @@ def test_a_data_set_of_texts_says_so_and_survives_pickling():
     [
         ({"x": torch.tensor([[2, 4, 0], [1, 2, 3]])}, "row 0 has token id 4, but there are 4 words.* 0 to 3"),
         ({"x": torch.tensor([[2, 3, 0], [1, -2, 3]])}, "row 1 has token id -2"),
-        ({"x": torch.tensor([[2, 0, 3], [1, 2, 3]])}, "row 0 has no token at its first step, or one behind padding"),
+        ({"x": torch.tensor([[2, 0, 3], [1, 2, 3]])}, "row 0 has no token at its first step, or one after padding"),
         ({"x": torch.tensor([[0, 0, 0], [1, 2, 3]])}, "row 0 has no token at its first step"),
-        ({"x": torch.tensor([[2, 0, 0], [1, 2, 3]])}, "row 0 has not as many labels as tokens"),
+        ({"x": torch.tensor([[2, 0, 0], [1, 2, 3]])}, "labels and tokens of row 0 differ"),
         ({"x": torch.zeros(2, 3)}, "dtype torch.float32, but with a vocabulary it holds token ids"),
         ({"x": torch.ones(2, 3, dtype=torch.uint8)}, "dtype torch.uint8"),
         ({"x": torch.ones(2, 3, 2).long()}, r"x has shape \[2, 3, 2\] .* \[rows, steps\] of a signed"),
         ({"y": torch.tensor([[0, 2, -1], [2, 0, 1]])}, "row 0 of task 'one' has label 2 at step 1.* 2 classes"),
-        ({"y": torch.tensor([[0, -2, -1], [2, 0, 1]])}, "row 0 of task 'one' has label -2 at step 1.*or -1 behind"),
-        ({"y": torch.tensor([[0, 1, -1], [2, -1, 1]])}, "row 1 has no label at its first step, or one behind padding"),
+        ({"y": torch.tensor([[0, -2, -1], [2, 0, 1]])}, "row 0 of task 'one' has label -2 at step 1.*or -1 after"),
+        ({"y": torch.tensor([[0, 1, -1], [2, -1, 1]])}, "row 1 has no label at its first step"),
         ({"y": torch.tensor([[0, 1], [2, 0]])}, r"y has shape \[2, 2\], but x has 2 rows of 3 steps.* \[2, 3\]"),
         ({"mean": torch.zeros(1), "std": torch.ones(1)}, "token ids cannot be normalised"),
         ({"vocabulary": (), "characters": LETTERS}, "characters but no vocabulary"),
     ],
 )
-def test_texts_that_do_not_fit_are_named(changes, message):
+def test_inconsistent_texts_are_named(changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         MultiTaskDataset(**tagged(**changes))
     assert "data set 'toy'" in str(caught.value)
 
 
-def test_splits_of_which_some_have_label_sequences_are_refused():
+def test_splits_with_and_without_label_sequences_are_refused():
     splits = tagged()["splits"] | {"test": tagged(y=torch.tensor([0, 1]))["splits"]["test"]}
     with pytest.raises(ValueError, match="'toy': some splits have label sequences and others do not"):
         MultiTaskDataset(**tagged(splits=splits))
 
 
-def test_a_character_that_is_not_known_is_named():
+def test_an_unknown_character_id_is_named():
     with pytest.raises(ValueError, match="row 0 has character id 2, but there are 2 characters"):
         MultiTaskDataset(**spelled(characters=LETTERS[:2]))
 
 
-def test_a_word_in_the_place_of_its_spelling_is_named():
+def test_words_without_their_characters_are_refused():
     with pytest.raises(ValueError, match=r"x has shape \[2, 3\] .* \[rows, steps, 1 \+ characters\]"):
         MultiTaskDataset(**tagged(characters=LETTERS))
 
 
 @pytest.mark.parametrize("env", [RoutingVectorEnv, LimitlessVectorEnv])
-def test_environments_of_one_answer_refuse_texts_in_a_sentence(env):
+def test_environments_with_one_answer_per_episode_refuse_texts(env):
     with pytest.raises(ValueError, match=r"'toy' holds texts, but MTL.* environments take inputs of numbers"):
         env(num_envs=2, data=MultiTaskDataset(**tagged()))
 
 
 @pytest.mark.parametrize("env", [RoutingVectorEnv, LimitlessVectorEnv])
-def test_environments_of_one_answer_refuse_label_sequences_in_a_sentence(env):
+def test_environments_with_one_answer_per_episode_refuse_label_sequences(env):
     with pytest.raises(ValueError, match="'toy' holds a label for every step of an input, but MTL"):
         env(num_envs=2, data=MultiTaskDataset(**tagged(vocabulary=())))
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", "<unk>", "<pad>"]), max_size=30), st.integers(1, 4))
-def test_a_vocabulary_has_what_occurs_often_enough_once_each(tokens, least):
+def test_a_vocabulary_has_each_frequent_token_once(tokens, least):
     found = vocabulary_of(tokens, least)
     assert found[:2] == ("<pad>", "<unk>")
     assert set(found[2:]) == {token for token in "abc" if tokens.count(token) >= least}
@@ -127,19 +127,19 @@ def test_a_vocabulary_has_what_occurs_often_enough_once_each(tokens, least):
 
 
 @given(st.lists(st.text("abAB", min_size=1, max_size=6), min_size=1, max_size=8))
-def test_spellings_read_back_are_the_words(tokens):
+def test_spelled_ids_decode_to_the_words(tokens):
     words, letters = vocabulary_of([token.lower() for token in tokens], 1), vocabulary_of("".join(tokens), 1)
     ids = spelled_ids(tokens, words, letters, 6)
     assert [words[word] for word in ids[:, 0]] == [token.lower() for token in tokens]
     assert ["".join(letters[letter] for letter in row[1:] if letter) for row in ids] == tokens
 
 
-def test_padding_and_the_unknown_word_cannot_be_written_in_a_text():
+def test_special_tokens_in_a_text_are_unknown():
     assert token_ids(["<pad>", "<unk>"], WORDS).tolist() == [1, 1]
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=5))
-def test_padded_rows_read_back_are_the_flat_values(lengths):
+def test_padded_rows_contain_the_flat_values(lengths):
     flat = np.arange(sum(lengths))
     rows = padded(flat, lengths, 6, padding=-1)
     assert rows[rows >= 0].tolist() == flat.tolist()

@@ -13,7 +13,7 @@ def run(script):
 
 @pytest.fixture
 def attempts(monkeypatch):
-    """Stands in for the import: raises or returns what the test puts in, and counts the definitions."""
+    """Replace the import: raise or return the test's outcomes, and count the definitions."""
     record = SimpleNamespace(outcomes=[], defined=0, forgotten=0)
 
     def import_module(name):
@@ -34,7 +34,7 @@ def attempts(monkeypatch):
     return record
 
 
-def test_torchvision_imports_in_a_fresh_process_and_has_its_data_sets():
+def test_a_fresh_process_imports_torchvision_with_its_data_sets():
     done = run(
         "from mtl_gym.data.vision import import_torchvision\n"
         "vision = import_torchvision()\n"
@@ -45,7 +45,7 @@ def test_torchvision_imports_in_a_fresh_process_and_has_its_data_sets():
     assert done.returncode == 0, done.stderr
 
 
-def test_it_also_imports_where_an_earlier_import_failed_halfway():
+def test_torchvision_imports_after_a_failed_import():
     done = run(
         "try:\n    import torchvision\nexcept RuntimeError:\n    pass\n"
         "from mtl_gym.data.vision import import_torchvision\n"
@@ -59,7 +59,7 @@ def test_importing_the_data_package_imports_neither_torchvision_nor_sklearn():
     assert done.returncode == 0, done.stderr
 
 
-def test_nothing_is_defined_where_the_import_works_at_once(attempts):
+def test_no_operator_is_defined_if_the_import_succeeds(attempts):
     module = ModuleType("torchvision")
     attempts.outcomes = [module]
     assert vision.import_torchvision.__wrapped__() is module
@@ -67,7 +67,7 @@ def test_nothing_is_defined_where_the_import_works_at_once(attempts):
 
 
 @pytest.mark.parametrize("name", ["nms", "qnms", "roi_align"])
-def test_the_missing_operators_are_defined_once_and_the_import_tried_again(attempts, name):
+def test_missing_operators_are_defined_once_and_the_import_is_repeated(attempts, name):
     module = ModuleType("torchvision")
     attempts.outcomes = [RuntimeError(f"operator torchvision::{name} does not exist"), module]
     assert vision.import_torchvision.__wrapped__() is module
@@ -82,20 +82,20 @@ def test_the_missing_operators_are_defined_once_and_the_import_tried_again(attem
         ImportError("no torchvision"),
     ],
 )
-def test_other_errors_are_passed_on_and_nothing_is_defined(attempts, error):
+def test_other_errors_are_raised_and_no_operator_is_defined(attempts, error):
     attempts.outcomes = [error]
     with pytest.raises(type(error), match=str(error)):
         vision.import_torchvision.__wrapped__()
     assert attempts.defined == 0
 
 
-def test_a_second_failure_is_passed_on(attempts):
+def test_a_second_failure_is_raised(attempts):
     attempts.outcomes = [RuntimeError("operator torchvision::nms does not exist"), RuntimeError("still not")]
     with pytest.raises(RuntimeError, match="still not"):
         vision.import_torchvision.__wrapped__()
 
 
-def test_a_failed_import_is_tried_again_the_next_time(attempts):
+def test_a_failed_import_is_not_cached(attempts):
     vision.import_torchvision.cache_clear()
     module = ModuleType("torchvision")
     attempts.outcomes = [ImportError("not yet"), module]
@@ -105,7 +105,7 @@ def test_a_failed_import_is_tried_again_the_next_time(attempts):
     vision.import_torchvision.cache_clear()
 
 
-def test_only_torchvisions_own_modules_are_forgotten(monkeypatch):
+def test_only_modules_of_torchvision_are_removed(monkeypatch):
     for name in ("torchvision_like", "torchvision", "torchvision.ops"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     others = {name: module for name, module in sys.modules.items() if name.split(".")[0] != "torchvision"}

@@ -1,4 +1,4 @@
-"""Generated time series in the shape of task-fMRI data, with a dial for how related their tasks are.
+"""Generated time series in the shape of task-fMRI data, with an adjustable relatedness of tasks.
 
 Source: Xu et al. 2021 (MT-RMN), section "Task-Evoked Functional Brain Activity". Their series are not public.
 """
@@ -21,7 +21,7 @@ TASK_NAMES = ("task-1", "task-2", "task-3", "task-4")
 CLASS_NAMES = ("region 1", "region 2", "region 3")
 REGIMES, STEPS_PER_REGIME, FEATURES = 7, 4, 10
 STEPS = REGIMES * STEPS_PER_REGIME
-# The brain system that a task's regions serve in each regime: cognition, attention or sensory.
+# The brain system of each task's regions in each regime: cognition, attention or sensory.
 SYSTEMS = np.array(["CCCCCCC", "CCCCCSS", "CCCAAAA", "SSSSSSS"]).view("U1").reshape(4, REGIMES)
 RESPONSE = np.array([0.5, 1.0, 1.0, 0.5])
 MEMORY = 0.5
@@ -30,26 +30,26 @@ MEMORY = 0.5
 def build(
     root: Path, relatedness: float = 0.75, noise: float = 0.8, sequences: int = 900, seed: int = 2021
 ) -> MultiTaskDataset:
-    """Generates the data set; ``root`` is not looked at.
+    """Generate the data set; ``root`` is ignored.
 
-    Every task asks which of three regions a series of 28 steps comes from. The series passes seven regimes of four
-    steps. In each regime every region answers with a direction of its own in the 10 features. It is a mixture of a
-    direction that belongs to the region's system, and of one that belongs to the task alone: tasks that serve the same
-    system in a regime share the first. Noise is autocorrelated (AR(1), 0.5).
+    Each task is to classify a series of 28 steps by its region, one of three. A series has seven regimes of four steps.
+    In each regime every region responds with its own direction in the 10 features, a mixture of a direction of the
+    region's system and a direction of the task alone: tasks with the same system in a regime share the former. Noise is
+    autocorrelated (AR(1), 0.5).
 
     Args:
         root: Unused.
-        relatedness: The dial, 0 to 1: the squared weight of the system's direction. At 0 no two tasks have anything in
-            common, at 1 tasks of one system are the same in that regime.
-        noise: Standard deviation of the noise; a region's answer has length 1 at its height.
-        sequences: Series per task; 64% are for training, 16% for validation and 20% for test, by region.
-        seed: Decides everything else.
+        relatedness: Squared weight of the system's direction, 0 to 1. At 0 no two tasks have anything in common; at 1
+            tasks of one system are identical in that regime.
+        noise: Standard deviation of the noise; a region's response has length 1 at its peak.
+        sequences: Series per task: 64% for training, 16% for validation and 20% for test, stratified by region.
+        seed: Seed of the directions, the noise and the splits.
 
     Returns:
         Inputs float32 ``[28, 10]``, normalised per feature; four tasks of three classes.
 
     Raises:
-        ValueError: An argument is not as above.
+        ValueError: If an argument is out of range.
 
     Source: MT-RMN, figure 2: 28 steps, 10 features, "every 4 time steps represent the time period when the participant
     conducted a task", 80% train and 20% test.
@@ -69,9 +69,9 @@ def build(
 
 
 def truth(relatedness: float = 0.75) -> Floats:
-    """How related two tasks are in each regime: the expected cosine between the answers of their regions.
+    """Return the relatedness of two tasks in each regime: the expected cosine of their regions' responses.
 
-    It is the dial where both serve the same system, 0 elsewhere, and 1 for a task with itself.
+    It is ``relatedness`` if both tasks have the same system, otherwise 0; and 1 for a task with itself.
 
     Args:
         relatedness: As for ``build``.
@@ -99,7 +99,7 @@ def _check(relatedness: float, noise: float, sequences: int, seed: int) -> None:
 
 
 def _directions(relatedness: float, random: np.random.Generator) -> Floats:
-    """The direction of every region; [tasks, regimes, classes, features]."""
+    """Draw the direction of every region; [tasks, regimes, classes, features]."""
     shape = REGIMES, len(CLASS_NAMES), FEATURES
     systems = {name: _unit(random.standard_normal(shape)) for name in "CAS"}
     shared = np.stack([[systems[name][regime] for regime, name in enumerate(row)] for row in SYSTEMS])
@@ -112,7 +112,7 @@ def _unit(vectors: Floats) -> Floats:
 
 
 def _task(task: int, answers: Floats, noise: float, sequences: int, random: np.random.Generator) -> dict[str, Split]:
-    """The splits of one task; `answers` are [steps, classes, features]."""
+    """Generate the splits of one task; `answers` are [steps, classes, features]."""
     label = np.arange(sequences) % len(CLASS_NAMES)
     x = torch.from_numpy(answers[:, label].swapaxes(0, 1) + noise * _autocorrelated(sequences, random)).float()
     rows = stratified_rows(label, 0.16, 0.2, random)
@@ -121,7 +121,7 @@ def _task(task: int, answers: Floats, noise: float, sequences: int, random: np.r
 
 
 def _autocorrelated(sequences: int, random: np.random.Generator) -> Floats:
-    """Noise of variance 1; [sequences, steps, features]."""
+    """Draw noise of variance 1; [sequences, steps, features]."""
     noise = random.standard_normal((sequences, STEPS, FEATURES))
     for step in range(1, STEPS):
         noise[:, step] = MEMORY * noise[:, step - 1] + np.sqrt(1 - MEMORY**2) * noise[:, step]

@@ -1,7 +1,7 @@
 """CIFAR-100 as twenty tasks of five classes (CIFAR-MTL): the coarse label is the task.
 
 Source: Rosenbaum et al. 2018, section 4: 2,500 training and 500 test images per task.
-Deviation: of the 2,500, 250 are for validation, and the 10 that are copies of test images are left out.
+Deviation: 250 of the 2,500 are for validation, and the 10 training images that are copies of test images are dropped.
 """
 
 import warnings
@@ -23,7 +23,7 @@ from mtl_gym.data.normalisation import statistics
 from mtl_gym.data.split import Split
 from mtl_gym.data.vision import import_torchvision
 
-# The public numbering of both kinds of label is alphabetical, so these names are the whole map between them.
+# The public numbering of both kinds of label is alphabetical, so these names define the map between them.
 CLASSES = {
     "aquatic_mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
     "fish": ("aquarium_fish", "flatfish", "ray", "shark", "trout"),
@@ -62,12 +62,12 @@ Labels = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Counts:
-    """Images of each fine class.
+    """Numbers of images of each fine class.
 
     Attributes:
-        train: In the training file.
-        validation: Of these, held out for validation.
-        test: In the test file.
+        train: Images in the training file.
+        validation: Images of the training file that are held out for validation.
+        test: Images in the test file.
     """
 
     train: int = 500
@@ -76,12 +76,12 @@ class Counts:
 
 
 def build(root: Path, counts: Counts | None = None) -> MultiTaskDataset:
-    """Builds the data set from torchvision's files in ``root``, else from ``root/cifar100.npz``.
+    """Build the data set from torchvision's files in ``root`` or, without them, from ``root/cifar100.npz``.
 
     Inputs are uint8 ``[3, 32, 32]``; the label is the rank of the fine label within its coarse label.
 
     Raises:
-        DamagedDataError: Naming the file.
+        DamagedDataError: If a file is damaged; the message names it.
     """
     counts = counts or Counts()
     pickled = all((root / name).is_file() for name in PICKLES)
@@ -113,13 +113,13 @@ def _pickled(root: Path) -> list[tuple[Pixels, Labels]]:
     datasets = import_torchvision().datasets
     try:
         with warnings.catch_warnings():
-            # The files were pickled by a NumPy of 2009; newer ones grumble at how it wrote its dtypes.
+            # The files were pickled by a NumPy of 2009; newer ones warn about its dtypes.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             # torchvision compares md5 sums before it unpickles anything.
             parts = [datasets.CIFAR100(root, train=train) for train in (True, False)]
     except (RuntimeError, OSError) as error:
-        raise damaged(root / PICKLES[0].split("/")[0], f"torchvision refuses it ({error})") from error
+        raise damaged(root / PICKLES[0].split("/")[0], f"torchvision rejects it ({error})") from error
     return [(part.data, np.asarray(part.targets)) for part in parts]
 
 
@@ -136,9 +136,9 @@ def _arrays(path: Path) -> list[tuple[Pixels, Labels]]:
     return [(found[f"{part}_images"], found[f"{part}_fine"]) for part in ("train", "test")]
 
 
-def _load_arrays(path: Path) -> dict[str, Any]:
+def _load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        # Opened here, because NumPy leaves a file that it cannot read open.
+        # Opened here, because NumPy does not close a file that it cannot read.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in _KEYS if key in archive}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:

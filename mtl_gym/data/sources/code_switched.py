@@ -15,13 +15,13 @@ from mtl_gym.data.sources.tagged import parts_of, tagging_dataset
 from mtl_gym.data.stratified import split_sizes
 
 POSTS = "icon2016/FB_HI_EN_CR.txt"
-# The treebank's training part is not in its public mirror; its development part is trained on.
+# The treebank's training part is not in its public mirror, so its development part is used for training.
 HINDI = ("ud/hi-ud-dev.conllu", "ud/hi-ud-test.conllu")
 FILES = (POSTS, *HINDI, *conll2000.FILES)
 
 # Token, language, tag.
 _POSTS_FORMAT = Format(columns=3, kept=(0, 2), separator="\t")
-# Lines that begin with a number are words; "1-2" is several words written as one, "1.1" is a word left out.
+# Lines that begin with a number are words; "1-2" marks a contraction of words, "1.1" an omitted word.
 _UD_FORMAT = Format(columns=10, kept=(1, 3), separator="\t", ignored=lambda line: not line.split("\t", 1)[0].isdigit())
 _LONGEST = 80
 _VALIDATION, _TEST = 0.1, 0.2
@@ -29,13 +29,13 @@ _SEED = 20161
 
 
 def build(root: Path) -> MultiTaskDataset:
-    """Builds the data set from ``root/icon2016``, ``root/ud`` and ``root/conll2000``.
+    """Build the data set from ``root/icon2016``, ``root/ud`` and ``root/conll2000``.
 
-    Inputs are as ``tagging_dataset`` says. Of the posts, 70% are for training, 10% for validation and 20% for test;
-    posts of the same words are in one split. Posts of more than 80 tokens are cut into pieces, each a row.
+    Inputs are those of ``tagging_dataset``. Of the posts, 70% are for training, 10% for validation and 20% for test;
+    posts with the same words are in one split. Posts of more than 80 tokens are cut into pieces, one row each.
 
     Raises:
-        DamagedDataError: Naming the file.
+        DamagedDataError: If a file is damaged; the message names it.
     """
     english = conll2000.with_tags(conll2000.read(root), conll2000.POS)
     tasks = {"hindi-english": _posts(root / POSTS), "english": english, "hindi": _hindi(root)}

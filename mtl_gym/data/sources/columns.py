@@ -1,6 +1,6 @@
-"""Annotated text in columns: a token a line, an empty line behind every sentence.
+"""Annotated text in columns: one token per line, and an empty line after every sentence.
 
-CoNLL's shared tasks, Universal Dependencies and ICON all use this form, with columns of their own.
+CoNLL's shared tasks, Universal Dependencies and ICON use this format with different columns.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +15,13 @@ Sentence = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class Format:
-    """How a kind of file is laid out.
+    """Layout of a file in columns.
 
     Attributes:
-        columns: How many columns a line has.
-        kept: Which of them are read, the words first.
-        separator: What stands between columns.
-        ignored: Which lines are no tokens.
+        columns: Number of columns of a line.
+        kept: Columns to read, the words first.
+        separator: Separator of columns.
+        ignored: Function that returns True for lines that are not tokens.
     """
 
     columns: int
@@ -31,14 +31,14 @@ class Format:
 
 
 def read_columns(path: Path, form: Format) -> list[Sentence]:
-    """Reads the sentences of a file, in its order.
+    """Read the sentences of a file, in order.
 
     Returns:
-        For each sentence one tuple per kept column, all as long as the sentence.
+        For each sentence one tuple per kept column, each with one value per token.
 
     Raises:
-        DamagedDataError: The file cannot be read, is not UTF-8, has no sentence, or has a line with another number of
-            columns.
+        DamagedDataError: If the file cannot be read, is not UTF-8, has no sentence, or has a line with the wrong number
+            of columns.
     """
     content = b"\n".join(read_lines(path))
     try:

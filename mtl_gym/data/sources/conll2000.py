@@ -1,6 +1,6 @@
 """CoNLL-2000: sentences of the Wall Street Journal with parts of speech and chunks.
 
-Source: Tjong Kim Sang and Buchholz 2000. The shared task has no development part: a tenth of the training sentences is
+Source: Tjong Kim Sang and Buchholz 2000. The shared task has no development set: a tenth of the training sentences is
 held out for validation.
 """
 
@@ -16,15 +16,15 @@ _SEED = 20000
 
 
 def read(root: Path) -> dict[str, list[Sentence]]:
-    """Reads words, parts of speech and chunks of each split.
+    """Read words, parts of speech and chunks of each split.
 
     Raises:
-        DamagedDataError: Naming the file.
+        DamagedDataError: If a file is damaged; the message names it.
     """
     train, test = (read_columns(root / name, _FORMAT) for name in FILES)
     return parts_of(train, test, _SEED)
 
 
 def with_tags(parts: dict[str, list[Sentence]], column: int) -> dict[str, list[Sentence]]:
-    """The words of each sentence with one kind of its tags: ``POS`` or ``CHUNK``."""
+    """Return the words of each sentence with one kind of tags, ``POS`` or ``CHUNK``."""
     return {split: [(sentence[0], sentence[column]) for sentence in part] for split, part in parts.items()}

@@ -1,11 +1,11 @@
-"""Pictures, words and DNA: three tasks that have nothing in common.
+"""Images, words and DNA: three tasks that have nothing in common.
 
 Source: MUiR, section 4.2.
 
-Deviation: the pictures are those of CIFAR-100 with its 20 coarse labels, the paper's are CIFAR-10. Words are the 2,000
-most frequent of WikiText-2, all others are `<unk>`, and a text is cut into pieces that are read one by one, each from
-an empty state: perplexities are not comparable to published ones. The paper's DNA, CRISPR binding affinities, is not
-public; it is generated here.
+Deviation: images are those of CIFAR-100 with its 20 coarse labels; the paper uses CIFAR-10. Words are the 2,000 most
+frequent of WikiText-2, all others are `<unk>`, and a text is cut into pieces that a network reads independently, each
+from an empty state: perplexities are not comparable to published ones. The paper's DNA, CRISPR binding affinities, is
+not public; it is generated here.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ _SEED = 2019
 
 
 def build(root: Path) -> TaskCollection:
-    """The three tasks, "vision", "text" and "dna".
+    """Build the three tasks, "vision", "text" and "dna".
 
     Raises:
-        DamagedDataError: Naming the file.
+        DamagedDataError: If a file is damaged; the message names it.
     """
     return TaskCollection("cross-modal", [vision(root), text(root), dna()])
 
 
 def vision(root: Path) -> TaskData:
-    """Pictures uint8 [3, 32, 32] and their coarse labels."""
+    """Build the task of classifying images, uint8 [3, 32, 32], by coarse label."""
     data = cifar.build(root)
     splits = {name: (split.x, split.task) for name, split in data.splits.items()}
     return TaskData("vision", "classification", splits, data.num_tasks)
 
 
 def text(root: Path, words: int = WORDS) -> TaskData:
-    """Pieces of 35 words, each with the word that follows; int64 [pieces, 35] both.
+    """Build the task of predicting the next word in pieces of 35 words; inputs and labels int64 [pieces, 35].
 
     Example:
         >>> text(Path("nowhere"))
@@ -66,7 +66,7 @@ def text(root: Path, words: int = WORDS) -> TaskData:
 
 
 def pieces(tokens: npt.NDArray[np.int64], length: int = PIECE) -> Pair:
-    """Cut a text into pieces, and each piece moved on by a word.
+    """Cut a text into pieces; return them, and the same pieces shifted by one word.
 
     Example:
         >>> x, y = pieces(np.arange(8), length=3)
@@ -79,9 +79,10 @@ def pieces(tokens: npt.NDArray[np.int64], length: int = PIECE) -> Pair:
 
 
 def dna(seed: int = _SEED) -> TaskData:
-    """Sequences of 40 bases, int64, and how strongly three hidden motifs bind, float32 [rows, 1], of variance about 1.
+    """Generate sequences of 40 bases, int64, and their binding strength, float32 [rows, 1], of variance about 1.
 
-    A motif has a preference for each base at each of its 8 places, and binds by its best place in the sequence.
+    The strength is the sum over three hidden motifs. A motif has a preference for each base at each of its 8 positions,
+    and binds at the best position in the sequence.
     """
     random = np.random.default_rng(seed)
     motifs = random.normal(size=(MOTIFS, MOTIF, BASES))
@@ -105,7 +106,7 @@ def _numbers(values: npt.NDArray[np.float64]) -> torch.Tensor:
 
 
 def _read(path: Path) -> list[str]:
-    """The words of a text, with an end-of-line token behind each line."""
+    """Return the words of a text, with an end-of-line token after each line."""
     content = b"\n".join(read_lines(path))
     try:
         lines = content.decode("utf-8").split("\n")

@@ -1,4 +1,4 @@
-"""Decoding tens of thousands of JPEGs once, and keeping the pixels for the next time."""
+"""Decoding of tens of thousands of JPEG files, with a cache of their pixels."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Pixels, and what recognises copies.
+    """Decoded images and their fingerprints.
 
     Attributes:
         images: uint8 ``[rows, 3, 84, 84]``.
@@ -34,10 +34,10 @@ class Decoded:
 
 
 def decode(paths: Sequence[Path]) -> Decoded:
-    """Decodes image files, in the order given.
+    """Decode image files, in the given order.
 
     Raises:
-        DamagedDataError: A file is no image, is cut off, or is not 84 by 84 pixels.
+        DamagedDataError: If a file is not an image, is cut off, or is not 84 by 84 pixels.
     """
     images = np.empty((len(paths), 3, SIDE, SIDE), np.uint8)
     for row, path in enumerate(paths):
@@ -46,22 +46,22 @@ def decode(paths: Sequence[Path]) -> Decoded:
 
 
 def read_cache(folder: Path, digest: str, rows: int) -> Decoded | None:
-    """Reads the pixels kept by ``write_cache``.
+    """Read the pixels cached by ``write_cache``.
 
     Args:
-        folder: Where the cache file is.
-        digest: What the image files' names and sizes come to now.
+        folder: Folder of the cache file.
+        digest: Digest of the current names and sizes of the image files.
         rows: Number of image files.
 
     Returns:
-        The pixels, or None where there is no cache or, with a warning in the log, where it is damaged or belongs
-        to other files.
+        The pixels, or None if there is no cache or, with a warning in the log, if the cache is damaged or belongs to
+        other files.
     """
     path = folder / CACHE_NAME
     if not path.is_file():
         return None
     try:
-        # Opened here, because NumPy leaves a file that it cannot read open.
+        # Opened here, because NumPy does not close a file that it cannot read.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found = str(archive["digest"])
             decoded = Decoded(archive["images"], archive["fingerprints"])
@@ -75,7 +75,7 @@ def read_cache(folder: Path, digest: str, rows: int) -> Decoded | None:
 
 
 def write_cache(folder: Path, digest: str, decoded: Decoded) -> None:
-    """Keeps the pixels in ``folder``; where that is impossible, says so in the log and goes without."""
+    """Write the pixels to a cache in ``folder``; log a warning if that fails."""
     try:
         # Renamed when complete, so that another process never reads half a file.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".decoding-") as scratch:
@@ -83,7 +83,7 @@ def write_cache(folder: Path, digest: str, decoded: Decoded) -> None:
             np.savez(path, digest=np.array(digest), images=decoded.images, fingerprints=decoded.fingerprints)
             os.replace(path, folder / CACHE_NAME)
     except OSError as error:
-        _LOG.warning("cannot keep the decoded images in %s (%s); they will be decoded again next time", folder, error)
+        _LOG.warning("cannot cache the decoded images in %s (%s); they will be decoded again next time", folder, error)
 
 
 def _fits(decoded: Decoded, rows: int) -> bool:

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 digits of 8x8 pixels as ten one-vs-rest tasks; they come with the library."""
+"""The 1,797 digits of 8x8 pixels that come with scikit-learn, as ten one-vs-rest tasks."""
 
 from pathlib import Path
 
@@ -15,11 +15,11 @@ _BRIGHTEST = 16
 
 
 def build(root: Path) -> MultiTaskDataset:
-    """Builds the data set; ``root`` is not looked at.
+    """Build the data set; ``root`` is ignored.
 
-    60% of the images, by digit, are for training, 20% for validation and 20% for test. Each task has all images of a
-    split. Inputs are float32 ``[64]`` in [0, 1], row by row, with one mean and std for all pixels: some pixels at the
-    border never vary.
+    60% of the images, stratified by digit, are for training, 20% for validation and 20% for test. Each task has all
+    images of a split. Inputs are float32 ``[64]`` in [0, 1], pixel row by pixel row, with one mean and std for all
+    pixels, because some pixels at the border are constant.
     """
     from sklearn.datasets import load_digits
 

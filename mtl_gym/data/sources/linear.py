@@ -1,9 +1,9 @@
-"""Thirty linear regressions in three groups, whose weight vectors differ within a group by a scalar only.
+"""Thirty linear regressions in three groups; within a group, weight vectors differ only by a scalar.
 
 Source: Kang, Grauman, Sha 2011, section 4.1; MUiR, section 4.1, which withholds 5 of the 15 training samples of each
 task for validation.
 
-Deviation: which 5 is not said; the last 5 of each task are taken.
+Deviation: the paper does not state which 5; here they are the last 5 of each task.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ FILES = ("linear30.npz",)
 GROUPS, TASKS_PER_GROUP = 3, 10
 TASKS, INPUTS, TRAINING, VALIDATION, TEST = GROUPS * TASKS_PER_GROUP, 20, 15, 5, 50
 NOISE = 0.32
-# Norms of weight vectors, of the paper's own data as well, are spread like absolute values of normal numbers of this
-# standard deviation.
+# Norms of weight vectors are distributed as absolute values of normal numbers with this standard deviation, as in the
+# paper's own data.
 SPREAD = 3.5
 _SHAPES = {
     "train_x": (TASKS, TRAINING, INPUTS),
@@ -43,31 +43,31 @@ Arrays = dict[str, npt.NDArray[np.float64]]
 
 
 def build(root: Path) -> TaskCollection:
-    """The clean targets: of the paper's own data if `linear30.npz` is in `root`, else generated.
+    """Build the data set with clean targets from `linear30.npz`, the paper's own data, or generate it without the file.
 
     Raises:
-        DamagedDataError: Naming the file.
+        DamagedDataError: If the file is damaged.
     """
     return collection("linear", _arrays(root), "")
 
 
 def build_noisy(root: Path) -> TaskCollection:
-    """As `build`, with noise of standard deviation 0.32 on all targets."""
+    """Build the data set as `build`, with noise of standard deviation 0.32 on all targets."""
     return collection("linear-noisy", _arrays(root), "noisy_")
 
 
 def build_generated(root: Path) -> TaskCollection:
-    """The clean targets of the generated stand-in; `root` is not looked at."""
+    """Generate the data set with clean targets; `root` is ignored."""
     return collection("generated-linear", generate(), "")
 
 
 def build_generated_noisy(root: Path) -> TaskCollection:
-    """The noisy targets of the generated stand-in; `root` is not looked at."""
+    """Generate the data set with noisy targets; `root` is ignored."""
     return collection("generated-linear-noisy", generate(), "noisy_")
 
 
 def collection(name: str, arrays: Arrays, targets: str) -> TaskCollection:
-    """The data set out of arrays with the keys and shapes of `linear30.npz`; `targets` is "" or "noisy_"."""
+    """Build the data set from arrays with the keys and shapes of `linear30.npz`; `targets` is "" or "noisy_"."""
     x, y = _float(arrays["train_x"]), _float(arrays[f"{targets}train_y"])[..., None]
     test_x, test_y = _float(arrays["test_x"]), _float(arrays[f"{targets}test_y"])[..., None]
     kept = TRAINING - VALIDATION
@@ -83,9 +83,9 @@ def collection(name: str, arrays: Arrays, targets: str) -> TaskCollection:
 
 
 def generate(seed: int = 0) -> Arrays:
-    """Data with the statistics of the paper's own, of which it has the keys and shapes; float64.
+    """Generate float64 arrays with the keys, shapes and statistics of the paper's own data.
 
-    Inputs are uniform in [-1, 1]; each group has one direction, drawn evenly; the norms of its weight vectors are
+    Inputs are uniform in [-1, 1]; each group has one direction, drawn uniformly; the norms of its weight vectors are
     evenly spaced quantiles of the half-normal distribution, from 0.2 to 6.9; the noise is normal.
 
     Example:
@@ -107,7 +107,7 @@ def generate(seed: int = 0) -> Arrays:
 
 
 def _norms() -> npt.NDArray[np.float64]:
-    """Norms of the weight vectors of a group, ascending."""
+    """Return the norms of the weight vectors of a group, ascending."""
     shares = (np.arange(TASKS_PER_GROUP) + 0.5) / TASKS_PER_GROUP
     return SPREAD * np.array([NormalDist().inv_cdf((1 + share) / 2) for share in shares])
 

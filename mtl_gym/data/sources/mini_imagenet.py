@@ -1,8 +1,9 @@
 """Fifty classes of mini-ImageNet as ten random tasks of five (MIN-MTL).
 
-Source: Rosenbaum et al. 2018, section 4: 50 labels, 10 random subsets of 5. Deviation: the subsets
-are drawn without putting back, so that every label belongs to one task.
-Deviation: as many images per class as the folders have (the paper: 800 and 50), 50 of them for validation.
+Source: Rosenbaum et al. 2018, section 4: 50 labels, 10 random subsets of 5.
+
+Deviation: the subsets are drawn without replacement, so that every label belongs to one task. The number of images per
+class is that of the folders (the paper: 800 and 50); 50 training images of each class are for validation.
 """
 
 import hashlib
@@ -32,12 +33,12 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sizes:
-    """How the classes make tasks.
+    """Numbers of tasks, classes and validation images.
 
     Attributes:
         tasks: Number of tasks.
-        classes: Classes of each task.
-        validation: Training images of each class that are held out for validation.
+        classes: Number of classes of each task.
+        validation: Number of training images of each class that are held out for validation.
     """
 
     tasks: int = 10
@@ -46,13 +47,12 @@ class Sizes:
 
 
 def build(root: Path, sizes: Sizes | None = None) -> MultiTaskDataset:
-    """Builds the data set from ``root/mini-imagenet/{train,test}/WNID/*.jpg``.
+    """Build the data set from ``root/mini-imagenet/{train,test}/WNID/*.jpg``.
 
-    Inputs are uint8 ``[3, 84, 84]``. The decoded images are kept beside the files for the next time, if the folder may
-    be written to.
+    Inputs are uint8 ``[3, 84, 84]``. The decoded images are cached beside the files if the folder is writable.
 
     Raises:
-        DamagedDataError: Naming the file or folder.
+        DamagedDataError: If a file or folder is damaged; the message names it.
     """
     sizes = sizes or Sizes()
     folder = root / FOLDER
@@ -60,7 +60,7 @@ def build(root: Path, sizes: Sizes | None = None) -> MultiTaskDataset:
     decoded = _decoded(folder, [path for part in paths for path in part])
     boundary = len(paths[0])
     generator = np.random.default_rng(_SEED)
-    # Drawn before anything else, so that the tasks do not depend on how many images there are.
+    # Drawn first, so that the tasks do not depend on the number of images.
     groups = np.sort(generator.permutation(len(wnids)).reshape(sizes.tasks, sizes.classes), axis=1)
     keys = decoded.fingerprints[:boundary], decoded.fingerprints[boundary:]
     rows, held_out = hold_out(*keys, labels[:boundary], sizes.validation, generator, folder / "train")
@@ -73,7 +73,10 @@ def build(root: Path, sizes: Sizes | None = None) -> MultiTaskDataset:
 
 
 def _split(
-    images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], groups: npt.NDArray[Any]
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
 ) -> Split:
     place = np.argsort(groups.reshape(-1))[labels[rows]]
     return Split(
@@ -84,7 +87,7 @@ def _split(
 
 
 def _listing(folder: Path, classes: int) -> tuple[list[str], list[list[Path]], npt.NDArray[np.int64]]:
-    """Lists classes, image files of both parts, and the label of each file, train first."""
+    """Return the classes, the image files of train and test, and the label of each file, train first."""
     parts = [_image_folder(folder / part) for part in ("train", "test")]
     train, test = (part.classes for part in parts)
     if train != test:
@@ -100,11 +103,11 @@ def _listing(folder: Path, classes: int) -> tuple[list[str], list[list[Path]], n
 
 
 def _tell_smaller_classes(folder: Path, classes: list[str], images: npt.NDArray[np.int64]) -> None:
-    """Warns in the log of classes that have fewer images than the others: a copy that broke off leaves such."""
+    """Log a warning for each class with fewer images than others, the sign of an interrupted copy."""
     for wnid, found in zip(classes, images.tolist(), strict=True):
         if found < images.max():
             _LOG.warning(
-                "%s has %d images where other classes have %d: the copy may have broken off. Get the data set again.",
+                "%s has %d images where other classes have %d: its copy may be incomplete. Get the data set again.",
                 folder / wnid,
                 found,
                 images.max(),

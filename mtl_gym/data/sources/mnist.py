@@ -36,13 +36,13 @@ _SEED = 20181
 
 @dataclass(frozen=True)
 class Counts:
-    """Images of each digit.
+    """Numbers of images of each digit.
 
     Attributes:
-        train: Per task, for training.
-        validation: Per task, for validation.
-        test: Per task, for test.
-        held_out: Taken out of the training file, for all tasks' validation.
+        train: Training images of each task.
+        validation: Validation images of each task.
+        test: Test images of each task.
+        held_out: Images of the training file from which the tasks draw their validation images.
     """
 
     train: int = 1000
@@ -52,13 +52,13 @@ class Counts:
 
 
 def build(root: Path, counts: Counts | None = None) -> MultiTaskDataset:
-    """Builds the data set from the four files in ``root/MNIST/raw``, unpacked or as ``.gz``.
+    """Build the data set from the four files in ``root/MNIST/raw``, unpacked or as ``.gz``.
 
-    Inputs are uint8 ``[1, 28, 28]``. Each task draws its own images, so an image may serve several tasks of one split,
-    never of two.
+    Inputs are uint8 ``[1, 28, 28]``. Each task draws its own images, so several tasks may share an image, but no two
+    splits do.
 
     Raises:
-        DamagedDataError: Naming the file.
+        DamagedDataError: If a file is damaged; the message names it.
     """
     counts = counts or Counts()
     generator = np.random.default_rng(_SEED)
@@ -112,7 +112,7 @@ def _read(folder: Path, root: Path, train: bool) -> tuple[Tensor, npt.NDArray[np
 
 
 def _check_idx(path: Path, root: Path, axes: int) -> int:
-    """Checks that an idx file of bytes is as long as its header says; torchvision has only bare asserts for that."""
+    """Return the number of rows of an idx file after a check of its size, for which torchvision has bare asserts."""
     header = read_bytes(path)[: 4 * (axes + 1)]
     if len(header) < 4 * (axes + 1):
         raise damaged(_shown(root, path.name), f"its header is cut off after {len(header)} bytes")
@@ -134,7 +134,7 @@ def _shown(root: Path, name: str) -> Path:
 
 @contextmanager
 def _unpacked(root: Path) -> Iterator[Path]:
-    """Gives a root in which torchvision finds the files unpacked; the user's own folder may be read-only."""
+    """Yield a root with unpacked files for torchvision, a temporary one if need be: the user's may be read-only."""
     if all((root / name).is_file() for name in UNPACKED):
         yield root
         return

@@ -1,4 +1,4 @@
-"""Ten tasks out of one set of labelled digits: is it this digit, or another?"""
+"""Ten one-vs-rest tasks from one set of labelled digits: is it this digit, or another?"""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,12 @@ CLASS_NAMES = tuple(("another digit", f"digit {digit}") for digit in range(DIGIT
 
 
 def one_vs_rest(images: Tensor, digits: npt.NDArray[np.int64], rows: Sequence[npt.NDArray[np.int64]]) -> Split:
-    """Joins the rows of each task into one split.
+    """Return one split with the rows of all tasks.
 
     Args:
         images: All images, ``[images, *input_shape]``.
-        digits: The digit on each, ``[images]``.
-        rows: For each of the 10 tasks, the images that it has.
+        digits: Digit of each image, ``[images]``.
+        rows: Image indices of each of the 10 tasks.
 
     Returns:
         The split, task after task; the label is 1 where the image shows the task's digit and 0 elsewhere.

@@ -1,8 +1,8 @@
-"""Is a review positive? Sixteen domains: fourteen Amazon product groups, IMDB, and MR.
+"""Sentiment of reviews in sixteen domains: fourteen Amazon product groups, IMDB, and MR.
 
 Source: Liu, Qiu, Huang 2017 (FDU-MTL); the tasks of table 2 of QLS. The last 200 reviews of a training file are for
-validation, as usual. Deviation: the distributed files share texts. Test reviews that stand in a training file of any
-domain (the encoder learns from all of them) are dropped, and so are training reviews that are validated on;
+validation, as usual. Deviation: the distributed files share texts. Test reviews that are also in a training file of any
+domain (the encoder learns from all of them) are dropped, and so are training reviews that are also validation reviews;
 ``reviews-leaked`` keeps them all.
 """
 
@@ -24,16 +24,16 @@ DOMAINS = (
 )
 FILES = tuple(f"fdu-mtl/{domain}.task.{part}" for domain in DOMAINS for part in ("train", "test"))
 CLASSES = ("negative", "positive")
-# 256 words hold 83% of all words, and 88% of the training reviews as a whole.
+# The first 256 words of each review make up 83% of all words, and cover 88% of the training reviews completely.
 STEPS = 256
 VALIDATION = 200
-# 97% of the words in training reviews; a rarer word's vector would hardly be trained.
+# The vocabulary covers 97% of the words in training reviews; the vector of a rarer word would hardly be trained.
 _LEAST = 5
 
 
 @dataclass(frozen=True)
 class Review:
-    """One review: its words, by which copies are found, and whether it is positive (1) or negative (0)."""
+    """One review: its words, which identify copies, and its label, positive (1) or negative (0)."""
 
     words: tuple[str, ...]
     label: int
@@ -43,24 +43,24 @@ Parts = dict[str, list[Review]]
 
 
 def build(root: Path) -> MultiTaskDataset:
-    """Builds the data set from ``root/fdu-mtl``, without the reviews that the distributed files leak.
+    """Build the data set from ``root/fdu-mtl``, without the reviews that the distributed files leak.
 
-    Inputs are int16 ``[256]``, ids of a review's first 256 words; a word is known if it occurs 5 times in the training
-    reviews. An empty review is one unknown word.
+    Inputs are int16 ``[256]``, the ids of a review's first 256 words; the vocabulary has the words that occur at least
+    5 times in the training reviews. An empty review becomes one unknown word.
 
     Raises:
-        DamagedDataError: Naming the file.
+        DamagedDataError: If a file is damaged; the message names it.
     """
     return _dataset("reviews", without_leaks(_read(root)))
 
 
 def build_leaked(root: Path) -> MultiTaskDataset:
-    """Builds the data set of the distributed files as they are; otherwise as ``build``."""
+    """Build the data set as ``build``, but from the distributed files without any removal."""
     return _dataset("reviews-leaked", _read(root))
 
 
 def without_leaks(domains: list[Parts]) -> list[Parts]:
-    """Drops test reviews whose words are trained or validated on, and training reviews whose words are validated on."""
+    """Drop test reviews that are also training or validation reviews, and training reviews also used for validation."""
     texts = {split: {review.words for parts in domains for review in parts[split]} for split in SPLITS}
     leaks = {"train": texts["validation"], "validation": set(), "test": texts["train"] | texts["validation"]}
     return [
@@ -81,7 +81,7 @@ def _read(root: Path) -> list[Parts]:
 
 
 def _read_file(path: Path) -> list[Review]:
-    # Some reviews hold other line-break characters, so lines are parted before anything is decoded.
+    # Some reviews hold other line-break characters, so lines are split before decoding.
     lines = read_lines(path)
     reviews = [_review(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not reviews:

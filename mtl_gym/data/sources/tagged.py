@@ -1,4 +1,4 @@
-"""Sentences with a tag for every token, as tasks over one vocabulary; and held-out parts of them."""
+"""Tasks of sentences with one tag per token over a common vocabulary, and their held-out splits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,16 +26,17 @@ class _Vocabularies:
 
 
 def tagging_dataset(name: str, tasks: Mapping[str, Parts]) -> MultiTaskDataset:
-    """Makes a data set of tagged sentences.
+    """Build a data set of tagged sentences.
 
     Args:
-        name: Of the data set.
-        tasks: For each task and split its sentences, each a tuple of words and a tuple of tags.
+        name: Name of the data set.
+        tasks: Sentences of each task and split, each a tuple of words and a tuple of tags.
 
     Returns:
-        Inputs are int16 ``[steps, 17]``: a word's id (lower case) and the ids of its first 16 characters; ``steps`` is
-        the longest sentence's length. Words and characters are known if they occur twice in the training sentences of
-        all tasks, each sentence counted once. Classes are a task's tags in alphabetical order.
+        The data set. Inputs are int16 ``[steps, 17]``: a word's id (lower case) and the ids of its first 16 characters;
+        ``steps`` is the length of the longest sentence. The vocabularies have the words and characters that occur at
+        least twice in the training sentences of all tasks, each sentence counted once. Classes are the tags of a task
+        in alphabetical order.
     """
     known = _vocabularies(tasks)
     splits = {split: _joined([parts[split] for parts in tasks.values()], known) for split in SPLITS}
@@ -45,17 +46,17 @@ def tagging_dataset(name: str, tasks: Mapping[str, Parts]) -> MultiTaskDataset:
 def held_out(
     sentences: Sequence[Sentence], seed: int, share: float = SHARE, elsewhere: Sequence[Sentence] = ()
 ) -> tuple[list[int], list[int]]:
-    """Parts training sentences into those to train on and those to validate on.
+    """Split training sentences into training and validation sentences.
 
     Args:
-        sentences: Of the training file.
-        seed: Decides which are held out.
-        share: How many, of those that may be.
+        sentences: Sentences of the training file.
+        seed: Seed of the random choice.
+        share: Share of the eligible sentences to hold out.
         elsewhere: Sentences of the test file.
 
     Returns:
-        Rows to train on and rows to validate on, ascending. Only sentences whose words stand nowhere else are
-        held out.
+        Rows of training sentences and rows of validation sentences, ascending. Only sentences whose words occur once
+        in both files are eligible for validation.
     """
     counts: dict[tuple[str, ...], int] = {}
     for sentence in (*sentences, *elsewhere):
@@ -67,14 +68,14 @@ def held_out(
 
 
 def parts_of(train: Sequence[Sentence], test: Sequence[Sentence], seed: int) -> dict[str, list[Sentence]]:
-    """The three splits out of two files; the validation sentences are held out of the first, as `held_out` says."""
+    """Return the three splits of two files; the validation sentences come from the first, as in `held_out`."""
     rows, validation = held_out(train, seed, elsewhere=test)
     return {"train": [train[row] for row in rows], "validation": [train[row] for row in validation], "test": list(test)}
 
 
 def _vocabularies(tasks: Mapping[str, Parts]) -> _Vocabularies:
     everything = [sentence for parts in tasks.values() for split in SPLITS for sentence in parts[split]]
-    # Tasks may share sentences, which would make every word of them count twice.
+    # Tasks may share sentences, whose words would be counted twice.
     training = dict.fromkeys(sentence[0] for parts in tasks.values() for sentence in parts["train"])
     words = [word for sentence in training for word in sentence]
     tags = [{tag for split in SPLITS for sentence in parts[split] for tag in sentence[1]} for parts in tasks.values()]
@@ -91,7 +92,7 @@ def _joined(parts: Sequence[Sequence[Sentence]], known: _Vocabularies) -> Split:
     lengths = [len(sentence[0]) for sentence in sentences]
     words = [word for sentence in sentences for word in sentence[0]]
     ids = spelled_ids(words, known.words, known.characters, CHARACTERS)
-    # Characters make the inputs large: as int64 they would take four times the memory.
+    # Characters make the inputs large: int64 would take four times the memory.
     dtype = np.int16 if max(len(known.words), len(known.characters)) <= np.iinfo(np.int16).max else np.int32
     labels = [
         number

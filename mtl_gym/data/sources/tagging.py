@@ -1,7 +1,7 @@
 """Part-of-speech tagging, chunking, and named entities of English news.
 
 Source: QLS, section 5.2. Deviation: parts of speech are those of CoNLL-2000 (Wall Street Journal sections 15 to 18 and
-20), because the whole Penn Treebank is not free.
+20), because the complete Penn Treebank is not free.
 """
 
 from pathlib import Path
@@ -20,14 +20,13 @@ _FORMAT = Format(columns=4, kept=(0, 3), ignored=lambda line: line.startswith("-
 
 
 def build(root: Path) -> MultiTaskDataset:
-    """Builds the data set from ``root/conll2000`` and ``root/conll2003``.
+    """Build the data set from ``root/conll2000`` and ``root/conll2003``.
 
-    Inputs are as ``tagging_dataset`` says. Parts of speech and chunks are of the same sentences in the same splits; a
-    tenth of the training file is held out for validation. Chunks are tagged in BIO, entities in IOBES (IOB1 in the
-    files).
+    Inputs are those of ``tagging_dataset``. Parts of speech and chunks share sentences and splits; a tenth of the
+    training file is held out for validation. Chunks are tagged in BIO, entities in IOBES (IOB1 in the files).
 
     Raises:
-        DamagedDataError: Naming the file.
+        DamagedDataError: If a file is damaged; the message names it.
     """
     english = conll2000.read(root)
     tasks = {
