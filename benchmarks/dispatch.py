@@ -17,7 +17,7 @@ from measuring import SKEWS, Timing, alternate, begin, parser, percent, routes, 
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym.families.routing.dispatch import Dispatch, apply_blocks
+from mtl_gym.core.nn.dispatch import Dispatch, apply_blocks
 from mtl_gym.families.routing.network import RoutedLayer
 
 Choices = NDArray[np.int64]

@@ -142,11 +142,14 @@ def one_answer_each(data: MultiTaskDataset, family: str) -> MultiTaskDataset:
 
 
 class Classes:
-    """Which classes each task has, where tasks share heads but differ in their number of classes.
+    """Classes of each task, where tasks with different numbers of classes share logits.
 
     Args:
         data: The data set.
-        device: Where the logits are.
+        device: Device of the logits.
+
+    Attributes:
+        allowed: Classes of each task; bool [tasks, classes].
 
     Example:
         >>> from mtl_gym.data import load
@@ -155,12 +158,11 @@ class Classes:
     """
 
     def __init__(self, data: MultiTaskDataset, device: torch.device) -> None:
-        self.count = data.max_classes
         sizes = torch.tensor(data.num_classes, device=device)
-        ranks = torch.arange(self.count, device=device)
-        self._mask = None if len(set(data.num_classes)) == 1 else ranks < sizes[:, None]
+        self.allowed = torch.arange(data.max_classes, device=device) < sizes[:, None]
+        self._same_everywhere = len(set(data.num_classes)) == 1
 
     def restrict(self, logits: Tensor, task: Tensor) -> Tensor:
-        """Take from each row the classes that its task does not have; float32 [rows, n >= classes], int64 [rows]."""
-        logits = logits[:, : self.count]
-        return logits if self._mask is None else logits.masked_fill(~self._mask[task], -torch.inf)
+        """Rule out the classes that the task of a row lacks; float32 [rows, n >= classes], int64 [rows]."""
+        logits = logits[:, : self.allowed.shape[1]]
+        return logits if self._same_everywhere else logits.masked_fill(~self.allowed[task], -torch.inf)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from mtl_agents import WPL, QNetwork, Reinforce, ReinforceSingle, TabularPolicyGradient, TabularQHistory
-from mtl_agents.routing.reinforce import GroupedMLP
+from mtl_agents.routing.reinforce import of_groups, perceptrons
 from torch import nn
 
 import mtl_gym
@@ -19,11 +19,11 @@ BEST = np.array([[0, 2, 1], [1, 0, 2], [2, 1, 0]])  # the right block of each ta
 
 
 def test_a_group_of_networks_gives_what_each_gives_alone():
-    network = GroupedMLP(3, 4, 8, 2)
+    network = perceptrons(3, 4, 8, 2)
     x, group = torch.randn(6, 4), np.array([2, 0, 1, 1, 2, 0])
     for row in range(6):
-        hidden = torch.relu(network.hidden.blocks[group[row]](x[row]))
-        torch.testing.assert_close(network(x, group)[row], network.output.blocks[group[row]](hidden))
+        hidden = torch.relu(network.layers[0].blocks[group[row]](x[row]))
+        torch.testing.assert_close(of_groups(network, x, group)[row], network.layers[1].blocks[group[row]](hidden))
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def test_a_group_of_networks_gives_what_each_gives_alone():
 )
 def test_there_is_a_network_per_agent_and_layer_and_it_is_told_what_it_does_not_know(arguments, networks, inputs):
     network = Reinforce(DIGITS, **arguments).network
-    assert len(network.hidden.blocks) == networks
-    assert network.hidden.in_shape == (inputs,)
+    assert network.num_blocks == networks
+    assert network.input_shape == (inputs,)
 
 
 def test_reinforce_weighs_the_surprise_of_each_choice_by_its_advantage():

@@ -19,10 +19,10 @@ from typing_extensions import Self
 from mtl_agents.base import Callback
 from mtl_agents.recurrent.controls import Bits, ConnectionAgent
 from mtl_gym.core.nn.adam import MaskedAdam
+from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.ranges import POSITIVE, Range
 from mtl_gym.core.rows import Rows, clone
 from mtl_gym.families.recurrent.env import RecurrentVectorEnv
-from mtl_gym.families.recurrent.grouped import Groups
 from mtl_gym.families.recurrent.network import GatesOf
 from mtl_gym.families.recurrent.policies import Decided, gumbel
 
@@ -151,7 +151,7 @@ class StraightThroughRouter(ConnectionAgent):
         batched = self.batched
         units = torch.from_numpy(obs["units"]).to(batched.device)
         shared, memory, own = units.split(list(batched.parts.values()), 1)
-        groups = Groups.of(obs["task"], self.num_tasks, batched.device)
+        groups = Dispatch.of(obs["task"], self.num_tasks, batched.device)
         with torch.no_grad():
             step = batched.network.share(shared, own, memory, groups, Decided(self.policies, noise))
         return step.gates.to(torch.int8).cpu().numpy()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtl_agents.routing.reinforce import GroupedMLP, NetworkRouter
+from mtl_agents.routing.reinforce import NetworkRouter, of_groups, perceptrons
 from mtl_agents.routing.router import dispatched_agents
 from mtl_agents.routing.routes import Decisions, Floats, Index, Situations
 from mtl_agents.routing.tables import move_towards
@@ -59,7 +59,7 @@ class Dispatched(NetworkRouter, WPL):
         self.hidden, self.dispatcher_learning_rate = hidden, dispatcher_learning_rate
         self.baseline = np.zeros(self.num_tasks)
         inputs = self.width + self.num_tasks
-        self._train(lambda: GroupedMLP(1, inputs, hidden, self.num_actions), dispatcher_learning_rate)
+        self._train(lambda: perceptrons(1, inputs, hidden, self.num_actions), dispatcher_learning_rate)
 
     @property
     def num_agents(self) -> int:
@@ -98,7 +98,8 @@ class Dispatched(NetworkRouter, WPL):
     def _dispatch(self, at: Situations) -> Tensor:
         """The dispatcher's logits; float32 [n, actions], minus infinity where there is no agent."""
         told = np.eye(self.num_tasks, dtype=np.float32)[at.task]
-        logits = self.network(torch.from_numpy(np.concatenate([at.value, told], 1)), np.zeros_like(at.task))
+        x = torch.from_numpy(np.concatenate([at.value, told], 1))
+        logits = of_groups(self.network, x, np.zeros_like(at.task))
         return logits.masked_fill(torch.from_numpy(~self.valid[at.depth]), -torch.inf)
 
     def _update(self, decisions: Decisions) -> None:

@@ -17,13 +17,13 @@ from mtl_agents.routing.routes import Decisions, Floats, Index, LearningRouter, 
 from mtl_agents.routing.tables import epsilon_greedy, falling_epsilon, move_towards
 from mtl_gym.core.ranges import PART, POSITIVE, SHARES, SIZES, Range
 from mtl_gym.core.rows import clone
-from mtl_gym.families.routing.network import RoutedLayer
+from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
 
 Agents: TypeAlias = Literal["per-task", "single"]
 
 
-class GroupedMLP(nn.Module):
-    """Two-layer networks of one shape, one per group of decisions; a batch asks each for its rows, all at once.
+def perceptrons(groups: int, inputs: int, hidden: int, outputs: int) -> RoutedNetwork:
+    """Return two-layer networks, one per group of decisions, as a routed network that runs each row through its own.
 
     Args:
         groups: Networks.
@@ -32,27 +32,26 @@ class GroupedMLP(nn.Module):
         outputs: Width of the output.
 
     Example:
-        >>> GroupedMLP(3, 4, 8, 2)(torch.zeros(5, 4), np.array([0, 2, 2, 1, 0])).shape
+        >>> network = perceptrons(3, 4, 8, 2)
+        >>> of_groups(network, torch.zeros(5, 4), np.array([0, 2, 2, 1, 0])).shape
         torch.Size([5, 2])
     """
+    first = RoutedLayer([nn.Linear(inputs, hidden) for _ in range(groups)], activation=nn.ReLU())
+    return RoutedNetwork(None, [first, RoutedLayer([nn.Linear(hidden, outputs) for _ in range(groups)])], (inputs,))
 
-    def __init__(self, groups: int, inputs: int, hidden: int, outputs: int) -> None:
-        super().__init__()
-        self.hidden = RoutedLayer([nn.Linear(inputs, hidden) for _ in range(groups)], activation=nn.ReLU())
-        self.output = RoutedLayer([nn.Linear(hidden, outputs) for _ in range(groups)])
 
-    def forward(self, x: Tensor, group: Index) -> Tensor:
-        """float32 [rows, inputs] and int64 [rows] -> float32 [rows, outputs]."""
-        return self.output(self.hidden(x, group), group)
+def of_groups(network: RoutedNetwork, x: Tensor, group: Index) -> Tensor:
+    """Return the outputs of each row's network; float32 [rows, inputs] and int64 [rows] -> float32 [rows, outputs]."""
+    return network(x, np.stack([group, group], 1))
 
 
 class NetworkRouter(LearningRouter):
     """A router with a network of its own, which its files keep."""
 
-    network: nn.Module
+    network: RoutedNetwork
     optimizer: torch.optim.Optimizer
 
-    def _train(self, make: Callable[[], nn.Module], learning_rate: float) -> None:
+    def _train(self, make: Callable[[], RoutedNetwork], learning_rate: float) -> None:
         """Make the network, from the agent's own seed, and its optimizer."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(self.np_random.integers(2**31)))
@@ -112,10 +111,10 @@ class ApproximateRouter(NetworkRouter):
         self.agents, self.per_layer, self.hidden, self.learning_rate = agents, per_layer, hidden, learning_rate
         self._train(self._make_network, learning_rate)
 
-    def _make_network(self) -> GroupedMLP:
+    def _make_network(self) -> RoutedNetwork:
         groups = (self.num_tasks if self.agents == "per-task" else 1) * (self.depth if self.per_layer else 1)
         told = (0 if self.agents == "per-task" else self.num_tasks) + (0 if self.per_layer else self.depth)
-        return GroupedMLP(groups, self.width + told, self.hidden, self.num_actions)
+        return perceptrons(groups, self.width + told, self.hidden, self.num_actions)
 
     def _hyperparameters(self) -> dict[str, Any]:
         names = ("agents", "per_layer", "hidden", "learning_rate")
@@ -130,7 +129,7 @@ class ApproximateRouter(NetworkRouter):
             parts.append(np.eye(self.depth, dtype=np.float32)[at.depth])
         agent = at.task if self.agents == "per-task" else np.zeros_like(at.task)
         group = agent * self.depth + at.depth if self.per_layer else agent
-        return self.network(torch.from_numpy(np.concatenate(parts, 1)), group)
+        return of_groups(self.network, torch.from_numpy(np.concatenate(parts, 1)), group)
 
     def _masked_outputs(self, at: Situations) -> Tensor:
         return self._outputs(at).masked_fill(torch.from_numpy(~self.valid[at.depth]), -torch.inf)
@@ -208,7 +207,7 @@ class QNetwork(ApproximateRouter):
 
     Example:
         >>> agent = QNetwork("MTLRouting-Digits-v0", seed=0).learn(60)
-        >>> len(agent.network.hidden.blocks)  # one per task and depth
+        >>> agent.network.num_blocks  # one per task and depth
         30
     """
 

@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.families.limitless.pool import ModulePool, Shape
+from mtl_gym.core.nn.dispatch import Dispatch
+from mtl_gym.core.nn.shapes import Shape
+from mtl_gym.families.limitless.pool import ModulePool
 
 Index = NDArray[np.int64]
 
@@ -39,24 +41,16 @@ def run(pool: ModulePool, x: Tensor, networks: Index) -> Tensor:
             break
         waiting = {shape: _joined(parts) for shape, parts in given.items()}
     logits, owners = _joined(answers)
-    return _taken(logits, np.argsort(owners))
+    return logits.index_select(0, torch.from_numpy(np.argsort(owners)).to(logits.device, non_blocking=True))
 
 
 def _by_module(values: Tensor, rows: Index, choices: Index) -> Iterator[tuple[int, Tensor, Index]]:
     """Split `values` of `rows` by the module that comes next."""
-    order = np.argsort(choices, kind="stable")
-    numbers, counts = np.unique(choices, return_counts=True)
-    parts = _taken(values, order).split(counts.tolist())
-    owners = np.split(rows[order], np.cumsum(counts)[:-1])
-    yield from zip(numbers.tolist(), parts, owners, strict=True)
+    dispatch = Dispatch.of(choices, device=values.device)
+    owners = np.split(rows[dispatch.order], np.cumsum(dispatch.counts)[:-1])
+    return zip(dispatch.groups.tolist(), dispatch.split(values), owners, strict=True)
 
 
 def _joined(parts: list[tuple[Tensor, Index]]) -> tuple[Tensor, Index]:
     values, owners = zip(*parts, strict=True)
     return (values[0] if len(values) == 1 else torch.cat(values)), np.concatenate(owners)
-
-
-def _taken(values: Tensor, order: Index) -> Tensor:
-    if (order == np.arange(len(order))).all():
-        return values
-    return values.index_select(0, torch.from_numpy(order).to(values.device, non_blocking=True))

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym.core.nn.weights import renewed, trouble_with_one_row
+from mtl_gym.core.nn.shapes import Shape, output_shape, trouble_with_one_row
+from mtl_gym.core.nn.weights import renewed
 
-Shape = tuple[int, ...]
 FAR = 2**30
 
 
@@ -52,7 +51,7 @@ class PoolModule(nn.Module):
         self.body, self.head = body, head
         self.name = name or type(body).__name__
         self.in_shape: Shape = tuple(in_shape)
-        self.out_shape = _given_shape(body, self.in_shape, self.name)
+        self.out_shape = output_shape(body, self.in_shape, f"Module {self.name!r}")
         error = trouble_with_one_row(body, self.in_shape)
         if error is not None:
             raise ValueError(
@@ -186,17 +185,3 @@ class Layout:
                 way = np.where(left[:, kind], far[:, gives] + 1, FAR)
                 np.minimum(far[:, takes], way, out=far[:, takes])
         return far[:, :-1]
-
-
-def _given_shape(body: nn.Module, in_shape: Shape, name: str) -> Shape:
-    if type(body) is nn.Linear and in_shape == (body.in_features,):
-        return (body.out_features,)
-    was_training = body.training
-    device = next((parameter.device for parameter in body.parameters()), torch.device("cpu"))
-    try:
-        with torch.no_grad():
-            return tuple(body.eval()(torch.zeros(2, *in_shape, device=device)).shape[1:])
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"Module {name!r} ({body}) does not take inputs of shape {in_shape}: {error}") from error
-    finally:
-        body.train(was_training)

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.rows import Rows, clone
 from mtl_gym.families.recurrent.connections import Given
-from mtl_gym.families.recurrent.grouped import Groups
 from mtl_gym.families.recurrent.network import Embedded, MultiTaskNetwork
 from mtl_gym.families.recurrent.sequences import SequenceSplit
 
@@ -55,7 +55,7 @@ class Acting:
         self.waiting = np.empty(0, np.int64)
         self._ahead: Embedded | None = None
         self._used = 0
-        self._groups: Groups | None = None
+        self._groups: Dispatch | None = None
 
     @property
     def task(self) -> Rows:
@@ -68,10 +68,10 @@ class Acting:
         return self.split.length[self.sample]
 
     @property
-    def groups(self) -> Groups:
+    def groups(self) -> Dispatch:
         """Rows by task."""
         if self._groups is None:
-            self._groups = Groups.of(self.task, self.network.tasks, self._rows.device)
+            self._groups = Dispatch.of(self.task, self.network.tasks, self._rows.device)
         return self._groups
 
     def lacks(self, count: int) -> bool:
@@ -154,7 +154,7 @@ class Acting:
     def _retrace(self) -> None:
         """Carry out again all decisions of episodes under way, all steps at once."""
         row, step = np.nonzero(np.arange(self.actions.shape[1]) < self.step[:, None])
-        groups = Groups.of(self.task[row], self.network.tasks, self._rows.device)
+        groups = Dispatch.of(self.task[row], self.network.tasks, self._rows.device)
         on_device = torch.from_numpy(np.stack([row, step])).to(self._rows.device)
         shared, own = self._shared[on_device[0], on_device[1]], self._own[on_device[0], on_device[1]]
         given = torch.from_numpy(self.actions[row, step]).to(self._rows.device).to(shared.dtype)

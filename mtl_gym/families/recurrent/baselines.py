@@ -10,8 +10,9 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
+from mtl_gym.core.nn.dispatch import Dispatch
+from mtl_gym.core.nn.grouped import GroupedLinear, GroupedLSTM, GroupedMLP
 from mtl_gym.families.recurrent.connections import Gates, Layout
-from mtl_gym.families.recurrent.grouped import GroupedLinear, GroupedLSTM, GroupedMLP, Groups
 from mtl_gym.families.recurrent.modular import Shared, Sharing, connected
 
 
@@ -34,11 +35,11 @@ class Communicating(Sharing):
         self.lstms = GroupedLSTM(tasks, inputs + hidden, hidden)
         self.match = GroupedLinear(tasks, hidden, hidden, bias=False)
 
-    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Groups, gates: Gates) -> Shared:
+    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
         """The state of the row's own task."""
         return Shared(embedded, memory, embedded.new_zeros(len(embedded), 0))
 
-    def _own_states(self, states: list[Tensor], groups: Groups) -> Tensor:
+    def _own_states(self, states: list[Tensor], groups: Dispatch) -> Tensor:
         """[tasks, rows, hidden] per step -> [rows, steps, hidden] of each row's task."""
         rows = torch.arange(len(groups.group), device=groups.group.device)
         return torch.stack(states, 2)[groups.group, rows]
@@ -50,11 +51,11 @@ class DirectCommunication(Communicating):
     Example:
         >>> import numpy as np
         >>> sharing = DirectCommunication(inputs=4, hidden=8, tasks=2)
-        >>> sharing.embed(torch.zeros(3, 5, 4), Groups.of(np.array([0, 1, 1]), 2)).shape
+        >>> sharing.embed(torch.zeros(3, 5, 4), Dispatch.of(np.array([0, 1, 1]), 2)).shape
         torch.Size([3, 5, 8])
     """
 
-    def embed(self, x: Tensor, groups: Groups) -> Tensor:
+    def embed(self, x: Tensor, groups: Dispatch) -> Tensor:
         """As `Sharing.embed`."""
         tasks = len(self.lstms.recurrent)
         state, states = self.lstms.begin(len(x)), []
@@ -79,7 +80,7 @@ class IndirectCommunication(Communicating):
         self.common = GroupedLSTM(1, inputs + hidden, hidden)
         self.match = GroupedLinear(1, hidden, hidden, bias=False)
 
-    def embed(self, x: Tensor, groups: Groups) -> Tensor:
+    def embed(self, x: Tensor, groups: Dispatch) -> Tensor:
         """As `Sharing.embed`."""
         tasks = len(self.lstms.recurrent)
         state, common, states = self.lstms.begin(len(x)), self.common.begin(len(x)), []
@@ -144,11 +145,11 @@ class RecursiveRouting(Sharing):
         self.functions = GroupedMLP(functions, hidden, hidden, hidden)
         self.lstm = GroupedLSTM(1, hidden, hidden)
 
-    def embed(self, x: Tensor, groups: Groups) -> Tensor:
+    def embed(self, x: Tensor, groups: Dispatch) -> Tensor:
         """Inputs as wide as the functions take them."""
         return self.input(x[None])[0]
 
-    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Groups, gates: Gates) -> Shared:
+    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
         """Transform the input as the connections say, then take a step of the LSTM."""
         value, decided = embedded, []
         for depth in range(len(self.layout.decoder)):

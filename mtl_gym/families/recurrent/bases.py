@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mtl_gym.families.recurrent.grouped import GroupedLinear, GroupedLSTM, Groups
+from mtl_gym.core.nn.dispatch import Dispatch
+from mtl_gym.core.nn.grouped import GroupedLinear, GroupedLSTM
 
 LAYERS = 2  # of the models that stitch layers together
 
@@ -29,11 +30,11 @@ class Base(nn.Module):
     width: int
     task_specific: bool = True
 
-    def forward(self, x: Tensor, groups: Groups) -> Tensor:
+    def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
         """Representations h_t^k; [rows, steps, inputs] -> [rows, steps, width]."""
         raise NotImplementedError
 
-    def auxiliary(self, last: Tensor, groups: Groups) -> Tensor:
+    def auxiliary(self, last: Tensor, groups: Dispatch) -> Tensor:
         """What the model adds to the loss, given its representations [rows, width] at the last step; a scalar."""
         return last.new_zeros(())
 
@@ -50,7 +51,7 @@ class SeparateLSTMs(Base):
     Example:
         >>> import numpy as np
         >>> base = SeparateLSTMs(inputs=4, hidden=8, tasks=2)
-        >>> base(torch.zeros(3, 5, 4), Groups.of(np.array([0, 1, 1]), 2)).shape
+        >>> base(torch.zeros(3, 5, 4), Dispatch.of(np.array([0, 1, 1]), 2)).shape
         torch.Size([3, 5, 8])
     """
 
@@ -59,7 +60,7 @@ class SeparateLSTMs(Base):
         self.width = hidden
         self.private = GroupedLSTM(tasks, inputs, hidden)
 
-    def forward(self, x: Tensor, groups: Groups) -> Tensor:
+    def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
         """As `Base.forward`."""
         return self.private.of_rows(x, groups)
 
@@ -77,7 +78,7 @@ class SharedLSTM(Base):
         self.width = hidden
         self.common = GroupedLSTM(1, inputs, hidden)
 
-    def forward(self, x: Tensor, groups: Groups) -> Tensor:
+    def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
         """As `Base.forward`."""
         return self.common.of_all(x)[:, :, 0]
 
@@ -106,11 +107,11 @@ class SharedPrivate(Base):
         self.private, self.common = GroupedLSTM(tasks, inputs, hidden), GroupedLSTM(1, inputs, hidden)
         self.discriminator = GroupedLinear(1, hidden, tasks)
 
-    def forward(self, x: Tensor, groups: Groups) -> Tensor:
+    def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
         """As `Base.forward`: the private state, then the shared one."""
         return torch.cat([self.private.of_rows(x, groups), self.common.of_all(x)[:, :, 0]], 2)
 
-    def auxiliary(self, last: Tensor, groups: Groups) -> Tensor:
+    def auxiliary(self, last: Tensor, groups: Dispatch) -> Tensor:
         """The discriminator's loss, whose gradient the shared LSTM gets with its sign turned, and the overlap."""
         private, common = last.chunk(2, 1)
         guess = self.discriminator(_Reversed.apply(common)[None])[0]
@@ -170,7 +171,7 @@ class Stitched(Base):
         self.stitches = nn.ParameterList(_stitch(tasks * subspaces) for _ in range(LAYERS))
         self.mixture = nn.Parameter(torch.full((tasks, LAYERS), 1 / LAYERS)) if skip else None
 
-    def forward(self, x: Tensor, groups: Groups) -> Tensor:
+    def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
         """As `Base.forward`: all tasks' LSTMs run on every input; the row's own task answers."""
         values, layers = x.expand(self.tasks, *x.shape), []
         for lstm, stitch in zip(self.lstms, self.stitches, strict=True):
@@ -188,7 +189,7 @@ class Stitched(Base):
         mixed = (stitch @ apart.flatten(1)).view_as(apart)
         return mixed.unflatten(0, (self.tasks, self.subspaces)).movedim(1, 3).flatten(3)
 
-    def auxiliary(self, last: Tensor, groups: Groups) -> Tensor:
+    def auxiliary(self, last: Tensor, groups: Dispatch) -> Tensor:
         """The squared overlap of what the subspaces of each LSTM read from its state."""
         if not self.orthogonality:
             return super().auxiliary(last, groups)
@@ -230,7 +231,7 @@ class Interleaved(Base):
         self.auxiliaries, self.primary = GroupedLSTM(tasks - 1, inputs, hidden), GroupedLSTM(1, inputs, hidden)
         self.weigh = GroupedLinear(1, hidden, tasks - 1)
 
-    def forward(self, x: Tensor, groups: Groups) -> Tensor:
+    def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
         """As `Base.forward`."""
         primary = (groups.group == 0)[:, None, None]
         fixed = nn.functional.one_hot((groups.group - 1).clamp(min=0), len(self.auxiliaries.recurrent))

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.families.recurrent.grouped import Groups
+from mtl_gym.core.nn.dispatch import Dispatch
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Gates(Protocol):
         """Connections of a block, given the outputs [from, rows, width]; float32 [rows, from, to]."""
         ...
 
-    def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Groups) -> Tensor:
+    def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Dispatch) -> Tensor:
         """Connections of a sub-decoder, given the same and the task's own state [rows, own]; float32 [rows, from]."""
         ...
 
@@ -135,7 +135,7 @@ class Given:
         """As `Gates.encoder`."""
         return self.layout.encoder_part(block, self.action)
 
-    def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Groups | None) -> Tensor:
+    def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Dispatch | None) -> Tensor:
         """As `Gates.decoder`."""
         return self.layout.decoder_part(block, self.action)
 

@@ -18,6 +18,7 @@ from mtl_gym.core.classification import Classes, final_reward, judge
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import AnswerResult, Transition
 from mtl_gym.core.nn.adam import MaskedAdam
+from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.rows import Flags, Rows
 from mtl_gym.core.sampling import Pass, SampleStream
@@ -28,7 +29,6 @@ from mtl_gym.families.recurrent.acting import Acting
 from mtl_gym.families.recurrent.connections import sparsity
 from mtl_gym.families.recurrent.construction import make_network
 from mtl_gym.families.recurrent.embeddings import front_of
-from mtl_gym.families.recurrent.grouped import Groups
 from mtl_gym.families.recurrent.metrics import Confusion, Tallies
 from mtl_gym.families.recurrent.network import MultiTaskNetwork
 from mtl_gym.families.recurrent.options import RecurrentOptions
@@ -217,7 +217,7 @@ class RecurrentVectorEnv(MultiTaskVectorEnv):
     ) -> None:
         """Answer in `rows`, and pay for it."""
         whole = len(rows) == self.num_envs
-        groups = self._acting.groups if whole else Groups.of(task, self.data.num_tasks, self.device)
+        groups = self._acting.groups if whole else Dispatch.of(task, self.data.num_tasks, self.device)
         label = self._labels(self._acting.sample[rows], step)
         on_device = torch.from_numpy(np.stack([label, task])).to(self.device, non_blocking=True)
         logits = self._classes.restrict(self.network.answer(taken, own, groups), on_device[1])

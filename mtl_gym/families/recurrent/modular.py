@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mtl_gym.core.nn.dispatch import Dispatch
+from mtl_gym.core.nn.grouped import GroupedLSTM, GroupedMLP
 from mtl_gym.families.recurrent.connections import Gates, Layout
-from mtl_gym.families.recurrent.grouped import GroupedLSTM, GroupedMLP, Groups
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class Sharing(nn.Module):
     unit: int = 0
     carries: bool = False
 
-    def embed(self, x: Tensor, groups: Groups) -> Tensor:
+    def embed(self, x: Tensor, groups: Dispatch) -> Tensor:
         """Whole sequences, as far as no decision matters; [rows, steps, inputs] -> [rows, steps, embedded]."""
         raise NotImplementedError
 
-    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Groups, gates: Gates) -> Shared:
+    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
         """One time step.
 
         Args:
@@ -107,7 +108,7 @@ class ModularNetwork(Sharing):
         self.width, self.unit = (len(layers) - 1) * hidden, hidden
         self.embedded, self.memory = layers[0] * hidden, sum(layers[1:]) * hidden
 
-    def embed(self, x: Tensor, groups: Groups) -> Tensor:
+    def embed(self, x: Tensor, groups: Dispatch) -> Tensor:
         """Hidden states h_{t,i} of the cells, side by side (eq. 1)."""
         return self.cells.of_all(x).flatten(2)
 
@@ -121,7 +122,7 @@ class ModularNetwork(Sharing):
         assert isinstance(encoder, GroupedMLP)
         return encoder
 
-    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Groups, gates: Gates) -> Shared:
+    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
         """Layer after layer: decide, average what is connected (eq. 4), apply the sub-encoders (eq. 5)."""
         units, outputs, decided = self.units(embedded), [], []
         for block in range(len(self.layout.encoder)):

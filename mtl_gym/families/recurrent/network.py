@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mtl_gym.core.nn.dispatch import Dispatch
+from mtl_gym.core.nn.grouped import GroupedLinear
 from mtl_gym.families.recurrent.bases import Base
 from mtl_gym.families.recurrent.connections import Gates, Layout
-from mtl_gym.families.recurrent.grouped import GroupedLinear, Groups
 from mtl_gym.families.recurrent.modular import Shared, Sharing
 
 Index: TypeAlias = NDArray[np.int64]
@@ -45,9 +46,9 @@ class Sequences:
     device: torch.device
 
     @cached_property
-    def groups(self) -> Groups:
+    def groups(self) -> Dispatch:
         """Rows by task."""
-        return Groups.of(self.task, self.tasks, self.device)
+        return Dispatch.of(self.task, self.tasks, self.device)
 
     @cached_property
     def _pairs(self) -> tuple[Index, Index]:
@@ -71,9 +72,9 @@ class Sequences:
         return self.task[self._pairs[0]]
 
     @cached_property
-    def pair_groups(self) -> Groups:
+    def pair_groups(self) -> Dispatch:
         """The same by task."""
-        return Groups.of(self.pair_task, self.tasks, self.device)
+        return Dispatch.of(self.pair_task, self.tasks, self.device)
 
     @cached_property
     def last(self) -> Tensor:
@@ -200,21 +201,21 @@ class MultiTaskNetwork(nn.Module):
         """Whether the shared part carries a memory from step to step."""
         return self.sharing is not None and self.sharing.carries
 
-    def embed(self, x: Tensor, groups: Groups) -> Embedded:
+    def embed(self, x: Tensor, groups: Dispatch) -> Embedded:
         """Everything that no decision has a part in; x [rows, steps, ...]."""
         values = self.front(x)
         nothing = values.new_zeros(*values.shape[:2], 0)
         shared = self.sharing.embed(values, groups) if self.sharing else nothing
         return Embedded(shared, self.base(values, groups) if self.base else nothing)
 
-    def share(self, shared: Tensor, own: Tensor, memory: Tensor, groups: Groups, gates: Gates) -> Shared:
+    def share(self, shared: Tensor, own: Tensor, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
         """One time step of the shared part; as `Sharing.share`."""
         if self.sharing is None:
             nothing = shared.new_zeros(len(shared), 0)
             return Shared(nothing, nothing, nothing)
         return self.sharing.share(shared, own if self.policies_see else None, memory, groups, gates)
 
-    def answer(self, knowledge: Tensor, own: Tensor, groups: Groups) -> Tensor:
+    def answer(self, knowledge: Tensor, own: Tensor, groups: Dispatch) -> Tensor:
         """Logits of each row's task; [rows, knowledge] and [rows, own] -> [rows, classes]."""
         return self.head.of_rows(torch.cat([knowledge, own], 1), groups)
 

@@ -13,8 +13,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from mtl_gym.core.nn.dispatch import Dispatch
+from mtl_gym.core.nn.grouped import GroupedLinear, GroupedMLP
 from mtl_gym.families.recurrent.connections import Layout
-from mtl_gym.families.recurrent.grouped import GroupedLinear, GroupedMLP, Groups
 
 _Part: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -60,7 +61,7 @@ class PolicyNetworks(nn.Module):
         everyone = units.expand(len(policies.hidden.weight), *units.shape)
         return policies(everyone).permute(2, 1, 0, 3)
 
-    def decoder_scores(self, units: Tensor, own: Tensor | None, groups: Groups) -> Tensor:
+    def decoder_scores(self, units: Tensor, own: Tensor | None, groups: Dispatch) -> Tensor:
         """beta_{t,j}^k = N^k(u_{t,j}, W_k h_t^k); [from, rows, width] and [rows, own] -> [rows, from, 2]."""
         seen = units.movedim(0, 1)
         if self.transformation is not None:
@@ -143,7 +144,7 @@ class Decided:
         scores = self.policies.encoder_scores(block, units)
         return self._gate(scores, lambda flat: self.policies.layout.encoder_part(block, flat))
 
-    def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Groups) -> Tensor:
+    def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Dispatch) -> Tensor:
         """As `Gates.decoder`."""
         scores = self.policies.decoder_scores(units, own, groups)
         return self._gate(scores, lambda flat: self.policies.layout.decoder_part(block, flat))

@@ -8,7 +8,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork, output_shape
+from mtl_gym.core.nn.shapes import output_shape
+from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
 
 
 class SimpleConvNet(nn.Sequential):

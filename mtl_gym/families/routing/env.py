@@ -17,7 +17,8 @@ from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import SampledVectorEnv
 from mtl_gym.core.episode import AnswerResult, Transition
 from mtl_gym.core.nn.making import given_network
-from mtl_gym.core.nn.weights import seeded, trouble_with_one_row
+from mtl_gym.core.nn.shapes import trouble_with_one_row
+from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions, NetworkContext
 from mtl_gym.core.rows import Flags, Rows
 from mtl_gym.core.sampling import Pass, SampleStream

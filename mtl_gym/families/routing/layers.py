@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork, output_shape
+from mtl_gym.core.nn.shapes import output_shape
+from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
 
 
 class DispatcherLayer(RoutedLayer):

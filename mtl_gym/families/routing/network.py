@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym.core.nn.weights import renewed, trouble_with_one_row
-from mtl_gym.families.routing.dispatch import Dispatch, apply_blocks, linear_stack
+from mtl_gym.core.nn.dispatch import Dispatch, apply_blocks, linear_stack
+from mtl_gym.core.nn.shapes import output_shape, trouble_with_one_row
+from mtl_gym.core.nn.weights import renewed
 
 
 class RoutedLayer(nn.Module):
@@ -83,7 +84,7 @@ class RoutedLayer(nn.Module):
         return x.index_copy(0, index, self._run(x[index], choices[routed]))
 
     def _run(self, x: Tensor, choices: NDArray[np.int64]) -> Tensor:
-        y = apply_blocks(self.blocks, x, Dispatch.of(choices, x.device), self._linear)  # type: ignore[arg-type]
+        y = apply_blocks(self.blocks, x, Dispatch.of(choices, device=x.device), self._linear)  # type: ignore[arg-type]
         return y if self.activation is None else self.activation(y)
 
 
@@ -203,24 +204,6 @@ def _common_output(blocks: Sequence[nn.Module], in_shape: tuple[int, ...]) -> tu
                 f"{shape} and block 0 gives {shapes[0]}."
             )
     return shapes[0]
-
-
-def output_shape(module: nn.Module, in_shape: tuple[int, ...], name: str) -> tuple[int, ...]:
-    """Shape of what `module` gives for one input of `in_shape`; the module is left in the mode it was in.
-
-    Raises:
-        ValueError: If it does not take such inputs; `name` is what the message calls it.
-    """
-    if type(module) is nn.Linear and in_shape == (module.in_features,):
-        return (module.out_features,)
-    was_training = module.training
-    try:
-        with torch.no_grad():
-            return tuple(module.eval()(torch.zeros(2, *in_shape)).shape[1:])
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"{name} ({module}) does not take inputs of shape {in_shape}: {error}") from error
-    finally:
-        module.train(was_training)
 
 
 def _check_chain(features: tuple[int, ...], layers: Sequence[RoutedLayer]) -> None:

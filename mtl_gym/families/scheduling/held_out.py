@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mtl_gym.core.classification import Classes
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.split import NO_LABEL
 from mtl_gym.families.scheduling.minibatches import rows_of_tasks
@@ -100,7 +101,7 @@ class HeldOut:
         self.labels = there * (tokens if tokens.ndim == 2 else tokens.sum(-1))
         self.samples = count
         self.task = torch.arange(data.num_tasks, device=device)
-        self.allowed = allowed_classes(data, device)
+        self.allowed = Classes(data, device).allowed
 
     def figures(self, runs: RunStack) -> Figures:
         """Measure every run on every task, without training it."""
@@ -161,9 +162,3 @@ class HeldOut:
             return self.measure(probabilities, classes)
         tokens = (label >= 0).float()
         return (self.measure(probabilities, classes[:, None]) * tokens).sum(-1) / tokens.sum(-1).clamp(min=1)
-
-
-def allowed_classes(data: MultiTaskDataset, device: torch.device) -> Tensor:
-    """Which classes a task has; bool [tasks, classes]."""
-    sizes = torch.tensor(data.num_classes, device=device)
-    return torch.arange(data.max_classes, device=device) < sizes[:, None]

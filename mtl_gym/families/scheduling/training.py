@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.core.classification import Classes
 from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.data import MultiTaskDataset
-from mtl_gym.families.scheduling.held_out import allowed_classes
 from mtl_gym.families.scheduling.minibatches import Minibatches
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.objectives import Classification, Focal, Objective
@@ -76,7 +76,7 @@ class Training:
         self.objective = training_objective(template.objective, recipe.focal_gamma)
         self.minibatches = Minibatches(data, split, groups, recipe.minibatch)
         self.optimizer = self._new_optimizer()
-        self._allowed = allowed_classes(data, self.device)
+        self._allowed = Classes(data, self.device).allowed
         self._padding = Padding(data, split)
 
     def begin(self, seeds: Sequence[int]) -> None:

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
+from mtl_gym.core.nn.dispatch import Dispatch
+from mtl_gym.core.nn.grouped import GroupedLinear, GroupedLSTM, GroupedMLP
 from mtl_gym.families.recurrent.baselines import DirectCommunication, IndirectCommunication, RecursiveRouting, messages
 from mtl_gym.families.recurrent.bases import BASES, SeparateLSTMs, SharedPrivate, Stitched
 from mtl_gym.families.recurrent.connections import Given, Layout, sparsity
-from mtl_gym.families.recurrent.grouped import GroupedLinear, GroupedLSTM, GroupedMLP, Groups
 from mtl_gym.families.recurrent.modular import ModularNetwork, connected
 from mtl_gym.families.recurrent.network import MultiTaskNetwork, Sequences
 from mtl_gym.families.recurrent.policies import Decided, PolicyNetworks, decide
@@ -145,19 +144,6 @@ def test_a_sub_network_without_an_input_gets_zeros():
     assert (mean[1] == 0).all() and (mean[0, 1] == 0).all()
 
 
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=20))
-@settings(max_examples=30, deadline=None)
-def test_rows_spread_by_group_come_back(group):
-    group = np.array(group)
-    groups = Groups.of(group, 5)
-    rows = torch.randn(len(group), 2, 3)
-    stack = groups.spread(rows)
-    assert torch.equal(groups.gather(stack), rows)
-    for number in range(5):
-        assert torch.equal(stack[number, : (group == number).sum()], rows[group == number])
-        assert (stack[number, (group == number).sum() :] == 0).all()
-
-
 def test_grouped_layers_are_torchs_one_by_one():
     torch.manual_seed(0)
     linear, mlp, lstm = GroupedLinear(2, 3, 4), GroupedMLP(2, 3, 5, 4), GroupedLSTM(2, 3, 4)
@@ -184,7 +170,7 @@ def test_every_base_model_answers_rows_alike_whatever_stands_beside_them(base):
     together = model(x, sequences.groups)
     assert together.shape == (9, STEPS, model.width)
     for row in range(9):
-        alone = model(x[row : row + 1], Groups.of(sequences.task[row : row + 1], TASKS))
+        alone = model(x[row : row + 1], Dispatch.of(sequences.task[row : row + 1], TASKS))
         torch.testing.assert_close(together[row], alone[0], atol=1e-6, rtol=1e-5)
 
 
@@ -210,7 +196,7 @@ def test_a_tasks_own_lstm_is_blind_to_other_tasks_unless_the_model_says_otherwis
         torch.manual_seed(0)
         model = make(INPUTS, HIDDEN, TASKS)
         x, _ = batch(2)
-        model(x, Groups.of(np.array([1, 1]), TASKS)).sum().backward()
+        model(x, Dispatch.of(np.array([1, 1]), TASKS)).sum().backward()
         lstm = {"ns-mtl": "private", "sp-mtl": "private", "girnet": "auxiliaries"}.get(name)
         if lstm:
             depends[name] = (getattr(model, lstm).recurrent.grad.flatten(1) != 0).any(1).tolist()
@@ -220,7 +206,7 @@ def test_a_tasks_own_lstm_is_blind_to_other_tasks_unless_the_model_says_otherwis
 def test_girnets_primary_task_uses_every_auxiliary_lstm():
     model = BASES["girnet"](INPUTS, HIDDEN, TASKS)
     x, _ = batch(2)
-    model(x, Groups.of(np.array([0, 0]), TASKS)).sum().backward()
+    model(x, Dispatch.of(np.array([0, 0]), TASKS)).sum().backward()
     assert (model.auxiliaries.recurrent.grad.flatten(1) != 0).any(1).all()
     with pytest.raises(ValueError, match="needs an auxiliary task"):
         BASES["girnet"](INPUTS, HIDDEN, 1)
@@ -243,7 +229,7 @@ def test_sp_mtl_adds_the_adversarial_and_the_orthogonality_loss():
     torch.manual_seed(0)
     model = SharedPrivate(INPUTS, HIDDEN, TASKS, adversarial=0.5, orthogonality=0.25)
     task = np.array([0, 1, 1, 2])
-    groups = Groups.of(task, TASKS)
+    groups = Dispatch.of(task, TASKS)
     last = torch.randn(4, 2 * HIDDEN, requires_grad=True)
     loss = model.auxiliary(last, groups)
     private, common = last.detach().split(HIDDEN, 1)
@@ -284,7 +270,7 @@ def test_recursive_routing_applies_the_connected_functions_again_and_again():
     both = [literal.mlp(value, sharing.functions, j) for j in (0, 2)]
     value = (both[0] + both[1]) / 2
     expected, cell = literal.lstm_step(value[0], (torch.zeros(HIDDEN),) * 2, sharing.lstm, 0)
-    groups = Groups.of(np.array([1]), TASKS)
+    groups = Dispatch.of(np.array([1]), TASKS)
     embedded = sharing.embed(x[:, None], groups)[:, 0]
     step = sharing.share(embedded, None, torch.zeros(1, 2 * HIDDEN), groups, Given(sharing.layout, action))
     torch.testing.assert_close(step.knowledge[0], expected)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mtl_gym.families.routing.dispatch import Dispatch
+from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.families.routing.network import RoutedLayer
 
 ROUTES = {
@@ -88,8 +88,8 @@ def test_both_fast_ways_agree(routes, monkeypatch):
     choices = ROUTES[routes](300, 20)
     outputs = []
     for spare in (0, 10**6):
-        monkeypatch.setattr("mtl_gym.families.routing.dispatch.SPARE_ROWS_PER_ROW", spare)
-        monkeypatch.setattr("mtl_gym.families.routing.dispatch.SPARE_ROWS_PER_BLOCK", spare)
+        monkeypatch.setattr("mtl_gym.core.nn.dispatch.SPARE_ROWS_PER_ROW", spare)
+        monkeypatch.setattr("mtl_gym.core.nn.dispatch.SPARE_ROWS_PER_BLOCK", spare)
         assert Dispatch.of(choices).padding_pays == bool(spare)
         outputs.append(layer(x, choices))
     torch.testing.assert_close(outputs[0], outputs[1], atol=1e-5, rtol=1e-5)
@@ -103,8 +103,31 @@ def test_padding_is_given_up_when_routes_collapse():
 
 def test_a_dispatch_sorts_rows_by_block():
     dispatch = Dispatch.of(np.array([2, 0, 2, 5]))
-    assert dispatch.blocks.tolist() == [0, 2, 5]
+    assert dispatch.groups.tolist() == [0, 2, 5]
     assert dispatch.counts.tolist() == [1, 2, 1]
-    assert dispatch.gather.tolist() == [1, 0, 2, 3]
-    assert dispatch.scatter.tolist() == [1, 0, 2, 3]
+    assert dispatch.gathered.tolist() == [1, 0, 2, 3]
+    assert dispatch.scattered.tolist() == [1, 0, 2, 3]
     assert dispatch.slots.tolist() == [2, 0, 3, 4]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=20), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_rows_spread_or_split_by_group_come_back(group, all_groups):
+    group = np.array(group)
+    dispatch = Dispatch.of(group, 5 if all_groups else None)
+    rows = torch.randn(len(group), 2, 3)
+    stack, parts = dispatch.spread(rows), dispatch.split(rows)
+    assert torch.equal(dispatch.gather(stack), rows)
+    assert torch.equal(dispatch.unsort(torch.cat(parts)), rows)
+    assert len(dispatch.groups) == (5 if all_groups else len(set(group.tolist())))
+    for place, number in enumerate(dispatch.groups):
+        assert torch.equal(parts[place], rows[group == number])
+        assert torch.equal(stack[place, : (group == number).sum()], rows[group == number])
+        assert (stack[place, (group == number).sum() :] == 0).all()
+
+
+def test_gradients_follow_rows_that_are_split():
+    rows = torch.randn(4, 2, requires_grad=True)
+    parts = Dispatch.of(np.array([1, 0, 1, 0])).split(rows)
+    (gradient,) = torch.autograd.grad((parts[0] * 2).sum() + (parts[1] * 3).sum(), rows)
+    assert gradient[:, 0].tolist() == [3, 2, 3, 2]

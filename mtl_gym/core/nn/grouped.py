@@ -1,4 +1,4 @@
-"""Layers of which there are several: one batched product for all sub-networks of a layer, or for all tasks.
+"""Grouped layers: one batched product for all sub-networks of a layer, or for all tasks.
 
 A group is a sub-network or a task. Its weights are one slice of a stacked parameter; no loop runs over groups or
 samples.
@@ -6,58 +6,23 @@ samples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import sqrt
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class Groups:
-    """Which row belongs to which group, so that the rows of a group can lie side by side.
-
-    Attributes:
-        count: Groups.
-        longest: Rows of the group that has most.
-        group: int64 [rows].
-        slots: Place of each row in a stack [count * longest] padded to the longest group; int64 [rows].
-    """
-
-    count: int
-    longest: int
-    group: Tensor
-    slots: Tensor
-
-    @classmethod
-    def of(cls, group: NDArray[np.int64], count: int, device: torch.device | str = "cpu") -> Groups:
-        """Sort rows by their group, int64 [rows] on the host, out of `count`.
-
-        Example:
-            >>> Groups.of(np.array([1, 0, 1]), 2).slots
-            tensor([2, 0, 3])
-        """
-        sizes = np.bincount(group, minlength=count)
-        longest = int(sizes.max(initial=1))
-        order = np.argsort(group, kind="stable")
-        rank = np.empty_like(order)
-        rank[order] = np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        both = torch.from_numpy(np.stack([group, group * longest + rank])).to(device, non_blocking=True)
-        return cls(count, longest, both[0], both[1])
-
-    def spread(self, rows: Tensor) -> Tensor:
-        """Rows side by side with those of their group, then zeros; [rows, *shape] -> [count, longest, *shape]."""
-        stack = rows.new_zeros(self.count * self.longest, *rows.shape[1:])
-        return stack.index_copy(0, self.slots, rows).unflatten(0, (self.count, self.longest))
-
-    def gather(self, stack: Tensor) -> Tensor:
-        """Undo `spread`; [count, longest, *shape] -> [rows, *shape]."""
-        return stack.flatten(0, 1).index_select(0, self.slots)
+from mtl_gym.core.nn.dispatch import Dispatch
 
 
-class GroupedLinear(nn.Module):
+class Grouped(nn.Module):
+    """A layer per group, with parameters stacked along their first axis."""
+
+    def of_rows(self, x: Tensor, groups: Dispatch) -> Tensor:
+        """Return the output of each row's own layer; [rows, *shape, inputs] -> [rows, *shape, outputs]."""
+        return groups.gather(self(groups.spread(x)))
+
+
+class GroupedLinear(Grouped):
     """One linear layer per group.
 
     Args:
@@ -67,8 +32,9 @@ class GroupedLinear(nn.Module):
         bias: Whether there is one.
 
     Example:
-        >>> layer = GroupedLinear(3, 4, 2)
-        >>> layer(torch.zeros(3, 5, 4)).shape, layer.of_rows(torch.zeros(2, 4), Groups.of(np.array([2, 0]), 3)).shape
+        >>> import numpy as np
+        >>> layer, groups = GroupedLinear(3, 4, 2), Dispatch.of(np.array([2, 0]), 3)
+        >>> layer(torch.zeros(3, 5, 4)).shape, layer.of_rows(torch.zeros(2, 4), groups).shape
         (torch.Size([3, 5, 2]), torch.Size([2, 2]))
     """
 
@@ -90,12 +56,8 @@ class GroupedLinear(nn.Module):
         y = rows @ self.weight if self.bias is None else torch.baddbmm(self.bias, rows, self.weight)
         return y.view(*x.shape[:-1], y.shape[-1])
 
-    def of_rows(self, x: Tensor, groups: Groups) -> Tensor:
-        """Each row through the layer of its group; [rows, *shape, inputs] -> [rows, *shape, outputs]."""
-        return groups.gather(self(groups.spread(x)))
 
-
-class GroupedMLP(nn.Module):
+class GroupedMLP(Grouped):
     """One two-layer perceptron per group, with ReLU between the layers.
 
     Args:
@@ -118,12 +80,8 @@ class GroupedMLP(nn.Module):
         """Each group on its own rows; [groups, *rows, inputs] -> [groups, *rows, outputs]."""
         return self.output(self.hidden(x).relu())
 
-    def of_rows(self, x: Tensor, groups: Groups) -> Tensor:
-        """Each row through the perceptron of its group; [rows, *shape, inputs] -> [rows, *shape, outputs]."""
-        return groups.gather(self(groups.spread(x)))
 
-
-class GroupedLSTM(nn.Module):
+class GroupedLSTM(Grouped):
     """One LSTM per group; a sequence takes one loop over its steps, whatever the number of groups and rows.
 
     Args:
@@ -171,10 +129,6 @@ class GroupedLSTM(nn.Module):
             state = self.step(fed, state)
             hidden.append(state[0])
         return torch.stack(hidden, 2)
-
-    def of_rows(self, x: Tensor, groups: Groups) -> Tensor:
-        """Each row through the LSTM of its group; [rows, steps, inputs] -> [rows, steps, hidden]."""
-        return groups.gather(self(groups.spread(x)))
 
     def of_all(self, x: Tensor) -> Tensor:
         """All rows through every LSTM; [rows, steps, inputs] -> [rows, steps, groups, hidden]."""

@@ -1,0 +1,227 @@
+"""Grouped dispatch: send each row of a batch through the module of its group, each module run once.
+
+A group is a block, a module of a pool, a sub-network or a task. Rows are sorted by their groups, every module sees its
+rows as one contiguous batch, and the order is undone. Linear modules of one shape need no loop at all while groups are
+even: their rows are padded to one length and multiplied as a stack. The faster of the two ways depends on the longest
+segment alone (`benchmarks/dispatch.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+SPARE_ROWS_PER_BLOCK = 12
+SPARE_ROWS_PER_ROW = 1.25
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """Rows sorted by their groups on the host, where actions arrive.
+
+    Attributes:
+        groups: The groups that have rows, or all, ascending; int64 [groups].
+        counts: Rows of each; int64 [groups].
+        choices: Group of each row; int64 [rows].
+        order: Rows in the order of their groups; int64 [rows].
+        device: Device of the tensors that are dispatched.
+    """
+
+    groups: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    choices: NDArray[np.int64]
+    order: NDArray[np.int64]
+    device: torch.device
+
+    @classmethod
+    def of(cls, choices: NDArray[np.int64], count: int | None = None, device: torch.device | str = "cpu") -> Dispatch:
+        """Sort rows by their group.
+
+        Args:
+            choices: Group of each row; int64 [rows].
+            count: Number of groups, of which all take part; None for those that have rows.
+            device: Device of the tensors that are dispatched.
+
+        Example:
+            >>> Dispatch.of(np.array([2, 0, 2])).groups, Dispatch.of(np.array([2, 0, 2]), 3).counts
+            (array([0, 2]), array([1, 0, 2]))
+        """
+        rows = np.bincount(choices, minlength=count or 0)
+        groups = np.flatnonzero(rows) if count is None else np.arange(len(rows))
+        # Stable sorting of 16 bits is a radix sort, several times as fast as of 64.
+        order = np.argsort(choices.astype(np.int16), kind="stable")
+        return cls(groups, rows[groups], choices, order, torch.device(device))
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether there is nothing to reorder."""
+        return len(self.groups) <= 1
+
+    @property
+    def longest(self) -> int:
+        """Rows of the largest group, at least 1."""
+        return int(self.counts.max(initial=1))
+
+    @property
+    def padding_pays(self) -> bool:
+        """Whether a stack padded to the longest segment is cheaper than one product per group."""
+        rows, used = len(self.order), len(self.groups)
+        return bool(used * self.longest <= SPARE_ROWS_PER_ROW * rows + SPARE_ROWS_PER_BLOCK * used)
+
+    @cached_property
+    def group(self) -> Tensor:
+        """`choices` on the device; int64 [rows]."""
+        return self._on_device(self.choices)
+
+    @cached_property
+    def gathered(self) -> Tensor:
+        """Position in group order -> row; int64 [rows]."""
+        return self._on_device(self.order)
+
+    @cached_property
+    def scattered(self) -> Tensor:
+        """Row -> position in group order; int64 [rows]."""
+        return self._on_device(self._places(0))
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """Row -> place in the padded stack [groups * longest]; int64 [rows]."""
+        starts = np.cumsum(self.counts) - self.counts
+        shift = np.arange(len(self.groups)) * self.longest - starts
+        return self._on_device(self._places(np.repeat(shift, self.counts)))
+
+    def _places(self, shift: NDArray[np.int64] | int) -> NDArray[np.int64]:
+        places = np.empty_like(self.order)
+        places[self.order] = np.arange(len(self.order)) + shift
+        return places
+
+    def _on_device(self, index: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(index).to(self.device, non_blocking=True)
+
+    def sort(self, rows: Tensor) -> Tensor:
+        """Return rows in group order; [rows, *shape]."""
+        return rows if self.is_sorted else _Permute.apply(rows, self.gathered, self.scattered)
+
+    def unsort(self, rows: Tensor) -> Tensor:
+        """Undo `sort`."""
+        return rows if self.is_sorted else _Permute.apply(rows, self.scattered, self.gathered)
+
+    def split(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Return the rows of each group; [rows, *shape] -> [count, *shape] each."""
+        return self.sort(rows).split(self.counts.tolist())
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """Stack the rows of each group, padded with zeros; [rows, *shape] -> [groups, longest, *shape]."""
+        return _spread(rows, self.slots, len(self.groups), self.longest)
+
+    def gather(self, stack: Tensor) -> Tensor:
+        """Undo `spread`; [groups, longest, *shape] -> [rows, *shape]."""
+        return stack.flatten(0, 1).index_select(0, self.slots)
+
+
+class _Permute(torch.autograd.Function):
+    """`x[order]` whose gradient is another gather, not a scatter-add."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        return x.index_select(0, order)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (inverse,) = ctx.saved_tensors
+        return gradients[0].index_select(0, inverse), None, None
+
+
+class _SegmentedLinear(torch.autograd.Function):
+    """One product per used block on its contiguous rows; `parameters` are all weights, then all biases."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, counts: list[int], *parameters: Tensor) -> Tensor:
+        weights, biases = parameters[: len(counts)], parameters[len(counts) :]
+        y = x.new_empty(len(x), weights[0].shape[0])
+        parts = zip(x.split(counts), weights, biases, y.split(counts), strict=True)
+        for rows, weight, bias, out in parts:
+            torch.addmm(bias, rows, weight.t(), out=out)
+        ctx.save_for_backward(x, *weights)
+        ctx.counts = counts
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, *weights = ctx.saved_tensors
+        grads = gradients[0].split(ctx.counts)
+        dx = torch.empty_like(x)
+        for grad, weight, out in zip(grads, weights, dx.split(ctx.counts), strict=True):
+            torch.mm(grad, weight, out=out)
+        to_weights = [grad.t() @ rows for grad, rows in zip(grads, x.split(ctx.counts), strict=True)]
+        return dx, None, *to_weights, *(grad.sum(0) for grad in grads)
+
+
+class _PaddedLinear(torch.autograd.Function):
+    """All used blocks as one batched product over rows padded to the longest segment; `parameters` as above."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slots: Tensor, longest: int, *parameters: Tensor) -> Tensor:
+        used = len(parameters) // 2
+        weights, biases = torch.stack(parameters[:used]), torch.stack(parameters[used:])
+        stack = _spread(x, slots, used, longest)
+        ctx.save_for_backward(stack, slots, weights)
+        return torch.baddbmm(biases.unsqueeze(1), stack, weights.mT).flatten(0, 1).index_select(0, slots)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        stack, slots, weights = ctx.saved_tensors
+        grads = _spread(gradients[0], slots, *stack.shape[:2])
+        dx = (grads @ weights).flatten(0, 1).index_select(0, slots)
+        return dx, None, None, *(grads.mT @ stack).unbind(), *grads.sum(1).unbind()
+
+
+def _spread(rows: Tensor, slots: Tensor, groups: int, longest: int) -> Tensor:
+    stack = rows.new_zeros(groups * longest, *rows.shape[1:])
+    return stack.index_copy_(0, slots, rows).unflatten(0, (groups, longest))
+
+
+def linear_stack(blocks: Sequence[nn.Module]) -> bool:
+    """Return whether all `blocks` are plain linear layers with a bias and one shape, so that the fast ways apply."""
+    if not all(type(block) is nn.Linear and block.bias is not None for block in blocks):
+        return False
+    return len({tuple(block.weight.shape) for block in blocks if isinstance(block, nn.Linear)}) == 1
+
+
+def apply_blocks(blocks: Sequence[nn.Module], x: Tensor, dispatch: Dispatch, linear: bool) -> Tensor:
+    """Send each row of `x` through its block.
+
+    Args:
+        blocks: One per group; blocks without rows are not run and get no gradient.
+        x: float32 [rows, *in_shape].
+        dispatch: The blocks of the rows.
+        linear: Result of `linear_stack(blocks)`.
+
+    Returns:
+        float32 [rows, *out_shape].
+    """
+    used = [blocks[block] for block in dispatch.groups]
+    if linear and dispatch.padding_pays and not dispatch.is_sorted:
+        return _PaddedLinear.apply(x, dispatch.slots, dispatch.longest, *_parameters(used))
+    if linear:
+        y = _SegmentedLinear.apply(dispatch.sort(x), dispatch.counts.tolist(), *_parameters(used))
+    else:
+        y = torch.cat([block(part) for block, part in zip(used, dispatch.split(x), strict=True)])
+    return dispatch.unsort(y)
+
+
+def _parameters(used: Sequence[nn.Module]) -> list[Tensor]:
+    linear = [block for block in used if isinstance(block, nn.Linear)]
+    return [block.weight for block in linear] + [block.bias for block in linear]

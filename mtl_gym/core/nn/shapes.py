@@ -1,0 +1,61 @@
+"""Shapes of what modules return, found by running them on zeros."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from mtl_gym.core.nn.weights import seeded
+
+Shape = tuple[int, ...]
+
+
+def output_shape(module: nn.Module, in_shape: Shape, name: str) -> Shape:
+    """Return the shape of a module's output for one input; the module is left in the mode it was in.
+
+    Args:
+        module: Any module.
+        in_shape: Shape of one input, without the batch axis.
+        name: Name of the module in messages.
+
+    Raises:
+        ValueError: If the module does not take such inputs.
+
+    Example:
+        >>> output_shape(nn.Conv2d(3, 8, 3), (3, 10, 10), "the convolution")
+        (8, 8, 8)
+    """
+    if type(module) is nn.Linear and in_shape == (module.in_features,):
+        return (module.out_features,)
+    was_training = module.training
+    try:
+        with torch.no_grad():
+            return tuple(module.eval()(_zeros(2, in_shape, module)).shape[1:])
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"{name} ({module}) does not take inputs of shape {in_shape}: {error}") from error
+    finally:
+        module.train(was_training)
+
+
+def trouble_with_one_row(module: nn.Module, in_shape: Shape) -> str | None:
+    """Return why a module cannot be trained on a batch of one, as batch norm of flat values cannot; None if it can.
+
+    Args:
+        module: Any module; it is left as it is.
+        in_shape: Shape of one input, without the batch axis.
+    """
+    if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
+        return None
+    try:
+        with seeded(0), torch.no_grad():
+            copy.deepcopy(module).train()(_zeros(1, in_shape, module))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _zeros(rows: int, in_shape: Shape, module: nn.Module) -> Tensor:
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    return torch.zeros(rows, *in_shape, device=device)

@@ -1,0 +1,26 @@
+import pytest
+import torch
+from torch import nn
+
+from mtl_gym.core.nn.shapes import output_shape, trouble_with_one_row
+
+
+@pytest.mark.parametrize(
+    ("module", "in_shape", "out_shape"),
+    [(nn.Linear(4, 3), (4,), (3,)), (nn.Linear(4, 3), (2, 4), (2, 3)), (nn.Conv1d(2, 5, 3), (2, 9), (5, 7))],
+)
+def test_the_shape_of_an_output_is_found(module, in_shape, out_shape):
+    assert output_shape(module, in_shape, "it") == out_shape
+
+
+def test_a_probe_changes_neither_the_mode_nor_the_statistics_of_a_module():
+    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    assert output_shape(module, (4,), "it") == (4,) and trouble_with_one_row(module, (4,)) is not None
+    assert module.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_a_module_that_does_not_take_the_shape_is_named():
+    with pytest.raises(ValueError, match="the trunk"):
+        output_shape(nn.Linear(4, 4), (5,), "the trunk")
