@@ -13,10 +13,11 @@ demo: $(VENV)/.setup  ## train routers on real digits, print a table, draw their
 test: $(VENV)/.setup  ## run every test
 	$(BIN)/python -m pytest -n auto
 
-lint: $(VENV)/.setup  ## lint, format and type checks
+lint: $(VENV)/.setup  ## lint, format, type and import checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/.setup
 	$(BIN)/ruff check --fix .

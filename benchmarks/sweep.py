@@ -16,8 +16,9 @@ import torch
 from measuring import Timing, begin, parser, percent, table
 
 from mtl_gym.lab.compare import plan
+from mtl_gym.lab.execution import carry_out
 from mtl_gym.lab.run import RunSettings
-from mtl_gym.lab.sweep import Failure, Sweep, carry_out
+from mtl_gym.lab.sweep import Failure, Sweep
 
 AGENTS = ("random-fixed", "wpl", "q-table")
 SEEDS = 2

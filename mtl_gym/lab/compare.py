@@ -13,7 +13,7 @@ from mtl_gym.lab.agents import find_agent
 from mtl_gym.lab.environments import spec_of
 from mtl_gym.lab.records import RunResult, RunSettings
 from mtl_gym.lab.sheets import write_csv, write_markdown
-from mtl_gym.lab.statistics import CONTROL, Difference
+from mtl_gym.lab.statistics import Difference
 
 # Seeds of an agent; what is beyond is a slip of the keyboard, and its list of runs would fill the memory.
 MOST_SEEDS = 10_000
@@ -127,7 +127,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return row.agent, accuracy, *tasks, f1, blocks, f"{row.epochs:.1f}", f"{row.speed:,.0f}"
 
 
-def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = (), control: str = CONTROL) -> None:
+def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = (), control: str = "") -> None:
     """The table in Markdown, with each agent's difference to the control where there are any."""
     minus = {difference.agent: difference.interval for difference in apart}
     head, *body = table(rows)

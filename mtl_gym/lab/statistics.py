@@ -7,21 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mtl_gym.lab.environments import card_of
 from mtl_gym.lab.records import RunResult
 
-CONTROL = "random-fixed"
-# Of schedules, where nothing is routed.
-UNIFORM = "uniform"
 
+def default_control(names: Sequence[str], env_id: str) -> str:
+    """Return the run that the others are compared with unless the user names one.
 
-def default_control(names: Sequence[str]) -> str:
-    """What the others are set against, where nobody says it.
+    It is the first control on the environment's card that is there, and without a card the first run.
 
     Example:
-        >>> default_control(["wpl", "random-fixed"]), default_control(["qls", "uniform"])
-        ('random-fixed', 'uniform')
+        >>> default_control(["wpl", "random-fixed"], "MTLRouting-Digits-v0")
+        'random-fixed'
+        >>> default_control(["qls", "uniform"], "MTLScheduling-Digits-v0")
+        'uniform'
     """
-    return UNIFORM if UNIFORM in names and CONTROL not in names else CONTROL
+    card = card_of(env_id)
+    controls = names if card is None else card.controls
+    return next((control for control in controls if control in names), controls[0])
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Difference:
 
 
 def differences(
-    results: Sequence[RunResult], control: str = CONTROL, figure: Callable[[RunResult], float] | None = None
+    results: Sequence[RunResult], control: str, figure: Callable[[RunResult], float] | None = None
 ) -> list[Difference]:
     """Every other agent's difference to `control`, paired by seed, with Student's 95% interval; largest first.
 
@@ -70,7 +73,7 @@ def differences(
         >>> def run(agent, seed, accuracy):
         ...     return RunResult(RunSettings("id", agent, 1, seed), accuracy, {}, None, None, 1.0, 1.0)
         >>> control = [run("random-fixed", 0, 0.60), run("random-fixed", 1, 0.62)]
-        >>> print(*differences(control + [run("wpl", 0, 0.61), run("wpl", 1, 0.64)]))
+        >>> print(*differences([*control, run("wpl", 0, 0.61), run("wpl", 1, 0.64)], "random-fixed"))
         wpl +1.50 [-4.85, +7.85]
     """
     if figure is None:

@@ -86,39 +86,6 @@ def folder(out: Path, settings: RunSettings) -> Path:
     return out / settings.name / f"seed-{settings.seed}"
 
 
-def carry_out(sweep: Sweep, jobs: int = 1, ray: str | None = None, watcher: Watcher | None = None) -> list[Outcome]:
-    """Carry out the runs, but for those that are finished; their outcomes, in their order.
-
-    Args:
-        sweep: The runs.
-        jobs: Processes on this machine, which share its threads.
-        ray: Address of a Ray cluster, "auto" for the one that this machine belongs to, "local" for one of its own.
-        watcher: Sees how they get on.
-
-    Raises:
-        ImportError: If Ray is asked for and not installed.
-        ValueError: If both processes and Ray are asked for.
-    """
-    if ray is not None and jobs > 1:
-        raise ValueError("--jobs is for this machine, --ray for a cluster: give one of them.")
-    watcher = watcher or Watcher()
-    if ray is not None:
-        from mtl_gym.lab.cluster import on_ray
-
-        return on_ray(sweep, ray, watcher)
-    if jobs > 1:
-        from mtl_gym.lab.processes import in_processes
-
-        return in_processes(sweep, jobs, watcher)
-    return [_here(sweep, run, watcher) for run in range(len(sweep.runs))]
-
-
-def _here(sweep: Sweep, run: int, watcher: Watcher) -> Outcome:
-    outcome = sweep.attempt(run, lambda steps, accuracy: watcher.moved(run, steps, accuracy))
-    watcher.ended(run, outcome)
-    return outcome
-
-
 def _failure(settings: RunSettings, place: Path, error: Exception) -> Failure:
     named = str(error) if isinstance(error, SENTENCES) and str(error) else f"{type(error).__name__}: {error}"
     text = json.dumps({"error": named, "traceback": traceback.format_exception(error)}, indent=2) + "\n"

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.lab import agents, cli
+from mtl_gym.lab.cli.common import check
 from mtl_gym.lab.compare import Row, summarise
 from mtl_gym.lab.run import RunResult, RunSettings, restore, train
 
@@ -266,7 +267,7 @@ def test_compare_tells_them_once_before_any_run(tmp_path, file, sentence):
 def test_compare_makes_environments_with_what_an_agent_cannot_do_without():
     """The options of an agent are checked together with those of the settings."""
     runs = [RunSettings("MTLScheduling-Digits-v0", "gradnorm", 1, env_kwargs={"gradient_norms": True})]
-    assert cli.check(runs) is runs
+    assert check(runs) is runs
 
 
 def test_evaluate_tells_a_misspelt_split(tmp_path):

@@ -7,8 +7,9 @@ from importlib.util import find_spec
 
 import pytest
 
+from mtl_gym.lab.execution import carry_out
 from mtl_gym.lab.run import RunSettings, train
-from mtl_gym.lab.sweep import Failure, Sweep, carry_out
+from mtl_gym.lab.sweep import Failure, Sweep
 
 DIGITS = "MTLRouting-Digits-v0"
 HOLD = """

@@ -15,7 +15,7 @@ def runs(agent, accuracies):
 
 def test_differences_are_paired_by_seed_with_students_interval():
     low, high = [0.50, 0.61, 0.55], [0.52, 0.64, 0.55]
-    (found,) = differences(runs("random-fixed", low) + runs("wpl", high))
+    (found,) = differences(runs("random-fixed", low) + runs("wpl", high), "random-fixed")
     values = 100 * (np.array(high) - np.array(low))
     expected = ttest_1samp(values, 0).confidence_interval(0.95)
     assert found.mean == pytest.approx(values.mean())
@@ -23,10 +23,10 @@ def test_differences_are_paired_by_seed_with_students_interval():
 
 
 def test_the_best_comes_first_and_seeds_that_the_control_lacks_do_not_count():
-    found = differences(runs("random-fixed", [0.5]) + runs("a", [0.4, 0.9]) + runs("b", [0.6]))
+    found = differences(runs("random-fixed", [0.5]) + runs("a", [0.4, 0.9]) + runs("b", [0.6]), "random-fixed")
     assert [difference.agent for difference in found] == ["b", "a"]
     assert str(found[1]) == "a -10.00 (one seed: no interval)"
 
 
 def test_without_the_control_there_is_nothing_to_compare_with():
-    assert differences(runs("a", [0.4]) + runs("b", [0.6])) == []
+    assert differences(runs("a", [0.4]) + runs("b", [0.6]), "random-fixed") == []

@@ -13,8 +13,9 @@ import pytest
 
 from mtl_gym.lab import processes
 from mtl_gym.lab.compare import plan, plan_entries
+from mtl_gym.lab.execution import carry_out
 from mtl_gym.lab.run import RunSettings
-from mtl_gym.lab.sweep import Failure, Sweep, Watcher, carry_out, folder
+from mtl_gym.lab.sweep import Failure, Sweep, Watcher, folder
 from tests.lab.folders import nothing_is_half_written
 
 DIGITS = "MTLRouting-Digits-v0"

@@ -14,22 +14,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_gym.lab.environments import card_of
 from mtl_gym.lab.records import RunResult
 
 Floats: TypeAlias = NDArray[np.float64]
 
-# Agents whose score is 0, and agents that decide by a rule fixed before training: the best of these has score 1.
-RANDOM = ("random", "random-alignment")
-STATIC = (
-    "random-fixed",
-    "task-specific-all",
-    "task-specific-last",
-    "shared",
-    "all-connected",
-    "uniform",
-    "hand-crafted",
-    "fixed-alignment",
-)
 METRICS = ("interquartile mean", "median", "mean")
 REPETITIONS = 2_000
 SEED = 0
@@ -112,15 +101,20 @@ def scale_of(
         accuracy: Of a run; by default on the test split.
 
     Raises:
-        NoStatisticsError: If there is no random agent, no static baseline, or none that is better than random.
+        NoStatisticsError: If the environment has no card, or there is no run of the agents that its card names as
+            random, none of its controls, or no control that is better than random.
     """
-    random = [accuracy(result) for result in results if result.settings.agent in RANDOM]
+    card = card_of(results[0].settings.env_id) if results else None
+    if card is None:
+        raise NoStatisticsError("no card names the controls of its environment, which scores are counted from.")
+    random = [accuracy(result) for result in results if result.settings.agent in card.floor]
     static: dict[str, list[float]] = {}
     for result in results:
-        if result.settings.agent in STATIC:
+        if result.settings.agent in card.controls:
             static.setdefault(result.settings.name, []).append(accuracy(result))
     if not random or not static:
-        lacking = f"the agent {' or '.join(RANDOM)}" if not random else f"a static baseline ({', '.join(STATIC)})"
+        static_names = f"a static baseline ({', '.join(card.controls)})"
+        lacking = static_names if random else f"the agent {' or '.join(card.floor)}"
         raise NoStatisticsError(f"there is no finished run of {lacking}, which scores are counted from.")
     name = max(static, key=lambda name: np.mean(static[name]))
     scale = Scale(float(np.mean(random)), float(np.mean(static[name])), name)

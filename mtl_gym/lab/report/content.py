@@ -101,9 +101,9 @@ class Author:
     control: str | None = None
     out: Path | None = None
 
-    def control_of(self, names: Sequence[str]) -> str:
-        """The agent that the others are set against."""
-        return self.control or default_control(names)
+    def control_of(self, names: Sequence[str], env_id: str) -> str:
+        """Return the agent that the others are compared with."""
+        return self.control or default_control(names, env_id)
 
     def headline(self, comparisons: Sequence[Comparison]) -> Section:
         """The best agent of every comparison, and what it is worth beside the control."""
@@ -112,7 +112,10 @@ class Author:
         runs = sum(len(comparison.runs) for comparison in comparisons)
         told = f"{runs} finished runs in {len(comparisons)} comparison{'s' * (len(comparisons) > 1)}."
         failed = [f"{failures} more failed or did not finish; they are listed at the end."] * bool(failures)
-        lines = [tables.headline(comparison, self.control_of(comparison.agents)) for comparison in finished]
+        lines = [
+            tables.headline(comparison, self.control_of(comparison.agents, comparison.env_id))
+            for comparison in finished
+        ]
         return Section("Headline", [" ".join([told, *failed]), tables.headlines(lines)])
 
     def across(self, comparisons: Sequence[Comparison]) -> Section:
@@ -124,16 +127,16 @@ class Author:
         blocks: list[Block] = [f"{name} is left out: {reason}" for name, reason in reasons.items()]
         names = [name for name in (kept[0].agents if kept else []) if all(name in other.agents for other in kept)]
         title = f"Across {', '.join(comparison.name for comparison in kept)}"
-        scope = Scope(title, "across", kept, list(scales.values()), self.control_of(names))
-        if len(kept) < 2:
+        if len(kept) < 2 or not names:
             return Section("Across comparisons", [*blocks, "There are no two comparisons with normalised scores."])
+        scope = Scope(title, "across", kept, list(scales.values()), self.control_of(names, kept[0].env_id))
         return Section("Across comparisons", [*blocks, *self._statistics(scope)])
 
     def comparison(self, comparison: Comparison) -> Section:
         """One comparison: its table, its statistics, and the pictures of its runs."""
         if not comparison.runs:
             return Section(comparison.name, ["No run of this comparison finished."])
-        control = self.control_of(comparison.agents)
+        control = self.control_of(comparison.agents, comparison.env_id)
         scales, reasons = _scales([comparison])
         blocks: list[Block] = [
             f"Environment: {comparison.env_id}. The control, against which the others are set, is {control}.",

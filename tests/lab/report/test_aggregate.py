@@ -11,7 +11,6 @@ from hypothesis.extra.numpy import arrays
 
 from mtl_gym.lab.report import aggregate
 from mtl_gym.lab.report.aggregate import (
-    STATIC,
     NoStatisticsError,
     align,
     estimate,
@@ -31,8 +30,8 @@ from .conftest import write_run
 rliable()  # once: it takes two seconds
 
 
-def result(agent, seed, accuracy, name=""):
-    return RunResult(RunSettings("id", agent, 1, seed, name=name), accuracy, {}, None, None, 1.0, 1.0)
+def result(agent, seed, accuracy, name="", env_id="MTLScheduling-Digits-v0"):
+    return RunResult(RunSettings(env_id, agent, 1, seed, name=name), accuracy, {}, None, None, 1.0, 1.0)
 
 
 def test_random_is_zero_and_the_best_static_baseline_is_one():
@@ -46,23 +45,21 @@ def test_random_is_zero_and_the_best_static_baseline_is_one():
 
 
 def test_alignment_has_a_random_agent_of_its_own():
-    scale = scale_of([result("random-alignment", 0, 0.2), result("fixed-alignment", 0, 0.6)])
+    linear = {"env_id": "MTLAlignment-Linear-v0"}
+    scale = scale_of([result("random-alignment", 0, 0.2, **linear), result("fixed-alignment", 0, 0.6, **linear)])
     assert (scale.random, scale.best) == (0.2, 0.6)
 
 
 def test_what_cannot_be_normalised_says_why():
-    with pytest.raises(NoStatisticsError, match="no finished run of the agent random or random-alignment"):
+    with pytest.raises(NoStatisticsError, match="no finished run of the agent random, which"):
         scale_of([result("uniform", 0, 0.5)])
     with pytest.raises(NoStatisticsError, match="of a static baseline"):
         scale_of([result("random", 0, 0.5), result("wpl", 0, 0.9)])
-    with pytest.raises(NoStatisticsError, match="shared, is no better than random"):
-        scale_of([result("random", 0, 0.5), result("shared", 0, 0.5)])
-
-
-def test_static_agents_are_agents():
-    from mtl_gym.lab.agents import agent_names
-
-    assert set(STATIC) | set(aggregate.RANDOM) <= set(agent_names())
+    with pytest.raises(NoStatisticsError, match="uniform, is no better than random"):
+        scale_of([result("random", 0, 0.5), result("uniform", 0, 0.5)])
+    for results in ([], [result("random", 0, 0.5, env_id="Unknown-v0")]):
+        with pytest.raises(NoStatisticsError, match="no card"):
+            scale_of(results)
 
 
 def test_only_agents_and_seeds_that_are_everywhere_enter():

@@ -97,7 +97,7 @@ def test_one_seed_has_no_interval_and_the_report_says_so(tmp_path):
 
 def test_a_narrow_scale_is_called_so(tmp_path):
     for name, accuracy in {"random": 0.5, "uniform": 0.505, "qls": 0.3}.items():
-        write_run(tmp_path, name, 0, accuracy)
+        write_run(tmp_path, name, 0, accuracy, env_id="MTLScheduling-Digits-v0")
     report(tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert "mostly chance" in text and "0.50 percentage points" in text

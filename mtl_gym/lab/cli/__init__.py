@@ -1,0 +1,24 @@
+"""The command line: `mtl-gym list | data | train | evaluate | compare | report | transfer | figures`."""
+
+from __future__ import annotations
+
+import logging
+
+import mtl_gym  # noqa: F401 (registers the ids)
+from mtl_gym.lab.cli import catalogue, compare, report, train, transfer  # noqa: F401 (each adds its commands)
+from mtl_gym.lab.cli.common import app
+from mtl_gym.lab.memory import keep_memory
+
+__all__ = ["app", "program"]
+
+
+@app.callback()
+def main() -> None:
+    """Environments whose actions are decisions inside multi-task learning, and fair comparisons of agents on them."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+
+
+def program() -> None:
+    """Run the command line as the program of this process, which ends with it."""
+    keep_memory()
+    app()

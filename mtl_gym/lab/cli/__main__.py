@@ -1,0 +1,5 @@
+"""`python -m mtl_gym.lab.cli`."""
+
+from mtl_gym.lab.cli import program
+
+program()

@@ -1,0 +1,130 @@
+"""`mtl-gym compare`: several agents with several seeds each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mtl_gym.lab.cli.common import (
+    Agents,
+    Control,
+    EnvKwargs,
+    OptionalEnv,
+    OptionalNumEnvs,
+    OptionalSteps,
+    Quiet,
+    Seeds,
+    Settings,
+    Wandb,
+    app,
+    console,
+    planned,
+    read_json,
+    sentences,
+    unless_read_only,
+)
+from mtl_gym.lab.cli.tables import table_of
+from mtl_gym.lab.screen import complain, say, warn
+
+if TYPE_CHECKING:
+    from mtl_gym.lab.records import RunResult
+    from mtl_gym.lab.sweep import Failure
+
+
+@app.command()
+def compare(
+    out: Annotated[Path, typer.Option(help="Folder of the comparison; finished runs in it are kept.")],
+    env: OptionalEnv = None,
+    agents: Agents = None,
+    settings: Settings = None,
+    seeds: Seeds = None,
+    steps: OptionalSteps = None,
+    num_envs: OptionalNumEnvs = None,
+    env_kwargs: EnvKwargs = "{}",
+    control: Control = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes on this machine; they share its threads.")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help='A Ray cluster: its address, "auto", or "local" for this machine.'),
+    ] = None,
+    wandb: Wandb = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train several agents with several seeds each, and compare them.
+
+    Rerunning the same command resumes an interrupted comparison.
+    """
+    from mtl_gym.lab.compare import alike, summarise, write_results, write_table
+    from mtl_gym.lab.execution import carry_out
+    from mtl_gym.lab.progress import Bar
+    from mtl_gym.lab.statistics import default_control, differences
+    from mtl_gym.lab.sweep import Failure, Sweep
+
+    with sentences():
+        changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs}
+        runs = planned(env, agents, settings, read_json("--env-kwargs", env_kwargs), changes)
+        env, names = runs[0].env_id, list(dict.fromkeys(run.name for run in runs))
+        if control is not None and control not in names:
+            raise ValueError(f"--control {control!r} is no run of this comparison; it has {', '.join(names)}.")
+        control = control or default_control(names, env)
+        with Bar(runs, console, quiet) as bar:
+            outcomes = carry_out(Sweep(runs, out.absolute(), wandb), jobs, ray, bar)
+        results, odd = alike([outcome for outcome in outcomes if not isinstance(outcome, Failure)])
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        failures += [Failure(result.settings, why) for result, why in odd]
+        if not results:
+            raise ValueError(told(failures))
+    console.print(table_of(summarise(results), env))
+    print_differences(results, control)
+    with sentences(), unless_read_only(out):
+        write_results(results, out / "results.csv")
+        write_table(summarise(results), out / "table.md", differences(results, control), control)
+        print_pictures(results, env, out)
+    if failures:
+        complain(told(failures))
+        raise typer.Exit(1)
+
+
+def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
+    """Draw the pictures of a comparison; print their paths, and that of a picture of each agent's first run."""
+    from mtl_gym.lab.environments import class_of
+    from mtl_gym.lab.figures import task_accuracies
+    from mtl_gym.lab.pictures import draw_curves, draw_more_curves, write_picture
+    from mtl_gym.lab.sweep import folder
+
+    folders, accuracies = [folder(out, result.settings) for result in results], out / "accuracies.png"
+    told: dict[str, None] = {}
+    write_picture(task_accuracies(results, env), accuracies)
+    curves = draw_curves(folders, env, out, told.setdefault)
+    more = draw_more_curves(folders, env, out)
+    for sentence in told:
+        warn(sentence)
+    firsts = {result.settings.name: out / result.settings.name / "seed-0" for result in results}
+    drawn = [(name, first / class_of(env).PICTURE) for name, first in firsts.items()]
+    drawn += [("learning curves", curves)] if curves is not None else []
+    drawn += [(picture.stem.replace("_", " "), picture) for picture in more]
+    for label, picture in [*drawn, ("accuracies", accuracies)]:
+        if picture.is_file():
+            say(console, f"{label}: {picture}")
+
+
+def told(failures: Sequence[Failure]) -> str:
+    """Return a line per failed run, and what to do."""
+    head = f"{len(failures)} of the runs failed; rerun the same command to retry them:"
+    return "\n".join([head, *(f"  {failure}" for failure in failures)])
+
+
+def print_differences(results: Sequence[RunResult], control: str) -> None:
+    """Print the differences to the control in accuracy, and in the number of blocks or modules used."""
+    from mtl_gym.lab.statistics import differences
+
+    compared = {"accuracy": differences(results, control)}
+    if any(result.blocks_used is not None for result in results):
+        compared["blocks used"] = differences(results, control, lambda result: result.blocks_used or 0)
+    for figure, apart in compared.items():
+        if apart:
+            console.print(f"{figure} minus that of {control}, paired by seed, with 95% intervals:")
+            console.print("\n".join(f"  {difference}" for difference in apart))

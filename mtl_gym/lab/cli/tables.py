@@ -1,0 +1,34 @@
+"""Tables of results on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from mtl_gym.lab.compare import Row
+
+# The most of a name that a table keeps on one line, in columns.
+WIDEST_NAME = 60
+
+
+def table_of(rows: Sequence[Row], env: str) -> Table:
+    """Return a comparison as a table, a line per agent."""
+    from mtl_gym.lab.compare import table as lines_of
+
+    seeds = max(row.seeds for row in rows)
+    spread = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
+    table = Table(title=f"{env}: accuracy on the test split in %{spread}")
+    head, *body = lines_of(rows)
+    # Names that are cut short may be told apart no more.
+    names = min(WIDEST_NAME, max(cell_len(line[0]) for line in [head, *body]))
+    table.add_column(head[0], min_width=names, overflow="fold")
+    for name in head[1:]:
+        left = name in ("worst task", "best task")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name == "accuracy", overflow="fold")
+    for line in body:
+        table.add_row(*line)
+    return table

@@ -1,0 +1,69 @@
+"""`mtl-gym train` and `mtl-gym evaluate`: one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from mtl_gym.lab.cli.common import Env, EnvKwargs, Quiet, Wandb, app, check, console, read_json, sentences
+from mtl_gym.lab.cli.tables import table_of
+from mtl_gym.lab.screen import say
+
+Steps = Annotated[int, typer.Option(min=1, help="Decisions of all episodes together; a routed input takes three.")]
+NumEnvs = Annotated[int, typer.Option(min=1, help="Episodes side by side; also the least episodes per update.")]
+
+
+@app.command()
+def train(
+    env: Env,
+    agent: Annotated[str, typer.Option(help="An agent's name; `mtl-gym list` shows them.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    steps: Steps = 100_000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    num_envs: NumEnvs = 64,
+    env_kwargs: EnvKwargs = "{}",
+    agent_kwargs: Annotated[str, typer.Option(help="Keyword arguments of the agent, as JSON.")] = "{}",
+    wandb: Wandb = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train one agent with one seed and evaluate it on the test split; rerunning it resumes an interrupted run."""
+    from mtl_gym.lab.compare import summarise
+    from mtl_gym.lab.progress import Bar
+    from mtl_gym.lab.records import RunSettings
+    from mtl_gym.lab.run import train as carry_out
+
+    with sentences():
+        kwargs = read_json("--env-kwargs", env_kwargs), read_json("--agent-kwargs", agent_kwargs)
+        settings = RunSettings(env, agent, steps, seed, num_envs, *kwargs)
+        check([settings])
+        with Bar([settings], console, quiet) as bar:
+            result = carry_out(settings, out, lambda done, accuracy: bar.moved(0, done, accuracy), wandb)
+    console.print(table_of(summarise([result]), env))
+    say(console, f"wrote {out}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    env: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:ID", help="The run's environment, if another package registers it."),
+    ] = None,
+) -> None:
+    """Evaluate a trained run: accuracy and loss of every task."""
+    from mtl_gym.core.evaluation import evaluate as evaluate_policy
+    from mtl_gym.lab.run import restore
+
+    with sentences():
+        settings, vec_env, agent = restore(run, env)
+        result = evaluate_policy(agent, vec_env.batched, split)
+    table = Table("task", "episodes", "accuracy %", "loss", title=f"{settings.agent} on {settings.env_id}, {split}")
+    for name, *figures in zip(result.task_names, result.episodes, result.accuracy, result.loss, strict=True):
+        table.add_row(name, str(figures[0]), f"{100 * figures[1]:.1f}", f"{figures[2]:.3f}")
+    table.add_section()
+    table.add_row("mean", "", f"{100 * result.mean_accuracy:.2f}", f"{result.mean_loss:.3f}")
+    console.print(table)
