@@ -1,1 +1,346 @@
-"""Check that an environment keeps what every environment of this package keeps."""
+"""Check that a family keeps the contract of this package, as Gymnasium's `check_env` does for any environment.
+
+`check_family(env_id)` makes all checks; `CHECKS` has them one by one, for pytest's `parametrize`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.evaluation import evaluate
+from mtl_gym.core.rows import Array, Info, Observation
+from mtl_gym.core.single import BatchOfOne
+from mtl_gym.core.state import checkpoint
+from mtl_gym.registration import card
+
+Options: TypeAlias = Mapping[str, Any]
+Check: TypeAlias = Callable[[str, Options], None]
+
+STEPS = 24
+# No episode of a check may be longer; options that shorten episodes are arguments of `check_family`.
+LONGEST = 10_000
+
+
+def check_family(env_id: str, **options: Any) -> None:
+    """Check everything that an environment of this package must keep.
+
+    Args:
+        env_id: The id, or `module:id`.
+        **options: Options of the environment, such as those that make its episodes short.
+
+    Raises:
+        AssertionError: With a sentence, at the first thing that does not hold.
+
+    Example:
+        >>> check_family("MTLRouting-Digits-v0", hidden=4)
+    """
+    for check in CHECKS:
+        check(env_id, options)
+
+
+def check_card(env_id: str, options: Options) -> None:
+    """Check that the card says what its fields ask for, and names agents and options that exist."""
+    from mtl_gym.lab.agents import agent_names
+
+    found, names = card(env_id), agent_names()
+    require(bool(found.decision and found.difficulty), "the card must say what is decided and why controls fall short")
+    require(bool(found.controls), "the card must name a control")
+    oracle = () if found.oracle is None else (found.oracle,)
+    for name in (*found.controls, *found.floor, *oracle):
+        require(name in names, f"the card names the agent {name!r}, which does not exist")
+    known = [field.name for field in dataclasses.fields(batch(env_id, 1, options).Options)]
+    for dial in found.dials:
+        require(dial in known, f"the card has the dial {dial!r}, which is no option of the environment")
+
+
+def check_gymnasium(env_id: str, options: Options) -> None:
+    """Check Gymnasium's contract of one environment, and that its specification is JSON."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*A Box observation space m.* value is -?infinity")
+        check_env(single(env_id, options))
+    spec = gym.spec(env_id.rpartition(":")[2])
+    again = type(spec).from_json(spec.to_json())
+    require(again.kwargs == spec.kwargs, "the preset must survive EnvSpec.to_json: it may hold plain values only")
+
+
+def check_vector(env_id: str, options: Options) -> None:
+    """Check spaces, dtypes, masks, autoreset and the figures of ended episodes of the batched environment."""
+    env = batch(env_id, 3, options)
+    require(env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP, "autoreset must be SAME_STEP")
+    obs, info = env.reset(seed=0)
+    require(obs in env.observation_space, "the observation of reset() must lie in observation_space")
+    require(info["seed"].tolist() == [0, 0, 0], "info['seed'] of reset() must be the seed in every row")
+    rng, ended = np.random.default_rng(0), 0
+    for _ in range(LONGEST):
+        obs, reward, terminated, truncated, info = env.step(valid_actions(env, rng))
+        _check_step(env, obs, reward, terminated, truncated, info)
+        ended += int((terminated | truncated).sum())
+        if ended >= 6:
+            return
+    raise AssertionError(f"{env_id}: fewer than 6 episodes end in {LONGEST} steps; give options that shorten them")
+
+
+def _check_step(
+    env: MultiTaskVectorEnv, obs: Observation, reward: Array, terminated: Array, truncated: Array, info: Info
+) -> None:
+    done = terminated | truncated
+    require(obs in env.observation_space, "the observation of step() must lie in observation_space")
+    require(reward.shape == done.shape and bool(np.isfinite(reward).all()), "rewards must be finite, one per row")
+    require(terminated.dtype == truncated.dtype == bool, "terminated and truncated must be bool")
+    require(bool(info["action_mask"].any(1).all()), "every row must have a valid choice")
+    if not done.any():
+        return
+    require(bool((info["_final_obs"] == done).all()), "info['_final_obs'] must mark the rows that ended")
+    require(bool((info["_final_info"] == done).all()), "info['_final_info'] must mark the rows that ended")
+    inside = [info["final_obs"][row] in env.single_observation_space for row in np.flatnonzero(done)]
+    require(all(inside), "info['final_obs'] must lie in single_observation_space")
+    final = info["final_info"]
+    require({"is_success", "_is_success"} <= set(final), "final_info must have is_success")
+    wrong = [name for name in final if name[0] != "_" and (f"_{name}" not in final or len(final[name]) != len(done))]
+    require(not wrong, f"final_info must have one entry per row, and the mask _NAME, of {', '.join(wrong)}")
+    invalid = final.get("invalid_action", np.zeros(len(done), bool))
+    require(not invalid[done].any(), "a choice that action_masks() allows must not end an episode as invalid")
+
+
+def check_seeding(env_id: str, options: Options) -> None:
+    """Check that one seed is one trajectory: of two environments side by side, and of a batch of one."""
+    env, again, wide = single(env_id, options), single(env_id, options), batch(env_id, 1, options)
+    obs = env.reset(seed=4)[0]
+    require(same(obs, again.reset(seed=4)[0]), "reset(seed=4) must give one observation in two environments")
+    wide.reset(seed=4)
+    rng = np.random.default_rng(0)
+    for _ in range(STEPS):
+        action = valid_actions(env.batched, rng)[0]
+        obs, reward, terminated, truncated, _ = env.step(action)
+        other, other_reward, *_ = again.step(action)
+        require(same(obs, other) and reward == other_reward, "one seed must give one trajectory in two environments")
+        _, wide_reward, *_, info = wide.step(np.array([action]))
+        require(reward == wide_reward[0], "gym.make and a batch of one must earn the same")
+        if terminated or truncated:
+            require(same(obs, info["final_obs"][0]), "gym.make and a batch of one must end with the same observation")
+            env.reset(), again.reset()
+
+
+def check_rows(env_id: str, options: Options) -> None:
+    """Check that a row of a batch is what a batch of one is, where each row has a network of its own."""
+    one, three = batch(env_id, 1, options), batch(env_id, 3, options)
+    if one.SHARED:
+        return
+    one.reset(seed=0), three.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(STEPS):
+        actions = valid_actions(three, rng)
+        _, reward, terminated, truncated, _ = one.step(actions[:1])
+        rewards = three.step(actions)[1]
+        close = np.allclose(reward, rewards[:1], rtol=1e-3, atol=1e-4)
+        require(close, "the first row of a batch must earn what a batch of one earns")
+        if (terminated | truncated).any():
+            return
+
+
+def check_state(env_id: str, options: Options) -> None:
+    """Check that a fork, and an environment that loads the state from a file, continue as the original."""
+    env, loaded = batch(env_id, 2, options), batch(env_id, 2, options)
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    walk(env, STEPS // 2, rng)
+    fork = env.fork()
+    require(isinstance(fork, MultiTaskVectorEnv), "fork() must return an environment of the same class")
+    with tempfile.TemporaryDirectory() as folder:
+        path = checkpoint.save(env.state_dict(), Path(folder) / "state.pt")
+        loaded.load_state_dict(checkpoint.load(path))
+    for _ in range(STEPS):
+        actions = valid_actions(env, rng)
+        mine = env.step(actions)[:4]
+        for name, twin in (("a fork", fork), ("an environment with its state", loaded)):
+            require(all(map(same, mine, twin.step(actions)[:4])), f"{name} must continue as the original")
+
+
+def check_evaluation(env_id: str, options: Options) -> None:
+    """Check that a view passes over the split once, and leaves its environment as it is."""
+    env = batch(env_id, 2, options)
+    env.reset(seed=0)
+    before, rng = env.state_dict(), np.random.default_rng(0)
+    view = env.evaluation_view("validation", env.EVALUATION_WIDTH)
+    view.reset()
+    seen: list[int] = []
+    for _ in range(LONGEST):
+        if view.pass_over:
+            break
+        *_, info = view.step(valid_actions(view, rng))
+        final = info.get("final_info", {})
+        seen += final["sample"][final["_sample"]].tolist() if "sample" in final else []
+    require(view.pass_over, f"the pass of an evaluation view must end within {LONGEST} steps")
+    require(sorted(seen) == list(range(len(seen))), "a view must show every sample of the split once")
+    require(equal_states(before, env.state_dict()), "an evaluation must leave the environment as it is")
+    try:
+        view.step(valid_actions(view, rng))
+    except gym.error.ResetNeeded:
+        view.reset()
+        require(not view.pass_over, "reset() must begin the pass of a view anew")
+    else:
+        raise AssertionError("step() after the pass of a view must raise ResetNeeded")
+
+
+def check_figures(env_id: str, options: Options) -> None:
+    """Check that an evaluation has episodes and an accuracy from 0 to 1 for every task, and can be drawn."""
+    env = batch(env_id, 1, options)
+
+    def first_choice(obs: Mapping[str, Array] | Array) -> Array:
+        rows = len(next(iter(obs.values())) if isinstance(obs, Mapping) else obs)
+        return np.zeros((rows, *(env.single_action_space.shape or ())), env.single_action_space.dtype)
+
+    result = evaluate(first_choice, env, split="validation")
+    require(bool((result.episodes > 0).all()), "an evaluation must have episodes of every task")
+    inside = ((result.accuracy >= 0) & (result.accuracy <= 1)).all()
+    require(bool(inside), "accuracies must lie from 0 to 1")
+    drawn = env.pictures(result.figures, "title")
+    require(not env.PICTURE or env.PICTURE in drawn, f"pictures() must draw PICTURE, {env.PICTURE!r}")
+    missing = [name for name in env.CURVES if name not in result.figures]
+    require(not missing, f"evaluation_figures() must have those of CURVES: {', '.join(missing)}")
+
+
+def check_frozen(env_id: str, options: Options) -> None:
+    """Check that train=False leaves the weights of a shared network as they are."""
+    env = batch(env_id, 2, {**options, "train": False})
+    if not env.SHARED:
+        return
+    env.reset(seed=0)
+    before = {name: value.clone() for name, value in env.network.state_dict().items()}
+    walk(env, STEPS, np.random.default_rng(0))
+    require(equal_states(before, dict(env.network.state_dict())), "train=False must leave the weights as they are")
+
+
+def check_rendering(env_id: str, options: Options) -> None:
+    """Check the render modes: a picture, and a text that names every task."""
+    for mode in ("rgb_array", "ansi"):
+        env = single(env_id, {**options, "render_mode": mode})
+        env.reset(seed=0)
+        shown = env.render()
+        if mode == "ansi":
+            named = isinstance(shown, str) and all(name in shown for name in env.batched.task_names)
+            require(named, "render_mode='ansi' must return a text that names every task")
+        else:
+            picture = isinstance(shown, np.ndarray) and shown.dtype == np.uint8 and shown.ndim == 3
+            require(picture, "render_mode='rgb_array' must return uint8 [height, width, 3]")
+
+
+def check_actions(env_id: str, options: Options) -> None:
+    """Check that actions outside the action space are refused and change nothing."""
+    env = batch(env_id, 2, options)
+    env.reset(seed=0)
+    before, good = env.state_dict(), valid_actions(env, np.random.default_rng(0))
+    bad = {"one row too many": np.concatenate([good, good[:1]]), "a number out of range": np.full_like(good, 10**6)}
+    bad["NaN"] = np.full(good.shape, np.nan)
+    for name, actions in bad.items():
+        try:
+            env.step(actions)
+        except ValueError:
+            pass
+        else:
+            raise AssertionError(f"{env_id}: step() must refuse {name} with a ValueError")
+        require(equal_states(before, env.state_dict()), f"a refused action ({name}) must change nothing")
+
+
+CHECKS: tuple[Check, ...] = (
+    check_card,
+    check_gymnasium,
+    check_vector,
+    check_seeding,
+    check_rows,
+    check_state,
+    check_evaluation,
+    check_figures,
+    check_frozen,
+    check_rendering,
+    check_actions,
+)
+
+
+def require(holds: bool, sentence: str) -> None:
+    """Raise AssertionError with a sentence unless something holds."""
+    if not holds:
+        raise AssertionError(f"{sentence[0].upper()}{sentence[1:]}.")
+
+
+def single(env_id: str, options: Options) -> BatchOfOne:
+    """Return what `gym.make` makes, without wrappers."""
+    env = gym.make(env_id, **options).unwrapped
+    if not isinstance(env, BatchOfOne):
+        raise AssertionError(f"gym.make({env_id!r}) must return a BatchOfOne, not {type(env).__name__}.")
+    return env
+
+
+def batch(env_id: str, num_envs: int, options: Options) -> MultiTaskVectorEnv:
+    """Return what `gym.make_vec` makes, without wrappers."""
+    env = gym.make_vec(env_id, num_envs=num_envs, **options).unwrapped
+    if not isinstance(env, MultiTaskVectorEnv):
+        raise AssertionError(f"gym.make_vec({env_id!r}) must return a MultiTaskVectorEnv, not {type(env).__name__}.")
+    return env
+
+
+def walk(env: MultiTaskVectorEnv, steps: int, rng: np.random.Generator) -> None:
+    """Take random valid actions."""
+    for _ in range(steps):
+        env.step(valid_actions(env, rng))
+
+
+def valid_actions(env: MultiTaskVectorEnv, rng: np.random.Generator) -> Array:
+    """Return a random valid action of every row, as `action_space` has them."""
+    space = env.single_action_space
+    if isinstance(space, spaces.Box):
+        low, high = np.clip(space.low, -1, 1), np.clip(space.high, -1, 1)
+        return rng.uniform(low, high, (env.num_envs, *space.shape)).astype(space.dtype)
+    masks = env.action_masks()
+    drawn = np.where(masks, rng.random(masks.shape), -1)
+    if isinstance(space, spaces.MultiBinary):
+        return drawn.reshape(len(masks), -1, 2).argmax(-1)
+    if isinstance(space, spaces.MultiDiscrete):
+        parts = np.split(drawn, np.cumsum(space.nvec)[:-1], -1)
+        return np.stack([part.argmax(-1) for part in parts], -1)
+    return drawn.argmax(-1)
+
+
+def same(left: object, right: object) -> bool:
+    """Return whether two observations, or figures of steps, are equal."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    return bool(np.array_equal(np.asarray(left), np.asarray(right)))
+
+
+def equal_states(left: object, right: object) -> bool:
+    """Return whether two states are equal: nested dictionaries and lists of tensors and plain values."""
+    pairs = list(_leaves(left, right))
+    return all(_equal(*pair) for pair in pairs)
+
+
+def _leaves(left: object, right: object) -> Iterator[tuple[object, object]]:
+    if isinstance(left, Mapping) and isinstance(right, Mapping) and left.keys() == right.keys():
+        for key in left:
+            yield from _leaves(left[key], right[key])
+    elif isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)) and len(left) == len(right):
+        for one, other in zip(left, right, strict=True):
+            yield from _leaves(one, other)
+    else:
+        yield left, right
+
+
+def _equal(left: object, right: object) -> bool:
+    if isinstance(left, Tensor) and isinstance(right, Tensor):
+        return left.shape == right.shape and bool(torch.equal(torch.nan_to_num(left), torch.nan_to_num(right)))
+    return left == right or (left != left and right != right)

@@ -41,5 +41,5 @@ def test_only_the_installed_program_keeps_memory_and_no_command_that_another_pro
         cli.program()
     assert kept
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
-    script = re.search(r'^mtl-gym = "mtl_gym\.cli:(\w+)"$', text, re.MULTILINE)
+    script = re.search(r'^mtl-gym = "mtl_gym\.lab\.cli:(\w+)"$', text, re.MULTILINE)
     assert script[1] == "program"
