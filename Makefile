@@ -3,15 +3,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-slow lint format clean
 
 # One thread: the digits' network is small, and threads that wait for each other on a busy machine cost far more.
 demo: $(VENV)/.setup  ## train routers on real digits, print a table, draw their routing maps
 	OMP_NUM_THREADS=1 $(BIN)/mtl-gym compare MTLRouting-Digits-v0 --agents wpl,task-specific-all,random-fixed \
 		--seeds 2 --steps 150000 --num-envs 64 --out runs/demo
 
-test: $(VENV)/.setup  ## run every test
-	$(BIN)/python -m pytest -n auto
+test: $(VENV)/.setup  ## run the fast tests
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-slow: $(VENV)/.setup  ## run the others: trainings, killed processes, checks of every id
+	$(BIN)/python -m pytest -n auto -m slow
 
 lint: $(VENV)/.setup  ## lint, format, type and import checks
 	$(BIN)/ruff check .
