@@ -1,23 +1,23 @@
-"""The exceptions of the package that are worth catching by name."""
+"""Exceptions of the package for callers to catch by name."""
 
 from __future__ import annotations
 
 
 class TrainingDiverged(ArithmeticError):  # noqa: N818 (an event, as StopIteration is)
-    """The trained network produced a number that is not finite; the environment stops before it reaches an agent.
+    """Non-finite number from a trained network, raised by the environment before an agent receives it.
 
     Attributes:
-        update: Optimizer steps taken before.
-        task: The task in which it showed.
+        update: Number of optimizer steps before the failure.
+        task: Task of the non-finite number.
     """
 
     def __init__(self, update: int, task: str, what: str = "the loss or reward") -> None:
         self.update, self.task = update, task
         super().__init__(
             f"Training diverged: {what} of task {task!r} is not finite after {update} updates. "
-            "Lower the learning rate, check the data and the reward, and start anew with reset(seed=...)."
+            "Lower the learning rate, check the data and the reward, and restart with reset(seed=...)."
         )
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is damaged, or belongs to a different environment or agent."""
+    """Damaged checkpoint, or a checkpoint of a different environment or agent."""

@@ -1,4 +1,4 @@
-"""How good is a policy on data that it never trained on? Per-task figures, the same way for every policy."""
+"""Evaluation of policies on held-out data, with figures per task, in the same way for every policy."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Policy(Protocol):
-    """Anything that chooses actions as Stable-Baselines3 algorithms do."""
+    """Interface of Stable-Baselines3 algorithms for choosing actions."""
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """Actions for a batch of observations, and the next recurrent state."""
+        """Return actions for a batch of observations, and the next recurrent state."""
         ...
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a policy reached on one split.
+    """Results of a policy on one split.
 
     Attributes:
         split: The split.
         task_names: Names of the tasks.
-        episodes: Evaluated episodes per task; int64 [tasks].
-        accuracy: Share of right answers per task, or of the variance that a regression explains; NaN for a task without
-            episodes. float64 [tasks].
-        loss: Mean cross-entropy (or squared error) per task over episodes that ended with an answer; float64 [tasks].
-        figures: The family's own figures; for routing `usage` and `blocks_used`.
+        episodes: Number of evaluated episodes of each task; int64 [tasks].
+        accuracy: Share of correct answers of each task, or of variance explained by a regression; NaN for a task
+            without episodes. float64 [tasks].
+        loss: Mean cross-entropy (or squared error) of each task over episodes that ended with an answer; float64
+            [tasks].
+        figures: Figures specific to the family, such as `usage` and `blocks_used` for routing.
     """
 
     split: str
@@ -53,23 +54,23 @@ class Evaluation:
 
     @property
     def mean_accuracy(self) -> float:
-        """Mean over tasks."""
+        """Mean accuracy over tasks."""
         return float(np.nanmean(self.accuracy))
 
     @property
     def mean_loss(self) -> float:
-        """Mean over tasks."""
+        """Mean loss over tasks; NaN if no task has a finite loss."""
         return float(np.nanmean(self.loss)) if np.isfinite(self.loss).any() else float("nan")
 
     @property
     def worst(self) -> tuple[str, float]:
-        """The task with the lowest accuracy."""
+        """Name and accuracy of the task with the lowest accuracy."""
         task = int(np.nanargmin(self.accuracy))
         return self.task_names[task], float(self.accuracy[task])
 
     @property
     def best(self) -> tuple[str, float]:
-        """The task with the highest accuracy."""
+        """Name and accuracy of the task with the highest accuracy."""
         task = int(np.nanargmax(self.accuracy))
         return self.task_names[task], float(self.accuracy[task])
 
@@ -82,26 +83,26 @@ def evaluate(
     deterministic: bool = True,
     num_envs: int | None = None,
 ) -> Evaluation:
-    """Let `policy` decide once for every sample of a split, over the network that `env` has trained so far.
+    """Evaluate `policy` on every sample of a split once, with the network that `env` has trained so far.
 
-    The network, its optimizer and the training data order are left as they are.
+    The network, its optimizer and the order of training data are not changed.
 
-    An algorithm (one with `get_env`, or a policy of Stable-Baselines3) sees what it saw in training: the wrappers of
-    its own environment, or of `env` where it has none, are applied to observations and actions, with the statistics of
-    `VecNormalize` or `NormalizeObservation` as they are.
+    An algorithm (one with `get_env`, or a policy of Stable-Baselines3) sees the same observations as in training: the
+    wrappers of its own environment, or of `env` if it has none, are applied to observations and actions, with frozen
+    statistics of `VecNormalize` or `NormalizeObservation`.
 
     Args:
-        policy: An object with Stable-Baselines3's `predict`, or a function of the batched observation that gives
-            actions. A `predict` that takes `action_masks` or, where runs are scheduled, `progress` is given them.
-            Functions and objects of your own are given the environment's own observations.
+        policy: An object with Stable-Baselines3's `predict`, or a function from a batched observation to actions. A
+            `predict` with the parameters `action_masks` or, if the view has it, `progress` receives them. Functions and
+            other objects receive the environment's unwrapped observations.
         env: Any environment of this package, wrapped or not, or an SB3 `VecEnv` around it.
         split: "test", "validation" or "train".
-        deterministic: Handed to `predict`.
-        num_envs: Episodes side by side; by default 256, and for training runs as many as `env` has.
+        deterministic: Passed to `predict`.
+        num_envs: Number of parallel episodes; by default 256, or that of `env` if its episodes are training runs.
 
     Raises:
         TypeError: If `env` is not of this package, or has several networks.
-        ValueError: If the split is unknown, or it is not known what a wrapper does to observations.
+        ValueError: If the split, or the effect of a wrapper on observations, is unknown.
 
     Example:
         >>> import gymnasium as gym, mtl_gym
@@ -117,7 +118,7 @@ def evaluate(
 
 
 def roll_out(policy: Any, view: MultiTaskVectorEnv, deterministic: bool = True, env: Any = None) -> NDArray[np.float64]:
-    """Let `policy` decide in an evaluation view until its pass is over.
+    """Run `policy` in an evaluation view until its pass is over.
 
     Args:
         policy: As for `evaluate`.
@@ -144,20 +145,20 @@ def roll_out(policy: Any, view: MultiTaskVectorEnv, deterministic: bool = True, 
 def _means(
     episodes: NDArray[np.float64], right: NDArray[np.float64], answered: NDArray[np.float64], loss: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Episodes, accuracy and loss per task, from sums."""
+    """Return episodes, accuracy and loss per task, from sums."""
     with np.errstate(invalid="ignore"):
         return episodes.astype(np.int64), right / episodes, loss / answered
 
 
 def _layers(policy: Any, env: Any) -> Layers:
-    """What an algorithm was trained behind; nothing for a function and for other objects with `predict`.
+    """Return the wrapper effects of an algorithm's training; none for a function or another object with `predict`.
 
     Raises:
-        ValueError: If that cannot be done here.
+        ValueError: If the effect of a wrapper is unknown.
     """
     own = policy.get_env() if hasattr(policy, "get_env") else None
     if own is not None:
-        with suppress(TypeError):  # such as a stand-in, for an agent that was loaded to predict
+        with suppress(TypeError):  # an agent loaded for prediction has a stand-in
             return layers_of(own)
     algorithm = hasattr(policy, "get_env") or _is_of_sb3(policy)
     return layers_of(env) if algorithm else Layers(base_of(env))
@@ -189,7 +190,7 @@ def _acting(
 
 
 def _flat_if_wanted(policy: Any, view: MultiTaskVectorEnv, obs: Any) -> Any:
-    """The environment's own observation as one that was trained behind FlattenObservation wants it."""
+    """Flatten the environment's observation for a policy trained with FlattenObservation."""
     wanted = getattr(policy, "observation_space", None)
     flat = isinstance(obs, dict) and isinstance(wanted, gym.spaces.Box)
     return flatten_rows(view.single_observation_space, obs) if flat else obs

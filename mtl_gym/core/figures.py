@@ -1,4 +1,4 @@
-"""What `render()` gives in each mode: pixels, text or a window, from one function that draws."""
+"""Output of `render()` in each mode: pixels, text or a window, from one drawing function."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Draw: TypeAlias = "Callable[[Figure], None]"
 
 DOTS_PER_INCH = 100
 WITHOUT_WINDOWS = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
-# Petroff 2021: ten colours that stay apart under colour vision deficiencies.
+# Petroff 2021: ten colours that remain distinct under colour vision deficiencies.
 COLOURS = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadf"]
 INK, FAINT = "#333333", "#b8b8b8"
-# Beyond ten lines, each ten have a dash of their own.
+# Each group of ten lines has its own dash pattern.
 DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("solid", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 INCHES_PER_CHARACTER = 0.085
 
@@ -31,14 +31,14 @@ INCHES_PER_CHARACTER = 0.085
 def show(
     mode: str | None, draw: Draw, text: Callable[[], str], size: tuple[float, float], window: str
 ) -> NDArray[np.uint8] | str | None:
-    """Pixels for "rgb_array", text for "ansi", else None. A mode of None also warns.
+    """Return pixels for "rgb_array", text for "ansi", else None; a mode of None logs a warning.
 
     Args:
         mode: The render mode.
-        draw: Draws into a figure.
-        text: Gives the text.
+        draw: Function that draws into a figure.
+        text: Function that returns the text.
         size: Width and height of the figure in inches.
-        window: Title of the window of "human".
+        window: Title of the window for "human".
     """
     if mode == "rgb_array":
         return pixels(figure_of(draw, size))
@@ -52,7 +52,7 @@ def show(
 
 
 def figure_of(draw: Draw, size: tuple[float, float]) -> Figure:
-    """A figure with what `draw` draws."""
+    """Return a figure filled by `draw`."""
     from matplotlib.figure import Figure
 
     figure = Figure(size, DOTS_PER_INCH, layout="constrained", facecolor="white")
@@ -61,7 +61,7 @@ def figure_of(draw: Draw, size: tuple[float, float]) -> Figure:
 
 
 def pixels(figure: Figure) -> NDArray[np.uint8]:
-    """The figure as uint8 [height, width, 3]."""
+    """Return the pixels of a figure; uint8 [height, width, 3]."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -70,7 +70,7 @@ def pixels(figure: Figure) -> NDArray[np.uint8]:
 
 
 def close_window(window: str) -> None:
-    """Close the window of that title, if there is one."""
+    """Close the window with a title, if there is one."""
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(window)
 
@@ -82,10 +82,10 @@ def _show_window(draw: Draw, size: tuple[float, float], window: str) -> None:
         _no_window(plt.get_backend())
         return
     there = plt.fignum_exists(window)
-    # Large pictures get smaller type instead of a window that is taller than the screen.
+    # Large figures get smaller type, so that the window is not taller than the screen.
     resolution = min(DOTS_PER_INCH, 900 / size[1])
     draw(plt.figure(window, clear=True) if there else plt.figure(window, size, resolution, layout="constrained"))
-    # Otherwise the window would take the keyboard from whatever the user is typing in, at every step.
+    # Otherwise the window would take the keyboard focus from the user at every step.
     with plt.rc_context({"figure.raise_window": False}):
         plt.pause(0.001)
 
@@ -97,7 +97,7 @@ def _no_window(backend: str) -> None:
 
 
 def blank_figure(width: float, height: float, title: str | None) -> Figure:
-    """Return an empty figure of that size in inches, with a title."""
+    """Return an empty figure of a size in inches, with a title."""
     from matplotlib.figure import Figure
 
     figure = Figure((width, height), DOTS_PER_INCH, layout="constrained", facecolor="white")
@@ -120,7 +120,7 @@ def figure_with_legend(names: Sequence[str], title: str | None) -> tuple[Figure,
 
 
 class LineStyle(TypedDict):
-    """The colour and the dash of a line, as matplotlib takes them."""
+    """Colour and dash pattern of a line, as matplotlib arguments."""
 
     color: str
     ls: str | tuple[int, tuple[float, ...]]
@@ -137,7 +137,7 @@ def add_caption(figure: Figure, text: str) -> None:
 
 
 def add_legend(figure: Figure) -> None:
-    """Name the lines beside the axes, where the names cover nothing."""
+    """Add a legend beside the axes."""
     legend = figure.legend(loc="outside right upper", frameon=False, fontsize=9, labelcolor=INK, handlelength=3)
     for text in legend.get_texts():
         text.set_parse_math(False)

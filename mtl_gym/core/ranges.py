@@ -1,18 +1,18 @@
-"""Which numbers options take."""
+"""Ranges of the numbers that options allow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Union, get_args, get_origin
 
 from mtl_gym.core.validation import allowed, bare, items_of, short
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `least` to `most`; those ends that are `open` do not belong to it.
+    """Numbers from `least` to `most`, without the ends that are `open`: "least", "most" or "both".
 
     Example:
         >>> 0 in Range(0, 1), 0.0 in Range(0, 1, "least"), float("nan") in Range(0, 1)
@@ -26,12 +26,12 @@ class Range:
     open: str = ""
 
     def __contains__(self, number: float) -> bool:
-        """Whether a number belongs to it; NaN and infinity never do."""
+        """Return whether a number is in the range; NaN and infinity never are."""
         low = self.least < number if self.open in ("least", "both") else self.least <= number
         return low and (number < self.most if self.open in ("most", "both") else number <= self.most)
 
     def __str__(self) -> str:
-        """Its ends, in words."""
+        """Return the range in words."""
         least, most = _written(self.least), _written(self.most)
         if self.open == "both":
             return f"between {least} and {most}"
@@ -40,23 +40,23 @@ class Range:
         return f"above {least}, at most {most}" if self.open == "least" else f"from {least} to {most}"
 
 
-# Finite as a float32, in which rewards and weights are worked out.
+# Finite as float32, the dtype of rewards and weights.
 NUMBERS = Range(-1e38, 1e38)
 WHOLE = Range(0, 1_000_000)
-# Of samples, episodes and steps; of what a network has many of, layers or units.
+# Numbers of samples, episodes and steps; numbers of layers and units of a network.
 COUNTS, SIZES = Range(1, 1_000_000), Range(1, 10_000)
 POSITIVE, NOT_NEGATIVE = Range(0, 1e38, "least"), Range(0, 1e38)
 SHARES, PART = Range(0, 1), Range(0, 1, "least")
 
 
-def out_of_range(name: str, value: Any, hint: Any, within: Range | None = None) -> str | None:
-    """What to say of a value with a number that is outside its range; None if there is no such number.
+def out_of_range(name: str, value: object, hint: object, within: Range | None = None) -> str | None:
+    """Return an error message if a value has a number outside its range, or None if it has not.
 
     Args:
-        name: Of the value.
-        value: A number, a list of numbers, or anything else, which has no range.
-        hint: Its type.
-        within: The range; by default `WHOLE` for whole numbers, and else `NUMBERS`.
+        name: Name of the value.
+        value: A number, a list of numbers, or any other value, which is not checked.
+        hint: Type of the value.
+        within: The range; by default `WHOLE` for whole numbers and `NUMBERS` for others.
 
     Example:
         >>> out_of_range("hidden", 0, int | None, SIZES)
@@ -71,8 +71,8 @@ def out_of_range(name: str, value: Any, hint: Any, within: Range | None = None) 
     return f"{name}={short(value)} is not possible; it takes {allowed(hint, str(within))}."
 
 
-def _number_kinds(hint: Any) -> Iterator[type]:
-    """`int` and `float` in a type, but not in those of a function's arguments."""
+def _number_kinds(hint: object) -> Iterator[type]:
+    """Yield the `int` and `float` in a type, except in the arguments of a function."""
     if hint in (int, float):
         yield hint
     elif get_origin(hint) in (Union, UnionType) or get_origin(hint) in (Sequence, tuple, list):
@@ -80,7 +80,7 @@ def _number_kinds(hint: Any) -> Iterator[type]:
             yield from _number_kinds(part)
 
 
-def _numbers(value: Any) -> Iterator[float]:
+def _numbers(value: object) -> Iterator[float]:
     value = bare(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         yield value

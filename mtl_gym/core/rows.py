@@ -12,7 +12,7 @@ from mtl_gym.core.validation import short
 
 Rows: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
-# An array of any dtype, the observation of a family, and an info of Gymnasium: their contents are the family's.
+# An array of any dtype, the observation of a family, and an info of Gymnasium; each family defines their contents.
 Array: TypeAlias = NDArray[Any]
 Observation: TypeAlias = Any
 Info: TypeAlias = dict[str, Any]
@@ -20,7 +20,7 @@ State: TypeAlias = dict[str, Any]
 
 
 def row_of(batch: Any, row: int | np.integer[Any]) -> Any:
-    """One row of a batched observation, copied."""
+    """Return a copy of one row of a batched observation."""
     if isinstance(batch, dict):
         return {key: row_of(part, row) for key, part in batch.items()}
     value = batch[row]
@@ -28,7 +28,12 @@ def row_of(batch: Any, row: int | np.integer[Any]) -> Any:
 
 
 def rows_of(batch: Any, rows: Rows) -> list[Any]:
-    """Rows of a batch that nobody writes to any more, as views; int64 [n] -> one value or dictionary each."""
+    """Return rows of a batch as views, one value or dictionary each; do not write to the batch afterwards.
+
+    Args:
+        batch: An array or a dictionary of arrays, [rows, ...].
+        rows: Row numbers; int64 [n].
+    """
     if not isinstance(batch, dict):
         return list(batch[rows])
     columns = [rows_of(part, rows) for part in batch.values()]
@@ -36,10 +41,10 @@ def rows_of(batch: Any, rows: Rows) -> list[Any]:
 
 
 def array_of(actions: Any) -> NDArray[Any]:
-    """Actions as an array, whatever they are: numbers, nested lists, arrays or tensors with or without a gradient.
+    """Convert actions (numbers, nested lists, arrays, or tensors with or without a gradient) to an array.
 
     Raises:
-        ValueError: If they are lists that differ in their lengths.
+        ValueError: If nested lists have different lengths.
     """
     if isinstance(actions, Tensor):
         return actions.detach().cpu().numpy()
@@ -47,12 +52,12 @@ def array_of(actions: Any) -> NDArray[Any]:
         return np.asarray(actions)
     except ValueError as error:
         raise ValueError(
-            f"actions {short(actions)} are no array: give numbers, or lists of them that are equally long."
+            f"actions {short(actions)} are not an array: give numbers, or lists of numbers of equal length."
         ) from error
 
 
 def clone(state: Any) -> Any:
-    """A deep copy of nested containers, with tensors cloned."""
+    """Return a deep copy of nested containers, with tensors cloned."""
     if isinstance(state, Tensor):
         return state.clone()
     if isinstance(state, dict):

@@ -1,22 +1,22 @@
-"""Which samples come next: shuffled epochs while training, one pass for an evaluation."""
+"""Order of samples: shuffled epochs in training, a single pass in an evaluation."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtl_gym.core.rows import State
+
 Index = NDArray[np.int64]
 
 
 class SampleStream:
-    """Indices of samples, epoch after epoch.
+    """Endless stream of sample indices in shuffled epochs.
 
     Args:
-        size: Samples in the split.
-        random: Shuffles every epoch anew.
+        size: Number of samples in the split.
+        random: Generator that shuffles each epoch.
     """
 
     def __init__(self, size: int, random: np.random.Generator) -> None:
@@ -25,11 +25,11 @@ class SampleStream:
         self.position = size
 
     def supply(self, rows: Index, count: int) -> Index:
-        """The next `count` indices, for whichever rows come first; int64 [count]."""
+        """Return the next `count` indices, whatever the `rows`; int64 [count]."""
         return self.take(count)
 
     def take(self, count: int) -> Index:
-        """The next `count` indices; int64 [count]."""
+        """Return the next `count` indices; int64 [count]."""
         parts, missing = [], count
         while missing:
             part = self._next(missing)
@@ -44,24 +44,24 @@ class SampleStream:
         self.position += len(part)
         return part
 
-    def state(self) -> dict[str, Any]:
-        """Order and position."""
+    def state(self) -> State:
+        """Return order and position."""
         return {"order": torch.from_numpy(self.order.copy()), "position": self.position}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Undo `state`."""
+    def load(self, state: State) -> None:
+        """Restore the result of `state`."""
         self.order, self.position = state["order"].numpy().copy(), int(state["position"])
 
 
 class Pass:
-    """One pass over all samples, shared out among rows beforehand: each row has the same ones however long others take.
+    """One pass over all samples with a fixed share for each row, independent of the length of other rows' episodes.
 
-    A round gives every row one sample, in order. The last round, which may be too short for all, is that of the last
-    rows: row i has (size + i) // rows samples, as Stable-Baselines3's `evaluate_policy` shares out episodes.
+    Each round assigns one sample to every row, in order. An incomplete last round goes to the last rows: row i has
+    (size + i) // rows samples, as Stable-Baselines3's `evaluate_policy` distributes episodes.
 
     Args:
-        size: Samples in the split.
-        rows: Episodes side by side.
+        size: Number of samples in the split.
+        rows: Number of parallel episodes.
 
     Example:
         >>> samples = Pass(5, rows=2)
@@ -73,7 +73,7 @@ class Pass:
         self.size, self.rounds = size, np.zeros(rows, np.int64)
 
     def supply(self, rows: Index, count: int) -> Index:
-        """The next index of each of `rows`, -1 where it has had all of its own; int64 [n], whatever the count."""
+        """Return the next index of each of `rows`, -1 after the end of its share, whatever the `count`; int64 [n]."""
         width = len(self.rounds)
         whole, rest = divmod(self.size, width)
         sample = self.rounds[rows] * width + rows
@@ -83,10 +83,10 @@ class Pass:
         self.rounds[rows] += 1
         return np.where(over, -1, sample)
 
-    def state(self) -> dict[str, Any]:
-        """How many each row has had."""
+    def state(self) -> State:
+        """Return the number of samples that each row has used."""
         return {"rounds": torch.from_numpy(self.rounds.copy())}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Undo `state`."""
+    def load(self, state: State) -> None:
+        """Restore the result of `state`."""
         self.rounds = state["rounds"].numpy().copy()

@@ -1,4 +1,4 @@
-"""Whether values are what type hints ask for, and how to say so."""
+"""Validation of values against type hints, with error messages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from torch import Tensor
 
-# Plain types, and what messages call one such value and several.
-_NAMES: dict[Any, tuple[str, str]] = {
-    bool: ("True or False", "truth values"),
+# Plain types with their names in messages, singular and plural.
+_NAMES: dict[object, tuple[str, str]] = {
+    bool: ("True or False", "booleans"),
     int: ("a whole number", "whole numbers"),
     float: ("a number", "numbers"),
     str: ("text", "texts"),
@@ -24,18 +24,18 @@ _COUNTS = {2: "two", 3: "three"}
 _UNIONS = (Union, types.UnionType)
 _LISTS = (Sequence, tuple, list)
 _MAPPINGS = (Mapping, dict)
-# Writes values into messages, long ones cut short.
+# Formats values for messages and shortens long ones.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
-def short(value: Any) -> str:
-    """A value as messages write it: in one line, cut short where it is long."""
+def short(value: object) -> str:
+    """Return a value as text for a message: in one line, shortened if long."""
     return re.sub(r"\s*\n\s*", " ", _SHORT.repr(value))
 
 
-def complaint(name: str, value: Any, hint: Any) -> str | None:
-    """What to say of a value that is not of a type, and what to do; None if it is.
+def complaint(name: str, value: object, hint: object) -> str | None:
+    """Return an error message with the remedy if a value is not of a type, or None if it is.
 
     Example:
         >>> complaint("hidden", 2.5, int)
@@ -48,7 +48,7 @@ def complaint(name: str, value: Any, hint: Any) -> str | None:
 
 
 def unknown(who: str, what: str, name: str, known: Iterable[str]) -> str:
-    """What to say of a name that is not among those that are known.
+    """Return an error message for an unknown name.
 
     Example:
         >>> unknown("WPL", "argument", "seeed", ["seed", "verbose"])
@@ -59,18 +59,18 @@ def unknown(who: str, what: str, name: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest of the known names as a question, with a space before it; nothing where none is near."""
+    """Return " Did you mean ...?" with the nearest known name, or "" if there is none."""
     near = difflib.get_close_matches(name, list(known), 1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def bare(value: Any) -> Any:
-    """A scalar of NumPy as Python's; all else as it is."""
+def bare(value: object) -> Any:
+    """Convert a NumPy scalar to a Python scalar; return any other value unchanged."""
     return value.item() if isinstance(value, np.generic) else value
 
 
-def hints_of(kind: Any) -> dict[str, Any]:
-    """The types of fields or arguments, but for those that its module knows under type checkers alone."""
+def hints_of(kind: object) -> dict[str, Any]:
+    """Return the types of fields or arguments, except names that exist only for type checkers."""
     try:
         return get_type_hints(kind)
     except TypeError:  # an object without hints
@@ -80,16 +80,16 @@ def hints_of(kind: Any) -> dict[str, Any]:
         return {name: found for name, hint in kind.__annotations__.items() for found in _resolved(hint, names)}
 
 
-def _resolved(hint: Any, names: dict[str, Any]) -> list[Any]:
-    """A single type, or none if a name in it is not known."""
+def _resolved(hint: object, names: dict[str, Any]) -> list[object]:
+    """Return a list of the resolved type, empty if a name in it is unknown."""
     try:
         return list(get_type_hints(types.SimpleNamespace(__annotations__={"it": hint}), names).values())
     except NameError:
         return []
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type: plain, a list, a mapping, a class or a function; any other type takes anything."""
+def _fits(value: object, hint: object) -> bool:
+    """Return whether a value is of a type: plain, list, mapping, class or function; other types accept any value."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin in _UNIONS:
         return any(_fits(value, part) for part in parts)
@@ -102,45 +102,45 @@ def _fits(value: Any, hint: Any) -> bool:
     return _is_thing(value, hint) if _is_class(hint) or origin is Callable else True
 
 
-def _is_plain(value: Any, kind: Any) -> bool:
+def _is_plain(value: object, kind: Any) -> bool:
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
 
 
-def _is_list(value: Any, hint: Any) -> bool:
+def _is_list(value: object, hint: object) -> bool:
     items, parts = items_of(value), get_args(hint)
     if items is None or (_is_fixed(hint) and len(items) != len(parts)):
         return False
     return all(map(_fits, items, parts if _is_fixed(hint) else parts[:1] * len(items)))
 
 
-def _is_fixed(hint: Any) -> bool:
-    """Whether it is a tuple of a fixed length."""
+def _is_fixed(hint: object) -> bool:
+    """Return whether a type is a tuple of fixed length."""
     return get_origin(hint) is tuple and Ellipsis not in get_args(hint)
 
 
-def _is_class(hint: Any) -> bool:
-    """Whether `isinstance` can tell its values, as it cannot for `Any`, protocols and generic types."""
+def _is_class(hint: object) -> bool:
+    """Return whether `isinstance` applies to a type, which excludes `Any`, protocols and generic types."""
     special = hint is Any or get_origin(hint) is not None or getattr(hint, "_is_protocol", False)
     return isinstance(hint, type) and not special
 
 
-def _is_thing(value: Any, hint: Any) -> bool:
-    """Whether it is a data set, a network or the like, or can be called where a function is wanted."""
+def _is_thing(value: object, hint: Any) -> bool:
+    """Return whether a value is an instance of a class or, for function types, callable."""
     return isinstance(value, hint) if _is_class(hint) else callable(value)
 
 
-def items_of(value: Any) -> list[Any] | None:
-    """What a list, tuple, array or the like holds; None for what is no such thing, as text is not."""
+def items_of(value: Any) -> list[object] | None:
+    """Return the items of a list, tuple, array or similar; None for other values, text included."""
     if isinstance(value, (np.ndarray, Tensor)):
         return value.tolist() if value.ndim else None
     indexed = hasattr(value, "__getitem__") and hasattr(value, "__len__")
     return list(value) if indexed and not isinstance(value, (str, bytes, Mapping, type)) else None
 
 
-def allowed(hint: Any, span: str = "") -> str:
-    """What a type allows, in words; `span` says which numbers.
+def allowed(hint: object, span: str = "") -> str:
+    """Return the values that a type allows, in words; `span` limits the numbers.
 
     Example:
         >>> allowed(int | None), allowed(tuple[float, float], "from 0 to 1")
@@ -150,7 +150,7 @@ def allowed(hint: Any, span: str = "") -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def _alternatives(hint: Any) -> list[str]:
+def _alternatives(hint: object) -> list[str]:
     if get_origin(hint) in _UNIONS:
         return [text for part in get_args(hint) for text in _alternatives(part)]
     return ["True", "False"] if hint is bool else [_noun(hint)]
@@ -168,12 +168,12 @@ def _noun(hint: Any) -> str:
     return "a function" if origin is Callable else f"a {hint.__name__}"
 
 
-def _plurals(hints: Iterable[Any]) -> str:
+def _plurals(hints: Iterable[object]) -> str:
     return " or ".join(dict.fromkeys(map(_plural, hints)))
 
 
-def _plural(hint: Any) -> str:
-    """Several values of a type, in words."""
+def _plural(hint: object) -> str:
+    """Return the plural name of a type."""
     if get_origin(hint) in _UNIONS:
         return _plurals(get_args(hint))
     if get_origin(hint) in _LISTS:
@@ -181,8 +181,8 @@ def _plural(hint: Any) -> str:
     return _NAMES[hint][1] if hint in _NAMES else f"{getattr(hint, '__name__', 'value')}s"
 
 
-def _advice(value: Any, hint: Any) -> str:
-    """What to do about text in the place of numbers or of a list, or a class; nothing for other mistakes."""
+def _advice(value: object, hint: object) -> str:
+    """Return the remedy for text instead of numbers or a list, or for a class; "" for other mistakes."""
     classes = [item for item in items_of(value) or [value] if isinstance(item, type)]
     if classes:
         return class_advice(classes[0])
@@ -197,8 +197,8 @@ def _advice(value: Any, hint: Any) -> str:
     return ""
 
 
-def class_advice(value: Any) -> str:
-    """What to do about a class in the place of one of its objects; nothing for other values.
+def class_advice(value: object) -> str:
+    """Return the remedy for a class instead of an instance; "" for other values.
 
     Example:
         >>> class_advice(dict)

@@ -1,7 +1,7 @@
-"""What wrappers do to the observations and actions between a policy and its environment, for whole batches.
+"""Effects of wrappers on observations and actions between a policy and its environment, for whole batches.
 
-An evaluation acts in a view of the environment, which nothing wraps. Here is what the wrappers of the training do, with
-their statistics as they are.
+An evaluation acts in an unwrapped view of the environment. This module applies the effects of the training wrappers to
+it, with frozen statistics.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Change: TypeAlias = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Effect:
-    """What a wrapper makes of a batch of observations on their way out, and of a batch of actions on their way in."""
+    """Effect of a wrapper on a batch of observations from the environment, and on a batch of actions to it."""
 
     observations: Change | None = None
     actions: Change | None = None
@@ -34,31 +34,31 @@ class Effect:
 
 @dataclass(frozen=True)
 class Layers:
-    """What lies between a policy and an environment of this package.
+    """An environment of this package and the effects of the wrappers around it.
 
     Attributes:
         base: The environment.
-        effects: Of the wrappers around it, the outermost first.
+        effects: Effects of its wrappers, the outermost first.
     """
 
     base: MultiTaskVectorEnv
     effects: tuple[Effect, ...] = ()
 
     def observations(self, batch: Any) -> Any:
-        """A batch of the environment's observations as a policy sees them."""
+        """Convert a batch of the environment's observations to those of a policy."""
         for effect in reversed(self.effects):
             batch = batch if effect.observations is None else effect.observations(batch)
         return batch
 
     def actions(self, batch: Any) -> Any:
-        """A batch of a policy's actions as the environment takes them."""
+        """Convert a batch of a policy's actions to those of the environment."""
         for effect in self.effects:
             batch = batch if effect.actions is None else effect.actions(batch)
         return batch
 
 
 def base_of(env: Any) -> MultiTaskVectorEnv:
-    """The batched environment of this package inside `env`.
+    """Return the batched environment of this package inside `env`.
 
     Raises:
         TypeError: If there is none, or several.
@@ -67,11 +67,11 @@ def base_of(env: Any) -> MultiTaskVectorEnv:
 
 
 def layers_of(env: Any) -> Layers:
-    """The batched environment of this package inside `env`, and what is around it.
+    """Return the batched environment of this package inside `env`, with the effects of its wrappers.
 
     Raises:
         TypeError: If there is none, or several.
-        ValueError: If it is not known what a wrapper does to observations and actions.
+        ValueError: If the effect of a wrapper on observations and actions is unknown.
     """
     base, around = _peel(env)
     return Layers(base, tuple(map(effect_of, around)))
@@ -90,14 +90,14 @@ def _peel(env: Any) -> tuple[MultiTaskVectorEnv, list[Any]]:
 
 
 def _wrapped(env: Any) -> Any:
-    """What a wrapper of Gymnasium or Stable-Baselines3 has inside; None if `env` is no wrapper."""
+    """Return the environment inside a wrapper of Gymnasium or Stable-Baselines3; None if `env` is not a wrapper."""
     if isinstance(env, (gym.Wrapper, gym.vector.VectorWrapper)):
         return env.env
     return _own(env).get("venv")
 
 
 def _inside(env: Any) -> Any:
-    """What is in an adapter, or the one environment in a batch of one."""
+    """Return the environment inside an adapter, or the only environment of a batch of one."""
     own = _own(env)
     if "batched" in own:
         return env.batched
@@ -108,22 +108,22 @@ def _inside(env: Any) -> Any:
     if not own.keys().isdisjoint(("envs", "remotes", "processes")):
         raise TypeError(
             f"{env} has {env.num_envs} environments, each with a network of its own (or in another process), and an "
-            "evaluation is of one network. Give one of them, such as env.envs[0], or train one that is so wide: "
+            "evaluation needs a single network. Give one of them, such as env.envs[0], or train a batched environment: "
             f"make_vec_env(id, num_envs={env.num_envs})."
         )
-    raise TypeError(f"{env} is not an environment of mtl_gym; its figures are not known here.")
+    raise TypeError(f"{env} is not an environment of mtl_gym; make one with gym.make(id) or gym.make_vec(id).")
 
 
 def _own(env: Any) -> dict[str, Any]:
-    """The attributes that an object has itself: adapters pass on those of what they hold."""
+    """Return the attributes of an object itself, without those that adapters forward."""
     return getattr(env, "__dict__", {})
 
 
 def effect_of(wrapper: Any) -> Effect:
-    """What a wrapper does to observations and actions.
+    """Return the effect of a wrapper on observations and actions.
 
     Raises:
-        ValueError: If that is not known.
+        ValueError: If it is unknown.
     """
     for kind, effect in _known():
         if isinstance(wrapper, kind) and _as_in(wrapper, kind):
@@ -134,8 +134,8 @@ def effect_of(wrapper: Any) -> Effect:
 def _unknown(wrapper: Any) -> ValueError:
     name = type(wrapper).__name__
     return ValueError(
-        f"An evaluation cannot do what the wrapper {name} does to observations or actions: the policy would see others "
-        "than in training. Do it in a function of the batched observation, and evaluate that: "
+        f"An evaluation cannot reproduce the effect of the wrapper {name} on observations or actions, so the policy "
+        "would see other observations than in training. Apply it in a function of the batched observation: "
         "evaluate(lambda obs: policy.predict(changed(obs), deterministic=True)[0], env)."
     )
 
@@ -144,18 +144,18 @@ _DECISIVE = ("reset", "step", "step_wait", "observation", "observations", "actio
 
 
 def _as_in(wrapper: Any, kind: type) -> bool:
-    """Whether a wrapper's class leaves as it is what decides about observations and actions in `kind`."""
+    """Return whether a wrapper's class inherits the methods of `kind` that affect observations and actions."""
     return all(getattr(type(wrapper), name, None) is getattr(kind, name, None) for name in _DECISIVE)
 
 
 @lru_cache(maxsize=1)
 def _known() -> list[tuple[type, Callable[[Any], Effect]]]:
-    """Kinds of wrappers and what they do, those that inherit from others first."""
+    """Return the known wrapper classes with their effects, subclasses before their bases."""
     return [*_of_gymnasium(), *_of_vectors(), *_of_sb3()]
 
 
 def _harmless(*kinds: type) -> Iterator[tuple[type, Callable[[Any], Effect]]]:
-    """Wrappers that look only, or change what an evaluation does not look at."""
+    """Yield wrappers without an effect on an evaluation."""
     return ((kind, lambda w: Effect()) for kind in kinds)
 
 
@@ -166,9 +166,9 @@ def _refused(wrapper: Any) -> Effect:
 def _of_gymnasium() -> Iterator[tuple[type, Callable[[Any], Effect]]]:
     yield wrappers.FlattenObservation, lambda w: Effect(lambda obs: flatten_rows(w.env.observation_space, obs))
     yield wrappers.NormalizeObservation, _normalising
-    yield wrappers.FilterObservation, lambda w: Effect(w.func)  # this function and the next fit a batch as it is
+    yield wrappers.FilterObservation, lambda w: Effect(w.func)  # this function and the next accept batches
     yield wrappers.RescaleObservation, lambda w: Effect(w.func)
-    yield wrappers.AddRenderObservation, _refused  # its function looks at the environment
+    yield wrappers.AddRenderObservation, _refused  # its function depends on the environment
     yield wrappers.TransformObservation, lambda w: Effect(_row_by_row(w.func, w.env, w))
     yield wrappers.TransformAction, lambda w: Effect(actions=lambda rows: np.stack([w.func(row) for row in rows]))
     watching = (wrappers.PassiveEnvChecker, wrappers.OrderEnforcing, wrappers.TimeLimit, wrappers.Autoreset)
@@ -197,12 +197,12 @@ def _of_sb3() -> Iterator[tuple[type, Callable[[Any], Effect]]]:
 
 
 def _normalising(wrapper: Any) -> Effect:
-    """Gymnasium's normalisation, which would count what it is shown."""
+    """Return the effect of Gymnasium's normalisation without an update of its statistics."""
     return Effect(lambda obs: np.float32((obs - wrapper.obs_rms.mean) / np.sqrt(wrapper.obs_rms.var + wrapper.epsilon)))
 
 
 def _row_by_row(change: Change, before: Any, after: Any) -> Change:
-    """A function of one observation as one of a batch; the environments before and after it give the spaces."""
+    """Convert a function of one observation to one of a batch, between the spaces of two environments."""
     batched = lru_cache(maxsize=1)(lambda rows: batch_space(before.observation_space, rows))
 
     def of_batch(batch: Any) -> Any:
@@ -221,7 +221,7 @@ def _count(batch: Any) -> int:
 
 
 def flatten_rows(space: spaces.Space[Any], batch: Any) -> NDArray[Any]:
-    """`gymnasium.spaces.flatten` of every row of a batch; [rows, flatdim].
+    """Apply `gymnasium.spaces.flatten` to every row of a batch; [rows, flatdim].
 
     Example:
         >>> flatten_rows(spaces.MultiDiscrete([2, 3]), np.array([[0, 1], [1, 2]]))
@@ -243,7 +243,7 @@ def flatten_rows(space: spaces.Space[Any], batch: Any) -> NDArray[Any]:
 
 
 def _one_hot(values: NDArray[np.int64], sizes: NDArray[np.int64], dtype: Any) -> NDArray[Any]:
-    """One-hot numbers side by side; int64 [rows, numbers] -> [rows, sum of sizes]."""
+    """Return concatenated one-hot encodings of numbers; int64 [rows, numbers] -> [rows, sum of sizes]."""
     hot = np.zeros((len(values), int(sizes.sum())), dtype)
     np.put_along_axis(hot, values + np.cumsum(sizes) - sizes, 1, 1)
     return hot

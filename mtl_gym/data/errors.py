@@ -8,15 +8,15 @@ class UnknownDatasetError(ValueError):
 
 
 class MissingDataError(FileNotFoundError):
-    """Files of a data set are missing from the data root; the message lists them and how to get them."""
+    """Missing files of a data set; the message lists them and how to get them."""
 
 
 class DamagedDataError(ValueError):
-    """The contents of a file are invalid; the message names the file and the problem."""
+    """Damaged file; the message names the file and the problem."""
 
 
 class DownloadError(OSError):
-    """A download failed; the message gives the reason and an alternative."""
+    """Failed download; the message gives the reason and an alternative."""
 
 
 def damaged(path: Path, problem: str) -> DamagedDataError:

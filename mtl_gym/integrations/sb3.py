@@ -1,4 +1,4 @@
-"""The batched environment as a Stable-Baselines3 `VecEnv`, without a loop over environments in the step."""
+"""Stable-Baselines3 `VecEnv` of a batched environment, without a loop over environments in the step."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 class BatchedVecEnv(VecEnv):
-    """A batched environment behind SB3's interface.
+    """SB3 `VecEnv` of a batched environment.
 
-    Infos are empty until an episode ends; then they hold `terminal_observation`, `TimeLimit.truncated`, the episode's
-    return, length and time under `episode` (what SB3's `Monitor` gives), and the environment's own figures.
+    Infos are empty until an episode ends; then they hold `terminal_observation`, `TimeLimit.truncated`, the return,
+    length and time of the episode under `episode` (as from SB3's `Monitor`), and the environment's own figures.
 
     Args:
-        batched: The environment; it must give NumPy arrays.
+        batched: The environment, which must return NumPy arrays.
 
     Raises:
+        TypeError: If `batched` is not a batched environment of this package.
         ValueError: If it was made with `tensors=True`.
 
     Example:
@@ -57,15 +58,15 @@ class BatchedVecEnv(VecEnv):
         self._start = time.perf_counter()
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Seed the next reset: one seed for the whole batch, since the batch shares one network."""
+        """Seed the next reset, with one seed for the whole batch, because the batch shares one network."""
         self._seeds = [seed, *[None] * (self.num_envs - 1)]
         return self._seeds
 
     def reset(self) -> VecEnvObs:
         """Begin an episode in every row.
 
-        A seed starts an untrained environment anew. Libraries hand one on by themselves, when an agent is made, loaded
-        or seeded, so a trained network stays: `vec_env.batched.reset(seed=...)` starts that anew.
+        A seed restarts an untrained environment only: SB3 passes one whenever an agent is made, loaded or seeded, which
+        must not discard a trained network. Call `vec_env.batched.reset(seed=...)` to restart a trained environment.
         """
         obs, _ = self.batched.reset(seed=None if keeps_network(self.batched, self._seeds[0]) else self._seeds[0])
         self._reset_seeds()
@@ -74,11 +75,11 @@ class BatchedVecEnv(VecEnv):
         return obs
 
     def step_async(self, actions: np.ndarray[Any, Any]) -> None:
-        """Keep the actions for `step_wait`."""
+        """Store the actions for `step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Carry out one decision in every row."""
+        """Take one step in every row."""
         obs, transition, final_obs = self.batched.advance(self._actions)
         self._returns += transition.reward
         self._lengths += 1
@@ -108,15 +109,15 @@ class BatchedVecEnv(VecEnv):
             yield row, info
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the future of the environment and of its episodes' figures depends on."""
+        """Return the complete state of the environment and of the statistics of its episodes."""
         figures = {"returns": self._returns.tolist(), "lengths": self._lengths.tolist()}
         return {"batched": self.batched.state_dict(), **figures}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`; an episode's time counts from here.
+        """Restore the result of `state_dict`; the time of episodes is measured from here.
 
         Raises:
-            CheckpointError: If the state was taken from a different environment.
+            CheckpointError: If the state is from a different environment.
         """
         self.batched.load_state_dict(state["batched"])
         self._returns, self._lengths = np.array(state["returns"]), np.array(state["lengths"], np.int64)
@@ -126,11 +127,11 @@ class BatchedVecEnv(VecEnv):
         self.batched.close()
 
     def action_masks(self) -> np.ndarray[Any, Any]:
-        """Valid choices of all rows at once; bool [num_envs, actions]."""
+        """Return the valid choices of all rows; bool [num_envs, actions]."""
         return self.batched.action_masks()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The shared environment's attribute, once per row."""
+        """Return an attribute of the shared environment, once per row."""
         value = getattr(self.batched, attr_name)
         return [value for _ in self._get_indices(indices)]
 
@@ -141,7 +142,7 @@ class BatchedVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call a method of the shared environment once; `action_masks` gives one row each, others the same result."""
+        """Call a method of the shared environment once; return rows of `action_masks`, else the same result per row."""
         result = getattr(self.batched, method_name)(*method_args, **method_kwargs)
         rows = self._get_indices(indices)
         return [result[row] for row in rows] if method_name == "action_masks" else [result for _ in rows]
@@ -149,31 +150,31 @@ class BatchedVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Rows are not wrapped one by one."""
+        """Return False for each row, because rows are not wrapped separately."""
         return [False for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
-        """One picture for the whole batch."""
+        """Return one image of the whole batch."""
         picture: Any = self.batched.render()
         return [picture]
 
 
 class LoneVecEnv(DummyVecEnv):
-    """SB3's wrapper of one environment, under which a seed leaves a trained network as it is."""
+    """SB3's wrapper of one environment, in which a seed does not discard a trained network."""
 
     def reset(self) -> VecEnvObs:
-        """Begin an episode; as `BatchedVecEnv.reset`."""
+        """Begin an episode, with seeds as in `BatchedVecEnv.reset`."""
         if keeps_network(self.envs[0].unwrapped, self._seeds[0]):
             self._reset_seeds()
         return super().reset()
 
 
 def keeps_network(env: Any, seed: int | None) -> bool:
-    """Whether a reset with a seed that a library handed on leaves the network as it is, since it has been trained."""
+    """Return whether a reset with a library's seed keeps the network, because it has been trained."""
     trained = seed is not None and bool(getattr(env, "updates", 0))
     if trained:
         logger.info(
-            "The network, trained for %d updates, goes on; only its own reset(seed=%s) starts it anew.",
+            "Keeping the network trained for %d updates; only the environment's own reset(seed=%s) restarts it.",
             env.updates,
             seed,
         )
@@ -181,12 +182,12 @@ def keeps_network(env: Any, seed: int | None) -> bool:
 
 
 def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwargs: Any) -> BatchedVecEnv:
-    """A batched environment of this package, ready for any Stable-Baselines3 algorithm.
+    """Make a batched environment of this package for any Stable-Baselines3 algorithm.
 
     Args:
         env_id: A registered id.
-        num_envs: Episodes side by side.
-        seed: Seeds the first reset.
+        num_envs: Number of parallel episodes.
+        seed: Seed of the first reset.
         **kwargs: Keyword arguments of the environment.
 
     Example:
@@ -202,7 +203,7 @@ def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwar
 
 
 def as_vec_env(env: Any, num_envs: int = 1, **kwargs: Any) -> VecEnv:
-    """An SB3 `VecEnv` from an id, made with those keyword arguments, an environment, a batched one, or a `VecEnv`.
+    """Return an SB3 `VecEnv` from an id (with keyword arguments), an environment, a batched one, or a `VecEnv`.
 
     Raises:
         TypeError: If `env` is none of these.
@@ -215,11 +216,11 @@ def as_vec_env(env: Any, num_envs: int = 1, **kwargs: Any) -> VecEnv:
         return BatchedVecEnv(env)
     if isinstance(env, gym.Env):
         return LoneVecEnv([lambda: env])
-    raise TypeError(f"{env!r} is no environment: give an id, a Gymnasium environment or an SB3 VecEnv.")
+    raise TypeError(f"{env!r} is not an environment: give an id, a Gymnasium environment or an SB3 VecEnv.")
 
 
 def known_rows(final_info: dict[str, Any], rows: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
-    """Per row a dictionary of the figures that count in it."""
+    """Return for each row a dictionary of its valid figures."""
     keys = [key for key in final_info if key[0] != "_"]
     infos = rows_of({key: final_info[key] for key in keys}, rows)
     for key in keys:

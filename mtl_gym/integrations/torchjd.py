@@ -1,4 +1,4 @@
-"""Gradient aggregators of TorchJD, by name, for the steps of the scheduling environments.
+"""Gradient aggregators of TorchJD by name, for training steps.
 
 TorchJD is optional: `pip install mtl-gym[torchjd]`.
 """
@@ -14,22 +14,22 @@ from torch import Tensor
 
 from mtl_gym.core.validation import did_you_mean
 
-# What TorchJD leaves to its user: CAGrad's and FairGrad's from their papers.
+# Arguments without a default in TorchJD; values of CAGrad and FairGrad are those of their papers.
 ARGUMENTS: dict[str, dict[str, Any]] = {"CAGrad": {"c": 0.5}, "FairGrad": {"alpha": 2.0}}
 
 
 def aggregator(name: str) -> Callable[[Tensor], Tensor]:
-    """TorchJD's aggregator of that name; upper and lower case are the same.
+    """Return the TorchJD aggregator of a name, in upper or lower case.
 
     Args:
-        name: Such as "upgrad", "mgda", "pcgrad", "cagrad", "imtlg", "alignedmtl".
+        name: Name such as "upgrad", "mgda", "pcgrad", "cagrad", "imtlg", "alignedmtl".
 
     Returns:
-        A function of the tasks' gradients, [tasks, parameters] -> [parameters].
+        A function of the gradients of all tasks, [tasks, parameters] -> [parameters].
 
     Raises:
         ImportError: If TorchJD is not installed.
-        ValueError: If it has no such aggregator, or one that needs arguments.
+        ValueError: If it has no such aggregator, or the aggregator needs further arguments.
     """
     known = _aggregators()
     if name.lower() not in known:
@@ -40,7 +40,7 @@ def aggregator(name: str) -> Callable[[Tensor], Tensor]:
 
 
 def _aggregators() -> dict[str, type[Any]]:
-    """Those that can be made without further arguments, by lower-case name."""
+    """Return the aggregators that need no further arguments, by lower-case name."""
     try:
         module = importlib.import_module("torchjd.aggregation")
     except ImportError as error:

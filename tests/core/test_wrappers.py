@@ -238,7 +238,7 @@ class Doubled(VecNormalize):
 )
 def test_a_wrapper_whose_work_cannot_be_done_in_an_evaluation_is_refused_by_name(kind):
     env = kind(gym.make(DIGITS, hidden=2))
-    with pytest.raises(ValueError, match=rf"the wrapper {type(env).__name__} does .* evaluate\(lambda obs"):
+    with pytest.raises(ValueError, match=rf"the wrapper {type(env).__name__} on .* evaluate\(lambda obs"):
         mtl_gym.evaluate(Loaded(), env)
     result = mtl_gym.evaluate(lambda obs: obs["task"], env, "validation")  # a function sees the environment's own
     assert result.episodes.sum() == 3590

@@ -114,7 +114,7 @@ def test_every_kind_of_environment_becomes_a_vec_env():
     assert isinstance(as_vec_env(DIGITS, 2), BatchedVecEnv)
     assert isinstance(as_vec_env(gym.make_vec(DIGITS, num_envs=2)), BatchedVecEnv)
     assert isinstance(as_vec_env(gym.make(DIGITS)), DummyVecEnv)
-    with pytest.raises(TypeError, match="is no environment"):
+    with pytest.raises(TypeError, match="is not an environment"):
         as_vec_env(3)
     with pytest.raises(TypeError, match="not a batched environment of mtl_gym"):
         as_vec_env(gym.make_vec("CartPole-v1", num_envs=2))

@@ -1,4 +1,4 @@
-"""Fresh weights for a module that stands as a template, from a seed."""
+"""Seeded initial weights for copies of a template module."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 def renewed(template: AnyModule) -> AnyModule:
-    """A copy with fresh weights from torch's CPU generator.
+    """Return a copy of a module with new weights from torch's CPU generator.
 
-    Modules with a `reset_parameters` method (all of torch's) are drawn anew; other parameters keep their values.
+    Submodules with a `reset_parameters` method (all of torch's) are reinitialised; other parameters keep their values.
     """
     twin = copy.deepcopy(template)
     for module in twin.modules():
@@ -27,7 +27,7 @@ def renewed(template: AnyModule) -> AnyModule:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator meanwhile, and leave it as it was."""
+    """Seed torch's CPU generator within the context, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

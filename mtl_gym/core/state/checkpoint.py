@@ -1,4 +1,4 @@
-"""Save and restore states of environments and agents: atomically, and without running code from the file."""
+"""Save and load states of environments and agents: atomically, and without running code from the file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ import torch
 
 from mtl_gym.core.errors import CheckpointError
 
-# How the names of files end that are being written; a kill may leave one.
+# Suffix of temporary files; an interrupted write may leave one.
 UNFINISHED = ".unfinished"
 
-# Characters of an error that are repeated in a sentence.
+# Maximum number of characters quoted from another error.
 LONGEST = 400
 
 
@@ -29,15 +29,15 @@ def save(state: dict[str, Any], path: str | Path) -> Path:
     """Write nested dictionaries of tensors and plain values, such as an environment's `state_dict()`.
 
     Raises:
-        OSError: If the file cannot be written; one that was there before is left as it was.
+        OSError: If the file cannot be written; an existing file stays unchanged.
     """
-    whole = io.BytesIO()  # torch's own writer tells of a full disk as of a fault in its archive
+    whole = io.BytesIO()  # torch's own writer reports a full disk as a fault of its archive
     torch.save(state, whole)
     return write_atomically(path, lambda file: file.write(whole.getbuffer()))
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Read what `save` wrote; tensors come to the CPU.
+    """Load a state written by `save`, with tensors on the CPU.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -56,10 +56,10 @@ def load(path: str | Path) -> dict[str, Any]:
         raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"The checkpoint {path} is not read: it is damaged, or holds more than tensors and plain values, and that "
-            "could run code."
+            f"The checkpoint {path} is damaged, or holds more than tensors and plain values, which could run code; "
+            "get the file again."
         ) from error
-    except Exception as error:  # zipfile and torch raise a dozen kinds for a broken file
+    except Exception as error:  # zipfile and torch raise many kinds of errors for a damaged file
         raise CheckpointError(f"The checkpoint {path} is damaged and cannot be read ({error}).") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is no checkpoint of this package: it holds a {type(state).__name__}.")
@@ -67,10 +67,10 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def load_or_undo(state: Any, load: Callable[[Any], object], undo: Callable[[], object]) -> None:
-    """Load a state; if it does not fit, undo what has been changed by then.
+    """Load a state; if that fails, undo partial changes.
 
     Raises:
-        CheckpointError: If `load` raised anything; nothing is changed then.
+        CheckpointError: If `load` raised an error; nothing is changed then.
     """
     try:
         with fitting("This state", "; it is damaged or was taken elsewhere, and nothing was changed"):
@@ -82,14 +82,14 @@ def load_or_undo(state: Any, load: Callable[[Any], object], undo: Callable[[], o
 
 @contextmanager
 def fitting(what: object, advice: str = "") -> Iterator[None]:
-    """Turn whatever a readable file or state does to what it is loaded into into one sentence.
+    """Convert errors of loading a readable file or state to one `CheckpointError`.
 
     Args:
-        what: The file's path, or what the state is called.
-        advice: How the sentence ends.
+        what: Path of the file, or name of the state.
+        advice: End of the message.
 
     Raises:
-        CheckpointError: If the contents do not fit; what is missing on this machine is told as it is.
+        CheckpointError: If the contents do not fit. Errors of files, imports and Gymnasium are raised unchanged.
     """
     try:
         yield
@@ -102,28 +102,28 @@ def fitting(what: object, advice: str = "") -> Iterator[None]:
 
 
 def said(error: BaseException) -> str:
-    """An error in one line, cut short where it is long."""
+    """Return an error as text in one line, shortened if long."""
     text = " ".join(str(error).split()).rstrip(".")
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     return text if text and isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
 
 
 def to_tensors(arrays: Any) -> Any:
-    """Copies of arrays, or of dictionaries of them, as tensors; None stays None."""
+    """Copy arrays, or dictionaries of arrays, to tensors; None stays None."""
     if isinstance(arrays, dict):
         return {key: to_tensors(value) for key, value in arrays.items()}
     return None if arrays is None else torch.from_numpy(np.array(arrays))
 
 
 def to_arrays(tensors: Any) -> Any:
-    """Undo `to_tensors`; copies as well."""
+    """Copy tensors to arrays, the inverse of `to_tensors`."""
     if isinstance(tensors, dict):
         return {key: to_arrays(value) for key, value in tensors.items()}
     return None if tensors is None else tensors.numpy().copy()
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then rename it: a kill leaves the old file or the new one."""
+    """Write a temporary file beside `path`, then rename it, so that a kill leaves the old file or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)

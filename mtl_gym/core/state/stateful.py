@@ -1,9 +1,10 @@
-"""States of environments: taken, loaded whole or not at all, and carried by forks, copies and pickles."""
+"""States of environments: saved, loaded completely or not at all, and used by forks, copies and pickles."""
 
 from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -22,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 
 class Stateful(VectorEnv[Any, Any, Any], ABC):
-    """A batched environment, as far as its states go; `_state` and `_load_state` are the family's part of it."""
+    """Base of batched environments that saves and loads states; `_state` and `_load_state` are the family's share."""
 
-    # Whether all rows act on one network, so that it goes on in an environment of another width, frozen or not.
+    # True if all rows share one network; it can then be loaded into an environment of another width, frozen or not.
     SHARED: ClassVar[bool] = True
     options: EnvOptions
     device: torch.device
@@ -38,16 +39,16 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
     _warned_restart = False
 
     @abstractmethod
-    def _state(self) -> dict[str, Any]:
-        """Return what the family needs to continue exactly: tensors and plain values only."""
+    def _state(self) -> State:
+        """Return the family's state for an exact continuation: tensors and plain values only."""
 
     @abstractmethod
-    def _load_state(self, state: dict[str, Any]) -> None:
-        """Undo `_state`."""
+    def _load_state(self, state: State) -> None:
+        """Restore the result of `_state`."""
 
     @abstractmethod
     def _build(self) -> None:
-        """Make network, optimizer, data order and counters anew; torch's CPU generator is seeded meanwhile."""
+        """Rebuild network, optimizer, data order and counters; called with a seeded CPU generator of torch."""
 
     @abstractmethod
     def _begin(self, rows: Rows) -> None:
@@ -55,15 +56,15 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
 
     @abstractmethod
     def current(self) -> tuple[Observation, Info]:
-        """Return the observation and the info of the episodes that are under way."""
+        """Return the observation and the info of the running episodes."""
 
     def _given_weights(self) -> State | None:
-        """Return the weights of a network that was given as an object; None if they are drawn from the seed."""
+        """Return the weights of a network given as an object; None if they are drawn from the seed."""
         return None
 
     def _warn_of_loss(self) -> None:
         if self.updates and self._kept() is None and not self._warned_restart:
-            logger.warning("reset(seed=...) throws away a network trained for %d updates.", self.updates)
+            logger.warning("reset(seed=...) discards a network trained for %d updates.", self.updates)
             self._warned_restart = True
 
     def _restart(self, seed: int | None) -> None:
@@ -84,18 +85,18 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
             self.network.load_state_dict(kept)
 
     def _kept(self) -> State | None:
-        """Return the weights that survive a restart: those of a shared network that nothing trains."""
+        """Return the weights that survive a restart: those of a shared network that is not trained."""
         if self.options.train or not self.SHARED or self._source is not None:
             return None
         return clone(dict(self.network.state_dict())) if "network" in vars(self) else self._given_weights()
 
     @property
-    def signature(self) -> dict[str, Any]:
-        """What a checkpoint must agree on to be loaded here; plain values."""
+    def signature(self) -> State:
+        """Plain values that must be equal in a checkpoint for it to be loaded."""
         return {"environment": type(self).__name__, "num_envs": self.num_envs, **must_agree(self.options)}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the future of this environment depends on: tensors and plain values."""
+    def state_dict(self) -> State:
+        """Return the complete state of this environment: tensors and plain values."""
         if self.seed is None:
             self.reset()
         return {
@@ -109,28 +110,26 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
             "family": self._state(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict()` was taken, exactly.
+    def load_state_dict(self, state: State) -> None:
+        """Load a result of `state_dict()` and continue from it exactly.
 
-        Into an environment of another width, split or `train` only what was learned is loaded: network, optimizer and
-        counters. Its episodes begin anew, as do those of a view, which looks at these weights from then on and leaves
-        its environment as it is.
+        An environment of another width, split or `train` loads network, optimizer and counters only, and begins new
+        episodes. A view loads the weights without a change to its environment, and begins new episodes as well.
 
         Raises:
-            CheckpointError: If the state was taken from a different environment, or is damaged. Nothing is changed
-                then.
+            CheckpointError: If the state is from a different environment, or is damaged; nothing is changed then.
         """
         before = dict(vars(self))
         weights = clone(dict(self.network.state_dict())) if self.seed is not None else None
         checkpoint.load_or_undo(state, self._load, lambda: self._undo(before, weights))
 
-    def _undo(self, before: dict[str, Any], weights: dict[str, Any] | None) -> None:
+    def _undo(self, before: State, weights: State | None) -> None:
         vars(self).clear()
         vars(self).update(before)
         if weights is not None:
             self.network.load_state_dict(weights)
 
-    def _load(self, state: dict[str, Any]) -> None:
+    def _load(self, state: State) -> None:
         theirs = state.get("signature") if isinstance(state, dict) else None
         differ = differences(theirs, self.signature)
         free = {"num_envs", "split", "train"} if self.SHARED else {"train"}
@@ -152,10 +151,10 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
             self._load_state(state["family"])
             self.np_random.bit_generator.state = state["np_random"]
             self.generator.set_state(state["generator"].cpu())
-        self.current()  # what cannot be shown is damaged
+        self.current()  # raises if the state is damaged
 
-    def _look_at(self, state: dict[str, Any]) -> None:
-        """Be the view of an environment in that state."""
+    def _look_at(self, state: State) -> None:
+        """Become the view of an environment in the given state."""
         assert self._source is not None
         source = revive(type(self), int(state["signature"]["num_envs"]), shallow_dict(self._source.options), None)
         source._load(state)
@@ -163,7 +162,7 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
         self.reset()
 
     def fork(self) -> Stateful:
-        """An independent copy of this running environment, so that two futures can be tried from one moment.
+        """Return an independent copy of this running environment, to try different continuations.
 
         Raises:
             TypeError: If this is an evaluation view.
@@ -173,27 +172,27 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What pickle writes: class, options and state, from which an environment is made that goes on exactly."""
+        """Return class, options and state for pickle, from which an environment continues exactly."""
         if self._source is not None:
             raise TypeError(
-                "An evaluation view is not copied or pickled: fork() the environment it is of, and take the "
-                "evaluation_view() of the copy."
+                "An evaluation view cannot be copied or pickled: fork() its environment, and call evaluation_view() of "
+                "the copy."
             )
         state = None if self.seed is None else self.state_dict()
         return revive, (type(self), self.num_envs, shallow_dict(self.options), state)
 
     def __copy__(self) -> Stateful:
-        """Return a fork, since two environments never share a network that both train."""
+        """Return a fork, because environments must not share a network that they train."""
         return self.fork()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Stateful:
-        """Return a fork; data and other options, which nothing changes, are shared."""
+    def __deepcopy__(self, memo: dict[int, object]) -> Stateful:
+        """Return a fork; data and other immutable options are shared."""
         return self.fork()
 
 
-def revive(kind: type[Any], width: int, options: dict[str, Any], state: Any) -> Stateful:
-    """Return an environment made with those options, in that state; None leaves it before its first reset."""
-    made: Stateful = kind(width, **options)
+def revive(kind: Callable[..., Stateful], width: int, options: State, state: State | None) -> Stateful:
+    """Return an environment with the given options and state; with None it is not reset yet."""
+    made = kind(width, **options)
     if state is not None:
         made.load_state_dict(state)
     return made

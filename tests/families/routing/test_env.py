@@ -173,8 +173,8 @@ def test_reseeding_starts_everything_anew_and_says_once_that_a_network_is_lost(c
         env.reset(seed=5)
         assert_same(first, roll(env, 60))
         env.reset(seed=5)
-    assert [record.message for record in caplog.records if "throws away" in record.message] == [
-        "reset(seed=...) throws away a network trained for 6 updates."
+    assert [record.message for record in caplog.records if "discards" in record.message] == [
+        "reset(seed=...) discards a network trained for 6 updates."
     ]
 
 

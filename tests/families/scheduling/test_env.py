@@ -208,13 +208,14 @@ def test_an_evaluation_measures_its_split_at_the_end_of_the_run(make):
     networks = []
     while not view.pass_over:
         view_before = [view.network.single(run) for run in range(2)]
-        *_, info = view.step(np.array([0, 1]))
+        _, transition, _ = view.advance(np.array([0, 1]))
         networks.append(view_before)
     assert len(networks) == 4 and (view.run_seeds != env.run_seeds).all()
-    assert info["final_info"]["accuracy"].shape == (2, 3)
-    counts = view.evaluation_counts(info["final_info"])
+    accuracy = transition.final_info["accuracy"]
+    assert accuracy.shape == (2, 3)
+    counts = transition.result.counts(3)
     assert counts[0].tolist() == [20, 20, 60]
-    assert counts[1] == pytest.approx(np.array([20, 20, 60]) * info["final_info"]["accuracy"].mean(0))
+    assert counts[1] == pytest.approx(np.array([20, 20, 60]) * accuracy.mean(0))
 
 
 def test_only_a_tasks_own_training_samples_are_drawn(make, plants):
@@ -301,4 +302,4 @@ def test_a_seeded_reset_that_throws_runs_away_says_so(make, caplog):
     env.step(np.array([0, 0]))
     with caplog.at_level(logging.WARNING):
         env.reset(seed=3)
-    assert "throws away a network trained for 1 updates" in caplog.text
+    assert "discards a network trained for 1 updates" in caplog.text
