@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mtl_gym.core.nn.stacked import Named
 from mtl_gym.core.nn.weights import renewed, seeded
 from mtl_gym.core.validation import short
 from mtl_gym.families.alignment.blocks import Block, normal, root_mean_square
 from mtl_gym.families.alignment.grouping import alike
-from mtl_gym.families.alignment.stacked import Kind, Named
+from mtl_gym.families.alignment.stacked import Kind
 
 Index: TypeAlias = NDArray[np.int64]
 
@@ -215,7 +216,7 @@ class JointModel(nn.Module):
         for kind in self.stacks:
             own = [dict(architectures[member].named_parameters()) for member in kind.members]
             for member, number in enumerate(kind.members):
-                kind.write(run, member, architectures[number])
+                kind.write((run, member), architectures[number])
             for tensor, count in zip(kind.tensors, kind.counts, strict=True):
                 weights = [named[tensor.name].detach().float().cpu() for named in own]
                 deviation = root_mean_square(weights) or 1.0
@@ -261,7 +262,9 @@ class JointModel(nn.Module):
         """What architecture `number` gives for a batch `x` with the weights that are generated for it."""
         kind, member = self.find(number, run)
         weights = kind.weights(self.blocks(self.table(self.assignment[..., None])))
-        return kind.call(run, member, weights, x)
+        own = {name: value.contiguous() for name, value in kind.of_member(run, member, weights).items()}
+        output: Tensor = kind.call(own, x)
+        return output
 
     def coverage(self, number: int) -> tuple[dict[str, int], dict[str, str]]:
         """Say what of architecture `number` is generated, by how many blocks, and what is not, and why.
@@ -293,4 +296,4 @@ class JointModel(nn.Module):
         """Architecture `number` as a plain module, whose own parameters are copies of the generated weights."""
         kind, member = self.find(number, run)
         table = self.table(self.assignment[..., None])
-        return kind.export(run, member, kind.weights(self.blocks(table)))
+        return kind.single(kind.of_member(run, member, kind.weights(self.blocks(table))))

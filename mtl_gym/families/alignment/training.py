@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_gym.core.nn.adam import MaskedAdam
+from mtl_gym.core.nn.stacked import Named
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.rows import clone
 from mtl_gym.data.collection import TaskCollection
 from mtl_gym.families.alignment.competition import Competition, Floats
 from mtl_gym.families.alignment.joint import Index, JointModel
 from mtl_gym.families.alignment.samples import Samples
-from mtl_gym.families.alignment.stacked import Named
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
+from mtl_gym.core.nn.stacked import Named, StackedModule, at
 from mtl_gym.core.nn.weights import renewed, seeded
 from mtl_gym.families.scheduling.dropout import KeyedDropout, key_of_part
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.objectives import Scores
-
-Named = dict[str, Tensor]
 
 
 class RunStack(nn.Module):
@@ -42,25 +40,23 @@ class RunStack(nn.Module):
     def __init__(self, template: SharedNetwork, tasks: int, runs: int, device: torch.device) -> None:
         super().__init__()
         self.template, self.tasks, self.runs = template, tasks, runs
-        # In a tuple, so that they do not count as modules of the stack: they lend their structure, not their weights.
-        self._skeletons = (copy.deepcopy(template.encoder).to(device), copy.deepcopy(template.head).to(device))
-        self._encoder = _Weights(_trained(template.encoder), (runs,), device)
-        self._heads = _Weights(_trained(template.head), (runs, tasks), device)
+        self._encoder = StackedModule(template.encoder, (runs,)).to(device)
+        self._heads = StackedModule(template.head, (runs, tasks)).to(device)
 
     @property
     def encoder_parameters(self) -> list[nn.Parameter]:
         """[runs, ...], in the order of the encoder's own."""
-        return list(self._encoder.values.values())
+        return list(self._encoder.parameters())
 
     @property
     def head_parameters(self) -> list[nn.Parameter]:
         """[runs, tasks, ...], in the order of the head's own."""
-        return list(self._heads.values.values())
+        return list(self._heads.parameters())
 
     @property
     def last_shared(self) -> list[nn.Parameter]:
         """The weight matrices of the encoder's last layer, as `SharedNetwork.last_shared` names it; [runs, ...]."""
-        matrices = {name: p for name, p in self._encoder.values.items() if p.ndim > 2}
+        matrices = {name: p for name, p in zip(self._encoder.names, self.encoder_parameters, strict=True) if p.ndim > 2}
         layer = self.template.last_shared
         if layer:
             return [
@@ -73,9 +69,9 @@ class RunStack(nn.Module):
         """Draw the weights of every run anew, from a seed each."""
         for run, seed in enumerate(seeds):
             with seeded(seed):
-                self._encoder.write((run,), _trained(renewed(self.template.encoder)))
+                self._encoder.write((run,), renewed(self.template.encoder))
                 for task in range(self.tasks):
-                    self._heads.write((run, task), _trained(renewed(self.template.head)))
+                    self._heads.write((run, task), renewed(self.template.head))
 
     def run(self, x: Tensor, task: Tensor, keys: Tensor | None = None) -> Scores:
         """What the heads give for samples that stand in groups of one task each.
@@ -107,63 +103,25 @@ class RunStack(nn.Module):
     def _run_one(self, key: Tensor, encoder: Named, heads: Named, x: Tensor, task: Tensor) -> Scores:
         with self._dropout(key):
             features = self._encode_one(encoder, x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        own = {name: values[task] for name, values in heads.items()}
+        own = at(heads, task)
         groups = torch.arange(len(task), device=task.device)
         return vmap(partial(self._score_one, key), randomness="different")(groups, own, features)
 
     def _encode_one(self, encoder: Named, x: Tensor) -> Tensor:
-        return functional_call(self._skeletons[0], encoder, (x,))
+        return self._encoder.call(encoder, x)
 
     def _score_one(self, key: Tensor, group: Tensor, head: Named, features: Tensor) -> Scores:
         with self._dropout(key_of_part(key, group)):
-            return functional_call(self._skeletons[1], head, (features,))
+            return self._heads.call(head, features)
 
     def _dropout(self, key: Tensor) -> AbstractContextManager[Any]:
         return KeyedDropout(key) if self.training else nullcontext()
 
-    def train(self, mode: bool = True) -> RunStack:
-        """Switch the skeletons as well, whose dropout is what runs."""
-        for skeleton in self._skeletons:
-            skeleton.train(mode)
-        return super().train(mode)
-
     def single(self, run: int) -> tuple[nn.Module, list[nn.Module]]:
-        """Encoder and heads of one run as plain modules with copied weights."""
-        encoder, head = (copy.deepcopy(skeleton) for skeleton in self._skeletons)
-        heads = [copy.deepcopy(head) for _ in range(self.tasks)]
-        self._encoder.read((run,), encoder)
-        for task, module in enumerate(heads):
-            self._heads.read((run, task), module)
-        return encoder, heads
-
-
-class _Weights(nn.Module):
-    """Parameters by name with leading axes. Dots in names become slashes, which a module's parameters may have."""
-
-    def __init__(self, like: Mapping[str, Tensor], axes: tuple[int, ...], device: torch.device) -> None:
-        super().__init__()
-        self.values: dict[str, nn.Parameter] = {}
-        for name, value in like.items():
-            self.values[name] = nn.Parameter(torch.zeros(*axes, *value.shape, dtype=value.dtype, device=device))
-            self.register_parameter(name.replace(".", "/"), self.values[name])
-
-    def named(self) -> Named:
-        return dict(self.values)
-
-    @torch.no_grad()
-    def write(self, place: tuple[int, ...], source: Mapping[str, Tensor]) -> None:
-        for name, value in source.items():
-            self.values[name][place].copy_(value)
-
-    @torch.no_grad()
-    def read(self, place: tuple[int, ...], target: nn.Module) -> None:
-        parameters = dict(target.named_parameters())
-        for name, value in self.values.items():
-            parameters[name].copy_(value[place])
-
-
-def _trained(module: nn.Module) -> Named:
-    return {name: value for name, value in module.named_parameters() if value.requires_grad}
+        """Return encoder and heads of one run as plain modules with copied weights."""
+        heads = at(self._heads.named(), run)
+        encoder = self._encoder.single(at(self._encoder.named(), run))
+        return encoder, [self._heads.single(at(heads, task)) for task in range(self.tasks)]
 
 
 def _flatten(scores: Scores) -> Scores:

@@ -191,7 +191,7 @@ def test_the_last_layer_of_the_bundled_text_networks_is_all_of_their_lstms():
     for network, names in ((review_network, ["lstm"]), (tagging_network, ["ahead", "back"])):
         stack = RunStack(network(data), 1, 1, CPU)
         layer = [f"{name}.weight_{kind}_l0" for name in names for kind in ("ih", "hh")]
-        own = stack._encoder.values
+        own = stack._encoder.named()
         assert [name for name in own if any(own[name] is p for p in stack.last_shared)] == layer
 
 
