@@ -25,7 +25,7 @@ from mtl_gym.core.evaluation import evaluate
 from mtl_gym.core.rows import Array, Info, Observation
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state import checkpoint
-from mtl_gym.registration import card
+from mtl_gym.registration import card, registered_ids
 
 Options: TypeAlias = Mapping[str, Any]
 Check: TypeAlias = Callable[[str, Options], None]
@@ -56,6 +56,8 @@ def check_card(env_id: str, options: Options) -> None:
     """Check that the card says what its fields ask for, and names agents and options that exist."""
     from mtl_gym.lab.agents import agent_names
 
+    there = env_id.rpartition(":")[2] in registered_ids()
+    require(there, f"there is no card of {env_id!r}; register it with register_family")
     found, names = card(env_id), agent_names()
     require(bool(found.decision and found.difficulty), "the card must say what is decided and why controls fall short")
     require(bool(found.controls), "the card must name a control")

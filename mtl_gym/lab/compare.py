@@ -65,8 +65,8 @@ def plan_entries(entries: Sequence[RunSettings], seeds: int) -> list[RunSettings
     if not 1 <= seeds <= MOST_SEEDS or len(set(names)) != len(names):
         raise ValueError(f"A comparison takes 1 to {MOST_SEEDS} seeds (not {seeds}) and each agent once ({names}).")
     for entry in entries:
+        spec_of(entry.env_id)  # a module of `module:id` may register agents
         find_agent(entry.agent)
-        spec_of(entry.env_id)
     return [replace(entry, seed=seed) for seed in range(seeds) for entry in entries]
 
 

@@ -13,6 +13,7 @@ from mtl_gym.core.validation import complaint, hints_of, short, unknown
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
 from mtl_gym.lab.agents import SB3, check_arguments, find_agent, options_for
 from mtl_gym.lab.environments import class_of, spec_of
+from mtl_gym.lab.locations import functions, with_objects
 
 # Names of folders end here on most systems, in bytes.
 LONGEST_NAME = 255
@@ -51,7 +52,8 @@ class RunSettings:
 
     def make_env(self, **more: Any) -> BatchedVecEnv:
         """The environment, with the options that the agent cannot do without, and objects that settings cannot hold."""
-        return make_vec_env(self.env_id, self.num_envs, self.seed, **self._options() | more)
+        spec_of(self.env_id)  # a module of `module:id` may register the agent that is asked for options
+        return make_vec_env(self.env_id, self.num_envs, self.seed, **with_objects(self._options()) | more)
 
     def make_agent(self, env: BatchedVecEnv) -> Any:
         """The agent, in that environment."""
@@ -69,8 +71,9 @@ class RunSettings:
             ValueError: If there is one, or the environment is of another package.
             gymnasium.error.Error: If there is no such environment.
         """
+        kind = class_of(self.env_id)  # a module of `module:id` may register agents
         check_arguments(self.agent, self.agent_kwargs)
-        kind = class_of(self.env_id)
+        functions(self._options())
         make_options(kind.Options, kind.__name__, spec_of(self.env_id).kwargs | self._options())
 
 

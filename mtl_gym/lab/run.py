@@ -40,6 +40,7 @@ from mtl_gym.lab.files import (
     registered,
     there,
 )
+from mtl_gym.lab.locations import refuse_imports
 from mtl_gym.lab.locks import LOCK, alone_in
 from mtl_gym.lab.logs import logging_to
 from mtl_gym.lab.pictures import draw_policies, title_of, write_picture
@@ -173,6 +174,7 @@ def restore(out: Path, env_id: str | None = None) -> tuple[RunSettings, BatchedV
     if env_id is not None and env_id.rpartition(":")[2] != bare:
         raise CheckpointError(f"The run in {out} is of the environment {settings.env_id!r}, not of {env_id!r}.")
     settings = replace(settings, env_id=env_id or registered(settings.env_id, out / CONFIG))
+    refuse_imports(settings.env_kwargs, out / CONFIG)
     with fitting(out / CONFIG):
         settings.check()
         env = settings.make_env()

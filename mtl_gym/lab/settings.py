@@ -13,6 +13,12 @@ agents:
     env_kwargs: {layering: false}
     agent_kwargs: {policy_learning_rate: 0.01}
 ```
+
+A data set and a network of your own are `module:function`; see `locations`:
+
+```yaml
+env_kwargs: {data: "mypackage.data:make", network: "mypackage.nets:make"}
+```
 """
 
 from __future__ import annotations

@@ -37,6 +37,10 @@ EnvKwargs = Annotated[str, typer.Option(help="Keyword arguments of the environme
 Control = Annotated[
     str | None, typer.Option(help="The run that the others are compared with; default: the card's first control.")
 ]
+ModuleId = Annotated[
+    str | None,
+    typer.Option("--env", metavar="MODULE:ID", help="The environment of the runs, if a module registers it."),
+]
 Root = Annotated[Path | None, typer.Option(help="Data root; default MTL_GYM_DATA or the user's cache folder.")]
 Wandb = Annotated[str | None, typer.Option(metavar="PROJECT", help="Log to this project of Weights and Biases too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]

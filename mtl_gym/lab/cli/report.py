@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from mtl_gym.lab.cli.common import Control, Quiet, app, console, sentences
+from mtl_gym.lab.cli.common import Control, ModuleId, Quiet, app, console, sentences
 from mtl_gym.lab.screen import say, warn
 
 
@@ -34,12 +34,16 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a comparison, or of several comparisons.")],
     control: Control = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; default DIR.")] = None,
+    env: ModuleId = None,
     quiet: Quiet = False,
 ) -> None:
     """Write statistics, figures and a page about finished comparisons."""
+    from mtl_gym.lab.environments import spec_of
     from mtl_gym.lab.report import report as write
 
     with sentences(), console.status("the runs") as status:
+        if env is not None:
+            spec_of(env)
         if quiet or not console.is_terminal:
             status.stop()
         failed = write(folder, control, lambda doing: status.update(Text(doing)), out)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from mtl_gym.lab.cli.common import Env, EnvKwargs, Quiet, Wandb, app, check, console, read_json, sentences
+from mtl_gym.lab.cli.common import Env, EnvKwargs, ModuleId, Quiet, Wandb, app, check, console, read_json, sentences
 from mtl_gym.lab.cli.tables import table_of
 from mtl_gym.lab.screen import say
 
@@ -49,9 +50,10 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
-    env: Annotated[
+    env: ModuleId = None,
+    module: Annotated[
         str | None,
-        typer.Option(metavar="MODULE:ID", help="The run's environment, if another package registers it."),
+        typer.Option(help="A module to import first, where the data set or the network of the run are from."),
     ] = None,
 ) -> None:
     """Evaluate a trained run: accuracy and loss of every task."""
@@ -59,6 +61,8 @@ def evaluate(
     from mtl_gym.lab.run import restore
 
     with sentences():
+        if module is not None:
+            import_module(module)
         settings, vec_env, agent = restore(run, env)
         result = evaluate_policy(agent, vec_env.batched, split)
     table = Table("task", "episodes", "accuracy %", "loss", title=f"{settings.agent} on {settings.env_id}, {split}")

@@ -1,0 +1,86 @@
+"""Own data sets and networks in settings: `module:function`, as YAML and JSON can hold them.
+
+The function of `data` takes no argument and returns the data set; the function of `network` takes a `NetworkContext`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.validation import did_you_mean
+
+# Options that take a location.
+LOCATED = ("data", "network")
+LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def locations(options: Mapping[str, object]) -> dict[str, str]:
+    """Return the locations among the options of an environment, by option.
+
+    Example:
+        >>> locations({"data": "mypackage.data:make", "depth": 2}), locations({"data": "digits"})
+        ({'data': 'mypackage.data:make'}, {})
+    """
+    texts = {name: options.get(name) for name in LOCATED}
+    return {name: text for name, text in texts.items() if isinstance(text, str) and LOCATION.fullmatch(text)}
+
+
+def functions(options: Mapping[str, object]) -> dict[str, Callable[..., object]]:
+    """Import the functions that options locate; none is called.
+
+    Raises:
+        ValueError: If there is no such module, or no such function in it.
+    """
+    return {name: _function(name, location) for name, location in locations(options).items()}
+
+
+def _function(option: str, location: str) -> Callable[..., object]:
+    module, _, name = location.partition(":")
+    try:
+        names = vars(import_module(module))
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{option}={location!r}: there is no module {error.name!r}; install its package, or set PYTHONPATH."
+        ) from error
+    found = names.get(name)
+    if not callable(found):
+        near = did_you_mean(name, [known for known, value in names.items() if callable(value)])
+        raise ValueError(f"{option}={location!r}: the module {module!r} has no function {name!r}.{near}")
+    function: Callable[..., object] = found
+    return function
+
+
+def with_objects(options: Mapping[str, object]) -> dict[str, object]:
+    """Return options with the data set and the network function that they locate.
+
+    Raises:
+        ValueError: As for `functions`.
+    """
+    found = functions(options)
+    if "data" in found:
+        return {**options, **found, "data": found["data"]()}
+    return {**options, **found}
+
+
+def refuse_imports(options: Mapping[str, object], path: Path) -> None:
+    """Refuse options of a run's file that locate functions of modules that are not imported.
+
+    Args:
+        options: Of the environment.
+        path: The file.
+
+    Raises:
+        CheckpointError: If there is one: a file never imports anything.
+    """
+    for name, location in locations(options).items():
+        module = location.partition(":")[0]
+        if module not in sys.modules:
+            raise CheckpointError(
+                f"{path} has {name}={location!r}, and files never import: import {module!r} yourself, or name it on "
+                "the command line (--module)."
+            )
