@@ -34,7 +34,7 @@ def pool_of(size: int) -> ModulePool:
 def batched(size: int, width: int) -> LimitlessVectorEnv:
     """The batched environment, begun."""
     env = LimitlessVectorEnv(
-        width, data="digits", image_shape=SHAPE, pool=pool_of(size), max_depth=MAX_DEPTH, device="cpu"
+        width, data="digits", image_shape=SHAPE, network=pool_of(size), max_depth=MAX_DEPTH, device="cpu"
     )
     env.reset(seed=0)
     return env

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -90,3 +92,41 @@ class Pass:
     def load(self, state: State) -> None:
         """Restore the result of `state`."""
         self.rounds = state["rounds"].numpy().copy()
+
+
+@dataclass
+class Waiting:
+    """Samples drawn ahead of time, so that a network embeds whole batches.
+
+    Attributes:
+        samples: Samples of the batch; int64 [n].
+        used: Number of samples that rows have taken.
+
+    Example:
+        >>> waiting = Waiting()
+        >>> waiting.add(np.array([7, 5, 6]))
+        >>> waiting.take(2), waiting.left, waiting.lacks(2)
+        (array([0, 1]), array([6]), True)
+    """
+
+    samples: Index = field(default_factory=lambda: np.empty(0, np.int64))
+    used: int = 0
+
+    @property
+    def left(self) -> Index:
+        """Return the samples that no row has taken; int64 [n - used]."""
+        return self.samples[self.used :]
+
+    def lacks(self, count: int) -> bool:
+        """Return whether fewer than `count` samples are left."""
+        return len(self.left) < count
+
+    def add(self, samples: Index) -> None:
+        """Begin a new batch with what is left, followed by `samples`; int64 [n]."""
+        self.samples, self.used = np.concatenate([self.left, samples]), 0
+
+    def take(self, count: int) -> Index:
+        """Take the next samples, and return their places in the batch; int64 [count]."""
+        places = np.arange(self.used, self.used + count)
+        self.used += count
+        return places

@@ -6,21 +6,19 @@ Source: Rosenbaum et al. 2018, section 3.1, figure 3(b): "one per task".
 from __future__ import annotations
 
 import copy
-import dataclasses
 import re
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
-from gymnasium.vector import AutoresetMode
 
-from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import Transition
 from mtl_gym.core.options import shallow_dict
-from mtl_gym.core.rows import Flags, Info, Observation, Rows, rows_of
+from mtl_gym.core.rows import Array, Info, Observation, Rows, State, rows_of
 from mtl_gym.core.sampling import SampleStream
-from mtl_gym.data import load
+from mtl_gym.data import MultiTaskDataset, resolve
 from mtl_gym.families.routing.env import RoutingVectorEnv
 from mtl_gym.families.routing.options import RoutingOptions
 
@@ -28,6 +26,10 @@ try:
     from pettingzoo import ParallelEnv
 except ModuleNotFoundError as error:
     raise ImportError('One agent per task needs PettingZoo: pip install "mtl-gym[pettingzoo]".') from error
+
+
+Value = TypeVar("Value")
+Space: TypeAlias = gym.Space[Any]  # observations are dictionaries, actions whole numbers
 
 
 class TaskStream(SampleStream):
@@ -44,96 +46,26 @@ class TaskStream(SampleStream):
         self.streams = [SampleStream(len(samples), random) for samples in self.samples]
 
     def take(self, count: int) -> Rows:
-        """The next `count` indices, a multiple of the number of tasks; int64 [count]."""
+        """Return the next `count` indices, a multiple of the number of tasks; int64 [count]."""
         rounds = count // len(self.streams)
         parts = zip(self.samples, self.streams, strict=True)
         return np.stack([samples[stream.take(rounds)] for samples, stream in parts], axis=1).ravel()
 
-    def state(self) -> dict[str, Any]:
-        """Order and position of every task."""
+    def state(self) -> State:
+        """Return order and position of every task."""
         return {"streams": [stream.state() for stream in self.streams]}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Undo `state`."""
+    def load(self, state: State) -> None:
+        """Restore `state`."""
         for stream, part in zip(self.streams, state["streams"], strict=True):
             stream.load(part)
-
-
-class TaskRows(RoutingVectorEnv):
-    """The batched environment in which row i always routes an input of task i, in rounds.
-
-    All rows begin a round together, at `reset`. A row whose episode ends waits for the next `reset`: its action is
-    ignored, it trains nothing and is counted nowhere, and its reward is 0. So rows never get out of step.
-
-    Args:
-        num_envs: None, or the number of tasks, which is what it has to be.
-        **options: The fields of `RoutingOptions`.
-
-    Attributes:
-        waiting: Rows whose episode has ended; bool [num_envs].
-
-    Raises:
-        ValueError: If `num_envs` is not the number of tasks, or an option has a value that is not allowed.
-
-    Example:
-        >>> env = TaskRows(data="digits", hidden=64)
-        >>> obs, info = env.reset(seed=0)
-        >>> obs["task"]
-        array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
-    """
-
-    metadata: dict[str, Any] = RoutingVectorEnv.metadata | {"autoreset_mode": AutoresetMode.DISABLED}
-    _ARRAYS: ClassVar[tuple[str, ...]] = (*RoutingVectorEnv._ARRAYS, "waiting")
-
-    def __init__(self, num_envs: int | None = None, **options: Any) -> None:
-        data = options.get("data", RoutingOptions.data)
-        tasks = (load(data, options.get("data_root")) if isinstance(data, str) else data).num_tasks
-        if num_envs not in (None, tasks):
-            raise ValueError(f"num_envs={num_envs} is not possible: {tasks} tasks have one row each. Leave it out.")
-        super().__init__(tasks, **options)
-        self.waiting = np.ones(tasks, bool)
-
-    @property
-    def playing(self) -> Flags:
-        """Rows whose round goes on; bool [num_envs]."""
-        return ~self.waiting
-
-    def _build(self) -> None:
-        super()._build()
-        self._stream = TaskStream(self._task, self.np_random)
-
-    def _begin(self, rows: Rows) -> None:
-        super()._begin(rows)
-        self.waiting = np.zeros(self.num_envs, bool)
-
-    def _carry_out(self, actions: Rows) -> tuple[Observation, Transition, Observation | None]:
-        if self.waiting.all():
-            raise gym.error.ResetNeeded("The round is over: call reset() to begin the next.")
-        transition = self._advance(actions, self._valid(actions))
-        self.waiting = self.waiting | transition.done
-        self._learn(transition.done)
-        obs = self._export(self._observe())
-        return obs, transition, obs if transition.done.any() else None
-
-    def _advance(self, actions: Rows, valid: Flags) -> Transition:
-        playing = self.playing
-        # The base class takes what is not valid for ended and leaves the network alone; here it did not even happen.
-        return super()._advance(actions, valid & playing).within(playing)
-
-    def _resume(self, rows: Rows) -> None:
-        # Only a round that a reset cut short leaves episodes over, so that a later batch is full within a round.
-        super()._resume(rows[~self.waiting[rows]])
-
-    def _new_view(self, split: str, num_envs: int | None) -> MultiTaskVectorEnv:
-        options = dataclasses.replace(self.options, split=split, train=False, tensors=False, render_mode=None)
-        return RoutingVectorEnv(num_envs or self.num_envs, **shallow_dict(options))
 
 
 class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
     """One agent per task, all of which route through one network and so train it.
 
     In a round every agent routes one input of its own task, and a step is one batched step. An agent that takes an
-    invalid action leaves `agents`, the others go on; the round is over when `agents` is empty. `reset()` begins the
+    invalid action leaves `agents`, the others continue; the round is over when `agents` is empty. `reset()` begins the
     next round on the same network, `reset(seed=...)` starts everything anew.
 
     * Observation of an agent: `value` float32 [F]; `task` and `depth`, int64.
@@ -142,10 +74,15 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
     * Info at the end of an agent's episode: the environment's `final_info` of its row instead of the mask.
 
     Args:
+        num_envs: None, or the number of tasks.
         **options: The fields of `RoutingOptions`, except `tensors`.
 
     Attributes:
-        batched: The environment underneath, in which row i is the agent `possible_agents[i]`.
+        batched: The environment underneath, in which row i is the agent `possible_agents[i]`. It plays in rounds: a row
+            whose episode ends waits for the next `reset`.
+
+    Raises:
+        ValueError: If an option has a value that is not allowed.
 
     Example:
         >>> env = TaskAgents(data="digits", hidden=64)
@@ -159,10 +96,15 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         key: RoutingVectorEnv.metadata[key] for key in ("render_modes", "render_fps")
     }
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, num_envs: int | None = None, **options: Any) -> None:
         if options.get("tensors"):
             raise ValueError("PettingZoo's agents work on NumPy arrays: make the environment without tensors=True.")
-        self.batched = TaskRows(**options)
+        data = options.get("data", RoutingOptions.data)
+        tasks = resolve(data, MultiTaskDataset, options.get("data_root")).num_tasks
+        if num_envs not in (None, tasks):
+            raise ValueError(f"num_envs={num_envs} is not possible: {tasks} tasks have one row each. Leave it out.")
+        self.batched = RoutingVectorEnv(tasks, **options)
+        self.batched.play_in_rounds(TaskStream)
         self.render_mode = self.batched.render_mode
         self.possible_agents = agent_names(self.batched.task_names)
         # Copies, because every space has its own generator.
@@ -172,15 +114,15 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
 
     @property
     def agents(self) -> list[str]:
-        """Agents whose episode goes on; none before the first reset."""
+        """Return the agents whose episode is under way; none before the first reset."""
         return [agent for agent, gone in zip(self.possible_agents, self.batched.waiting, strict=True) if not gone]
 
-    def observation_space(self, agent: str) -> gym.Space[Any]:
-        """The agent's own space, the same object each time."""
+    def observation_space(self, agent: str) -> Space:
+        """Return the agent's own space, the same object each time."""
         return self.observation_spaces[agent]
 
-    def action_space(self, agent: str) -> gym.Space[Any]:
-        """The agent's own space, the same object each time."""
+    def action_space(self, agent: str) -> Space:
+        """Return the agent's own space, the same object each time."""
         return self.action_spaces[agent]
 
     def reset(
@@ -189,7 +131,7 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         """Begin the next round with every agent.
 
         Args:
-            seed: If given, the whole environment starts anew; without it, the network that is there goes on learning.
+            seed: If given, the whole environment starts anew; without it, training of the current network continues.
             options: Unused.
         """
         obs, info = self.batched.reset(seed=seed)
@@ -198,7 +140,7 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         return _named(self.agents, observations), _named(self.agents, masks)
 
     def step(
-        self, actions: dict[str, Any]
+        self, actions: Mapping[str, object]
     ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, Info]]:
         """Carry out one decision of every agent in `agents`.
 
@@ -214,7 +156,7 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         """
         agents, rows = self.agents, np.flatnonzero(~self.batched.waiting)
         self._check(actions, agents)
-        # Rows that wait take any valid number.
+        # Waiting rows take any number of the action space.
         batch = [actions[agent] if agent in agents else 0 for agent in self.possible_agents]
         obs, transition, _ = self.batched.advance(np.array(batch, np.int64))
         figures = (transition.reward, transition.terminated, transition.truncated)
@@ -222,7 +164,7 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         infos = _named(agents, self._infos(rows, transition))
         return _named(agents, rows_of(obs, rows)), rewards, terminations, truncations, infos
 
-    def _check(self, actions: dict[str, Any], agents: list[str]) -> None:
+    def _check(self, actions: Mapping[str, object], agents: list[str]) -> None:
         missing = [agent for agent in agents if agent not in actions]
         unknown = [agent for agent in actions if agent not in self.action_spaces]
         if missing or unknown:
@@ -235,35 +177,47 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         masks, done = self.batched.action_masks().astype(np.int8), transition.done
         return [_figures(transition.final_info, row) if done[row] else {"action_mask": masks[row]} for row in rows]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the future of this environment depends on, the round under way included."""
+    def state_dict(self) -> State:
+        """Return everything that the future of this environment depends on, the round under way included."""
         return self.batched.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Continue where `state_dict()` was taken, exactly; otherwise as `Stateful.load_state_dict`."""
         self.batched.load_state_dict(state)
 
-    def render(self) -> Any:
-        """The routing map of the last 200 or so episodes of each task."""
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy and pickle by options and state, as the environment underneath."""
+        state = None if self.batched.seed is None else self.state_dict()
+        return _revived, (shallow_dict(self.batched.options), state)
+
+    def render(self) -> Array | str | None:
+        """Show the routing map of about the last 200 episodes of each task."""
         return self.batched.render()
 
     def close(self) -> None:
-        """Let go of windows that `render_mode="human"` opened."""
+        """Close the window of `render_mode="human"`."""
         self.batched.close()
 
 
-def _named(agents: list[str], values: list[Any]) -> dict[str, Any]:
+def _revived(options: dict[str, Any], state: State | None) -> TaskAgents:
+    made = TaskAgents(**options)
+    if state is not None:
+        made.load_state_dict(state)
+    return made
+
+
+def _named(agents: list[str], values: Sequence[Value]) -> dict[str, Value]:
     return dict(zip(agents, values, strict=True))
 
 
 def _figures(final_info: Info, row: int) -> Info:
-    """The figures that count in `row`, as plain scalars and arrays."""
+    """Return the figures that count in `row`, as plain scalars and arrays."""
     known = {key: value[row] for key, value in final_info.items() if key[0] != "_" and final_info[f"_{key}"][row]}
     return {key: value.item() if isinstance(value, np.generic) else value for key, value in known.items()}
 
 
 def agent_names(task_names: tuple[str, ...]) -> list[str]:
-    """Names of agents, one per task: letters, digits and underscores, as PettingZoo's are.
+    """Return names of agents, one per task, of letters, digits and underscores.
 
     Example:
         >>> agent_names(("digit 0", "non-insect invertebrates")), agent_names(("a b", "a-b"))
@@ -274,7 +228,7 @@ def agent_names(task_names: tuple[str, ...]) -> list[str]:
 
 
 def parallel_env(env_id: str, **kwargs: Any) -> TaskAgents:
-    """The routing environment of a registered id, with one agent per task.
+    """Return the routing environment of a registered id with one agent per task.
 
     Args:
         env_id: The id.

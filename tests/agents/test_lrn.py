@@ -68,7 +68,7 @@ def second(buffer, reset):
 
 
 def make_buffer(bonus):
-    space = make(pool=labyrinth([[0, 0, 0]])[1], data=labyrinth([[0, 0, 0]])[0], image_shape=None)
+    space = make(network=labyrinth([[0, 0, 0]])[1], data=labyrinth([[0, 0, 0]])[0], image_shape=None)
     shape = (4, space.single_observation_space, gym.spaces.Discrete(4), "cpu", 0.9, 0.8, 2)
     return BonusRolloutBuffer(*shape, random=np.random.default_rng(0), bonus=bonus)
 
@@ -210,13 +210,13 @@ def test_it_learns_on_every_kind_of_environment_and_never_chooses_what_is_masked
 def test_the_environment_leaves_the_bonus_to_the_agent():
     env = make()
     agent = agent_on(env)
-    assert agent.bonus == 1.0 and not env._pays
+    assert agent.bonus == 1.0 and not env.pays_bonus
     assert agent_on(make(bonus=False)).bonus == 0.0
     assert agent_on(make(bonus=0.25)).bonus == 0.25
     assert agent_on(make(), bonus=False).bonus == 0.0
     single = gym.make(DIGITS)
     agent_on(single)
-    assert not single.unwrapped.batched._pays
+    assert not single.unwrapped.batched.pays_bonus
 
 
 def test_the_learning_rate_is_annealed_by_the_environments_epochs():
@@ -232,7 +232,7 @@ def test_the_learning_rate_is_annealed_by_the_environments_epochs():
 def test_the_router_finds_the_one_right_path_of_each_task():
     paths = [[0, 1, 2], [2, 2, 0], [1, 0, 1]]
     data, pool = labyrinth(paths)
-    env = LimitlessVectorEnv(32, data=data, pool=pool, train=False, max_depth=4, bonus=True)
+    env = LimitlessVectorEnv(32, data=data, network=pool, train=False, max_depth=4, bonus=True)
     agent = LRN(env, seed=0, d_model=64, feed_forward=128, learning_rate=3e-4, ent_coef=0.03).learn(35_000)
     result = mtl_gym.evaluate(agent, env, deterministic=False)
     assert (result.accuracy > 0.95).all()

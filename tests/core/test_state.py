@@ -255,7 +255,7 @@ def test_a_network_given_as_an_object_keeps_its_weights_where_nothing_trains():
     frozen = make_batch("MTLRouting-Digits-v0", network=given, train=False).unwrapped
     assert same(weights(frozen), [p.detach() for p in given.parameters()])
     pool = make_batch("MTLLimitless-Digits-v0").unwrapped.network
-    frozen = make_batch("MTLLimitless-Digits-v0", pool=pool, train=False).unwrapped
+    frozen = make_batch("MTLLimitless-Digits-v0", network=pool, train=False).unwrapped
     assert same(weights(frozen), [p.detach() for p in pool.parameters()])
 
 

@@ -46,7 +46,7 @@ def view_of(family, num_envs):
 @pytest.mark.parametrize("family", SAMPLED)
 def test_evaluate_policy_counts_the_samples_of_the_split_and_nothing_else(family):
     view = view_of(family, 250)  # divides none of the splits
-    samples, split = [], len(view._split)
+    samples, split = [], len(view.data.split("validation"))
     assert split % 250
 
     def collect(names, _):
@@ -73,7 +73,7 @@ def test_a_view_ends_and_nothing_behind_the_pass_is_an_episode_or_earns_anything
         assert not (done & waiting).any() and not reward[waiting].any()
         if done.any():
             assert all((info["final_info"][key] <= done).all() for key in info["final_info"] if key[0] == "_")
-    assert ended == (len(view._split) if family in SAMPLED else view.num_envs)
+    assert ended == (len(view.data.split("validation")) if family in SAMPLED else view.num_envs)
     with pytest.raises(gym.error.ResetNeeded, match=r"pass is over: call reset\(\) to begin it anew"):
         view.step(policy.predict(obs)[0])
     view.reset()
@@ -88,7 +88,7 @@ def test_the_mean_reward_of_a_view_is_that_of_its_samples_alone():
         def predict(self, observation, state=None, episode_start=None, deterministic=False):
             return observation["task"], None
 
-    mean, _ = evaluate_policy(TaskSpecific(), BatchedVecEnv(view), len(view._split), warn=False)
+    mean, _ = evaluate_policy(TaskSpecific(), BatchedVecEnv(view), len(view.data.split("validation")), warn=False)
     assert mean == pytest.approx(2 * result.mean_accuracy - 1)  # +1 where right, -1 where wrong, no decision before
 
 
@@ -96,7 +96,7 @@ def test_the_mean_reward_of_a_view_is_that_of_its_samples_alone():
 def test_a_routing_view_pays_the_collaboration_reward_that_training_pays(dispatch):
     env = make_vec_env("MTLRouting-Digits-v0", 64, dispatch=dispatch, reward=lambda logits, label, task: 0.0 * label)
     TaskSpecificAll(env, seed=0).learn(6400)
-    counts = env.batched._collaboration.counts.copy()
+    counts = env.batched.collaboration_counts
     trained, seen = [], []
     view = env.batched.evaluation_view("train", 64)
     for one, rewards in ((view, seen), (env.batched, trained)):
@@ -107,7 +107,7 @@ def test_a_routing_view_pays_the_collaboration_reward_that_training_pays(dispatc
             rewards.append([reward[choice::2].mean() for choice in range(2)])
     np.testing.assert_allclose(seen, trained, atol=0.02)
     assert np.max(seen) > 0.05
-    np.testing.assert_array_equal(view._collaboration.counts, counts)  # a view counts nothing
+    np.testing.assert_array_equal(view.collaboration_counts, counts)  # a view counts nothing
 
 
 def test_a_scheduling_view_pays_against_the_reference_of_its_environment(monkeypatch):

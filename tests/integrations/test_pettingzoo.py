@@ -1,3 +1,4 @@
+import copy
 import importlib
 import sys
 
@@ -140,8 +141,7 @@ def test_a_batch_is_a_number_of_whole_rounds():
 class Ordinary(RoutingVectorEnv):
     """The ordinary batched environment on the same samples."""
 
-    def _build(self):
-        super()._build()
+    def _open_stream(self):
         self._stream = TaskStream(self._task, self.np_random)
 
 
@@ -188,8 +188,8 @@ def test_a_waiting_row_trains_nothing_and_is_counted_once():
         env.step(dict.fromkeys(env.agents, 0) | {"task_2": SMALL_PASS if len(env.agents) == 3 else 1})
     batched = env.batched
     assert (batched.episodes, batched.updates) == (3, 1)
-    assert batched.usage.sum((1, 2)) == pytest.approx([3, 0, 3], rel=0.1)
-    assert (batched._collaboration.counts[:, 1] == 0).all()
+    assert batched.usage.counts.sum((1, 2)) == pytest.approx([3, 0, 3], rel=0.1)
+    assert (batched.collaboration_counts[:, 1] == 0).all()
     changed = {key for key, value in weights(env).items() if not np.array_equal(value, before[key])}
     assert changed <= {f"layers.{depth}.blocks.0.{name}" for depth in range(3) for name in ("weight", "bias")}
     assert "layers.2.blocks.0.bias" in changed
@@ -251,6 +251,17 @@ def test_a_checkpoint_within_a_round_continues_exactly(tmp_path):
         first = [one.step({"task_1": 1, "task_3": 1}) for _ in range(2)]
         futures.append((first, play(one, at_random(), rounds=30), weights(one)))
     assert same(*futures)
+
+
+def test_a_copy_within_a_round_continues_exactly():
+    env = small(train_batch=6)
+    play(env, at_random(), rounds=5, seed=0)
+    env.reset()
+    env.step({"task_1": 0, "task_2": SMALL_PASS, "task_3": 2})
+    twin = copy.deepcopy(env)
+    assert twin.agents == ["task_1", "task_3"]
+    assert same(*(one.step({"task_1": 1, "task_3": 1}) for one in (env, twin)))
+    assert same(*(play(one, at_random(), rounds=10) for one in (env, twin)))
 
 
 def test_a_checkpoint_of_the_ordinary_environment_is_refused():

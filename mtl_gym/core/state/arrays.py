@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from mtl_gym.core.rows import State
-from mtl_gym.core.state.checkpoint import to_arrays, to_tensors
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -17,18 +20,17 @@ else:
 
 
 def tensors_of(arrays: DataclassInstance) -> State:
-    """Return copies of the arrays of a dataclass as tensors, by field; None stays None.
+    """Return copies of the arrays of a dataclass as tensors, by field; plain values and None stay as they are.
 
     Example:
-        >>> import numpy as np
         >>> from dataclasses import make_dataclass
-        >>> Counts = make_dataclass("Counts", ["seen"])
-        >>> state = tensors_of(Counts(np.array([1, 2])))
+        >>> Counts = make_dataclass("Counts", ["seen", "last"])
+        >>> state = tensors_of(Counts(np.array([1, 2]), last=3))
         >>> state, arrays_of(Counts, state)
-        ({'seen': tensor([1, 2])}, Counts(seen=array([1, 2])))
+        ({'seen': tensor([1, 2]), 'last': 3}, Counts(seen=array([1, 2]), last=3))
     """
     values = vars(arrays)
-    return {field.name: to_tensors(values[field.name]) for field in fields(arrays)}
+    return {field.name: _tensor(values[field.name]) for field in fields(arrays)}
 
 
 def arrays_of(kind: type[Arrays], state: State) -> Arrays:
@@ -37,4 +39,12 @@ def arrays_of(kind: type[Arrays], state: State) -> Arrays:
     Raises:
         TypeError: If a field is missing from the state, or the state has others.
     """
-    return kind(**to_arrays(state))
+    return kind(**{name: _array(value) for name, value in state.items()})
+
+
+def _tensor(value: object) -> object:
+    return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+
+
+def _array(value: object) -> object:
+    return value.numpy().copy() if isinstance(value, Tensor) else value

@@ -5,10 +5,33 @@ Source: LRN, section 4.1.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from mtl_gym.core.rows import Flags, Rows
+from mtl_gym.core.rows import Flags, Rows, State
+from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.families.limitless.pool import Layout
+
+
+@dataclass
+class Networks:
+    """Networks, as far as they are built.
+
+    Attributes:
+        modules: Modules chosen so far, in order, -1 for none; int64 [rows, max_depth].
+        length: Number of modules chosen; int64 [rows].
+        depth: Decisions made; int64 [rows].
+    """
+
+    modules: Rows
+    length: Rows
+    depth: Rows
+
+    @classmethod
+    def none(cls, rows: int, max_depth: int) -> Networks:
+        """Return networks without modules."""
+        return cls(np.full((rows, max_depth), -1), np.zeros(rows, np.int64), np.zeros(rows, np.int64))
 
 
 class Construction:
@@ -24,9 +47,7 @@ class Construction:
         max_depth: Decisions per network, PASS included.
 
     Attributes:
-        modules: Modules chosen so far, in order, -1 for none; int64 [rows, max_depth].
-        length: How many that are; int64 [rows].
-        depth: Decisions made; int64 [rows].
+        networks: The networks, as far as they are built.
 
     Raises:
         ValueError: If no network of `max_depth` modules can end in a head.
@@ -45,24 +66,25 @@ class Construction:
                 "modules; take as many or more."
             )
         self.layout, self.max_depth = layout, max_depth
-        self.modules = np.full((rows, max_depth), -1)
-        self.length, self.depth = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        self.networks = Networks.none(rows, max_depth)
         self.pass_number = len(layout.kind)
-        self.refresh()
+        self._refresh()
 
-    def refresh(self) -> None:
-        """Work out shapes and what is used from `modules`, after these were set."""
-        rows, used = np.arange(len(self.modules)), np.zeros((len(self.modules), self.pass_number + 1), bool)
-        used[rows[:, None], self.modules] = True  # none (-1) falls on the spare column
+    def _refresh(self) -> None:
+        """Derive shapes and used modules from the networks."""
+        modules, length = self.networks.modules, self.networks.length
+        rows, used = np.arange(len(modules)), np.zeros((len(modules), self.pass_number + 1), bool)
+        used[rows[:, None], modules] = True  # none (-1) falls on the spare column
         self._used = used[:, :-1]
-        last = self.modules[rows, np.maximum(self.length - 1, 0)]
-        self._shape = np.where(self.length > 0, self.layout.gives[self.layout.kind[last]], 0)
+        last = modules[rows, np.maximum(length - 1, 0)]
+        self._shape = np.where(length > 0, self.layout.gives[self.layout.kind[last]], 0)
         self._left = self.layout.sizes - self._used @ np.eye(len(self.layout.takes), dtype=np.int64)[self.layout.kind]
         self._masks: Flags | None = None
 
     def begin(self, rows: Rows) -> None:
         """Forget the networks of `rows`; int64 [n]."""
-        self.modules[rows], self.length[rows], self.depth[rows], self._shape[rows] = -1, 0, 0, 0
+        networks = self.networks
+        networks.modules[rows], networks.length[rows], networks.depth[rows], self._shape[rows] = -1, 0, 0, 0
         self._used[rows], self._left[rows] = False, self.layout.sizes
         self._masks = None
 
@@ -73,12 +95,12 @@ class Construction:
         return self._masks.copy()
 
     def _valid(self) -> Flags:
-        layout, later = self.layout, self.max_depth - self.depth - 1
+        layout, later = self.layout, self.max_depth - self.networks.depth - 1
         far = self._distances()
         after = np.where(layout.gives < 0, 0, far[:, layout.gives])
         kinds = (layout.takes == self._shape[:, None]) & (after <= later[:, None])
         here = far[np.arange(len(far)), np.maximum(self._shape, 0)]
-        may_pass = (self.length > 0) & (self._shape >= 0) & (here <= later)
+        may_pass = (self.networks.length > 0) & (self._shape >= 0) & (here <= later)
         return np.concatenate([kinds[:, layout.kind] & ~self._used, may_pass[:, None]], axis=1)
 
     def _distances(self) -> Rows:
@@ -97,15 +119,24 @@ class Construction:
         """
         building = choices < self.pass_number
         builders, modules = rows[building], choices[building]
-        self.modules[builders, self.length[builders]] = modules
-        self.length[builders] += 1
-        self.depth[rows] += 1
+        self.networks.modules[builders, self.networks.length[builders]] = modules
+        self.networks.length[builders] += 1
+        self.networks.depth[rows] += 1
         kind = self.layout.kind[modules]
         self._used[builders, modules] = True
         self._left[builders, kind] -= 1
         self._shape[builders] = self.layout.gives[kind]
         self._masks = None
         return self._shape[rows] < 0
+
+    def state(self) -> State:
+        """Return the networks as tensors."""
+        return tensors_of(self.networks)
+
+    def load(self, state: State) -> None:
+        """Restore `state`."""
+        self.networks = arrays_of(Networks, state)
+        self._refresh()
 
 
 def random_routes(layout: Layout, max_depth: int, count: int, random: np.random.Generator) -> Rows:

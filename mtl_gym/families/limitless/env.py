@@ -17,17 +17,16 @@ from torch import Tensor
 
 from mtl_gym.core.capabilities import Curves
 from mtl_gym.core.classification import Answers
-from mtl_gym.core.classification_env import SampledVectorEnv
-from mtl_gym.core.episode import AnswerResult, Transition
+from mtl_gym.core.classification_env import ClassificationVectorEnv
+from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.options import EnvOptions
-from mtl_gym.core.rows import Flags, Rows
-from mtl_gym.core.sampling import Pass, SampleStream
+from mtl_gym.core.rows import Array, Flags, Rows, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.families.limitless import execution, render
 from mtl_gym.families.limitless.construction import Construction, random_routes
 from mtl_gym.families.limitless.figures import Course, accuracy_and_unused
-from mtl_gym.families.limitless.inputs import Inputs
-from mtl_gym.families.limitless.modules import paper_pool
+from mtl_gym.families.limitless.inputs import Inputs, RowInputs
+from mtl_gym.families.limitless.making import make_pool, make_template
 from mtl_gym.families.limitless.options import LimitlessOptions
 from mtl_gym.families.limitless.pool import ModulePool
 from mtl_gym.families.limitless.rewards import RunningBonus
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class LimitlessVectorEnv(SampledVectorEnv):
+class LimitlessVectorEnv(ClassificationVectorEnv):
     """`num_envs` networks under construction, each for one labelled input, from a pool of modules that acting trains.
 
     Every episode builds one network: each action picks the module that comes next, or PASS, until a head is placed.
@@ -76,33 +75,20 @@ class LimitlessVectorEnv(SampledVectorEnv):
     CURVES: ClassVar[tuple[str, ...]] = ("modules_unused",)
     options: LimitlessOptions
     network: ModulePool
+    _template: ModulePool
 
     def __init__(self, num_envs: int = 1, **options: Any) -> None:
+        if "pool" in options:
+            raise ValueError(f"{type(self).__name__} has no option 'pool'; pool is now network: give network=.")
         super().__init__(num_envs, **options)
+        self.batch_size = self.options.train_batch  # no inputs wait ahead, so a batch need not be whole rounds
         self._inputs = Inputs(self.data, self.options.split, self.options.image_shape)
+        self._rows = RowInputs(self._inputs, self.num_envs)
         with torch.random.fork_rng(devices=[]):
-            self._template = self._make_template()
+            self._template = make_template(self.options, self.data, self._inputs.shape, self._context)
         self._describe(self._template)
-        self._pays = True
+        self.pays_bonus = True
         self._count_anew()
-
-    def _make_template(self) -> ModulePool:
-        pool = self.options.pool
-        if pool is None:
-            with torch.device("meta"):  # shapes without weights: a pool may have millions
-                return self._paper_pool()
-        pool = pool if isinstance(pool, ModulePool) else pool()
-        if pool.input_shape != self._inputs.shape or pool.classes < self.data.max_classes:
-            raise ValueError(
-                f"The pool takes inputs of shape {pool.input_shape} and gives {pool.classes} classes, but data set "
-                f"{self.data.name!r} has inputs of shape {self._inputs.shape} and up to {self.data.max_classes} "
-                "classes."
-            )
-        return pool
-
-    def _paper_pool(self) -> ModulePool:
-        options, classes = self.options, self.data.max_classes
-        return paper_pool(self._inputs.shape, classes, options.duplicates, options.filters, options.hidden)
 
     def _describe(self, pool: ModulePool) -> None:
         self.pool_size, self.max_depth, self.kinds = len(pool), self.options.max_depth, pool.layout.kind.copy()
@@ -116,19 +102,18 @@ class LimitlessVectorEnv(SampledVectorEnv):
         self._set_spaces(observation, spaces.Discrete(self.pool_size + 1))
 
     def _build(self) -> None:
-        given = self.options.pool
-        make = self._paper_pool if given is None else self._template.renewed if isinstance(given, ModulePool) else given
-        self.network = make().to(self.device).train()
+        if isinstance(self.options.network, ModulePool):
+            pool = self._template.renewed()
+        else:
+            pool = make_pool(self.options, self.data, self._inputs.shape, self._context)
+        self.network = pool.to(self.device).train()
         weights = [{"params": list(self.network.parameters())}]  # a pool may have modules without weights
         self.optimizer = torch.optim.Adam(weights, self.options.learning_rate, fused=True)
-        self._set_up(SampleStream(len(self._split), self.np_random))
+        self._set_up()
 
-    def _given_weights(self) -> dict[str, Any] | None:
-        return dict(self._template.state_dict()) if isinstance(self.options.pool, ModulePool) else None
-
-    def _set_up(self, stream: SampleStream | Pass) -> None:
-        super()._set_up(stream)
-        self._images = torch.zeros(self.num_envs, *self._inputs.shape, device=self.device)
+    def _set_up(self) -> None:
+        super()._set_up()
+        self._rows = RowInputs(self._inputs, self.num_envs)
         self._building = Construction(self._building.layout, self.num_envs, self.max_depth)
         self._losses: list[Tensor] = []
         self._log: list[tuple[Rows, Rows]] = []
@@ -139,19 +124,23 @@ class LimitlessVectorEnv(SampledVectorEnv):
         self._bonus = RunningBonus(float(self.options.bonus), self.pool_size, memory)
         self.usage = Usage(self.data.num_tasks, self.pool_size)
 
+    @property
+    def _sample(self) -> Rows:
+        return self._rows.sample
+
     def _begin(self, rows: Rows) -> None:
-        self._sample[rows] = self._stream.supply(rows, len(rows))
-        index = torch.from_numpy(rows).to(self.device)
-        self._images[index] = self._inputs.pictures(self._sample[rows])
+        super()._begin(rows)
+        self._rows.begin(rows, self._draw(rows, len(rows)))
         self._building.begin(rows)
 
-    def _observe(self) -> dict[str, Any]:
-        depth = np.minimum(self._building.depth, self.max_depth - 1)
-        chosen = self._building.modules + 1  # not "modules": no nn.ModuleDict takes that name, nor does SB3
-        return {"image": self._images.clone(), "task": self._tasks(), "chosen": chosen, "depth": depth}
+    def _observe(self) -> dict[str, Array | Tensor]:
+        networks = self._building.networks
+        depth = np.minimum(networks.depth, self.max_depth - 1)
+        chosen = networks.modules + 1  # not "modules": no nn.ModuleDict takes that name, nor does SB3
+        return {"image": self._rows.images.clone(), "task": self._tasks(), "chosen": chosen, "depth": depth}
 
     def _masks(self) -> Flags:
-        """The choices that are valid now; bool [num_envs, P + 1]."""
+        """Return the valid choices; bool [num_envs, P + 1]."""
         return self._building.masks()
 
     def _valid(self, actions: Rows) -> Flags:
@@ -170,18 +159,18 @@ class LimitlessVectorEnv(SampledVectorEnv):
         result = self._result(done, valid, answers) if done.any() else None
         return Transition(reward, done, np.zeros(self.num_envs, bool), result)
 
-    def _diversity(self, actions: Rows) -> NDArray[np.float32]:
+    def _diversity(self, actions: Rows) -> Floats:
         reward = np.zeros(len(actions), np.float32)
         placed = actions < self.pool_size
-        if self._pays:
+        if self.pays_bonus:
             reward[placed] = self._bonus(actions[placed])
         if self.options.train:
             self._bonus.add(actions[placed])
         return reward
 
     def pay_bonus(self, pays: bool) -> None:
-        """Whether steps pay the running bonus; an agent that works out the exact one itself turns it off."""
-        self._pays = pays
+        """Let steps pay the running bonus or not; an agent that computes the exact one itself turns it off."""
+        self.pays_bonus = pays
 
     def _result(self, done: Flags, valid: Flags, answers: Answers) -> AnswerResult:
         return answers.result(
@@ -189,15 +178,16 @@ class LimitlessVectorEnv(SampledVectorEnv):
             self._tasks(),
             invalid_action=~valid,
             label=self._label[self._sample],
-            route=self._building.modules.copy(),
+            route=self._building.networks.modules.copy(),
             sample=self._sample.copy(),
             modules_unused=np.full(self.num_envs, self.usage.unused),
         )
 
-    def _finish(self, rows: Rows, reward: NDArray[np.float32], entered: Answers) -> None:
-        samples, networks = self._sample[rows], self._building.modules[rows]
-        answers, losses = self._run(samples, networks)
-        self._settle(rows, answers, losses, reward, entered)
+    def _finish(self, rows: Rows, reward: Floats, answers: Answers) -> None:
+        samples, networks = self._sample[rows], self._building.networks.modules[rows]
+        logits, losses = self._run(samples, networks)
+        label = self._label[samples]
+        answers.enter(rows, label, *self._settle(rows, label, logits, reward, losses))
         real = samples >= 0
         self.usage.add(self._task[samples[real]], networks[real])
 
@@ -219,67 +209,48 @@ class LimitlessVectorEnv(SampledVectorEnv):
             self._log.append((samples, networks))
         return logits.detach(), losses.detach()
 
-    def _learn(self, done: Flags) -> None:
-        if not self.options.train:
-            return
-        self._count(done)
-        if self._ended >= self.options.train_batch:
-            self._update()
-            self.usage.end_batch()
-            self._ended = 0
-
     def _update(self) -> None:
-        if not self._losses:
-            return
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * self.options.lr_decay ** int(self.epoch)
-        loss = torch.cat(self._losses).mean()
-        if loss.requires_grad:
-            loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.updates += 1
-        self._losses, self._log = [], []
+        if self._losses:
+            self._descend(self._losses)
+            self._losses, self._log = [], []
+        self.usage.end_batch()
 
     def random_routes(self, count: int, random: np.random.Generator) -> Rows:
-        """Decisions that build valid networks, each drawn evenly from what is valid; int64 [count, max_depth]."""
+        """Draw decisions that build valid networks, each evenly from what is valid; int64 [count, max_depth]."""
         return random_routes(self._template.layout, self.max_depth, count, random)
 
     @property
-    def signature(self) -> dict[str, Any]:
+    def signature(self) -> State:
         """What a checkpoint must agree on to be loaded here."""
-        shapes = {"input": list(self._inputs.shape), "kinds": self.kinds.tolist()}
-        return super().signature | {"data": self.data.name, "tasks": self.data.num_tasks, **shapes}
+        return super().signature | {"input": list(self._inputs.shape), "kinds": self.kinds.tolist()}
 
-    def _state(self) -> dict[str, Any]:
-        building = {name: torch.from_numpy(getattr(self._building, name).copy()) for name in self._ARRAYS}
+    def _state(self) -> State:
+        rows = {"sample": torch.from_numpy(self._sample.copy()), "building": self._building.state()}
         log = [tuple(torch.from_numpy(part) for part in entry) for entry in self._log]
-        counts = {"ended": self._ended, "episodes": self.episodes, "pays": self._pays}
-        figures = {"bonus": torch.from_numpy(self._bonus.counts.copy()), "usage": self.usage.state()}
-        sample = torch.from_numpy(self._sample.copy())
-        return {"building": building, "sample": sample, "log": log, "stream": self._stream.state(), **counts, **figures}
+        figures = {"bonus": torch.from_numpy(self.bonus_counts), "usage": self.usage.state()}
+        return super()._state() | {**rows, **figures, "log": log, "pays": self.pays_bonus}
 
-    _ARRAYS: ClassVar[tuple[str, ...]] = ("modules", "length", "depth")
-
-    def _load_state(self, state: dict[str, Any]) -> None:
-        self._stream.load(state["stream"])
-        self._sample = state["sample"].numpy().copy()
-        self._images = self._inputs.pictures(self._sample)
-        for name in self._ARRAYS:
-            setattr(self._building, name, state["building"][name].numpy().copy())
-        self._building.refresh()
-        self._ended, self.episodes, self._pays = state["ended"], state["episodes"], state["pays"]
-        self._bonus.counts = state["bonus"].numpy().copy()
+    def _load_state(self, state: State) -> None:
+        super()._load_state(state)
+        self._rows.load(state["sample"].numpy().copy())
+        self._building.load(state["building"])
+        self._bonus.counts, self.pays_bonus = state["bonus"].numpy().copy(), state["pays"]
         self.usage.load(state["usage"])
         for samples, networks in state["log"]:
             self._run(samples.numpy(), networks.numpy())
 
-    def _adopt(self, source: LimitlessVectorEnv) -> None:
+    @property
+    def bonus_counts(self) -> NDArray[np.float64]:
+        """Choices of each module that the running bonus looks back on; float64 [P]."""
+        return self._bonus.counts.copy()
+
+    def _adopt(self, source: ClassificationVectorEnv) -> None:
         super()._adopt(source)
-        self._bonus.counts, self._pays = source._bonus.counts.copy(), source._pays
+        assert isinstance(source, LimitlessVectorEnv)
+        self._bonus.counts, self.pays_bonus = source.bonus_counts, source.pays_bonus
 
     def evaluation_figures(self) -> dict[str, Any]:
-        """Whose networks had which modules, what followed what, and how many modules nobody took.
+        """Return the counts of modules by task, of successions, and of unused modules.
 
         `usage` [tasks, P], `edges` [P + 1, P] (the last row is the input), `blocks_used`, `modules_unused`, `names`.
         """
@@ -289,7 +260,7 @@ class LimitlessVectorEnv(SampledVectorEnv):
 
     @property
     def names(self) -> list[str]:
-        """What pictures call the modules."""
+        """Names of the modules in pictures."""
         return self._template.names
 
     @property
@@ -303,13 +274,13 @@ class LimitlessVectorEnv(SampledVectorEnv):
         courses = {agent: [Course.of(curves) for curves in found] for agent, found in runs.items()}
         return {"accuracy_and_unused.png": accuracy_and_unused(courses, title)}
 
-    def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
-        """Figures of matplotlib for an evaluation, by file name."""
+    def pictures(self, figures: Mapping[str, Any], title: str) -> dict[str, Figure]:
+        """Return the graph of the networks."""
         draw = partial(render.networks, task_names=self.task_names, names=self.names, title=title)
         return {"networks.png": draw(figures["edges"], figures["usage"])}
 
-    def _render(self) -> Any:
-        """The networks of the last 200 or so episodes of each task."""
+    def _render(self) -> Array | str | None:
+        """Show the networks of about the last 200 episodes of each task."""
         return render.show(self.render_mode, self.usage.edges, self.usage.taken, self.task_names, self.names)
 
 

@@ -56,8 +56,13 @@ class Inputs:
         """What the modules get of `samples`, int64 [n]: normalised; float32 [n, *shape]."""
         return self._shaped(self.data.inputs(self.split, self._index(samples)))
 
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the data."""
+        return self.data.split(self.split).x.device
+
     def _index(self, samples: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(samples).clamp(min=0).to(self.data.split(self.split).x.device, non_blocking=True)
+        return torch.from_numpy(samples).clamp(min=0).to(self.device, non_blocking=True)
 
     def _shaped(self, x: Tensor) -> Tensor:
         if x.shape[1:] == self.shape:
@@ -66,6 +71,33 @@ class Inputs:
             return x.unflatten(1, self.shape)
         _, height, width = self.shape
         return torch.nn.functional.adaptive_avg_pool2d(x, (height, width))
+
+
+class RowInputs:
+    """The input of each row.
+
+    Args:
+        inputs: Samples of the split.
+        rows: Number of rows.
+
+    Attributes:
+        sample: Sample of each row, -1 for none; int64 [rows].
+        images: Its picture, for the router; float32 [rows, *shape].
+    """
+
+    def __init__(self, inputs: Inputs, rows: int) -> None:
+        self._inputs = inputs
+        self.sample = np.full(rows, -1)
+        self.images = torch.zeros(rows, *inputs.shape, device=inputs.device)
+
+    def begin(self, rows: NDArray[np.int64], samples: NDArray[np.int64]) -> None:
+        """Put `samples` into `rows`; int64 [n] each."""
+        self.sample[rows] = samples
+        self.images[torch.from_numpy(rows).to(self.images.device)] = self._inputs.pictures(samples)
+
+    def load(self, sample: NDArray[np.int64]) -> None:
+        """Put a sample into every row; int64 [rows]."""
+        self.sample, self.images = sample, self._inputs.pictures(sample)
 
 
 def _check_shape(data: MultiTaskDataset, shape: tuple[int, ...]) -> None:

@@ -38,7 +38,7 @@ def paper_pool(
     if len(input_shape) != 3:
         raise ValueError(
             f"Inputs of shape {tuple(input_shape)} are not images, which the paper's modules take: pass image_shape="
-            "(channels, height, width) to fold flat inputs into images, or a pool of your own, pool=ModulePool(...)."
+            "(channels, height, width) to fold flat inputs into images, or a pool of your own, network=ModulePool(...)."
         )
     modules = [
         module for copy in range(duplicates) for module in _set_of_modules(input_shape, classes, filters, hidden, copy)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+from mtl_gym.core.rows import State
+from mtl_gym.core.state.checkpoint import to_arrays, to_tensors
 
 MEMORY = 200
 
@@ -60,13 +60,11 @@ class Usage:
         self.taken *= fade
         self.edges *= fade
 
-    def state(self) -> dict[str, Any]:
-        """Counts as tensors and plain values."""
-        arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in ("taken", "edges", "_batch")}
-        return {**arrays, "last": self._last}
+    def state(self) -> State:
+        """Return counts as tensors, and the modules that the last batch did not use."""
+        return {**to_tensors({"taken": self.taken, "edges": self.edges, "batch": self._batch}), "last": self._last}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Undo `state`."""
-        for name in ("taken", "edges", "_batch"):
-            setattr(self, name, state[name].numpy().copy())
+    def load(self, state: State) -> None:
+        """Restore `state`."""
+        self.taken, self.edges, self._batch = (to_arrays(state[name]) for name in ("taken", "edges", "batch"))
         self._last = state["last"]

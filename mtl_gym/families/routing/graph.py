@@ -7,16 +7,19 @@ weights and from what was done, in order. That log is what a checkpoint keeps, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.core.rows import State
 from mtl_gym.families.routing.network import RoutedNetwork
 
-Index = NDArray[np.int64]
+Index: TypeAlias = NDArray[np.int64]
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 class RouteGraph:
@@ -29,9 +32,9 @@ class RouteGraph:
         train: Whether gradients are wanted; without, nothing is logged.
 
     Attributes:
-        values: What the block chosen last gave; float32 [num_envs, width].
+        values: Outputs of the blocks chosen last; float32 [num_envs, width].
         losses: Losses of finished routes, with their graphs; float32 [n] each.
-        log: What was done since the last `clear`, in order.
+        log: Calls since the last `clear`, in order.
     """
 
     def __init__(self, network: RoutedNetwork, inputs: Callable[[Index], Tensor], num_envs: int, train: bool) -> None:
@@ -40,7 +43,7 @@ class RouteGraph:
         self.features: Tensor = torch.empty(0)
         self.values = torch.zeros(num_envs, network.width, device=self.device)
         self.losses: list[Tensor] = []
-        self.log: list[tuple[str, tuple[Any, ...]]] = []
+        self.log: list[tuple[str, tuple[Index | int, ...]]] = []
 
     def embed(self, samples: Index) -> None:
         """Send a batch of samples, int64 [n], through the trunk together."""
@@ -65,7 +68,7 @@ class RouteGraph:
             values = self.values if everyone else self.values[self._index(rows)]
             self._put(rows, self.network.apply(values, depth, choices))
 
-    def finish(self, rows: Index, labels: Index, loss: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    def finish(self, rows: Index, labels: Index, loss: Loss) -> tuple[Tensor, Tensor]:
         """End the routes of `rows`, whose labels are `labels`; int64 [n] each.
 
         Returns:
@@ -84,13 +87,27 @@ class RouteGraph:
         self.features, self.values = self.features.detach(), self.values.detach()
         self.losses, self.log = [], []
 
-    def replay(self, log: list[tuple[str, tuple[Any, ...]]], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Do again what `log` says."""
-        for what, arguments in log:
-            extra = (loss,) if what == "finish" else ()
-            getattr(self, what)(*arguments, *extra)
+    def state(self) -> State:
+        """Return what was done since the last `clear`, and the buffers of the network."""
+        log = [(what, [_tensor(value) for value in arguments]) for what, arguments in self.log]
+        return {"log": log, "buffers": {key: value.clone() for key, value in self.network.named_buffers()}}
 
-    def _note(self, what: str, *arguments: Any) -> None:
+    def load(self, state: State, loss: Loss) -> None:
+        """Restore `state` by doing again what was done; `loss` as for `finish`."""
+        actions: dict[str, Callable[..., object]] = {
+            "embed": self.embed,
+            "begin": self.begin,
+            "apply": self.apply,
+            "finish": partial(self.finish, loss=loss),
+        }
+        for what, arguments in state["log"]:
+            actions[what](*map(_array, arguments))
+        # Inputs that go through batch norm a second time move its running statistics. `data`, because autograd would
+        # take the graph for outdated.
+        for key, value in self.network.named_buffers():
+            value.data.copy_(state["buffers"][key])
+
+    def _note(self, what: str, *arguments: Index | int) -> None:
         if self.network.training != self.train:
             self.network.train(self.train)
         if self.train:
@@ -107,3 +124,11 @@ class RouteGraph:
 
     def _index(self, rows: Index) -> Tensor:
         return torch.from_numpy(rows).to(self.device, non_blocking=True)
+
+
+def _tensor(value: Index | int) -> Tensor | int:
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
+def _array(value: Tensor | int) -> Index | int:
+    return value.numpy() if isinstance(value, Tensor) else value

@@ -1,4 +1,4 @@
-"""The keyword arguments of the routing environments."""
+"""Keyword arguments of the routing environments."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mtl_gym.core.options import EnvOptions
-from mtl_gym.core.ranges import COUNTS, SIZES, Range
-from mtl_gym.families.routing.rewards import FinalReward
+from mtl_gym.core.classification import FinalReward
+from mtl_gym.core.classification_env import ClassificationOptions
+from mtl_gym.core.ranges import SIZES, Range
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoutingOptions(EnvOptions):
-    """Keyword arguments of the routing environments, besides those of `EnvOptions`; defaults are the paper's.
+class RoutingOptions(ClassificationOptions):
+    """Keyword arguments of the routing environments, besides those of `ClassificationOptions`.
 
     Attributes:
         network: A `RoutedNetwork`, or a function that makes one; None builds the paper's network from the four fields
@@ -27,18 +27,13 @@ class RoutingOptions(EnvOptions):
             many, or "per-task" for one per task. None: a task's own agent routes it.
         mixture: A choice is not a block but one of as many softmax averages over all blocks as there are tasks, whose
             weights are trained with the blocks ("soft mixture").
-        reward: Final reward: "correct" (+1, -1), "loss" (minus the cross-entropy), or a callable of
-            (logits [rows, classes], label [rows], task [rows]) that gives [rows].
         rho: Weight of the collaboration reward; 0 turns it off.
-        invalid_reward: What a masked choice earns; it also ends the episode.
-        decay_epochs: The learning rate is divided by 10 every so many epochs.
-        train_batch: Episodes per update; rounded up to a multiple of `num_envs`.
+        invalid_reward: Reward of a masked choice, which also ends the episode.
+
+    Defaults are the paper's.
     """
 
-    RANGES: ClassVar[Mapping[str, Range]] = {
-        **dict.fromkeys(("depth", "blocks", "hidden", "dispatch"), SIZES),
-        **dict.fromkeys(("decay_epochs", "train_batch"), COUNTS),
-    }
+    RANGES: ClassVar[Mapping[str, Range]] = dict.fromkeys(("depth", "blocks", "hidden", "dispatch"), SIZES)
 
     depth: int = 3
     blocks: int | None = None
@@ -49,6 +44,7 @@ class RoutingOptions(EnvOptions):
     reward: str | FinalReward = "correct"
     rho: float = 0.3
     invalid_reward: float = -1.0
+    lr_decay: float = 0.1
     decay_epochs: int = 10
     train_batch: int = 10
 

@@ -44,7 +44,7 @@ def test_every_masked_walk_ends_in_a_head_within_the_depth(layout, spare, seed):
         assert depth or not (choices == len(layout.kind)).any()
         rows = rows[~building.choose(rows, choices)]
     assert len(rows) == 0
-    for network, length in zip(building.modules, building.length, strict=True):
+    for network, length in zip(building.networks.modules, building.networks.length, strict=True):
         chosen = network[:length]
         assert len(set(chosen)) == length >= layout.whole[0] and (network[length:] == -1).all()
         takes, gives = layout.takes[layout.kind[chosen]], layout.gives[layout.kind[chosen]]
@@ -110,7 +110,7 @@ def test_the_papers_pool_gives_exactly_these_masks():
     # One decision is left: only heads, and no PASS.
     assert valid_names(building, names) == [{E}, {H}, {H}, set()]
     assert building.choose(rows, np.array([4, 5, 11])).all()
-    assert building.modules.tolist() == [[0, 1, 7, 4], [0, 2, 3, 5], [6, 2, 11, -1], [0, 4, -1, -1]]
+    assert building.networks.modules.tolist() == [[0, 1, 7, 4], [0, 2, 3, 5], [6, 2, 11, -1], [0, 4, -1, -1]]
 
 
 def test_at_the_least_depth_nothing_but_the_shortest_networks_is_valid():
@@ -137,7 +137,7 @@ def test_random_routes_build_networks_and_end_in_pass():
         assert building.masks()[rows, routes[rows, depth]].all()
         rows = rows[~building.choose(rows, routes[rows, depth])]
     assert len(rows) == 0
-    assert (routes[building.depth < 4, 3] == 12).all()
+    assert (routes[building.networks.depth < 4, 3] == 12).all()
     assert len(np.unique(routes, axis=0)) > 20
 
 

@@ -130,8 +130,8 @@ def test_unused_modules_stay_bit_identical_optimizer_state_included():
     env = make(num_envs=8, train_batch=8)
     env.reset(seed=0)
     roll(env, 60)  # every module has been trained, so that Adam's moments would move it
-    while env._ended or (env._building.depth > 0).any():  # until a batch is over and all rows are at the start
-        env.step(np.where(env._building.depth > 0, env.action_masks()[:, :-1].argmax(1), 12))
+    while env._ended or (env._building.networks.depth > 0).any():  # until a batch is over and all rows are at the start
+        env.step(np.where(env._building.networks.depth > 0, env.action_masks()[:, :-1].argmax(1), 12))
     before, moments = weights(env), {k: {n: t.clone() for n, t in s.items()} for k, s in env.optimizer.state.items()}
     env.step(np.zeros(8, int))
     env.step(np.full(8, 4))
@@ -259,12 +259,25 @@ def test_modules_of_ones_own_and_shapes_of_all_kinds_make_a_pool():
         PoolModule(nn.Linear(16, 16), (16,)),
         PoolModule(nn.Linear(16, 3), (16,), head=True),
     ]
-    env = LimitlessVectorEnv(4, data=tiny_data(), pool=ModulePool(modules, (16,)), max_depth=5)
+    env = LimitlessVectorEnv(4, data=tiny_data(), network=ModulePool(modules, (16,)), max_depth=5)
     obs, _ = env.reset(seed=0)
     assert obs["image"].shape == (4, 16)
     assert env.action_masks()[0].tolist() == [True, False, False, True, True, False]
     roll(env, 400)
     assert env.updates > 0
+
+
+def test_a_function_of_the_context_makes_the_pool_anew_from_every_seed():
+    def pool(context):
+        heads = [PoolModule(nn.Linear(16, context.data.max_classes), (16,), head=True) for _ in range(2)]
+        return ModulePool(heads, context.data.input_shape)
+
+    env = LimitlessVectorEnv(4, data=tiny_data(), network=pool)
+    weights = []
+    for seed in (0, 1, 0):
+        env.reset(seed=seed)
+        weights.append(env.network[0].body.weight.detach().clone())
+    assert torch.equal(weights[0], weights[2]) and not torch.equal(weights[0], weights[1])
 
 
 def test_images_are_shrunk_by_averaging():
@@ -289,7 +302,9 @@ def test_images_are_shrunk_by_averaging():
         ({"image_shape": None}, r"Inputs of shape \(16,\) are not images.*pass image_shape="),
         ({"image_shape": [1, 5, 5]}, r"image_shape=\(1, 5, 5\) does not fit inputs of shape \(16,\)"),
         ({"duplicate": 3}, "no option 'duplicate'. Did you mean 'duplicates'"),
-        ({"pool": ModulePool([PoolModule(nn.Linear(9, 3), (9,), head=True)], (9,))}, "pool takes inputs of"),
+        ({"network": ModulePool([PoolModule(nn.Linear(9, 3), (9,), head=True)], (9,))}, "pool takes inputs of"),
+        ({"pool": None}, "pool is now network"),
+        ({"network": lambda: None}, "takes no context"),
     ],
 )  # fmt: skip
 def test_impossible_arguments_are_named(options, message):

@@ -14,7 +14,7 @@ def networks_of(pool, max_depth, count):
     building, rows = Construction(pool.layout, count, max_depth), np.arange(count)
     for depth in range(max_depth):
         rows = rows[~building.choose(rows, routes[rows, depth])]
-    return building.modules
+    return building.networks.modules
 
 
 def alone(pool, x, network):

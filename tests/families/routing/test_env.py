@@ -243,7 +243,7 @@ def images():
 def test_batch_norm_normalises_by_the_batch_while_training():
     env = RoutingVectorEnv(12, data=images(), blocks=2, hidden=32)
     env.reset(seed=0)
-    normalised = env.network.trunk[1](env.network.trunk[0](env._inputs(env._batch)))
+    normalised = env.network.trunk[1](env.network.trunk[0](env._inputs(env._waiting.samples)))
     torch.testing.assert_close(normalised.mean((0, 2, 3)), torch.zeros(32), atol=1e-5, rtol=0)
     assert env.network.trunk[1].num_batches_tracked > 0
 
@@ -285,16 +285,16 @@ def test_rows_out_of_step_train_the_same_blocks_as_their_routes_say():
     rng = np.random.default_rng(3)
     updates_in_between = 0
     for _ in range(60):
-        before, depths = env.updates, env._depth.copy()
+        before, depths = env.updates, env._routes.depth.copy()
         env.step(rng.integers(4, size=6))
-        depth, values = env._depth, env._graph.values.detach()
+        depth, values = env._routes.depth, env._graph.values.detach()
         x = env.data.inputs("train", torch.from_numpy(env._sample))
         with torch.no_grad():
             expected = env.network.embed(x)
             for d in range(2):
                 deeper = np.flatnonzero(depth > d)
                 if len(deeper):
-                    expected[deeper] = env.network.apply(expected[deeper], d, env._route[deeper, d])
+                    expected[deeper] = env.network.apply(expected[deeper], d, env._routes.choice[deeper, d])
         torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-5)
         updates_in_between += env.updates > before and len(set(depths)) > 1
     assert updates_in_between > 10

@@ -89,7 +89,7 @@ def test_with_a_dispatcher_it_is_the_agents_that_collaborate():
     env.reset(seed=0)
     assert env.step(np.array([1]))[1].tolist() == [0.0]  # being picked earns nothing
     env.step(np.array([5]))
-    counts = env._collaboration.counts
+    counts = env.collaboration_counts
     assert counts.shape == (4, 2, 11) and counts[0].sum() == 0 and counts[1, 1, 5] == 1
 
 
@@ -112,7 +112,7 @@ def test_the_checkers_of_gymnasium_and_sb3_find_nothing(option):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_networks_of_the_users_own_take_the_options(option):
     template = RoutedNetwork(None, [RoutedLayer([nn.Linear(64, 2) for _ in range(3)])], (64,))
-    for network in (template, lambda: template.renewed()):
+    for network in (template, lambda context: template.renewed()):
         env = make_vec_env(DIGITS, 4, seed=0, network=network, **{**option, "layering": True})
         env.reset()
         assert env.batched.network.depth == 1 + ("dispatch" in option)

@@ -1,0 +1,43 @@
+"""Make the routed networks of an environment from its options."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mtl_gym.core.nn.making import given_network
+from mtl_gym.core.options import NetworkContext
+from mtl_gym.data import MultiTaskDataset
+from mtl_gym.families.routing.blocks import simple_routed_network
+from mtl_gym.families.routing.layers import with_dispatcher, with_mixtures
+from mtl_gym.families.routing.network import RoutedNetwork
+from mtl_gym.families.routing.options import RoutingOptions
+
+
+def make_network(options: RoutingOptions, data: MultiTaskDataset, context: NetworkContext) -> RoutedNetwork:
+    """Return the network of the options, with mixtures and dispatcher where they ask for these.
+
+    Raises:
+        ValueError: If the option `network` is not possible, or made a network that does not fit the data set.
+    """
+    default = partial(_paper_network, options, data)
+    network = given_network(options.network, RoutedNetwork, context, default)
+    if network.input_shape != data.input_shape or network.classes < data.max_classes:
+        raise ValueError(
+            f"The network takes inputs of shape {network.input_shape} and gives {network.classes} classes, but "
+            f"data set {data.name!r} has inputs of shape {data.input_shape} and up to {data.max_classes} classes."
+        )
+    if options.mixture:
+        network = with_mixtures(network, data.num_tasks)
+    agents = number_of_agents(options, data)
+    return with_dispatcher(network, agents) if agents else network
+
+
+def number_of_agents(options: RoutingOptions, data: MultiTaskDataset) -> int:
+    """Return the number of agents that the dispatcher picks from; 0 without a dispatcher."""
+    return data.num_tasks if isinstance(options.dispatch, str) else options.dispatch or 0
+
+
+def _paper_network(options: RoutingOptions, data: MultiTaskDataset, context: NetworkContext) -> RoutedNetwork:
+    blocks = options.blocks or data.num_tasks
+    shape, classes = data.input_shape, data.max_classes
+    return simple_routed_network(shape, blocks, classes, options.depth, options.hidden, options.layering)

@@ -1,0 +1,88 @@
+"""Routes under way, and the choices of finished ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_gym.core.rows import Flags, Rows
+
+MEMORY = 200
+
+
+@dataclass
+class Routes:
+    """The routes of all rows.
+
+    Attributes:
+        sample: Sample of each row, -1 for none; int64 [num_envs].
+        depth: Decisions made; int64 [num_envs].
+        choice: Choice at each depth, -1 where none is made yet; int64 [num_envs, depth].
+    """
+
+    sample: Rows
+    depth: Rows
+    choice: Rows
+
+    @classmethod
+    def none(cls, rows: int, depth: int) -> Routes:
+        """Return rows without samples."""
+        return cls(np.full(rows, -1), np.zeros(rows, np.int64), np.full((rows, depth), -1))
+
+    def begin(self, rows: Rows, samples: Rows) -> None:
+        """Begin the routes of `samples` in `rows`; int64 [n] each."""
+        self.sample[rows], self.depth[rows], self.choice[rows] = samples, 0, -1
+
+    def extend(self, rows: Rows, choices: Rows) -> None:
+        """Add a choice to the route of each of `rows`; int64 [n] each."""
+        self.choice[rows, self.depth[rows]] = choices
+        self.depth[rows] += 1
+
+    @property
+    def now(self) -> Rows:
+        """Return the depth of the coming decision, the last one for finished routes; int64 [num_envs]."""
+        return np.minimum(self.depth, self.choice.shape[1] - 1)
+
+    @property
+    def finished(self) -> Flags:
+        """Return the rows whose route is whole; bool [num_envs]."""
+        return self.depth == self.choice.shape[1]
+
+
+class Usage:
+    """Counts of the choices in finished routes.
+
+    Args:
+        tasks: Number of tasks.
+        depth: Decisions in a route.
+        choices: Choices at each decision, PASS included.
+        fades: Whether older routes count less, so that about the last 200 of each task matter.
+
+    Attributes:
+        counts: float64 [tasks, depth, choices].
+
+    Example:
+        >>> usage = Usage(tasks=1, depth=2, choices=3, fades=False)
+        >>> usage.add(np.array([0, 0]), np.array([[0, 2], [1, 2]]))
+        >>> usage.counts.tolist()
+        [[[1.0, 1.0, 0.0], [0.0, 0.0, 2.0]]]
+    """
+
+    def __init__(self, tasks: int, depth: int, choices: int, fades: bool) -> None:
+        self.counts: NDArray[np.float64] = np.zeros((tasks, depth, choices))
+        self.fades = fades
+
+    def add(self, task: Rows, routes: Rows) -> None:
+        """Count routes: their tasks, int64 [n], and choices, int64 [n, depth]."""
+        tasks, depth, choices = self.counts.shape
+        if self.fades:
+            self.counts *= (1 - 1 / MEMORY) ** np.bincount(task, minlength=tasks)[:, None, None]
+        place = (task[:, None] * depth + np.arange(depth)) * choices + routes
+        self.counts += np.bincount(place.ravel(), minlength=self.counts.size).reshape(self.counts.shape)
+
+    @property
+    def taken(self) -> Flags:
+        """Return the blocks that any task took; bool [depth, blocks]."""
+        return self.counts[..., :-1].sum(0) > 0
