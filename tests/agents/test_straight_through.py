@@ -1,5 +1,7 @@
 """The straight-through router in its environment, and the fixed connections that it is compared with."""
 
+import copy
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -79,7 +81,7 @@ def test_one_update_lowers_loss_and_penalties_by_the_softmaxs_gradient():
     agent.gates, agent.descend = gates, descend
     agent.learn(6 * STEPS)
     assert env.updates == 1
-    twin, policies = env._make_network(), env.policy_networks(5)
+    twin, policies = copy.deepcopy(env.network), env.policy_networks(5)
     twin.load_state_dict(seen["network"]), policies.load_state_dict(seen["policies"])
     losses, penalties = [], []
     for row, sample in enumerate(seen["samples"]):
@@ -265,7 +267,7 @@ def test_a_router_for_networks_of_another_width_is_refused(tmp_path):
 def test_environments_that_it_cannot_route_are_refused(tmp_path):
     with pytest.raises(ValueError, match="StraightThroughRouter needs a Dict observation with 'units'"):
         StraightThroughRouter("MTLRouting-Digits-v0")
-    with pytest.raises(ValueError, match="sharing='ic-mtl' has no connections to decide"):
+    with pytest.raises(ValueError, match="has no connections to decide"):
         router(sharing="ic-mtl")
     with pytest.raises(ValueError, match=r"load\(path, env\)"):
         StraightThroughRouter.load(tmp_path / "agent.pt")

@@ -6,7 +6,7 @@ graph that trains is built when a batch of episodes has ended (`MultiTaskNetwork
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,13 +14,56 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_gym.core.nn.dispatch import Dispatch
-from mtl_gym.core.rows import Rows, clone
+from mtl_gym.core.rows import Rows, State, clone
+from mtl_gym.core.sampling import Waiting
+from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.families.recurrent.connections import Given
 from mtl_gym.families.recurrent.network import Embedded, MultiTaskNetwork
 from mtl_gym.families.recurrent.sequences import SequenceSplit
 
-ARRAYS = ("sample", "step", "actions", "spent", "waiting")
-VALUES = ("memory", "total", "_shared", "_own")
+
+@dataclass
+class Episodes:
+    """The sequence of each row, and the decisions on it so far.
+
+    Attributes:
+        sample: The sequence, -1 for none; int64 [rows].
+        step: Decisions made; int64 [rows].
+        actions: Connections so far; int8 [rows, steps, connections].
+        spent: Steps in which each connection was on, as a share of the sequence; float32 [rows, connections].
+    """
+
+    sample: Rows
+    step: Rows
+    actions: NDArray[np.int8]
+    spent: NDArray[np.float32]
+
+    @classmethod
+    def none(cls, rows: int, steps: int, connections: int) -> Episodes:
+        """Return rows without sequences."""
+        actions, spent = np.zeros((rows, steps, connections), np.int8), np.zeros((rows, connections), np.float32)
+        return cls(np.full(rows, -1), np.zeros(rows, np.int64), actions, spent)
+
+    def begin(self, rows: Rows, samples: Rows) -> None:
+        """Begin the sequences `samples` in `rows`; int64 [n] each."""
+        self.sample[rows], self.step[rows], self.actions[rows], self.spent[rows] = samples, 0, 0, 0
+
+
+@dataclass
+class Values:
+    """What the network made of each row's sequence so far.
+
+    Attributes:
+        memory: Last memory of the shared part; float32 [rows, memory].
+        total: Sum of what was taken from the shared part; float32 [rows, knowledge].
+        shared: Embedded for the shared part; float32 [rows, steps, embedded].
+        own: The rows' own representations; float32 [rows, steps, own].
+    """
+
+    memory: Tensor
+    total: Tensor
+    shared: Tensor
+    own: Tensor
 
 
 class Acting:
@@ -33,60 +76,62 @@ class Acting:
         connections: Of an action; at least 1.
 
     Attributes:
-        sample: The sequence of each row, -1 for none; int64 [rows].
-        step: Decisions made; int64 [rows].
-        actions: The connections so far; int8 [rows, steps, connections].
-        spent: How often each connection was on, as a share of the sequence's steps; float32 [rows, connections].
-        memory: What the shared part showed last; float32 [rows, memory].
-        total: Sum of what was taken from the shared part; float32 [rows, knowledge].
+        episodes: Sequences and decisions of the rows.
+        values: What the network made of them.
+        waiting: Sequences that are embedded already and wait for a row.
     """
 
     def __init__(self, network: MultiTaskNetwork, split: SequenceSplit, rows: int, connections: int) -> None:
         self.network, self.split = network, split
-        self.sample, self.step = np.full(rows, -1), np.zeros(rows, np.int64)
-        self.actions = np.zeros((rows, split.steps, connections), np.int8)
-        self.spent = np.zeros((rows, connections), np.float32)
-        device = next(network.parameters()).device
-        self.memory = torch.zeros(rows, network.memory, device=device)
-        self.total = torch.zeros(rows, network.knowledge, device=device)
-        self._shared = torch.zeros(rows, split.steps, network.embedded, device=device)
-        self._own = torch.zeros(rows, split.steps, network.own, device=device)
-        self._rows = torch.arange(rows, device=device)
-        self.waiting = np.empty(0, np.int64)
+        self.episodes = Episodes.none(rows, split.steps, connections)
+        self.device = next(network.parameters()).device
+        self.values = Values(
+            torch.zeros(rows, network.memory, device=self.device),
+            torch.zeros(rows, network.knowledge, device=self.device),
+            torch.zeros(rows, split.steps, network.embedded, device=self.device),
+            torch.zeros(rows, split.steps, network.own, device=self.device),
+        )
+        self._rows = torch.arange(rows, device=self.device)
+        self.waiting = Waiting()
         self._ahead: Embedded | None = None
-        self._used = 0
         self._groups: Dispatch | None = None
 
     @property
     def task(self) -> Rows:
         """Task of each row; int64 [rows]."""
-        return self.split.task[self.sample]
+        return self.split.task[self.episodes.sample]
 
     @property
     def length(self) -> Rows:
         """Steps of each row's sequence; int64 [rows]."""
-        return self.split.length[self.sample]
+        return self.split.length[self.episodes.sample]
 
     @property
     def groups(self) -> Dispatch:
         """Rows by task."""
         if self._groups is None:
-            self._groups = Dispatch.of(self.task, self.network.tasks, self._rows.device)
+            self._groups = Dispatch.of(self.task, self.network.tasks, self.device)
         return self._groups
 
-    def lacks(self, count: int) -> bool:
-        """Whether fewer than `count` sequences wait."""
-        return len(self.waiting) - self._used < count
+    def groups_of(self, rows: Rows) -> Dispatch:
+        """Return these rows by task; int64 [n]."""
+        if len(rows) == len(self.episodes.sample):
+            return self.groups
+        return Dispatch.of(self.task[rows], self.network.tasks, self.device)
 
     def supply(self, samples: Rows) -> None:
-        """Let these sequences wait behind those that do; int64 [n]."""
-        self.waiting, self._used = np.concatenate([self.waiting[self._used :], samples]), 0
+        """Let sequences wait behind those that do; int64 [n]."""
+        self.waiting.add(samples)
         self.embed_waiting()
 
     def embed_waiting(self) -> None:
-        """Bring sequences that wait up to the weights there are now."""
-        self.waiting, self._used = self.waiting[self._used :], 0
-        self._ahead = self._embed(self.waiting) if len(self.waiting) else None
+        """Bring waiting sequences up to the present weights."""
+        self.waiting = Waiting(self.waiting.left)
+        self._ahead = self._embed(self.waiting.samples) if len(self.waiting.samples) else None
+
+    def drop_waiting(self) -> None:
+        """Forget the waiting sequences."""
+        self.waiting, self._ahead = Waiting(), None
 
     @torch.no_grad()
     def _embed(self, samples: Rows) -> Embedded:
@@ -95,31 +140,31 @@ class Acting:
     def begin(self, rows: Rows) -> None:
         """Hand the sequences that have waited longest to `rows`; int64 [n]."""
         assert self._ahead is not None
-        part = slice(self._used, self._used + len(rows))
-        index = torch.from_numpy(rows).to(self._rows.device)
-        self.sample[rows], self.step[rows], self.actions[rows] = self.waiting[part], 0, 0
-        self.spent[rows] = 0
-        steps = self._ahead.own.shape[1]
-        self._shared[index, :steps], self._own[index, :steps] = self._ahead.shared[part], self._ahead.own[part]
-        self.memory[index] = 0
-        self.total[index] = 0
-        self._used += len(rows)
+        part = slice(self.waiting.used, self.waiting.used + len(rows))
+        self.episodes.begin(rows, self.waiting.samples[self.waiting.take(len(rows))])
+        index, steps = torch.from_numpy(rows).to(self.device), self._ahead.own.shape[1]
+        self.values.shared[index, :steps], self.values.own[index, :steps] = (
+            self._ahead.shared[part],
+            self._ahead.own[part],
+        )
+        self.values.memory[index] = 0
+        self.values.total[index] = 0
         self._groups = None
 
     def _at(self, step: Rows) -> Tensor:
-        return torch.from_numpy(step).to(self._rows.device, non_blocking=True)
+        return torch.from_numpy(step).to(self.device, non_blocking=True)
 
     @property
     def now(self) -> tuple[Tensor, Tensor]:
         """What is embedded for the coming step: for the shared part, and the rows' own; float32 [rows, ...]."""
-        at = self._at(np.minimum(self.step, self.length - 1))
-        return self._shared[self._rows, at], self._own[self._rows, at]
+        at = self._at(np.minimum(self.episodes.step, self.length - 1))
+        return self.values.shared[self._rows, at], self.values.own[self._rows, at]
 
     @property
     def units(self) -> Tensor:
         """What a router sees; float32 [rows, embedded + memory + own], a fresh one."""
         shared, own = self.now
-        return torch.cat([shared, self.memory, own], 1)
+        return torch.cat([shared, self.values.memory, own], 1)
 
     @torch.no_grad()
     def advance(self, actions: NDArray[np.int8]) -> tuple[Tensor, Tensor]:
@@ -129,65 +174,91 @@ class Acting:
             What each took from the shared part, [rows, knowledge], and its own representation, [rows, own].
         """
         shared, own = self.now
-        given = torch.from_numpy(actions).to(self._rows.device).to(shared.dtype)
+        given = torch.from_numpy(actions).to(self.device).to(shared.dtype)
         gates = Given(self.network.layout, given)
-        step = self.network.share(shared, own, self.memory, self.groups, gates)
-        self.actions[np.arange(len(actions)), self.step] = actions
-        self.spent = self.spent + (actions / self.length[:, None]).astype(np.float32)
-        self.memory, self.total = step.memory, self.total + step.knowledge
-        self.step += 1
+        step = self.network.share(shared, own, self.values.memory, self.groups, gates)
+        self.episodes.actions[np.arange(len(actions)), self.episodes.step] = actions
+        self.episodes.spent = self.episodes.spent + (actions / self.length[:, None]).astype(np.float32)
+        self.values.memory, self.values.total = step.memory, self.values.total + step.knowledge
+        self.episodes.step += 1
         return step.knowledge, own
 
-    def refresh(self) -> None:
-        """Bring everything up to the weights there are now, episodes under way included."""
+    def read(self, rows: Rows, taken: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the inputs of answers at the end of sequences, as in `MultiTaskNetwork`; float32 [n, ...] each.
+
+        Args:
+            rows: Rows at their last step; int64 [n].
+            taken: First result of `advance`.
+            own: Second result of `advance`.
+        """
+        index = torch.from_numpy(rows).to(self.device)
+        if self.network.readout == "last":
+            return taken[index], own[index]
+        lengths = torch.from_numpy(self.length[rows]).to(self.device)
+        return self.values.total[index] / lengths[:, None], own[index]
+
+    def refresh(self, episodes: bool = True) -> None:
+        """Bring waiting sequences, and `episodes` under way, up to the present weights."""
         self.embed_waiting()
-        embedded = self._embed(self.sample)
+        if not episodes:
+            return
+        embedded = self._embed(self.episodes.sample)
         steps = embedded.own.shape[1]
-        self._shared[:, :steps], self._own[:, :steps] = embedded.shared, embedded.own
-        self.memory, self.total, self._groups = torch.zeros_like(self.memory), torch.zeros_like(self.total), None
+        self.values.shared[:, :steps], self.values.own[:, :steps] = embedded.shared, embedded.own
+        self.values.memory, self.values.total, self._groups = (
+            torch.zeros_like(self.values.memory),
+            torch.zeros_like(self.values.total),
+            None,
+        )
         if self.network.carries:
             self._retrace_in_turn()
-        elif self.step.any():
+        elif self.episodes.step.any():
             self._retrace()
 
     @torch.no_grad()
     def _retrace(self) -> None:
         """Carry out again all decisions of episodes under way, all steps at once."""
-        row, step = np.nonzero(np.arange(self.actions.shape[1]) < self.step[:, None])
-        groups = Dispatch.of(self.task[row], self.network.tasks, self._rows.device)
-        on_device = torch.from_numpy(np.stack([row, step])).to(self._rows.device)
-        shared, own = self._shared[on_device[0], on_device[1]], self._own[on_device[0], on_device[1]]
-        given = torch.from_numpy(self.actions[row, step]).to(self._rows.device).to(shared.dtype)
-        taken = self.network.share(shared, own, self.memory[on_device[0]], groups, Given(self.network.layout, given))
-        self.total.index_add_(0, on_device[0], taken.knowledge)
-        last = torch.from_numpy(np.flatnonzero(step == self.step[row] - 1)).to(self._rows.device)
-        self.memory[on_device[0][last]] = taken.memory[last]
+        row, step = np.nonzero(np.arange(self.episodes.actions.shape[1]) < self.episodes.step[:, None])
+        groups = Dispatch.of(self.task[row], self.network.tasks, self.device)
+        on_device = torch.from_numpy(np.stack([row, step])).to(self.device)
+        shared, own = self.values.shared[on_device[0], on_device[1]], self.values.own[on_device[0], on_device[1]]
+        given = torch.from_numpy(self.episodes.actions[row, step]).to(self.device).to(shared.dtype)
+        taken = self.network.share(
+            shared, own, self.values.memory[on_device[0]], groups, Given(self.network.layout, given)
+        )
+        self.values.total.index_add_(0, on_device[0], taken.knowledge)
+        last = torch.from_numpy(np.flatnonzero(step == self.episodes.step[row] - 1)).to(self.device)
+        self.values.memory[on_device[0][last]] = taken.memory[last]
 
     def _retrace_in_turn(self) -> None:
         """The same for shared parts that carry a memory from step to step."""
-        target, actions, spent = self.step.copy(), self.actions.copy(), self.spent
-        self.step[:] = 0
+        target, actions, spent = self.episodes.step.copy(), self.episodes.actions.copy(), self.episodes.spent
+        self.episodes.step[:] = 0
         for step in range(int(target.max(initial=0))):
-            memory, total, going = self.memory, self.total, torch.from_numpy(step < target)[:, None]
+            memory, total, going = self.values.memory, self.values.total, torch.from_numpy(step < target)[:, None]
             self.advance(actions[:, step])
             going = going.to(memory.device)
-            self.memory, self.total = torch.where(going, self.memory, memory), torch.where(going, self.total, total)
-            self.step = np.minimum(self.step, target)
-        self.actions, self.spent = actions, spent
+            self.values.memory, self.values.total = (
+                torch.where(going, self.values.memory, memory),
+                torch.where(going, self.values.total, total),
+            )
+            self.episodes.step = np.minimum(self.episodes.step, target)
+        self.episodes.actions, self.episodes.spent = actions, spent
 
-    def state(self) -> dict[str, Any]:
-        """Everything the episodes depend on: tensors. Other batch sizes round otherwise, so values are kept as well."""
-        arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in ARRAYS}
-        values = {name: getattr(self, name).clone() for name in VALUES}
-        ahead = None if self._ahead is None else {"shared": self._ahead.shared, "own": self._ahead.own}
-        return {"arrays": arrays, "values": values, "ahead": clone(ahead), "used": self._used}
+    def state(self) -> State:
+        """Return everything the episodes depend on.
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Undo `state`."""
-        for name in ARRAYS:
-            setattr(self, name, state["arrays"][name].numpy().copy())
-        device = self._rows.device
-        for name in VALUES:
-            setattr(self, name, state["values"][name].to(device, copy=True))
-        ahead, self._used, self._groups = state["ahead"], int(state["used"]), None
-        self._ahead = None if ahead is None else Embedded(*(ahead[name].to(device) for name in ("shared", "own")))
+        Values are kept as well, because other batch sizes round otherwise.
+        """
+        ahead = None if self._ahead is None else clone(vars(self._ahead))
+        rows = {"episodes": tensors_of(self.episodes), "values": clone(vars(self.values))}
+        return {**rows, "waiting": tensors_of(self.waiting), "ahead": ahead}
+
+    def load(self, state: State) -> None:
+        """Restore `state`."""
+        self.episodes, self.waiting = arrays_of(Episodes, state["episodes"]), arrays_of(Waiting, state["waiting"])
+        self.values = Values(**{name: value.to(self.device, copy=True) for name, value in state["values"].items()})
+        ahead, self._groups = state["ahead"], None
+        self._ahead = (
+            None if ahead is None else Embedded(**{name: part.to(self.device) for name, part in ahead.items()})
+        )

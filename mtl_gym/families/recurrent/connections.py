@@ -172,3 +172,17 @@ def sparsity(
         ),
         start=gates.new_zeros(gates.shape[:-1]),
     )
+
+
+@dataclass(frozen=True)
+class SparsityPenalty:
+    """The penalties of an environment; fields as the arguments of `sparsity`."""
+
+    layout: Layout
+    weights: tuple[float, float]
+    free: tuple[float, float]
+
+    def __call__(self, gates: Tensor) -> Tensor:
+        """Return the penalty of mean connections, the one without effect left out; float32 [n, C] -> [n]."""
+        (first, second), (some, others) = self.weights, self.free  # a settings file gives lists
+        return sparsity(gates[:, : self.layout.size], self.layout, (first, second), (some, others))

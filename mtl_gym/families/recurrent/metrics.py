@@ -1,38 +1,40 @@
-"""What episodes have answered: those under way, at the end or at every step; and all those of an evaluation."""
+"""Answers of the episodes under way, at the end or at every step, and of all episodes of an evaluation."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from mtl_gym.core.rows import Rows
+from mtl_gym.core.episode import AnswerResult
+from mtl_gym.core.rows import Array, Flags, Rows
 
-ARRAYS = ("right", "answers", "loss", "prediction", "label")
 
-
-class Tallies:
+@dataclass
+class AnswersSoFar:
     """Answers of the episodes under way.
-
-    Args:
-        rows: Episodes side by side.
-        steps: Time steps.
-        every_step: Whether every step is answered.
 
     Attributes:
         right: Right answers; int64 [rows].
         answers: All answers; int64 [rows].
         loss: Their summed cross-entropies; float64 [rows].
-        prediction: What was answered, -1 before; int64 [rows] or [rows, steps].
-        label: What would have been right; the same shape.
+        prediction: Predicted classes, -1 before the answer; int64 [rows], or [rows, steps] for an answer at every step.
+        label: Right classes; of the same shape.
     """
 
-    def __init__(self, rows: int, steps: int, every_step: bool) -> None:
-        self.right, self.answers, self.loss = np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows)
+    right: Rows
+    answers: Rows
+    loss: NDArray[np.float64]
+    prediction: Rows
+    label: Rows
+
+    @classmethod
+    def none(cls, rows: int, steps: int, every_step: bool) -> AnswersSoFar:
+        """Return episodes without answers."""
         shape = (rows, steps) if every_step else (rows,)
-        self.prediction, self.label = np.full(shape, -1), np.full(shape, -1)
+        right, answers = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        return cls(right, answers, np.zeros(rows), np.full(shape, -1), np.full(shape, -1))
 
     def begin(self, rows: Rows) -> None:
         """Forget the answers of `rows`; int64 [n]."""
@@ -44,32 +46,32 @@ class Tallies:
         self.right[rows] += label == prediction
         self.answers[rows] += 1
         self.loss[rows] += loss
-        place: Any = (rows, step) if self.prediction.ndim == 2 else rows
+        place = (rows, step) if self.prediction.ndim == 2 else (rows,)
         self.prediction[place], self.label[place] = prediction, label
 
-    def figures(self) -> dict[str, Any]:
-        """Return the figures of an `AnswerResult`, [rows] each; `loss` is the mean over a row's answers."""
+    def result(self, ended: Flags, task: Rows, **more: Array) -> AnswerResult:
+        """Return the result of the episodes that ended; the loss is the mean over a row's answers."""
         correct = self.right == self.answers
-        figures = {name: getattr(self, name).copy() for name in ("right", "answers", "prediction", "label")}
-        loss = (self.loss / np.maximum(self.answers, 1)).astype(np.float32)
-        return figures | {"correct": correct, "success": correct.copy(), "loss": loss}
-
-    def state(self) -> dict[str, Any]:
-        """Counts as tensors."""
-        return {name: torch.from_numpy(getattr(self, name).copy()) for name in ARRAYS}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Undo `state`."""
-        for name in ARRAYS:
-            setattr(self, name, state[name].numpy().copy())
+        return AnswerResult(
+            ended=ended,
+            success=correct.copy(),
+            task=task,
+            correct=correct,
+            prediction=self.prediction.copy(),
+            loss=(self.loss / np.maximum(self.answers, 1)).astype(np.float32),
+            answered=np.ones(len(ended), bool),
+            answers=self.answers.copy(),
+            right=self.right.copy(),
+            more={"label": self.label.copy(), **more},
+        )
 
 
 class Confusion:
-    """How often each label was answered with each, by task.
+    """Counts of pairs of label and answer, by task.
 
     Args:
         tasks: Number of tasks.
-        classes: Labels of the task that has most.
+        classes: Greatest number of labels of a task.
 
     Example:
         >>> confusion = Confusion(tasks=1, classes=3)
@@ -87,7 +89,7 @@ class Confusion:
         np.add.at(self.counts, (task[real], label[real], prediction[real]), 1)
 
     def f1(self) -> NDArray[np.float64]:
-        """Macro F1 of each task: the mean over labels that occur, in the data or in answers; float64 [tasks]."""
+        """Return macro F1 of each task: the mean over labels that occur, in the data or in answers; float64 [tasks]."""
         right = self.counts.diagonal(axis1=1, axis2=2)
         total = self.counts.sum(1) + self.counts.sum(2)
         score = np.divide(2 * right, total, out=np.zeros(total.shape), where=total > 0)

@@ -197,6 +197,16 @@ class MultiTaskNetwork(nn.Module):
         return self.own if self.base is not None and self.base.task_specific else 0
 
     @property
+    def parts(self) -> dict[str, int]:
+        """Return the widths of the parts of what a router sees."""
+        return {"embedded": self.embedded, "memory": self.memory, "own": self.own}
+
+    @property
+    def scored(self) -> tuple[int, int]:
+        """Return the widths that policy networks see: of a sub-network, and of a task's own representation."""
+        return self.sharing.unit if self.sharing else 0, self.policies_see
+
+    @property
     def carries(self) -> bool:
         """Whether the shared part carries a memory from step to step."""
         return self.sharing is not None and self.sharing.carries

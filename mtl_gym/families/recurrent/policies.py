@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLinear, GroupedMLP
 from mtl_gym.families.recurrent.connections import Layout
+from mtl_gym.families.recurrent.network import MultiTaskNetwork
 
 _Part: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -69,6 +70,18 @@ class PolicyNetworks(nn.Module):
             transformed = self.transformation.of_rows(own, groups).unsqueeze(1)
             seen = torch.cat([seen, transformed.expand(-1, seen.shape[1], -1)], 2)
         return self.decoder.of_rows(seen, groups)
+
+
+def policies_for(network: MultiTaskNetwork, hidden: int, log_odds: float) -> PolicyNetworks:
+    """Return fresh policy networks for a network; `hidden` and `log_odds` as for `PolicyNetworks`.
+
+    Raises:
+        ValueError: If there is nothing to route.
+    """
+    if network.layout.size == 0:
+        raise ValueError("This network has no connections to decide; take sharing=mt-rmn or another.")
+    units, own = network.scored
+    return PolicyNetworks(network.layout, units, network.tasks, own, hidden, log_odds)
 
 
 def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

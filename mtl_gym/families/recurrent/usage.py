@@ -1,4 +1,4 @@
-"""Who connects what, time step by time step, and how far two tasks overlap."""
+"""Count connections by task and time step, and measure how far two tasks overlap."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from mtl_gym.core.rows import State
+from mtl_gym.families.recurrent.connections import Layout
 
 Floats = NDArray[np.float64]
 
@@ -45,20 +48,35 @@ class Usage:
 
     @property
     def shares(self) -> Floats:
-        """Share of a task's episodes in which a connection was on at a step, 0 if none got there; [tasks, steps, C]."""
+        """Return the share of a task's episodes in which a connection was on at a step; float64 [tasks, steps, C].
+
+        It is 0 where no episode has that many steps.
+        """
         return self.on / np.maximum(self.seen, 1e-9)[:, :, None]
 
-    def state(self) -> dict[str, Any]:
-        """Counts as tensors."""
+    def figures(self, layout: Layout) -> dict[str, Any]:
+        """Return figures of the connections.
+
+        `usage` [K, T, C]: share of a task's sequences in which a connection was on at a step. `overlap` [T, K, K]:
+        overlap of the connections to the sub-decoders of two tasks. `blocks_used`: number of sub-encoders that any task
+        took. `names`: names of the connections.
+        """
+        taken = self.shares[:, :, layout.c1 : layout.size]
+        used = int((taken.max((0, 1), initial=0) > 0).sum())
+        names = layout.names if layout.size else ["none"]
+        return {"usage": self.shares, "overlap": overlap(taken), "blocks_used": used, "names": names}
+
+    def state(self) -> State:
+        """Return counts as tensors."""
         return {"on": torch.from_numpy(self.on.copy()), "seen": torch.from_numpy(self.seen.copy())}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Undo `state`."""
+    def load(self, state: State) -> None:
+        """Restore `state`."""
         self.on, self.seen = state["on"].numpy().copy(), state["seen"].numpy().copy()
 
 
 def overlap(shares: Floats) -> Floats:
-    """How far the connections of two tasks are the same, at each time step.
+    """Return how far the connections of two tasks are the same, at each time step.
 
     It is the sum over connections of the lesser share over the sum of the greater: 1 for tasks that connect alike, 0
     for tasks that have no connection in common, and 0 where neither has any.

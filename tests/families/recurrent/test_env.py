@@ -1,5 +1,7 @@
 """What the recurrent environments do, on series small enough to follow by hand."""
 
+import copy
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -11,11 +13,14 @@ import mtl_gym
 from mtl_gym import TrainingDiverged
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.nn.adam import MaskedAdam
+from mtl_gym.core.options import NetworkContext
 from mtl_gym.core.state import checkpoint
 from mtl_gym.data import MultiTaskDataset
-from mtl_gym.families.recurrent.bases import BASES, SeparateLSTMs
+from mtl_gym.families.recurrent.bases import BASES, SeparateLSTMs, SharedLSTM
 from mtl_gym.families.recurrent.construction import SHARINGS
 from mtl_gym.families.recurrent.env import RecurrentEnv
+from mtl_gym.families.recurrent.network import MultiTaskNetwork
+from mtl_gym.families.recurrent.options import RecurrentOptions
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
 from tests.families.recurrent import literal
 from tests.families.recurrent.series import STEPS, TINY, draw, make, roll, tiny_series
@@ -53,7 +58,7 @@ def given(env, actions, row):
 def test_the_observation_shows_cells_now_sub_encoders_before_and_the_tasks_own_state_now():
     env, rng = make(train=False), np.random.default_rng(0)
     obs, _ = env.reset(seed=0)
-    x, network = env._split.inputs(env._acting.sample), env.network
+    x, network = env._split.inputs(env._acting.episodes.sample), env.network
     cells = [[(torch.zeros(4), torch.zeros(4))] * 2 for _ in range(4)]
     own, before = [(torch.zeros(4), torch.zeros(4))] * 4, [torch.zeros(5 * 4)] * 4
     for step in range(STEPS):
@@ -75,7 +80,7 @@ def test_the_observation_shows_cells_now_sub_encoders_before_and_the_tasks_own_s
 def test_the_answer_and_its_reward_are_those_of_the_literal_network(readout):
     env, rng = make(num_envs=6, train=False, readout=readout, penalties=(0, 0)), np.random.default_rng(1)
     env.reset(seed=2)
-    samples, actions = env._acting.sample.copy(), [draw(env, rng) for _ in range(STEPS)]
+    samples, actions = env._acting.episodes.sample.copy(), [draw(env, rng) for _ in range(STEPS)]
     for step in range(STEPS):
         _, reward, terminated, _, info = env.step(actions[step])
         assert terminated.tolist() == [step == STEPS - 1] * 6
@@ -121,7 +126,7 @@ def test_a_callable_and_the_named_rewards_pay_for_the_answer():
 def test_one_update_is_one_step_on_the_mean_loss_of_the_batch():
     env, rng = make(num_envs=6, learning_rate=0.01), np.random.default_rng(0)
     env.reset(seed=3)
-    twin, samples = env._make_network(), env._acting.sample.copy()
+    twin, samples = copy.deepcopy(env.network), env._acting.episodes.sample.copy()
     twin.load_state_dict(env.network.state_dict())
     optimizer = MaskedAdam(twin.parameters(), 0.01)
     actions = [draw(env, rng) for _ in range(STEPS)]
@@ -165,8 +170,8 @@ def test_a_task_that_a_batch_lacks_keeps_its_own_parts_bit_identical():
     env = make(num_envs=6)
     env.reset(seed=0)
     roll(env, 3 * STEPS)
-    env._samples = env._samples[env._split.task[env._samples] != 1]  # from here on without the second task
-    env._stream.size = len(env._samples)
+    env._candidates = env._candidates[env._split.task[env._candidates] != 1]  # from here on without the second task
+    env._stream.size = len(env._candidates)
     env._stream.position = len(env._stream.order)
     roll(env, STEPS)  # those that wait already
     before = weights(env)
@@ -181,11 +186,11 @@ def test_bringing_episodes_under_way_up_to_date_changes_nothing_under_the_same_w
     env = make(num_envs=3, sharing=sharing)
     env.reset(seed=0)
     roll(env, STEPS + 2)
-    units, total, actions = env._acting.units, env._acting.total.clone(), env._acting.actions.copy()
+    units, total, actions = env._acting.units, env._acting.values.total.clone(), env._acting.episodes.actions.copy()
     env._acting.refresh()
     torch.testing.assert_close(units, env._acting.units)
-    torch.testing.assert_close(total, env._acting.total)
-    assert (actions == env._acting.actions).all() and env._acting.step.tolist() == [2, 2, 2]
+    torch.testing.assert_close(total, env._acting.values.total)
+    assert (actions == env._acting.episodes.actions).all() and env._acting.episodes.step.tolist() == [2, 2, 2]
 
 
 def test_the_learning_rate_falls_by_3_percent_an_epoch():
@@ -294,6 +299,34 @@ def test_a_checkpoint_with_episodes_that_wait_for_their_update_goes_on_as_the_or
         make(num_envs=2, train_batch=6, layers=(2, 2, 2)).load_state_dict(env.state_dict())
 
 
+def test_a_network_of_ones_own_is_a_template_or_a_function_of_the_context():
+    def network(context):
+        base = SharedLSTM(3, 4, context.data.num_tasks)
+        return MultiTaskNetwork(nn.Identity(), base, None, context.data.num_tasks, context.data.max_classes)
+
+    template = network(NetworkContext(TINY, RecurrentOptions(), torch.device("cpu")))
+    for given in (network, template):
+        env, heads = make(network=given), []
+        for seed in (0, 1, 0):
+            env.reset(seed=seed)
+            heads.append(env.network.head.weight.detach().clone())
+        assert torch.equal(heads[0], heads[2]) and not torch.equal(heads[0], heads[1])
+    frozen = make(network=template, train=False)
+    frozen.reset(seed=0)
+    assert torch.equal(frozen.network.head.weight, template.head.weight)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "classes", "readout"),
+    [(2, 3, "mean"), (3, 2, "mean"), (3, 3, "every")],
+    ids=["tasks", "classes", "readout"],
+)
+def test_a_network_that_does_not_fit_the_data_is_refused(tasks, classes, readout):
+    network = MultiTaskNetwork(nn.Identity(), SharedLSTM(3, 4, tasks), None, tasks, classes, readout)
+    with pytest.raises(ValueError, match="The network has"):
+        make(network=network)
+
+
 def test_tasks_can_be_selected_by_name():
     env = make(tasks=("third", "first"))
     assert env.task_names == ("third", "first") and env.data.num_classes == (3, 2)
@@ -321,6 +354,8 @@ def test_tasks_can_be_selected_by_name():
         ({"unseen_task": "fifth"}, "no task 'fifth'"),
         ({"unseen_task": "first", "tasks": ("first",)}, "leaves no other task"),
         ({"data_kwargs": {"noise": 1}}, "for data sets that are loaded by name"),
+        ({"network": lambda: None}, "takes no context"),
+        ({"network": nn.Linear(1, 1)}, "give a MultiTaskNetwork"),
         ({"data": "digits"}, "are no sequences"),
         ({"layers": (2,)}, "takes two or more layers"),
     ],

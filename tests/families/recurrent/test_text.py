@@ -48,7 +48,7 @@ def test_a_sentence_ends_with_its_last_word():
     env.reset(seed=0)
     lengths, rng = env._acting.length.copy(), np.random.default_rng(0)
     for step in range(1, lengths.max() + 1):
-        task_before = env._acting.length.copy(), env._acting.step.copy()
+        task_before = env._acting.length.copy(), env._acting.episodes.step.copy()
         _, _, terminated, *_ = env.step(draw(env, rng))
         assert (terminated == (task_before[1] + 1 == task_before[0])).all()
         if step == 1:

@@ -1,0 +1,54 @@
+"""Make the multi-task networks of an environment from its options."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from mtl_gym.core.nn.making import given_network
+from mtl_gym.core.options import NetworkContext
+from mtl_gym.data import MultiTaskDataset
+from mtl_gym.families.recurrent.construction import make_network
+from mtl_gym.families.recurrent.embeddings import front_of
+from mtl_gym.families.recurrent.network import MultiTaskNetwork
+from mtl_gym.families.recurrent.options import RecurrentOptions
+
+
+def network_of(options: RecurrentOptions, data: MultiTaskDataset, context: NetworkContext) -> MultiTaskNetwork:
+    """Return the network of the options.
+
+    Raises:
+        ValueError: If the option `network` is not possible, or made a network that does not fit the data set.
+    """
+    network = given_network(options.network, MultiTaskNetwork, context, partial(_paper_network, options, data))
+    _check(network, data)
+    return network
+
+
+def template_of(options: RecurrentOptions, data: MultiTaskDataset, context: NetworkContext) -> MultiTaskNetwork:
+    """Return a network as `network_of`, without weights where it is the default."""
+    if options.network is not None:
+        return network_of(options, data, context)
+    with torch.device("meta"):
+        return network_of(options, data, context)
+
+
+def _paper_network(options: RecurrentOptions, data: MultiTaskDataset, context: NetworkContext) -> MultiTaskNetwork:
+    front, width = front_of(data)
+    sizes = options.hidden, data.num_tasks, data.max_classes
+    readout = "every" if data.has_sequences else options.readout
+    return make_network(front, width, options.base, options.sharing, sizes, options.layers, readout)
+
+
+def _check(network: MultiTaskNetwork, data: MultiTaskDataset) -> None:
+    if network.tasks != data.num_tasks or network.classes < data.max_classes:
+        raise ValueError(
+            f"The network has {network.tasks} tasks and {network.classes} classes, but data set {data.name!r} has "
+            f"{data.num_tasks} tasks and up to {data.max_classes} classes."
+        )
+    if (network.readout == "every") != data.has_sequences:
+        wanted = '"every"' if data.has_sequences else '"mean" or "last"'
+        raise ValueError(
+            f"The network has readout={network.readout!r}, but data set {data.name!r} needs readout={wanted}."
+        )
