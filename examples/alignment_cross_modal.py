@@ -75,7 +75,7 @@ def best_rate(method: str, tasks: Sequence[str], args: argparse.Namespace) -> fl
     if len(args.rates) == 1:
         return args.rates[0]
     runs = {rate: run(method, tasks, args.tuning_seed, rate, args.tuning_generations, args)[1] for rate in args.rates}
-    return min(runs, key=lambda rate: runs[rate].unwrapped.shown[0].score[0])
+    return min(runs, key=lambda rate: runs[rate].unwrapped.shown.best.score[0])
 
 
 def train(method: str, tasks: Sequence[str], seed: int, rate: float, args: argparse.Namespace) -> dict[str, float]:

@@ -1,60 +1,124 @@
-"""The base of families in which an episode is a training run from fresh weights."""
+"""The base of families in which an episode is a training run from fresh weights.
+
+A family has a dataclass of arrays, its progress: the figures of the runs under way, [num_envs, ...] each. They stand
+in the info of every step and are part of states. The family subclasses `TrainingRunVectorEnv[Progress]`, declares
+`PROGRESS = Progress`, sets `data` and calls `_set_spaces` in `__init__`, and adds these hooks:
+
+1. `run_length`: Decisions of a run.
+2. `_build_runs`: Make `network` and `optimizer` of all runs.
+3. `_begin_runs`: Draw fresh weights from `run_seeds`; return the first progress.
+4. `_train_runs`: Carry out one decision in every run; return the next progress.
+5. `_reward`: Return the reward from the progress before and after a decision.
+6. `_observe`: Return the observation.
+7. `_result`: Measure the runs at their end on a split.
+8. `_render`: Show the runs.
+
+Everything else has a default: `_measures`, `_runs_state` and `_load_runs` for state beyond progress, weights and
+optimizer, `_masks`, `signature`, `evaluation_figures` and `pictures`.
+"""
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
+import torch
 
 from mtl_gym.core.env import MultiTaskVectorEnv
-from mtl_gym.core.rows import Array, Flags, Info, Rows
+from mtl_gym.core.episode import Floats, TrainingResult, Transition
+from mtl_gym.core.errors import TrainingDiverged
+from mtl_gym.core.options import EnvOptions, shallow_dict
+from mtl_gym.core.rows import Array, Flags, Info, Rows, State
+from mtl_gym.core.state.arrays import arrays_of, tensors_of
+from mtl_gym.data import MultiTaskDataset, TaskCollection
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Progress = TypeVar("Progress", bound=DataclassInstance)
+else:
+    Progress = TypeVar("Progress")
 
 
-class TrainingRunVectorEnv(MultiTaskVectorEnv):
-    """`num_envs` training runs side by side, each with a network of its own.
+class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
+    """`num_envs` training runs side by side, each with weights of its own.
 
-    All runs have the same length: they begin and end together, with `truncated`. A view measures runs on another split.
-    A family implements the hooks of `MultiTaskVectorEnv` except `_learn`, and `_measures` and `_train_size`.
+    All runs have the same length: they begin and end together, with `truncated`. An evaluation view either trains runs
+    of its own, which begin alike after every `reset()`, and measures them on its split at their end; or, with
+    `VIEWS_TRAIN = False`, it measures the weights of its environment in a single step without reward.
+
+    Info at every step: the fields of the progress, with 0 in place of NaN. `final_info`: those of the `TrainingResult`,
+    and `seed`, the seed of the run; int64 [num_envs].
 
     Attributes:
+        data: Data set, on the device.
         run_seeds: Seed of each run under way; int64 [num_envs].
+        evaluated_split: Split that an evaluation view measures; None in other environments.
     """
 
     SHARED: ClassVar[bool] = False
     EVALUATION_WIDTH: ClassVar[int | None] = None
     PICTURES_OF: ClassVar[str] = "test"  # pictures show validation curves of runs that are trained for either split
+    # Dataclass of the figures of runs under way.
+    PROGRESS: ClassVar[type[Any]]
+    # Whether an evaluation view trains runs of its own.
+    VIEWS_TRAIN: ClassVar[bool] = True
+    data: MultiTaskDataset | TaskCollection
     run_seeds: Rows
+    evaluated_split: str | None = None
+    _progress: Progress
     _samples: int = 0
     _step: int = 0
 
+    @property
     @abstractmethod
+    def run_length(self) -> int:
+        """Decisions of a run."""
+
+    @abstractmethod
+    def _build_runs(self) -> None:
+        """Make `network` and `optimizer` of all runs; torch's CPU generator is seeded meanwhile."""
+
+    @abstractmethod
+    def _begin_runs(self) -> Progress:
+        """Give every run fresh weights, drawn from `run_seeds`, and a fresh optimizer; return the first progress."""
+
+    @abstractmethod
+    def _train_runs(self, actions: Array) -> Progress:
+        """Carry out one decision in every run; return the next progress, in fresh arrays."""
+
+    @abstractmethod
+    def _reward(self, before: Progress, after: Progress) -> Floats:
+        """Return the reward of a decision from the progress before and after it; float32 [num_envs]."""
+
+    @abstractmethod
+    def _result(self, split: str) -> TrainingResult:
+        """Measure the runs, which have ended, on a split."""
+
+    def _runs_state(self) -> State:
+        """Return what runs continue from beside progress, weights and optimizer: tensors and plain values."""
+        return {}
+
+    def _load_runs(self, state: State) -> None:
+        """Undo `_runs_state`; progress, weights and optimizer are loaded before."""
+
     def _measures(self) -> Mapping[str, Array]:
-        """Return the figures that the info of every step has, finite, [num_envs, ...] each."""
+        """Return the figures in the info of every step, finite, [num_envs, ...] each; by default the progress."""
+        return {name: np.nan_to_num(figure) for name, figure in vars(self.progress).items()}
 
     @property
-    @abstractmethod
-    def _train_size(self) -> int:
-        """Training samples of all tasks."""
-
-    def _learn(self, done: Flags) -> None:
-        """Do nothing: a run is trained while it is under way."""
-
-    def _draw_seeds(self) -> None:
-        """Draw the seeds of the runs that begin."""
-        self.run_seeds = self.np_random.integers(2**63, size=self.num_envs)
-        self._step = 0
-
-    def mask_info(self) -> Info:
-        """Return the info of a step in which no episode ends."""
-        figures, everyone = self._measures(), np.ones(self.num_envs, bool)
-        return {**super().mask_info(), **figures} | {f"_{name}": everyone.copy() for name in figures}
+    def progress(self) -> Progress:
+        """Figures of the runs under way, in fresh arrays."""
+        return copy.deepcopy(self._progress)
 
     @property
-    def pass_over(self) -> bool:
-        """Whether the runs of an evaluation view are over; always False elsewhere."""
-        return self._source is not None and self.episodes > 0
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the tasks, in the order of their numbers."""
+        return self.data.task_names
 
     @property
     def samples(self) -> int:
@@ -64,4 +128,101 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv):
     @property
     def epoch(self) -> float:
         """Passes of one run over the training data so far."""
-        return self._samples / self.num_envs / self._train_size
+        return self._samples / self.num_envs / sum(self.data.task_sizes(self.options.split))
+
+    @property
+    def pass_over(self) -> bool:
+        """Whether the runs of an evaluation view are over; always False elsewhere."""
+        return self._source is not None and self.episodes > 0
+
+    def _count(self, updates: int, samples: int) -> None:
+        """Count gradient steps of each run and training samples of all runs."""
+        self.updates += updates
+        self._samples += samples
+
+    def _check_tasks(self, figures: Floats) -> None:
+        """Raise `TrainingDiverged`, with the task, where a figure is not finite; [num_envs, tasks]."""
+        self._check_finite(figures, np.arange(len(self.task_names)))
+
+    def _build(self) -> None:
+        self._build_runs()
+        self._samples = self.episodes = self._step = 0
+
+    def _begin(self, rows: Rows) -> None:
+        """Begin all runs: they are of one length and so begin together."""
+        self.run_seeds = self.np_random.integers(2**63, size=self.num_envs)
+        self._step = 0
+        self._progress = self._begin_runs()
+
+    def _advance(self, actions: Array, valid: Flags) -> Transition:
+        reward = np.zeros(self.num_envs, np.float32) if self._measures_source else self._train(actions)
+        self._step += 1
+        over = self._measures_source or self._step == self.run_length
+        nowhere, everywhere = np.zeros(self.num_envs, bool), np.full(self.num_envs, over)
+        return Transition(reward, nowhere, everywhere, self._end() if over else None)
+
+    @property
+    def _measures_source(self) -> bool:
+        return self._source is not None and not self.VIEWS_TRAIN
+
+    def _train(self, actions: Array) -> Floats:
+        before, self._progress = self._progress, self._train_runs(actions)
+        reward = self._reward(before, self._progress)
+        if not np.isfinite(reward).all():
+            raise TrainingDiverged(self.updates, "all", "the reward")
+        return reward
+
+    def _end(self) -> TrainingResult:
+        self.episodes += self.num_envs
+        result = self._result(self.evaluated_split or "validation")
+        return replace(result, more={**result.more, "seed": self.run_seeds.copy()})
+
+    def _learn(self, done: Flags) -> None:
+        """Do nothing: a run is trained while it is under way."""
+
+    def mask_info(self) -> Info:
+        """Return the info of a step in which no episode ends."""
+        figures, everyone = self._measures(), np.ones(self.num_envs, bool)
+        return {**super().mask_info(), **figures} | {f"_{name}": everyone.copy() for name in figures}
+
+    def _new_view(self, split: str, num_envs: int | None) -> MultiTaskVectorEnv:
+        width = self.num_envs if num_envs is None else num_envs
+        view = type(self)(width, **shallow_dict(self._view_options(split)))
+        view.evaluated_split = split
+        return view
+
+    def _view_options(self, split: str) -> EnvOptions:
+        measured = replace(self.options, split=split, train=self.VIEWS_TRAIN, tensors=False, render_mode=None)
+        return replace(measured, split=self.options.split) if self.VIEWS_TRAIN else measured
+
+    def _adopt(self, source: MultiTaskVectorEnv) -> None:
+        """Begin anew, from a seed that depends on the source's and equals none of its runs'."""
+        self._restart(int(np.random.SeedSequence([source.seed or 0, 1]).generate_state(1)[0]))
+
+    def evaluation_spacing(self, steps: int) -> int:
+        """Return the default number of decisions between two evaluations; at least a run where views train one."""
+        spacing = super().evaluation_spacing(steps)
+        return max(spacing, self.num_envs * self.run_length) if self.VIEWS_TRAIN else spacing
+
+    def evaluation_figures(self) -> dict[str, Any]:
+        """Return the family's own figures; where views train, `epochs`: passes of a run over the training data."""
+        return {"epochs": self.epoch} if self.VIEWS_TRAIN else {}
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """Plain values that a checkpoint must agree on to be loaded here; a family adds the shapes of its network."""
+        return super().signature | {"data": self.data.name, "tasks": list(self.task_names)}
+
+    def _state(self) -> State:
+        return {
+            "counts": {"step": self._step, "samples": self._samples, "episodes": self.episodes},
+            "seeds": torch.from_numpy(self.run_seeds.copy()),
+            "progress": tensors_of(self._progress),
+            "runs": self._runs_state(),
+        }
+
+    def _load_state(self, state: State) -> None:
+        self._step, self._samples, self.episodes = (state["counts"][name] for name in ("step", "samples", "episodes"))
+        self.run_seeds = state["seeds"].numpy().copy()
+        self._progress = arrays_of(self.PROGRESS, state["progress"])
+        self._load_runs(state["runs"])

@@ -157,6 +157,10 @@ class TaskCollection:
         """Number of tasks."""
         return len(self.tasks)
 
+    def task_sizes(self, split: str) -> tuple[int, ...]:
+        """Return the number of samples of each task in a split."""
+        return tuple(len(task.splits[split][0]) for task in self.tasks)
+
     def choose(self, names: Sequence[str]) -> TaskCollection:
         """Return the same data with the named tasks only.
 

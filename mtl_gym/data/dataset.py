@@ -191,6 +191,10 @@ class MultiTaskDataset:
             raise ValueError(f"data set {self.name!r} has no split {short(name)}; choose one of {', '.join(SPLITS)}")
         return self.splits[name]
 
+    def task_sizes(self, split: str) -> tuple[int, ...]:
+        """Return the number of samples of each task in a split."""
+        return tuple(torch.bincount(self.split(split).task, minlength=self.num_tasks).tolist())
+
     def inputs(self, split: str, indices: Tensor) -> Tensor:
         """Return rows of a split as inputs of a network.
 

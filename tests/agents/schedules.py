@@ -3,7 +3,7 @@
 import numpy as np
 from mtl_agents.scheduling.rule import Scheduler
 
-from mtl_gym.families.scheduling.env import Progress
+from mtl_gym.families.scheduling.progress import Progress
 from mtl_gym.integrations.sb3 import make_vec_env
 
 DIGITS = "MTLScheduling-Digits-v0"

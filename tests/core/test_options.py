@@ -195,10 +195,10 @@ def test_options_whose_types_are_imported_for_type_checkers_only_are_left_alone(
         (ALIGNMENT, {"final_generations": 1.5}, "final_generations=1.5"),
         (ALIGNMENT, {"modules": 2.5}, "modules=2.5 is not possible; it takes a whole number or None"),
         (ALIGNMENT, {"keep": ["0"] * 30}, "keep=.* is not possible; it takes a list of lists of texts"),
-        (ALIGNMENT, {"keep": [["0"]]}, "keep=.* is not possible; it takes None without architectures"),
+        (ALIGNMENT, {"keep": [["0"]]}, "keep=.* is not possible; it takes None without network"),
         (
             ALIGNMENT,
-            {"architectures": [nn.Linear(20, 1)] * 30, "keep": [["0"]] * 29},
+            {"network": [nn.Linear(20, 1)] * 30, "keep": [["0"]] * 29},
             "keep=.* is not possible; it takes one list of names for each of 30 architectures",
         ),
         (ALIGNMENT, {"challenger_share": 0}, "challenger_share=0 is not possible; it takes a number between 0 and 1"),

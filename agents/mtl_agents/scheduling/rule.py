@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_agents.base import Agent, Blank, option
 from mtl_gym.core.state.checkpoint import to_arrays, to_tensors
-from mtl_gym.families.scheduling.env import Progress
+from mtl_gym.families.scheduling.progress import Progress
 
 Floats: TypeAlias = NDArray[np.float64]
 Memory: TypeAlias = dict[str, Floats]

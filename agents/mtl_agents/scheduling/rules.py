@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, known_losses
 from mtl_gym.core.ranges import NOT_NEGATIVE, Range
-from mtl_gym.families.scheduling.env import Progress
+from mtl_gym.families.scheduling.progress import Progress
 
 
 class Uniform(Scheduler):

@@ -17,7 +17,7 @@ from mtl_agents.base import option
 from mtl_agents.scheduling.rule import Floats, Memory, Scheduler
 from mtl_agents.scheduling.rules import one_hot
 from mtl_gym.core.ranges import Range
-from mtl_gym.families.scheduling.env import Progress
+from mtl_gym.families.scheduling.progress import Progress
 
 # Units of time in a run, where the user does not say how long one is.
 _EPOCHS = 10

@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, known_losses
 from mtl_gym.core.ranges import NOT_NEGATIVE, PART, Range
-from mtl_gym.families.scheduling.env import Progress
+from mtl_gym.families.scheduling.progress import Progress
 
 
 class Homoscedastic(Scheduler):

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.core.episode import Floats
 from mtl_gym.families.alignment.joint import Index, Locations
 
-Floats = NDArray[np.float32]
 DECOMPOSITIONS = ("location", "task", "model")
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mtl_gym.families.alignment.joint import Index
 
 
-class History:
+class AssignmentHistory:
     """The assignments of one run over its generations.
 
     Args:
@@ -24,7 +24,7 @@ class History:
         self._assignment = np.zeros((generations + 1, locations), np.int32)
 
     @classmethod
-    def of(cls, assignment: NDArray[np.int32], generations: int) -> History:
+    def of(cls, assignment: NDArray[np.int32], generations: int) -> AssignmentHistory:
         """A history that goes on after these assignments, [length, locations]."""
         history = cls(generations, assignment.shape[1])
         history.length = len(assignment)

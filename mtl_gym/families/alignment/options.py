@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
-
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.ranges import COUNTS, POSITIVE, SIZES, Range
 from mtl_gym.data import TaskCollection
@@ -28,9 +26,10 @@ class AlignmentOptions(EnvOptions):
     Attributes:
         data: Name of a data set, or a `TaskCollection`.
         tasks: Names of the tasks that are taken; None takes all.
-        architectures: One module per task, as templates whose weights are drawn anew for every run. None takes the
+        network: One module per task, in a list or `nn.ModuleList`, as templates whose weights are drawn anew for every
+            run; or a function of one `NetworkContext` (data, options, device) that returns them. None takes the
             architectures that fit the data.
-        keep: With `architectures`: for each of them the names of layers that stay as they are.
+        keep: With `network`: for each module the names of layers that are not generated.
         width: "small" or "paper": the size of the architectures that fit the data.
         block: m inputs and n outputs of a block.
         context: c, the size of a context vector; 0 shares blocks exactly.
@@ -66,7 +65,6 @@ class AlignmentOptions(EnvOptions):
 
     data: str | TaskCollection = "linear"
     tasks: Sequence[str] | None = None
-    architectures: Sequence[nn.Module] | None = None
     keep: Sequence[Sequence[str]] | None = None
     width: str = "small"
     block: tuple[int, int] = (16, 16)
@@ -94,14 +92,8 @@ class AlignmentOptions(EnvOptions):
         self._require("selection", self.selection in SELECTIONS, f"one of {SELECTIONS}")
         known = not isinstance(self.start, str) or self.start in STARTS
         self._require("start", known, f"one of {STARTS}, or the module of each location")
-        self._check_keep()
+        self._require("keep", self.keep is None or self.network is not None, "None without network")
         assert self.form
-
-    def _check_keep(self) -> None:
-        if self.keep is not None:
-            self._require("keep", self.architectures is not None, "None without architectures")
-            number = len(self.architectures or ())
-            self._require("keep", len(self.keep) == number, f"one list of names for each of {number} architectures")
 
     @property
     def form(self) -> Form:

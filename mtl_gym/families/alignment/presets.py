@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 
 import torch
 from torch import Tensor, nn
 
+from mtl_gym.core.nn.making import given_network
+from mtl_gym.core.options import NetworkContext
+from mtl_gym.core.validation import class_advice, short
 from mtl_gym.data import TaskCollection, TaskData
+from mtl_gym.families.alignment.options import AlignmentOptions
 
 
 @dataclass(frozen=True)
@@ -144,19 +149,48 @@ CROSS_MODAL: dict[str, Callable[[Width, int], Architecture]] = {
 }
 
 
-def templates(
-    data: TaskCollection, width: str, given: Sequence[nn.Module] | None, keep: Sequence[Sequence[str]] | None
-) -> list[Architecture]:
-    """One architecture for each task: those that are given, or those that fit.
+def templates(context: NetworkContext, data: TaskCollection) -> list[Architecture]:
+    """Return one architecture for each task: those of the option `network`, or those that fit.
 
     Raises:
-        ValueError: If they are not as many as the tasks, or none is known for a task.
+        ValueError: If their number or that of `keep` is not the number of tasks, or none is known for a task.
     """
-    if given is None:
-        return [_architecture_for(task, data.name, WIDTHS[width]) for task in data.tasks]
-    if len(given) != data.num_tasks:
-        raise ValueError(f"There are {len(given)} architectures for {data.num_tasks} tasks; give one for each.")
-    return [Architecture(module, kept) for module, kept in zip(given, keep or [()] * len(given), strict=True)]
+    options = context.options
+    assert isinstance(options, AlignmentOptions)
+    if options.network is None:
+        return [_architecture_for(task, data.name, WIDTHS[options.width]) for task in data.tasks]
+    modules = _given(options.network, context)
+    keep = options.keep or [()] * len(modules)
+    if len(modules) != data.num_tasks:
+        raise ValueError(f"network has {len(modules)} architectures for {data.num_tasks} tasks; give one for each.")
+    if len(keep) != len(modules):
+        raise ValueError(
+            f"keep={short(keep)} is not possible; it takes one list of names for each of {len(modules)} architectures."
+        )
+    return [Architecture(module, kept) for module, kept in zip(modules, keep, strict=True)]
+
+
+def _given(network: object, context: NetworkContext) -> nn.ModuleList:
+    """Return the modules of the option `network`, which may also be a list, or a function that returns one."""
+    given = _listed(network)
+    if callable(network) and not isinstance(network, (nn.Module, type)):
+        make: Callable[[NetworkContext], object] = network
+        given = wraps(make)(lambda context: _listed(make(context)))
+    return given_network(given, nn.ModuleList, context, lambda _: nn.ModuleList())
+
+
+def _listed(made: object) -> object:
+    """Return lists of modules as an `nn.ModuleList`, and everything else as it is.
+
+    Raises:
+        ValueError: If a list holds anything else.
+    """
+    if not isinstance(made, (list, tuple)):
+        return made
+    for number, module in enumerate(made):
+        if not isinstance(module, nn.Module):
+            raise ValueError(f"Architecture {number} is {short(module)}, not a module.{class_advice(module)}")
+    return nn.ModuleList(made)
 
 
 def _architecture_for(task: TaskData, name: str, width: Width) -> Architecture:
@@ -166,5 +200,5 @@ def _architecture_for(task: TaskData, name: str, width: Width) -> Architecture:
         return Architecture(Linear(task.input_shape[0], task.outputs, bias=False))
     raise ValueError(
         f"No architecture is known for task {task.name!r} of {name!r}, {task}; give one module for each task in "
-        "architectures."
+        "network."
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mtl_gym.core import figures as pictures
 from mtl_gym.core.figures import COLOURS, FAINT, INK
-from mtl_gym.families.alignment.history import History, sharing_between, used_by
+from mtl_gym.families.alignment.history import AssignmentHistory, sharing_between, used_by
 from mtl_gym.families.alignment.joint import Locations
 
 if TYPE_CHECKING:
@@ -24,14 +24,16 @@ GOLDEN = 0.618033988749895
 
 
 def show(
-    mode: str | None, history: History, places: Locations, task_names: Sequence[str]
+    mode: str | None, history: AssignmentHistory, places: Locations, task_names: Sequence[str]
 ) -> NDArray[np.uint8] | str | None:
     """What `render()` does in a render mode: assignments so far beside how layers share modules now."""
     draw = partial(_draw_all, history=history, places=places, task_names=task_names)
     return pictures.show(mode, draw, partial(ansi, history, places, task_names), (11.0, 5.0), WINDOW)
 
 
-def over_time(history: History, places: Locations, task_names: Sequence[str], title: str | None = None) -> Figure:
+def over_time(
+    history: AssignmentHistory, places: Locations, task_names: Sequence[str], title: str | None = None
+) -> Figure:
     """Draw the module of every location, one colour each, generation after generation.
 
     Args:
@@ -63,7 +65,9 @@ def between_layers(
     return pictures.figure_of(lambda figure: draw(figure.subplots()), (6.5, 6.0))
 
 
-def subsets(history: History, places: Locations, task_names: Sequence[str], title: str | None = None) -> Figure:
+def subsets(
+    history: AssignmentHistory, places: Locations, task_names: Sequence[str], title: str | None = None
+) -> Figure:
     """Draw how many modules are used by exactly which tasks, over generations; arguments as for `over_time`.
 
     Source: MUiR, figure 3a.
@@ -72,11 +76,11 @@ def subsets(history: History, places: Locations, task_names: Sequence[str], titl
     return pictures.figure_of(lambda figure: draw(figure.subplots()), (7.0, 4.5))
 
 
-def ansi(history: History, places: Locations, task_names: Sequence[str]) -> str:
+def ansi(history: AssignmentHistory, places: Locations, task_names: Sequence[str]) -> str:
     """For each task how many locations and modules it has now, and how many of these no other task uses.
 
     Example:
-        >>> history = History(4, 3)
+        >>> history = AssignmentHistory(4, 3)
         >>> history.add(np.array([5, 5, 7]))
         >>> zero = np.zeros(3, int)
         >>> print(ansi(history, Locations(np.array([0, 1, 1]), zero, zero, ("all",)), ["words", "pictures"]))
@@ -106,14 +110,14 @@ def colours_of(modules: NDArray[np.integer]) -> NDArray[np.float64]:
     return hsv_to_rgb(np.stack([hue, np.full(modules.shape, 0.6), value], -1))
 
 
-def _draw_all(figure: Figure, history: History, places: Locations, task_names: Sequence[str]) -> None:
+def _draw_all(figure: Figure, history: AssignmentHistory, places: Locations, task_names: Sequence[str]) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(6, 5))
     _draw_over_time(left, history, places, task_names, None)
     _draw_between(right, history.assignment[-1], places, task_names, None)
 
 
 def _draw_over_time(
-    axes: Axes, history: History, places: Locations, task_names: Sequence[str], title: str | None
+    axes: Axes, history: AssignmentHistory, places: Locations, task_names: Sequence[str], title: str | None
 ) -> None:
     order = np.lexsort((places.order, places.architecture))
     picture = colours_of(history.assignment[:, order].T)
@@ -145,7 +149,7 @@ def _draw_between(
 
 
 def _draw_subsets(
-    axes: Axes, history: History, places: Locations, task_names: Sequence[str], title: str | None
+    axes: Axes, history: AssignmentHistory, places: Locations, task_names: Sequence[str], title: str | None
 ) -> None:
     modules = int(history.assignment.max()) + 1
     counts = [_count_subsets(used_by(one, places.architecture, modules)) for one in history.assignment]

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_gym.core.episode import Floats
 from mtl_gym.data.collection import TaskData
-from mtl_gym.families.alignment.competition import Floats
 from mtl_gym.families.alignment.joint import Index
 
 

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.core.episode import Floats
 from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.core.nn.stacked import Named
 from mtl_gym.core.nn.weights import seeded
-from mtl_gym.core.rows import clone
+from mtl_gym.core.rows import State
 from mtl_gym.data.collection import TaskCollection
-from mtl_gym.families.alignment.competition import Competition, Floats
+from mtl_gym.families.alignment.competition import Competition
 from mtl_gym.families.alignment.joint import Index, JointModel
 from mtl_gym.families.alignment.samples import Samples
 
 
 @dataclass(frozen=True)
-class Recipe:
+class JointRecipe:
     """How joint models are trained: the fields of `AlignmentOptions` of the same names."""
 
     learning_rate: float = 1e-3
@@ -32,7 +31,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Figures:
+class TaskFigures:
     """What every run has on every task.
 
     Attributes:
@@ -44,7 +43,7 @@ class Figures:
     accuracy: Floats
 
 
-class Training:
+class JointTraining:
     """Joint models with their optimizer and samples.
 
     Args:
@@ -54,7 +53,7 @@ class Training:
         recipe: How.
     """
 
-    def __init__(self, data: TaskCollection, joint: JointModel, split: str, recipe: Recipe) -> None:
+    def __init__(self, data: TaskCollection, joint: JointModel, split: str, recipe: JointRecipe) -> None:
         self.data, self.joint, self.split, self.recipe = data, joint, split, recipe
         kinds = joint.stacks
         self.samples = [
@@ -130,14 +129,14 @@ class Training:
         return torch.cat(parts, 1)[:, self._in_order]
 
     @torch.no_grad()
-    def figures(self, split: str, limit: int | None = None) -> Figures:
+    def figures(self, split: str, limit: int | None = None) -> TaskFigures:
         """Measure all runs under their assignments on the first `limit` samples of each task of a split."""
         self.joint.train(False)
         weights = self.joint.weights()
         parts = [self._measured(number, weights[number], split, limit) for number in range(len(weights))]
         self.joint.train(True)
         loss, accuracy = (torch.cat(part, 1)[:, self._in_order].cpu().numpy() for part in zip(*parts, strict=True))
-        return Figures(loss, accuracy)
+        return TaskFigures(loss, accuracy)
 
     def _measured(self, number: int, weights: Named, split: str, limit: int | None) -> tuple[Tensor, Tensor]:
         samples, kind = self.samples[number], self.joint.stacks[number]
@@ -150,41 +149,6 @@ class Training:
         """Change which module is at which location; int64 [runs, locations]."""
         self.joint.assignment.copy_(torch.from_numpy(assignment))
 
-    def state(self) -> dict[str, Any]:
-        """Seeds and position; the environment keeps weights and optimizer."""
+    def state(self) -> State:
+        """Return seeds and position; the environment keeps weights and optimizer."""
         return {"seeds": self.seeds, "updates": self.updates}
-
-
-class Best:
-    """The weights and assignments with which each run was best on the validation samples.
-
-    Args:
-        state: Of the joint models.
-        score: What each run reached with it, the lower the better; [runs].
-    """
-
-    def __init__(self, state: dict[str, Tensor], score: NDArray[np.floating[Any]]) -> None:
-        self.state, self.score = clone(state), score.copy()
-
-    @classmethod
-    def none_yet(cls, joint: JointModel) -> Best:
-        """Anything that is offered will be better."""
-        return cls(joint.state_dict(), np.full(joint.runs, np.inf))
-
-    @classmethod
-    def of(cls, tensors: dict[str, Any], device: torch.device) -> Best:
-        """Undo `tensors`, on a device."""
-        return cls({name: value.to(device) for name, value in tensors["state"].items()}, tensors["score"].numpy())
-
-    def tensors(self) -> dict[str, Any]:
-        """Copies of all of it."""
-        return {"state": clone(self.state), "score": torch.from_numpy(self.score.copy())}
-
-    def offer(self, joint: JointModel, score: NDArray[np.floating[Any]]) -> None:
-        """Take those runs over whose score, [runs], is lower than any before."""
-        better = score < self.score
-        if better.any():
-            runs = torch.from_numpy(np.flatnonzero(better)).to(joint.contexts.device)
-            for name, value in joint.state_dict().items():
-                self.state[name][runs] = value[runs]
-            self.score[better] = score[better]

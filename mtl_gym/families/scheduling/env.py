@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,56 +18,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_gym.core.env import MultiTaskVectorEnv
-from mtl_gym.core.episode import TrainingResult, Transition
+from mtl_gym.core.episode import Floats, TrainingResult
 from mtl_gym.core.nn.making import given_network
 from mtl_gym.core.nn.weights import seeded
-from mtl_gym.core.options import EnvOptions, NetworkContext, shallow_dict
-from mtl_gym.core.rows import Flags, Info, Rows
+from mtl_gym.core.options import EnvOptions, NetworkContext
+from mtl_gym.core.rows import Array, Flags, State
 from mtl_gym.core.single import BatchOfOne
+from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
 from mtl_gym.data import MultiTaskDataset, resolve
 from mtl_gym.families.scheduling import render
-from mtl_gym.families.scheduling.held_out import Figures, HeldOut
+from mtl_gym.families.scheduling.held_out import HeldOut, HeldOutFigures
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.options import SchedulingOptions
 from mtl_gym.families.scheduling.presets import network_for
+from mtl_gym.families.scheduling.progress import Progress
 from mtl_gym.families.scheduling.reference import reference_accuracy
-from mtl_gym.families.scheduling.spans import marks_spans, span_score_of_labels
+from mtl_gym.families.scheduling.spans import f1_by_task
 from mtl_gym.families.scheduling.stack import RunStack
 from mtl_gym.families.scheduling.timeline import Timeline
-from mtl_gym.families.scheduling.training import Recipe, Training
+from mtl_gym.families.scheduling.training import RunRecipe, RunTraining
 from mtl_gym.integrations.torchjd import aggregator
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
 
-Floats = NDArray[np.float32]
 
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the runs are: what schedulers that follow a rule look at.
-
-    Attributes:
-        train_loss: Loss of each task's last minibatch, before that step; NaN before the first. float32 [runs, tasks].
-        validation_loss: float32 [runs, tasks].
-        validation_accuracy: float32 [runs, tasks].
-        gradient_norm: Norm of the gradient of each task's last minibatch at the encoder's last layer; NaN where it was
-            not worked out. float32 [runs, tasks].
-        trained: Minibatches that each task had; float32 [runs, tasks].
-        reference: What accuracies are held against, NaN without a reference; float32 [tasks].
-        updates: Gradient steps so far; int64 [runs].
-    """
-
-    train_loss: Floats
-    validation_loss: Floats
-    validation_accuracy: Floats
-    gradient_norm: Floats
-    trained: Floats
-    reference: Floats
-    updates: Rows
-
-
-class SchedulingVectorEnv(TrainingRunVectorEnv):
+class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     """`num_envs` training runs of a fully shared network, side by side as one stacked computation.
 
     An episode is one training run from fresh weights. Each action picks the task of the next minibatch, or with
@@ -87,7 +67,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv):
 
     Deviation: Adam; the paper follows the training procedure of Søgaard and Goldberg 2016 (plain SGD). The reward has
     the mean over tasks, the paper their sum: `reward="sum"`. The state is the histogram of the hardest validation
-    samples, see `Figures.histograms`.
+    samples, see `HeldOutFigures.histograms`.
 
     Example:
         >>> env = SchedulingVectorEnv(num_envs=2, data="digits", updates=100, reference=None)
@@ -100,22 +80,22 @@ class SchedulingVectorEnv(TrainingRunVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = SchedulingOptions
+    PROGRESS: ClassVar[type[Any]] = Progress
     WINDOW: ClassVar[str] = render.WINDOW
     PICTURE: ClassVar[str] = "timeline.png"
     options: SchedulingOptions
+    data: MultiTaskDataset
     trained: RunStack
 
-    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+    def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
         self.data = resolve(self.options.data, MultiTaskDataset, self.options.data_root).to(self.device)
         self.template = self._make_template()
         self._warned_of_all = False
         self.chooses = self.options.control == "choice"
-        self._steps = self.options.updates // self.options.updates_per_step
         self._held_out = HeldOut(
             self.data, "validation", self.template.objective, self.options.uncertainty, self.options.validation_samples
         )
-        self._final: HeldOut | None = None
         self._aggregate = aggregator(self.options.aggregator) if self.options.aggregator else None
         tasks, width = self.data.num_tasks, self.data.num_tasks * self.options.bins
         action = spaces.Discrete(tasks) if self.chooses else spaces.Box(0, 1, (tasks,), np.float32)
@@ -126,15 +106,20 @@ class SchedulingVectorEnv(TrainingRunVectorEnv):
         with seeded(0):  # its weights are drawn anew for every run
             return given_network(self.options.network, SharedNetwork, context, lambda context: network_for(self.data))
 
-    def _build(self) -> None:
+    @property
+    def run_length(self) -> int:
+        """Decisions of a run."""
+        return self.options.updates // self.options.updates_per_step
+
+    def _build_runs(self) -> None:
         groups = 1 if self.chooses else self.data.num_tasks
-        self.training = Training(
+        self.training = RunTraining(
             self.data, self.options.split, self.template, self.num_envs, groups, self._recipe(), self._aggregate
         )
-        self.network = self.training.runs
+        self.network, self.optimizer = self.training.runs, self.training.optimizer
         self._warn_if_none_is_left_out()
         self.reference = self._reference()
-        self._samples = self.episodes = self._step = 0
+        self._ended: Timeline | None = None
 
     def _warn_if_none_is_left_out(self) -> None:
         looked_at = int(self._held_out.samples.max())
@@ -147,203 +132,146 @@ class SchedulingVectorEnv(TrainingRunVectorEnv):
                 looked_at,
             )
 
-    def _recipe(self) -> Recipe:
+    def _recipe(self) -> RunRecipe:
         o = self.options
-        return Recipe(o.minibatch, o.learning_rate, o.focal_gamma, o.gradient_norms)
+        return RunRecipe(o.minibatch, o.learning_rate, o.focal_gamma, o.gradient_norms)
 
     def _reference(self) -> Floats | None:
         if isinstance(self._source, SchedulingVectorEnv):
             return self._source.reference
         return reference_accuracy(self.options, self.data, self.template, self._held_out)
 
-    @property
-    def optimizer(self) -> Any:  # type: ignore[override]
-        """The optimizers of all runs."""
-        return self.training.optimizer
-
-    def _begin(self, rows: Rows) -> None:
-        """All runs are of one length, so they begin together."""
-        self._draw_seeds()
+    def _begin_runs(self) -> Progress:
         self.training.begin(self.run_seeds.tolist())
-        shape = (self.num_envs, self.data.num_tasks)
-        self._train_loss = np.full(shape, np.nan, np.float32)
-        self._gradient_norm, self._trained = self._train_loss.copy(), np.zeros(shape, np.float32)
-        self._new_timeline()
-        self._measure()
+        self.optimizer = self.training.optimizer
+        tasks = self.data.num_tasks
+        self.timeline = Timeline.empty(self.num_envs, tasks, self.options.bins, self.run_length)
+        unknown = np.full(tasks, np.nan, np.float32)
+        return self._measured(Progress.none_yet(self.num_envs, unknown if self.reference is None else self.reference))
 
-    def _new_timeline(self) -> None:
-        self.timeline = Timeline(self.num_envs, self.data.num_tasks, self.options.bins, self._steps)
-
-    def _measure(self) -> None:
-        """Look at the validation samples: the next state, and what the reward is made of."""
+    def _measured(self, progress: Progress) -> Progress:
+        """Measure the validation samples: the next observation, and new validation figures of the progress."""
         figures = self._held_out.figures(self.training.runs)
         self._histograms = figures.histograms(self.options.hard_samples, self.options.bins)
-        self._validation = self._per_task(figures)
+        loss, accuracy = self._per_task(figures)
+        return replace(progress, validation_loss=loss, validation_accuracy=accuracy)
 
-    def _per_task(self, figures: Figures) -> tuple[Floats, Floats]:
-        """Loss and accuracy, [runs, tasks]."""
+    def _per_task(self, figures: HeldOutFigures) -> tuple[Floats, Floats]:
+        """Return loss and accuracy; float32 [runs, tasks]."""
         loss, accuracy = torch.stack([figures.task_loss(), figures.task_accuracy()]).cpu().numpy()
-        self._check_finite(loss, np.arange(self.data.num_tasks))
+        self._check_tasks(loss)
         return loss, accuracy
 
     def _observe(self) -> Tensor:
         return self._histograms.flatten(1).clone()
 
-    def _advance(self, actions: Any, valid: Flags) -> Transition:
+    def _train_runs(self, actions: Array) -> Progress:
+        progress, updates = self.progress, self.options.updates_per_step
         weights = np.eye(self.data.num_tasks, dtype=np.float32)[actions] if self.chooses else actions
         if self.options.train:
-            for _ in range(self.options.updates_per_step):
-                self._update(actions, weights)
-        self._measure()
-        loss, accuracy = self._validation
-        self.timeline.add(self._step, weights, accuracy, loss, self._histograms[0].cpu().numpy())
-        self._step += 1
-        over = np.full(self.num_envs, self._step == self._steps)
-        return Transition(self._reward(), np.zeros(self.num_envs, bool), over, self._result() if over.all() else None)
+            for _ in range(updates):
+                self._update(progress, actions, weights)
+        after = self._measured(replace(progress, updates=progress.updates + updates))
+        histogram = self._histograms[0].cpu().numpy()
+        self.timeline.add(self._step, weights, after.validation_accuracy, after.validation_loss, histogram)
+        return after
 
-    def _update(self, actions: Any, weights: Floats) -> None:
+    def _update(self, progress: Progress, actions: Array, weights: Floats) -> None:
+        """Carry out one gradient step of every run and enter it in `progress`."""
         every = np.arange(self.data.num_tasks)
         task = actions[:, None] if self.chooses else np.broadcast_to(every, weights.shape).copy()
         update = self.training.update(task, np.take_along_axis(weights, task, 1))
         loss, norm = torch.stack([update.loss, update.gradient_norm]).cpu().numpy()
         self._check_finite(loss, task)
-        np.put_along_axis(self._train_loss, task, loss, 1)
-        np.put_along_axis(self._gradient_norm, task, norm, 1)
-        self._trained += weights > 0
-        self.updates += 1
-        self._samples += task.size * self.options.minibatch
+        np.put_along_axis(progress.train_loss, task, loss, 1)
+        np.put_along_axis(progress.gradient_norm, task, norm, 1)
+        progress.trained[:] += weights > 0
+        self._count(updates=1, samples=task.size * self.options.minibatch)
 
-    def _reward(self) -> Floats:
-        loss, _ = self._validation
+    def _reward(self, before: Progress, after: Progress) -> Floats:
+        loss = after.validation_loss
         joined = loss.sum(1) if self.options.reward == "sum" else loss.mean(1)
-        return np.where(self._reached(), -joined, np.float32(self.options.penalty)).astype(np.float32)
+        return np.where(self._reached(after), -joined, np.float32(self.options.penalty)).astype(np.float32)
 
-    def _reached(self) -> Flags:
-        """Whether mean validation accuracy is as good as the reference asks for; all True without one."""
+    def _reached(self, progress: Progress) -> Flags:
+        """Return the runs whose mean validation accuracy reaches the reference; all without one."""
         if self.reference is None:
             return np.ones(self.num_envs, bool)
-        return self._validation[1].mean(1) >= self.options.tolerance * self.reference.mean()
+        reached: Flags = progress.validation_accuracy.mean(1) >= self.options.tolerance * self.reference.mean()
+        return reached
 
-    def _result(self) -> TrainingResult:
-        self.episodes += self.num_envs
-        self._last = self.timeline
-        loss, accuracy = self._validation
-        if self._final is not None:
-            loss, accuracy = self._per_task(self._final.figures(self.training.runs))
+    def _result(self, split: str) -> TrainingResult:
+        self._ended, progress = self.timeline, self.progress
+        loss, accuracy = progress.validation_loss, progress.validation_accuracy
+        if self.evaluated_split is not None:
+            loss, accuracy = self._per_task(self._measured_at_end.figures(self.training.runs))
             self.trained = copy.deepcopy(self.training.runs)
-        updates = np.full(self.num_envs, self._step * self.options.updates_per_step)
-        measured = (self._held_out if self._final is None else self._final).labels
+        labels = self._measured_at_end.labels
         return TrainingResult(
             ended=np.ones(self.num_envs, bool),
-            success=self._reached(),
+            success=self._reached(progress),
             accuracy=accuracy,
             loss=loss,
-            labels=measured.sum(-1).cpu().numpy(),
-            samples=(measured > 0).sum(-1).cpu().numpy(),
-            more={"updates": updates, "seed": self.run_seeds.copy()},
+            labels=labels.sum(-1).cpu().numpy(),
+            samples=(labels > 0).sum(-1).cpu().numpy(),
+            more={"updates": progress.updates},
         )
 
-    @property
-    def progress(self) -> Progress:
-        """How far the runs are; fresh arrays."""
-        loss, accuracy = self._validation
-        reference = np.full(self.data.num_tasks, np.nan, np.float32) if self.reference is None else self.reference
-        return Progress(
-            self._train_loss.copy(),
-            loss.copy(),
-            accuracy.copy(),
-            self._gradient_norm.copy(),
-            self._trained.copy(),
-            reference.copy(),
-            np.full(self.num_envs, self._step * self.options.updates_per_step),
-        )
+    @cached_property
+    def _measured_at_end(self) -> HeldOut:
+        """Samples that runs are measured on at their end."""
+        if self.evaluated_split is None:
+            return self._held_out
+        return HeldOut(self.data, self.evaluated_split, self.template.objective, None)
 
-    def _measures(self) -> Info:
+    def _measures(self) -> dict[str, Array]:
         return {name: np.nan_to_num(value) for name, value in vars(self.progress).items() if name != "reference"}
 
-    @property
-    def _train_size(self) -> int:
-        return len(self.data.split(self.options.split))
-
     def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
-        """New training runs, whose `final_info` has loss and accuracy on `split`; this environment's own go on.
+        """Return new training runs, whose `final_info` has loss and accuracy on `split`.
 
-        Every `reset()` begins the same runs, which are none of the training ones. The pass is over when they are;
-        their networks are then in `trained`.
+        Every `reset()` begins the same runs, none of which equals a training run. The pass is over when they end; their
+        networks are then in `trained`.
 
         Args:
-            split: What is measured when the runs end: "test", "validation" or "train".
+            split: Split that is measured when the runs end: "test", "validation" or "train".
             num_envs: Runs side by side; by default as many as here.
         """
         return super().evaluation_view(split, num_envs)
 
-    def _new_view(self, split: str, num_envs: int | None) -> SchedulingVectorEnv:
-        options = replace(self.options, train=True, tensors=False, render_mode=None)
-        view = type(self)(self.num_envs if num_envs is None else num_envs, **shallow_dict(options))
-        view._final = HeldOut(self.data, split, self.template.objective, None)
-        return view
-
-    def _adopt(self, source: SchedulingVectorEnv) -> None:
-        seed = np.random.SeedSequence([source.seed or 0, 1]).generate_state(1)[0]
-        self._restart(int(seed))
-
     def evaluation_figures(self) -> dict[str, Any]:
-        """What was trained when, and what came of it, in the runs that ended last or are under way.
+        """Return figures of the runs that ended last, or of those under way before any has ended.
 
         `timeline`; `epochs`, passes of a run over the training data; in an evaluation view `f1`, by task name, of tasks
         that mark spans.
         """
-        figures = {"timeline": self._last if self.episodes else self.timeline, "epochs": self.epoch}
-        return figures | ({"f1": self._f1()} if self._final is not None and self.episodes else {})
+        figures = {**super().evaluation_figures(), "timeline": self.timeline if self._ended is None else self._ended}
+        return figures | ({"f1": self._f1()} if self.evaluated_split is not None and self.episodes else {})
 
     def _f1(self) -> dict[str, float]:
-        """F1 over the spans of each task that marks spans, all runs together."""
-        assert self._final is not None
         if not self.data.has_sequences:
             return {}
-        predicted, real = self._final.predictions(self.trained), self._final.y
-        return {
-            name: span_score_of_labels(
-                predicted[:, task].flatten(0, 1), real[task].repeat(self.num_envs, 1), self.data.class_names[task]
-            ).f1
-            for task, name in enumerate(self.task_names)
-            if marks_spans(self.data.class_names[task])
-        }
-
-    def evaluation_spacing(self, steps: int) -> int:
-        """An evaluation is a training run, so there is not more than one to an episode."""
-        return max(super().evaluation_spacing(steps), self.num_envs * self._steps)
-
-    @property
-    def task_names(self) -> tuple[str, ...]:
-        """Names of the tasks, in the order of their numbers."""
-        return self.data.task_names
+        return f1_by_task(self._measured_at_end.predictions(self.trained), self._measured_at_end.y, self.data)
 
     @property
     def signature(self) -> dict[str, Any]:
-        """What a checkpoint must agree on to be loaded here."""
-        names = [[name, *p.shape] for name, p in self.template.encoder.named_parameters()]
-        return super().signature | {"data": self.data.name, "tasks": self.data.num_tasks, "encoder": names}
+        """Plain values that a checkpoint must agree on to be loaded here."""
+        shapes = [[name, *p.shape] for name, p in self.template.encoder.named_parameters()]
+        return super().signature | {"encoder": shapes}
 
-    _ARRAYS: ClassVar[tuple[str, ...]] = ("run_seeds", "_train_loss", "_gradient_norm", "_trained")
+    def _runs_state(self) -> State:
+        ended = None if self._ended is None else tensors_of(self._ended)
+        return {"training": self.training.state(), "timeline": tensors_of(self.timeline), "ended": ended}
 
-    def _state(self) -> dict[str, Any]:
-        arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in self._ARRAYS}
-        counts = {"step": self._step, "samples": self._samples, "episodes": self.episodes}
-        return {"arrays": arrays, "training": self.training.state(), "timeline": self.timeline.state(), **counts}
-
-    def _load_state(self, state: dict[str, Any]) -> None:
-        for name in self._ARRAYS:
-            setattr(self, name, state["arrays"][name].numpy().copy())
+    def _load_runs(self, state: State) -> None:
         self.training.load(state["training"])
-        self._step, self._samples, self.episodes = state["step"], state["samples"], state["episodes"]
-        self._new_timeline()
-        self.timeline.load(state["timeline"])
-        self._measure()
+        self.timeline = arrays_of(Timeline, state["timeline"])
+        self._ended = None if state["ended"] is None else arrays_of(Timeline, state["ended"])
+        self._progress = self._measured(self._progress)
 
     @property
     def transferable(self) -> MultiTaskDataset:
-        """The data set of which a task can be left out."""
+        """The data set that a task can be left out of."""
         return self.data
 
     def transfer(self, data: MultiTaskDataset, task: int, folds: int, seed: int) -> NDArray[np.float64]:
@@ -352,16 +280,16 @@ class SchedulingVectorEnv(TrainingRunVectorEnv):
 
         return cross_validated(*frozen_features(self.trained, data, task), folds, seed)
 
-    def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Any]:
-        """Figures of matplotlib for an evaluation, by file name."""
+    def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Figure]:
+        """Return pictures of an evaluation by file name."""
         line = figures["timeline"]
         return {
             "timeline.png": render.timeline(line, self.task_names, title),
             "uncertainty.png": render.histograms_over_time(line, self.task_names, title),
         }
 
-    def _render(self) -> Any:
-        """The histograms now, and the time line of trained tasks above the learning curves."""
+    def _render(self) -> Array | str | None:
+        """Show the histograms now, and the timeline of trained tasks above the learning curves."""
         return render.show(self.render_mode, self._histograms[0].cpu().numpy(), self.timeline, self.task_names)
 
 

@@ -21,7 +21,7 @@ from mtl_gym.families.scheduling.uncertainty import MEASURES, hardest, histogram
 
 
 @dataclass(frozen=True)
-class Figures:
+class HeldOutFigures:
     """What every run has for every held-out sample; samples are padded to the task that has most.
 
     Attributes:
@@ -103,11 +103,11 @@ class HeldOut:
         self.task = torch.arange(data.num_tasks, device=device)
         self.allowed = Classes(data, device).allowed
 
-    def figures(self, runs: RunStack) -> Figures:
+    def figures(self, runs: RunStack) -> HeldOutFigures:
         """Measure every run on every task, without training it."""
         return self._figures(runs, self.task.expand(runs.runs, -1), shared=True)
 
-    def own_figures(self, runs: RunStack) -> Figures:
+    def own_figures(self, runs: RunStack) -> HeldOutFigures:
         """Measure run k on task k alone; figures are [tasks, 1, samples]."""
         return self._figures(runs, self.task[:, None], shared=False)
 
@@ -124,11 +124,11 @@ class HeldOut:
             start = samples.stop
         return whole
 
-    def _figures(self, runs: RunStack, task: Tensor, shared: bool) -> Figures:
+    def _figures(self, runs: RunStack, task: Tensor, shared: bool) -> HeldOutFigures:
         """Of those tasks, int64 [runs, groups]; `shared` where they are the same in all runs."""
         parts = zip(*self._in_parts(runs, task, shared, self._measured), strict=True)
         loss, hits, unsure = (torch.cat([v.unflatten(0, (*task.shape, -1)) for v in part], -1) for part in parts)
-        return Figures(loss, hits, unsure, self.labels if shared else self.labels[:, None])
+        return HeldOutFigures(loss, hits, unsure, self.labels if shared else self.labels[:, None])
 
     @torch.no_grad()
     def _in_parts(self, runs: RunStack, task: Tensor, shared: bool, look: Callable[[_Read], Any]) -> list[Any]:

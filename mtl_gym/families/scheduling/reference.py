@@ -25,7 +25,7 @@ from mtl_gym.data.roots import cache_root
 from mtl_gym.families.scheduling.held_out import HeldOut
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.options import SchedulingOptions
-from mtl_gym.families.scheduling.training import Recipe, Training
+from mtl_gym.families.scheduling.training import RunRecipe, RunTraining
 
 logger = logging.getLogger(__name__)
 
@@ -94,17 +94,17 @@ def _updates(options: SchedulingOptions, data: MultiTaskDataset) -> int:
     return options.updates if options.control == "weights" else max(1, options.updates // data.num_tasks)
 
 
-def _recipe(options: SchedulingOptions) -> Recipe:
-    return Recipe(options.minibatch, options.learning_rate)
+def _recipe(options: SchedulingOptions) -> RunRecipe:
+    return RunRecipe(options.minibatch, options.learning_rate)
 
 
-def _identity(data: MultiTaskDataset, template: SharedNetwork, recipe: Recipe) -> list[Any]:
+def _identity(data: MultiTaskDataset, template: SharedNetwork, recipe: RunRecipe) -> list[Any]:
     """What tells two networks apart, whatever they print as: shapes, and what comes of two updates from one seed.
 
     The updates show the first weights, the forward and the backward pass, the losses and the dropout. Five digits are
     kept, so that the order of sums on another machine seldom counts.
     """
-    training = Training(data, "train", template, 1, 1, recipe)
+    training = RunTraining(data, "train", template, 1, 1, recipe)
     training.begin([0])
     task, weight = np.zeros((1, 1), np.int64), np.ones((1, 1), np.float32)
     losses = [float(training.update(task, weight).loss) for _ in range(2)]
@@ -125,7 +125,7 @@ def _fingerprint(data: MultiTaskDataset) -> list[Any]:
 def _train(options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork, held_out: HeldOut) -> Floats:
     """One stacked run per task, each on its own task alone."""
     tasks = data.num_tasks
-    training = Training(data, "train", template, tasks, 1, _recipe(options))
+    training = RunTraining(data, "train", template, tasks, 1, _recipe(options))
     training.begin(list(range(tasks)))
     task, weight = np.arange(tasks)[:, None], np.ones((tasks, 1), np.float32)
     for _ in _bar(range(_updates(options, data)), f"Single-task networks of {data.name}"):

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core import figures as pictures
+from mtl_gym.core.episode import Floats
 from mtl_gym.core.figures import COLOURS, FAINT, INK
-from mtl_gym.families.scheduling.timeline import Floats, Timeline
+from mtl_gym.families.scheduling.timeline import Timeline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +66,7 @@ def ansi(histogram: Floats, line: Timeline, task_names: Sequence[str]) -> str:
     """For each task its mean uncertainty, its share of the training so far, and its accuracy.
 
     Example:
-        >>> line = Timeline(runs=1, tasks=2, bins=2, steps=4)
+        >>> line = Timeline.empty(runs=1, tasks=2, bins=2, steps=4)
         >>> accuracy, histogram = np.array([[0.5, 0.75]]), np.array([[0.0, 1.0], [0.5, 0.5]])
         >>> line.add(0, np.array([[1.0, 0.0]]), accuracy, 1 - accuracy, histogram)
         >>> print(ansi(histogram, line, ["easy", "hard"]))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.spans import spans_of
 
 
@@ -85,6 +86,22 @@ def span_score_of_labels(predicted: Tensor, real: Tensor, tags: Sequence[str]) -
         for labels in (predicted, real)
     )
     return span_score(*named)
+
+
+def f1_by_task(predicted: Tensor, real: Tensor, data: MultiTaskDataset) -> dict[str, float]:
+    """Return the F1 of each task whose tags mark spans, over the sentences of all runs, by task name.
+
+    Args:
+        predicted: int64 [runs, tasks, samples, steps].
+        real: int64 [tasks, samples, steps], -1 after the end of a sentence.
+        data: Data set of the tasks.
+    """
+    scores = {}
+    for task, (name, tags) in enumerate(zip(data.task_names, data.class_names, strict=True)):
+        if marks_spans(tags):
+            labels = predicted[:, task].flatten(0, 1)
+            scores[name] = span_score_of_labels(labels, real[task].repeat(len(predicted), 1), tags).f1
+    return scores
 
 
 def marks_spans(tags: Sequence[str]) -> bool:

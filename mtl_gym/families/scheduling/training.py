@@ -24,7 +24,7 @@ Aggregate: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RunRecipe:
     """How a run is trained: the fields of `SchedulingOptions` of the same names."""
 
     minibatch: int = 16
@@ -47,7 +47,7 @@ class Update:
     gradient_norm: Tensor
 
 
-class Training:
+class RunTraining:
     """Networks, optimizers and minibatches of N runs that begin together.
 
     Args:
@@ -67,7 +67,7 @@ class Training:
         template: SharedNetwork,
         runs: int,
         groups: int,
-        recipe: Recipe,
+        recipe: RunRecipe,
         aggregate: Aggregate | None = None,
     ) -> None:
         self.data, self.split, self.recipe, self.aggregate = data, split, recipe, aggregate

@@ -6,7 +6,7 @@ from torch import nn
 from mtl_gym.families.alignment.assignments import finds_groups
 from mtl_gym.families.alignment.competition import Competition, units
 from mtl_gym.families.alignment.compression import compact, count_parameters
-from mtl_gym.families.alignment.history import History, sharing_between
+from mtl_gym.families.alignment.history import AssignmentHistory, sharing_between
 from mtl_gym.families.alignment.joint import Form, JointModel
 
 EACH, ONE = np.arange(2), np.zeros(2, int)
@@ -111,9 +111,9 @@ def test_sharing_is_counted_against_chance():
 
 
 def test_a_history_counts_modules_and_can_go_on():
-    history = History(3, 4)
+    history = AssignmentHistory(3, 4)
     history.add(np.array([0, 1, 2, 3]))
     history.add(np.array([0, 0, 2, 2]))
-    again = History.of(history.assignment.copy(), 3)
+    again = AssignmentHistory.of(history.assignment.copy(), 3)
     again.add(np.array([2, 2, 2, 2]))
     assert again.modules_used().tolist() == [4, 2, 1]

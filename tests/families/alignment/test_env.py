@@ -42,7 +42,7 @@ def mixed(seed=0):
         nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)),
         nn.Sequential(nn.Embedding(7, 8), nn.Linear(8, 7)),
     ]
-    return {"data": TaskCollection("mixed", parts), "architectures": nets, "block": (4, 4), "context": 2}
+    return {"data": TaskCollection("mixed", parts), "network": nets, "block": (4, 4), "context": 2}
 
 
 def test_a_run_begins_with_a_module_for_each_location():
@@ -163,7 +163,7 @@ def test_evaluation_looks_at_the_run_under_way_and_then_at_the_one_that_ended():
     ended = mtl_gym.evaluate(lambda obs: nobody(env), env, "validation")
     assert ended.loss == pytest.approx(info["final_info"]["loss"].mean(0), rel=1e-5)
     assert ended.figures["history"].length == 3
-    assert np.array_equal(ended.figures["assignment"], env._ended.state["assignment"].numpy())
+    assert np.array_equal(ended.figures["assignment"], env.shown.best.state["assignment"].numpy())
     assert ended.mean_loss < under_way.mean_loss
 
 
@@ -173,7 +173,7 @@ def test_figures_are_those_of_the_weights_that_were_measured():
     agreed[:] = 0
     env.step(agreed)
     result = mtl_gym.evaluate(lambda obs: nobody(env), env)
-    best = env._best.state["assignment"]
+    best = env.course.best.state["assignment"]
     assert result.figures["modules_used"].tolist() == [len(best.unique())]
     assert np.array_equal(result.figures["assignment"], best.numpy())
 
@@ -212,7 +212,7 @@ def test_accuracy_of_a_regression_is_the_variance_it_explains():
 def test_the_best_weights_on_the_validation_samples_come_back_at_the_end():
     env = linear(1, generations=4, final_generations=0, learning_rate=3.0)
     variance = np.array([float(task.splits["train"][1].var(correction=0)) for task in env.data.tasks])
-    seen = [env._validation.loss[0]]
+    seen = [env.progress.validation_loss[0]]
     for _ in range(3):
         *_, info = env.step(nobody(env))
         seen.append(info["validation_loss"][0])
@@ -226,8 +226,8 @@ def test_losses_are_set_against_the_variance_of_targets_or_the_first_loss():
     env = AlignmentVectorEnv(1, **mixed(), **SHORT, device="cpu")
     _, info = env.reset(seed=0)
     line = env.data.tasks[0].splits["train"][1]
-    assert env._scale[0, 0] == pytest.approx(float((line - line.mean(0)).square().mean()), rel=1e-5)
-    assert np.array_equal(env._scale[0, 1:], info["validation_loss"][0, 1:])
+    assert env.progress.scale[0, 0] == pytest.approx(float((line - line.mean(0)).square().mean()), rel=1e-5)
+    assert np.array_equal(env.progress.scale[0, 1:], info["validation_loss"][0, 1:])
 
 
 def test_an_evaluation_trains_nothing():
@@ -275,9 +275,9 @@ def test_three_kinds_of_tasks_learn():
         ({"block": (20,)}, "block="),
         ({"modules": 5}, r"start='disjoint' needs 30 modules, and there are 5"),
         ({"keep": [["a"]]}, "keep="),
-        ({"data": "digits"}, "takes a TaskCollection"),
+        ({"data": "digits"}, "TaskCollection"),
         ({"tasks": ["task 77"]}, "no task 'task 77'"),
-        ({"architectures": [nn.Linear(20, 1)]}, "1 architectures for 30 tasks"),
+        ({"network": [nn.Linear(20, 1)]}, "1 architectures for 30 tasks"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(options, message):
@@ -341,12 +341,12 @@ def test_a_state_that_was_taken_is_not_changed_by_what_follows():
     env = linear(1, generations=10)
     env.step(nobody(env))
     state = env.state_dict()
-    before = {name: value.clone() for name, value in state["family"]["best"]["state"].items()}
+    before = {name: value.clone() for name, value in state["family"]["runs"]["course"]["weights"].items()}
     for _ in range(3):
         env.step(nobody(env))
-    assert all(torch.equal(value, before[name]) for name, value in state["family"]["best"]["state"].items())
+    assert all(torch.equal(value, before[name]) for name, value in state["family"]["runs"]["course"]["weights"].items())
     env.load_state_dict(state)
-    assert env.history.length == 2
+    assert env.course.history.length == 2
 
 
 def test_both_runs_and_histories_come_back_from_a_checkpoint():
@@ -394,7 +394,7 @@ class Clipped(nn.Module):
 )
 def test_an_architecture_that_does_not_fit_its_task_is_told_before_training(net, data, message):
     with pytest.raises(ValueError, match=message):
-        AlignmentVectorEnv(2, data=two_tasks(**data), architectures=[net, net], block=(3, 1), context=1, device="cpu")
+        AlignmentVectorEnv(2, data=two_tasks(**data), network=[net, net], block=(3, 1), context=1, device="cpu")
 
 
 class Recurrent(nn.Module):
@@ -412,7 +412,7 @@ def test_dropout_within_a_layer_repeats_with_the_seed():
     losses = []
     for _ in range(2):
         env = AlignmentVectorEnv(
-            1, data=two_tasks(), architectures=[Recurrent(), Recurrent()], block=(3, 1), context=1, **SHORT
+            1, data=two_tasks(), network=[Recurrent(), Recurrent()], block=(3, 1), context=1, **SHORT
         )
         env.reset(seed=0)
         torch.rand(3)  # whatever else draws
@@ -423,7 +423,7 @@ def test_dropout_within_a_layer_repeats_with_the_seed():
 def test_success_is_told_of_the_run_that_ended_also_when_the_next_has_begun():
     nets = [nn.Linear(6, 1), nn.Linear(6, 1)]
     options = {"generations": 1, "iterations": 200, "final_generations": 0, "learning_rate": 0.01, "device": "cpu"}
-    env = AlignmentVectorEnv(2, data=two_tasks(), architectures=nets, block=(6, 1), context=1, **options)
+    env = AlignmentVectorEnv(2, data=two_tasks(), network=nets, block=(6, 1), context=1, **options)
     env.reset(seed=0)
     *_, info = env.step(nobody(env))
     assert info["final_info"]["is_success"].all()

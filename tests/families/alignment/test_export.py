@@ -40,7 +40,7 @@ def test_accuracy_of_an_exported_classifier_is_that_of_the_final_info():
 def test_before_a_run_has_ended_its_best_weights_are_exported():
     env = linear(1, generations=10)
     env.step(nobody(env))
-    best = {name: value[0] for name, value in env._best.state.items()}
+    best = {name: value[0] for name, value in env.course.best.state.items()}
     weight = best["hypermodules"][best["assignment"][5], 0] * best["contexts"][5]
     assert torch.allclose(env.export(5).weight, weight.T)
     assert torch.equal(env.fork().export(5).weight, env.export(5).weight)
@@ -72,4 +72,4 @@ def test_making_environments_and_views_draws_nothing_from_torchs_generator():
 
 def test_a_class_in_the_place_of_an_architecture_is_told():
     with pytest.raises(ValueError, match=r"Linear is a class: give an object of it, such as Linear\(...\)"):
-        AlignmentVectorEnv(**LINEAR, architectures=[nn.Linear] * 30)
+        AlignmentVectorEnv(**LINEAR, network=[nn.Linear] * 30)

@@ -3,7 +3,7 @@ import pytest
 
 from mtl_gym.core import figures as pictures
 from mtl_gym.families.alignment import render
-from mtl_gym.families.alignment.history import History
+from mtl_gym.families.alignment.history import AssignmentHistory
 from mtl_gym.families.alignment.joint import Locations
 
 PLACES = Locations(np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2]), np.array([0, 1, 0, 1]), ("0:a", "0:b", "1:a"))
@@ -12,7 +12,7 @@ NAMES = ["words", "pictures"]
 
 @pytest.fixture
 def history():
-    history = History(5, 4)
+    history = AssignmentHistory(5, 4)
     for assignment in ([0, 1, 2, 3], [0, 1, 0, 3], [0, 0, 0, 3]):
         history.add(np.array(assignment))
     return history

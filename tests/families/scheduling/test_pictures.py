@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.families.scheduling.render import ansi, histograms_over_time, timeline
 from mtl_gym.families.scheduling.timeline import SEGMENTS, Timeline
 
 
 def recorded(runs=2, tasks=3, bins=4, steps=1000, until=None):
-    line = Timeline(runs, tasks, bins, steps)
+    line = Timeline.empty(runs, tasks, bins, steps)
     for step in range(until or steps):
         weights = np.eye(tasks)[np.full(runs, step * tasks // steps)]
         accuracy = np.full((runs, tasks), step / steps)
@@ -31,9 +32,9 @@ def test_short_runs_keep_every_step_and_the_future_is_unknown():
 
 
 def test_a_time_line_is_restored():
-    line, copy = recorded(), Timeline(2, 3, 4, 1000)
-    copy.load(line.state())
-    assert all(np.array_equal(getattr(line, name), getattr(copy, name)) for name in Timeline.ARRAYS)
+    line = recorded()
+    copy = arrays_of(Timeline, tensors_of(line))
+    assert all(np.array_equal(value, vars(copy)[name]) for name, value in vars(line).items())
 
 
 def test_the_time_line_shows_shares_and_curves():
@@ -55,7 +56,7 @@ def test_an_unfinished_run_can_be_drawn_and_told():
     timeline(line, ["a", "b", "c"])
     text = ansi(np.full((3, 4), 0.25), line, ["a", "b", "c"])
     assert text.splitlines()[1].split() == ["a", "0.50", "100%", "20.0%"]
-    assert ansi(np.full((3, 4), 0.25), Timeline(1, 3, 4, 10), ["a", "b", "c"]).count("nan%") == 3
+    assert ansi(np.full((3, 4), 0.25), Timeline.empty(1, 3, 4, 10), ["a", "b", "c"]).count("nan%") == 3
 
 
 def test_names_that_do_not_fit_are_refused():

@@ -12,7 +12,7 @@ from torch import nn
 from mtl_gym.families.scheduling import reference
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.objectives import Classification
-from mtl_gym.families.scheduling.training import Recipe, Training
+from mtl_gym.families.scheduling.training import RunRecipe, RunTraining
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_nothing_is_written_into_the_data_root(measured, cache, tmp_path_factory
 
 def test_it_is_what_a_network_of_one_task_reaches_alone(measured, plants, network):
     env = measured(updates=90)
-    alone = Training(plants, "train", network, 1, 1, Recipe(4))
+    alone = RunTraining(plants, "train", network, 1, 1, RunRecipe(4))
     alone.begin([1])
     for _ in range(30):
         alone.update(np.array([[1]]), np.ones((1, 1), np.float32))

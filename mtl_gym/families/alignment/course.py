@@ -1,0 +1,80 @@
+"""The course of training runs: the best weights so far, and the assignments that led there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtl_gym.core.episode import Floats
+from mtl_gym.core.rows import State, clone
+from mtl_gym.families.alignment.history import AssignmentHistory
+from mtl_gym.families.alignment.joint import JointModel
+from mtl_gym.families.alignment.rewards import Measured
+
+
+@dataclass
+class Best:
+    """Weights and assignments of each run at its lowest score on the validation samples.
+
+    Attributes:
+        state: State of the joint models.
+        score: Score of each run with it, the lower the better; float32 [runs].
+    """
+
+    state: dict[str, Tensor]
+    score: Floats
+
+    @classmethod
+    def none_yet(cls, joint: JointModel) -> Best:
+        """Return the start, which every offer improves on."""
+        return cls(clone(joint.state_dict()), np.full(joint.runs, np.inf, np.float32))
+
+    def offer(self, joint: JointModel, score: Floats) -> None:
+        """Take over the runs with a lower score than before; float32 [runs]."""
+        better = score < self.score
+        if better.any():
+            runs = torch.from_numpy(np.flatnonzero(better)).to(joint.contexts.device)
+            for name, value in joint.state_dict().items():
+                self.state[name][runs] = value[runs]
+            self.score[better] = score[better]
+
+
+@dataclass
+class Course:
+    """Best weights of the runs, and the history of the first.
+
+    Attributes:
+        best: Best weights on the validation samples so far.
+        history: Assignments of the first run, generation after generation.
+    """
+
+    best: Best
+    history: AssignmentHistory
+
+    @classmethod
+    def start(cls, joint: JointModel, generations: int) -> Course:
+        """Return the course of runs of at most so many generations before the first measurement."""
+        return cls(Best.none_yet(joint), AssignmentHistory(generations, joint.num_locations))
+
+    def add(self, joint: JointModel, measured: Measured) -> None:
+        """Enter the runs as they are after one more generation."""
+        self.best.offer(joint, measured.relative)
+        self.history.add(measured.assignment[0])
+
+    def state(self) -> State:
+        """Return copies of everything as tensors."""
+        return {
+            "weights": clone(self.best.state),
+            "score": torch.from_numpy(self.best.score.copy()),
+            "history": torch.from_numpy(self.history.assignment.copy()),
+        }
+
+    @classmethod
+    def of(cls, state: State, generations: int, device: torch.device) -> Course:
+        """Return the course that `state` was taken of, on a device."""
+        weights = {name: value.to(device, copy=True) for name, value in state["weights"].items()}
+        history = AssignmentHistory.of(state["history"].numpy(), generations)
+        return cls(Best(weights, state["score"].numpy().copy()), history)

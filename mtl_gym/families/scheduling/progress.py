@@ -1,0 +1,41 @@
+"""Figures of training runs under way, which schedulers decide by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtl_gym.core.episode import Floats
+from mtl_gym.core.rows import Rows
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Figures of the runs under way.
+
+    Attributes:
+        train_loss: Loss of each task's last minibatch, before that step; NaN before the first. float32 [runs, tasks].
+        validation_loss: float32 [runs, tasks].
+        validation_accuracy: float32 [runs, tasks].
+        gradient_norm: Norm of the gradient of each task's last minibatch at the encoder's last layer; NaN where it is
+            unknown. float32 [runs, tasks].
+        trained: Minibatches of each task so far; float32 [runs, tasks].
+        reference: Accuracies that the reward compares with, NaN without a reference; float32 [tasks].
+        updates: Gradient steps so far; int64 [runs].
+    """
+
+    train_loss: Floats
+    validation_loss: Floats
+    validation_accuracy: Floats
+    gradient_norm: Floats
+    trained: Floats
+    reference: Floats
+    updates: Rows
+
+    @classmethod
+    def none_yet(cls, runs: int, reference: Floats) -> Progress:
+        """Return the progress before the first measurement, with NaN for what is unknown."""
+        zeros = np.zeros((runs, len(reference)), np.float32)
+        unknown = [zeros + np.float32(np.nan) for _ in range(4)]
+        return cls(unknown[0], unknown[1], unknown[2], unknown[3], zeros, reference, np.zeros(runs, np.int64))
