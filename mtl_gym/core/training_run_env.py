@@ -2,7 +2,8 @@
 
 A family has a dataclass of arrays, its progress: the figures of the runs under way, [num_envs, ...] each. They stand
 in the info of every step and are part of states. The family subclasses `TrainingRunVectorEnv[Progress]`, declares
-`PROGRESS = Progress`, sets `data` and calls `_set_spaces` in `__init__`, and adds these hooks:
+`PROGRESS = Progress`, sets `data` and calls `_set_spaces` in `__init__`, and adds these hooks. One without a data set
+overrides `task_names` and `samples_per_epoch` instead of setting `data`.
 
 1. `run_length`: Decisions of a run.
 2. `_build_runs`: Make `network` and `optimizer` of all runs.
@@ -13,8 +14,9 @@ in the info of every step and are part of states. The family subclasses `Trainin
 7. `_result`: Measure the runs at their end on a split.
 8. `_render`: Show the runs.
 
-Everything else has a default: `_measures`, `_runs_state` and `_load_runs` for state beyond progress, weights and
-optimizer, `_masks`, `signature`, `evaluation_figures` and `pictures`.
+Everything else has a default, above all `_measures` for the figures in info, and `_runs_state` and `_load_runs` for what
+runs continue from beside progress, weights and optimizer. A family calls `_count` for gradient steps and samples, and
+`_check_tasks` for losses. `examples/own_family.py` is a whole family.
 """
 
 from __future__ import annotations
@@ -128,7 +130,12 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
     @property
     def epoch(self) -> float:
         """Passes of one run over the training data so far."""
-        return self._samples / self.num_envs / sum(self.data.task_sizes(self.options.split))
+        return self._samples / self.num_envs / self.samples_per_epoch
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Training samples of all tasks."""
+        return sum(self.data.task_sizes(self.options.split))
 
     @property
     def pass_over(self) -> bool:
@@ -210,8 +217,8 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
 
     @property
     def signature(self) -> dict[str, Any]:
-        """Plain values that a checkpoint must agree on to be loaded here; a family adds the shapes of its network."""
-        return super().signature | {"data": self.data.name, "tasks": list(self.task_names)}
+        """Plain values that a checkpoint must agree on to be loaded here; a family adds data and network."""
+        return super().signature | {"tasks": list(self.task_names)}
 
     def _state(self) -> State:
         return {

@@ -257,7 +257,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     def signature(self) -> dict[str, Any]:
         """Plain values that a checkpoint must agree on to be loaded here."""
         shapes = [[name, *p.shape] for name, p in self.template.encoder.named_parameters()]
-        return super().signature | {"encoder": shapes}
+        return super().signature | {"data": self.data.name, "encoder": shapes}
 
     def _runs_state(self) -> State:
         ended = None if self._ended is None else tensors_of(self._ended)
