@@ -14,9 +14,9 @@ overrides `task_names` and `samples_per_epoch` instead of setting `data`.
 7. `_result`: Measure the runs at their end on a split.
 8. `_render`: Show the runs.
 
-Everything else has a default, above all `_measures` for the figures in info, and `_runs_state` and `_load_runs` for what
-runs continue from beside progress, weights and optimizer. A family calls `_count` for gradient steps and samples, and
-`_check_tasks` for losses. `examples/own_family.py` is a whole family.
+Everything else has a default, above all `_measures` for the figures in info, and `_runs_state` and `_load_runs` for
+state beside progress, weights and optimizer. A family calls `_count` for gradient steps and samples, and `_check_tasks`
+for losses. `examples/own_family.py` is a whole family.
 """
 
 from __future__ import annotations

@@ -318,7 +318,8 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
     @property
     def signature(self) -> dict[str, Any]:
         """Plain values that a checkpoint must agree on to be loaded here."""
-        return super().signature | {"data": self.data.name, "joint": [[name, *p.shape] for name, p in self.network.named_parameters()]}
+        shapes = [[name, *p.shape] for name, p in self.network.named_parameters()]
+        return super().signature | {"data": self.data.name, "joint": shapes}
 
     def _runs_state(self) -> State:
         return {
