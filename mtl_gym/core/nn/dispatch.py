@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from mtl_gym.core.nn.typing import Context, Modules
 
 SPARE_ROWS_PER_BLOCK = 12
 SPARE_ROWS_PER_ROW = 1.25
@@ -131,22 +133,26 @@ class _Permute(torch.autograd.Function):
     """`x[order]` whose gradient is another gather, not a scatter-add."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(inverse)
         return x.index_select(0, order)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (inverse,) = ctx.saved_tensors
         return gradients[0].index_select(0, inverse), None, None
+
+
+class _SegmentContext(Context, Protocol):
+    counts: list[int]
 
 
 class _SegmentedLinear(torch.autograd.Function):
     """One product per used block on its contiguous rows; `parameters` are all weights, then all biases."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, counts: list[int], *parameters: Tensor) -> Tensor:
+    def forward(ctx: _SegmentContext, x: Tensor, counts: list[int], *parameters: Tensor) -> Tensor:
         weights, biases = parameters[: len(counts)], parameters[len(counts) :]
         y = x.new_empty(len(x), weights[0].shape[0])
         parts = zip(x.split(counts), weights, biases, y.split(counts), strict=True)
@@ -158,7 +164,7 @@ class _SegmentedLinear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _SegmentContext, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
         grads = gradients[0].split(ctx.counts)
         dx = torch.empty_like(x)
@@ -172,7 +178,7 @@ class _PaddedLinear(torch.autograd.Function):
     """All used blocks as one batched product over rows padded to the longest segment; `parameters` as above."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, slots: Tensor, longest: int, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor, slots: Tensor, longest: int, *parameters: Tensor) -> Tensor:
         used = len(parameters) // 2
         weights, biases = torch.stack(parameters[:used]), torch.stack(parameters[used:])
         stack = _spread(x, slots, used, longest)
@@ -181,7 +187,7 @@ class _PaddedLinear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         stack, slots, weights = ctx.saved_tensors
         grads = _spread(gradients[0], slots, *stack.shape[:2])
         dx = (grads @ weights).flatten(0, 1).index_select(0, slots)
@@ -200,7 +206,7 @@ def linear_stack(blocks: Sequence[nn.Module]) -> bool:
     return len({tuple(block.weight.shape) for block in blocks if isinstance(block, nn.Linear)}) == 1
 
 
-def apply_blocks(blocks: Sequence[nn.Module], x: Tensor, dispatch: Dispatch, linear: bool) -> Tensor:
+def apply_blocks(blocks: Modules[nn.Module], x: Tensor, dispatch: Dispatch, linear: bool) -> Tensor:
     """Send each row of `x` through its block.
 
     Args:

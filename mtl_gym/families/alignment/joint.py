@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtl_gym.core.nn.stacked import Named
+from mtl_gym.core.nn.typing import Modules
 from mtl_gym.core.nn.weights import renewed, seeded
 from mtl_gym.core.validation import short
 from mtl_gym.families.alignment.blocks import Block, normal, root_mean_square
@@ -121,9 +122,9 @@ class JointModel(nn.Module):
             raise ValueError("There is no architecture; a joint model needs at least one.")
         self.form, self.runs = form or Form(), runs
         self.templates = tuple(architectures)
-        self.kinds = nn.ModuleList()
+        self.kinds: Modules[Kind] = Modules()
         self._add_kinds(keep or [()] * len(architectures), apart or [None] * len(architectures))
-        self.num_locations = sum(kind.locations for kind in self.kinds)  # type: ignore[misc]
+        self.num_locations = sum(kind.locations for kind in self.kinds)
         self.num_modules = self.form.modules or self.num_locations
         self._make_parameters()
         for run in range(runs):
@@ -167,7 +168,7 @@ class JointModel(nn.Module):
     @property
     def stacks(self) -> list[Kind]:
         """The architectures, those of one kind together."""
-        return list(self.kinds)  # type: ignore[arg-type]
+        return list(self.kinds)
 
     @property
     def module_deviation(self) -> float:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtl_gym.core.nn.shapes import Shape, output_shape, trouble_with_one_row
+from mtl_gym.core.nn.typing import Modules
 from mtl_gym.core.nn.weights import renewed
 
 FAR = 2**30
@@ -93,7 +94,7 @@ class ModulePool(nn.Module):
         classes = {module.out_shape[0] for module in modules if module.head}
         if len(classes) != 1:
             raise ValueError(f"The heads of a pool give the same number of classes; these give {sorted(classes)}.")
-        self.modules_in_order = nn.ModuleList(modules)
+        self.modules_in_order: Modules[PoolModule] = Modules(modules)
         self.classes = classes.pop()
         self.layout = Layout.of(modules, self.input_shape)
         if self.least_depth >= FAR:
@@ -108,9 +109,7 @@ class ModulePool(nn.Module):
 
     def __getitem__(self, number: int) -> PoolModule:
         """The module of that action number."""
-        module = self.modules_in_order[number]
-        assert isinstance(module, PoolModule)
-        return module
+        return self.modules_in_order[number]
 
     @property
     def least_depth(self) -> int:

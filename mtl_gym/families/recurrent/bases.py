@@ -8,13 +8,14 @@ Source: Xu et al. 2021 (MT-RMN), sections on tfMRI (FS-MTL, SP-MTL) and on POS t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLinear, GroupedLSTM
+from mtl_gym.core.nn.typing import Context, Modules
 
 LAYERS = 2  # of the models that stitch layers together
 
@@ -130,11 +131,11 @@ class _Reversed(torch.autograd.Function):
     """The identity, with the gradient's sign turned."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor) -> Tensor:
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Context, *gradients: Tensor) -> Tensor:
         return -gradients[0]
 
 
@@ -167,7 +168,9 @@ class Stitched(Base):
         if hidden % subspaces:
             raise ValueError(f"hidden={hidden} cannot be split into {subspaces} subspaces; take a multiple.")
         self.width, self.tasks, self.subspaces, self.orthogonality = hidden, tasks, subspaces, orthogonality
-        self.lstms = nn.ModuleList(GroupedLSTM(tasks, inputs if i == 0 else hidden, hidden) for i in range(LAYERS))
+        self.lstms: Modules[GroupedLSTM] = Modules(
+            GroupedLSTM(tasks, inputs if i == 0 else hidden, hidden) for i in range(LAYERS)
+        )
         self.stitches = nn.ParameterList(_stitch(tasks * subspaces) for _ in range(LAYERS))
         self.mixture = nn.Parameter(torch.full((tasks, LAYERS), 1 / LAYERS)) if skip else None
 
@@ -195,7 +198,7 @@ class Stitched(Base):
             return super().auxiliary(last, groups)
         overlap = last.new_zeros(())
         for lstm in self.lstms:
-            weights = lstm.recurrent.unflatten(1, (self.subspaces, -1))  # type: ignore[operator]
+            weights = lstm.recurrent.unflatten(1, (self.subspaces, -1))
             products = torch.einsum("gshk,gtik->gsthi", weights, weights)
             same = torch.eye(self.subspaces, dtype=torch.bool, device=last.device)
             overlap = overlap + products[:, ~same].square().sum()

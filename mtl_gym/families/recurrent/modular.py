@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLSTM, GroupedMLP
+from mtl_gym.core.nn.typing import Modules
 from mtl_gym.families.recurrent.connections import Gates, Layout
 
 
@@ -103,8 +104,8 @@ class ModularNetwork(Sharing):
         self.layout, self.layers, self.hidden = Layout.of_layers(layers), layers, hidden
         self.cells = GroupedLSTM(layers[0], inputs, hidden)
         sets = layers[1:2] if recursive else layers[1:]
-        self.sub_encoders = nn.ModuleList(GroupedMLP(size, hidden, hidden, hidden) for size in sets)
-        self.sub_decoders = nn.ModuleList(GroupedMLP(tasks, hidden, hidden, hidden) for _ in layers[1:])
+        self.sub_encoders: Modules[GroupedMLP] = Modules(GroupedMLP(size, hidden, hidden, hidden) for size in sets)
+        self.sub_decoders: Modules[GroupedMLP] = Modules(GroupedMLP(tasks, hidden, hidden, hidden) for _ in layers[1:])
         self.width, self.unit = (len(layers) - 1) * hidden, hidden
         self.embedded, self.memory = layers[0] * hidden, sum(layers[1:]) * hidden
 
@@ -118,9 +119,7 @@ class ModularNetwork(Sharing):
 
     def sub_encoder(self, block: int) -> GroupedMLP:
         """The sub-encoders that a block of connections leads to."""
-        encoder = self.sub_encoders[min(block, len(self.sub_encoders) - 1)]
-        assert isinstance(encoder, GroupedMLP)
-        return encoder
+        return self.sub_encoders[min(block, len(self.sub_encoders) - 1)]
 
     def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
         """Layer after layer: decide, average what is connected (eq. 4), apply the sub-encoders (eq. 5)."""
@@ -132,7 +131,7 @@ class ModularNetwork(Sharing):
             decided.append(on.flatten(1))
         taken = [gates.decoder(block, units, own, groups) for block, units in enumerate(outputs)]
         knowledge = [
-            decoder.of_rows(connected(units, on.unsqueeze(2))[0], groups)  # type: ignore[operator]
+            decoder.of_rows(connected(units, on.unsqueeze(2))[0], groups)
             for decoder, units, on in zip(self.sub_decoders, outputs, taken, strict=True)
         ]
         shown = torch.cat([layer.movedim(0, 1).flatten(1) for layer in outputs], 1)

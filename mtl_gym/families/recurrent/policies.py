@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLinear, GroupedMLP
+from mtl_gym.core.nn.typing import Modules
 from mtl_gym.families.recurrent.connections import Layout
 from mtl_gym.families.recurrent.network import MultiTaskNetwork
 
@@ -48,7 +49,7 @@ class PolicyNetworks(nn.Module):
     ) -> None:
         super().__init__()
         self.layout, self.own = layout, own
-        self.encoder = nn.ModuleList(GroupedMLP(to, units, hidden, 2) for _, to in layout.encoder)
+        self.encoder: Modules[GroupedMLP] = Modules(GroupedMLP(to, units, hidden, 2) for _, to in layout.encoder)
         self.transformation = GroupedLinear(tasks, own, units, bias=False) if own else None
         self.decoder = GroupedMLP(tasks, 2 * units if own else units, hidden, 2)
         with torch.no_grad():
@@ -58,7 +59,6 @@ class PolicyNetworks(nn.Module):
     def encoder_scores(self, block: int, units: Tensor) -> Tensor:
         """alpha_{t,ij} = N_j(u_{t,i}); [from, rows, width] -> [rows, from, to, 2]."""
         policies = self.encoder[block]
-        assert isinstance(policies, GroupedMLP)
         everyone = units.expand(len(policies.hidden.weight), *units.shape)
         return policies(everyone).permute(2, 1, 0, 3)
 

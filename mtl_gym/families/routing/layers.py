@@ -100,8 +100,8 @@ class MixtureLayer(RoutedLayer):
     def _all_outputs(self, x: Tensor) -> Tensor:
         """What every block gives for every row; float32 [rows, blocks, *out_shape]."""
         if self._linear:
-            weight = torch.cat([block.weight for block in self.blocks])  # type: ignore[misc]
-            bias = torch.cat([block.bias for block in self.blocks])  # type: ignore[misc]
+            linear = [block for block in self.blocks if isinstance(block, nn.Linear)]
+            weight, bias = torch.cat([block.weight for block in linear]), torch.cat([block.bias for block in linear])
             outputs = nn.functional.linear(x, weight, bias).unflatten(1, (len(self.blocks), -1))
         else:
             outputs = torch.stack([block(x) for block in self.blocks], 1)
@@ -122,5 +122,5 @@ def with_dispatcher(network: RoutedNetwork, agents: int) -> RoutedNetwork:
 
 def with_mixtures(network: RoutedNetwork, mixtures: int) -> RoutedNetwork:
     """The same network with trained softmax averages for choices."""
-    layers = [MixtureLayer(layer, mixtures) for layer in network.layers]  # type: ignore[arg-type]
+    layers = [MixtureLayer(layer, mixtures) for layer in network.layers]
     return RoutedNetwork(network.trunk, layers, network.input_shape)

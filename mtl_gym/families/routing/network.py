@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mtl_gym.core.nn.dispatch import Dispatch, apply_blocks, linear_stack
 from mtl_gym.core.nn.shapes import output_shape, trouble_with_one_row
+from mtl_gym.core.nn.typing import Modules
 from mtl_gym.core.nn.weights import renewed
 
 
@@ -44,7 +45,7 @@ class RoutedLayer(nn.Module):
         super().__init__()
         if not blocks:
             raise ValueError("A routed layer needs at least one block.")
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks: Modules[nn.Module] = Modules(blocks)
         self.activation = activation
         self.in_shape = tuple(in_shape) if in_shape is not None else _linear_input(blocks[0])
         self.out_shape = _common_output(blocks, self.in_shape)
@@ -84,7 +85,7 @@ class RoutedLayer(nn.Module):
         return x.index_copy(0, index, self._run(x[index], choices[routed]))
 
     def _run(self, x: Tensor, choices: NDArray[np.int64]) -> Tensor:
-        y = apply_blocks(self.blocks, x, Dispatch.of(choices, device=x.device), self._linear)  # type: ignore[arg-type]
+        y = apply_blocks(self.blocks, x, Dispatch.of(choices, device=x.device), self._linear)
         return y if self.activation is None else self.activation(y)
 
 
@@ -111,7 +112,7 @@ class RoutedNetwork(nn.Module):
         if not layers:
             raise ValueError("A routed network needs at least one routed layer.")
         self.trunk = nn.Identity() if trunk is None else trunk
-        self.layers = nn.ModuleList(layers)
+        self.layers: Modules[RoutedLayer] = Modules(layers)
         self.input_shape = tuple(input_shape)
         features = output_shape(self.trunk, self.input_shape, "the trunk")
         _check_chain(features, layers)
@@ -138,8 +139,7 @@ class RoutedNetwork(nn.Module):
         Args:
             taken: bool [depth, num_blocks].
         """
-        layers: list[RoutedLayer] = list(self.layers)  # type: ignore[arg-type]
-        used = (layer.blocks_behind(row[: layer.choices]) for layer, row in zip(layers, taken, strict=True))
+        used = (layer.blocks_behind(row[: layer.choices]) for layer, row in zip(self.layers, taken, strict=True))
         return len({id(block) for blocks in used for block in blocks})
 
     def embed(self, x: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ class RoutedNetwork(nn.Module):
         Returns:
             float32 [rows, width].
         """
-        layer: RoutedLayer = self.layers[depth]  # type: ignore[assignment]
+        layer = self.layers[depth]
         choices = np.where(choices == self.num_blocks, layer.choices, choices)
         x = values[:, : prod(layer.in_shape)].unflatten(1, layer.in_shape)
         return self._pad(layer(x, choices))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from mtl_gym.families.scheduling.objectives import Objective, Scores, right
 from mtl_gym.families.scheduling.padding import Padding
 from mtl_gym.families.scheduling.stack import RunStack
 from mtl_gym.families.scheduling.uncertainty import MEASURES, hardest, histograms
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class HeldOut:
         return HeldOutFigures(loss, hits, unsure, self.labels if shared else self.labels[:, None])
 
     @torch.no_grad()
-    def _in_parts(self, runs: RunStack, task: Tensor, shared: bool, look: Callable[[_Read], Any]) -> list[Any]:
+    def _in_parts(self, runs: RunStack, task: Tensor, shared: bool, look: Callable[[_Read], Result]) -> list[Result]:
         """Let the runs read the samples, some at a time, and keep what `look` makes of it."""
         training = runs.training
         runs.train(False)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+
+from mtl_gym.core.nn.typing import Context, VmapInfo
+
+Result = TypeVar("Result")
 
 
 class LSTM(nn.Module):
@@ -80,9 +84,9 @@ def _gradients(upstream: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
 
 
 def _each_run(
-    function: Callable[..., Any], count: int, in_dims: Sequence[int | None], parts: Sequence[Tensor]
-) -> list[Any]:
-    """What a function gives for each of `count` stacked runs."""
+    function: Callable[..., Result], count: int, in_dims: Sequence[int | None], parts: Sequence[Tensor]
+) -> list[Result]:
+    """Return the result of a function for each of `count` stacked runs."""
     stacked = [part if dim is None else part.movedim(dim, 0) for part, dim in zip(parts, in_dims, strict=True)]
     return [
         function(*(part if dim is None else part[run] for part, dim in zip(stacked, in_dims, strict=True)))
@@ -96,16 +100,16 @@ class _Layer(Function):
         return _fused(x, *weights)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def setup_context(ctx: Context, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Context, upstream: Tensor) -> tuple[Tensor, ...]:
         gradients: tuple[Tensor, ...] = _Backward.apply(upstream, *ctx.saved_tensors)
         return gradients
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *parts: Tensor) -> tuple[Tensor, int]:
+    def vmap(info: VmapInfo, in_dims: tuple[int | None, ...], *parts: Tensor) -> tuple[Tensor, int]:
         return torch.stack(_each_run(_layer, info.batch_size, in_dims, parts)), 0
 
 
@@ -115,16 +119,18 @@ class _Backward(Function):
         return _gradients(upstream, *inputs)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+    def setup_context(ctx: Context, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
         pass
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Context, *upstream: Tensor) -> tuple[Tensor, ...]:
         raise NotImplementedError("The LSTM of mtl_gym can be differentiated once; for second derivatives use nn.LSTM.")
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *parts: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    def vmap(
+        info: VmapInfo, in_dims: tuple[int | None, ...], *parts: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         runs = _each_run(_Backward.apply, info.batch_size, in_dims, parts)
         gradients = tuple(torch.stack(found) for found in zip(*runs, strict=True))
         return gradients, (0,) * len(gradients)

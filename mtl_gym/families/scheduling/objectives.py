@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from mtl_gym.families.scheduling import crf
 
-Scores: TypeAlias = Any
+Scores: TypeAlias = Any  # a tensor or a tuple of tensors, as the objective has it
 
 
 class Objective(Protocol):

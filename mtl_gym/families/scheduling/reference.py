@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def _given(given: float | Sequence[float], data: MultiTaskDataset) -> Floats:
 
 def _settings(
     options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork, held_out: HeldOut
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """All that the accuracies depend on; plain values."""
     return {
         "minibatch": options.minibatch,
@@ -98,7 +98,7 @@ def _recipe(options: SchedulingOptions) -> RunRecipe:
     return RunRecipe(options.minibatch, options.learning_rate)
 
 
-def _identity(data: MultiTaskDataset, template: SharedNetwork, recipe: RunRecipe) -> list[Any]:
+def _identity(data: MultiTaskDataset, template: SharedNetwork, recipe: RunRecipe) -> list[object]:
     """What tells two networks apart, whatever they print as: shapes, and what comes of two updates from one seed.
 
     The updates show the first weights, the forward and the backward pass, the losses and the dropout. Five digits are
@@ -113,7 +113,7 @@ def _identity(data: MultiTaskDataset, template: SharedNetwork, recipe: RunRecipe
     return [shapes, [f"{figure:.4e}" for figure in losses + norms]]
 
 
-def _fingerprint(data: MultiTaskDataset) -> list[Any]:
+def _fingerprint(data: MultiTaskDataset) -> list[object]:
     """Name, sizes and contents of a data set."""
     digest = hashlib.sha256()
     for split in data.splits.values():
@@ -133,12 +133,12 @@ def _train(options: SchedulingOptions, data: MultiTaskDataset, template: SharedN
     return held_out.own_figures(training.runs).task_accuracy()[:, 0].cpu().numpy()
 
 
-def _bar(steps: range, title: str) -> Any:
+def _bar(steps: range, title: str) -> Iterable[int]:
     console = Console(stderr=True)
     return track(steps, title, console=console, disable=not console.is_terminal, transient=True)
 
 
-def _read(path: Path, settings: dict[str, Any], data: MultiTaskDataset) -> Floats | None:
+def _read(path: Path, settings: dict[str, object], data: MultiTaskDataset) -> Floats | None:
     """What is kept; None, with a warning, if the file cannot be used."""
     try:
         return _checked(json.loads(path.read_text()), settings, data)
@@ -149,7 +149,7 @@ def _read(path: Path, settings: dict[str, Any], data: MultiTaskDataset) -> Float
         return None
 
 
-def _checked(kept: Any, settings: dict[str, Any], data: MultiTaskDataset) -> Floats:
+def _checked(kept: Any, settings: dict[str, object], data: MultiTaskDataset) -> Floats:
     """Accuracies in the order of the tasks.
 
     Raises:
@@ -166,7 +166,7 @@ def _checked(kept: Any, settings: dict[str, Any], data: MultiTaskDataset) -> Flo
     return np.array([accuracy[name] for name in data.task_names], np.float32)
 
 
-def _write(path: Path, settings: dict[str, Any], accuracy: Floats, data: MultiTaskDataset) -> None:
+def _write(path: Path, settings: dict[str, object], accuracy: Floats, data: MultiTaskDataset) -> None:
     named = dict(zip(data.task_names, map(float, accuracy), strict=True))
     text = json.dumps({"accuracy": named, "settings": settings, "torch": torch.__version__}, indent=2)
     try:

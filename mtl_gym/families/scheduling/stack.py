@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +113,7 @@ class RunStack(nn.Module):
         with self._dropout(key_of_part(key, group)):
             return self._heads.call(head, features)
 
-    def _dropout(self, key: Tensor) -> AbstractContextManager[Any]:
+    def _dropout(self, key: Tensor) -> AbstractContextManager[object]:
         return KeyedDropout(key) if self.training else nullcontext()
 
     def single(self, run: int) -> tuple[nn.Module, list[nn.Module]]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtl_gym.core.classification import Classes
 from mtl_gym.core.nn.adam import MaskedAdam
@@ -140,7 +140,7 @@ class RunTraining:
         for p, grad in zip(heads, torch.autograd.grad(losses.sum(), heads), strict=True):
             p.grad = grad
 
-    def _per_group(self, losses: Tensor, parameters: list[Any]) -> tuple[Tensor, ...]:
+    def _per_group(self, losses: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, ...]:
         """The gradient of each group's losses; per parameter [groups, *its shape]."""
         groups = losses.shape[1]
         each = torch.eye(groups, device=self.device)[:, None].expand(groups, *losses.shape)
