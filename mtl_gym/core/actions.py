@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
-import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import MultiBinary
 
-from mtl_gym.core.rows import Array, array_of
-
-Space: TypeAlias = "gym.Space[Any]"
+from mtl_gym.core.rows import AnySpace, Array, array_of
 
 
-def checked(actions: object, space: Space, single: Space) -> Array:
+def checked(actions: object, space: AnySpace, single: AnySpace) -> Array:
     """Return actions as an array of the space's dtype.
 
     Args:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mtl_gym.core.rows import Info
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,11 +33,11 @@ class Capabilities:
         """Return the default number of decisions between two evaluations of a training of `steps` decisions."""
         return max(1, steps // EVALUATIONS)
 
-    def evaluation_figures(self) -> dict[str, Any]:
+    def evaluation_figures(self) -> Info:
         """Return the family's own figures of the episodes so far, beside accuracy and loss."""
         return {}
 
-    def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Figure]:
+    def pictures(self, figures: Info, title: str) -> dict[str, Figure]:
         """Return pictures of an evaluation by file name, from the `evaluation_figures` of its view."""
         return {}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from mtl_gym.core.rows import Array, Flags, Rows
 from mtl_gym.data import MultiTaskDataset
 
 FinalReward: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
-Reward = TypeVar("Reward", bound=Callable[..., Any])
+Reward = TypeVar("Reward", bound=Callable[..., object])
 
 
 def correct(logits: Tensor, label: Tensor, task: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def judge(reward: FinalReward, logits: Tensor, losses: Tensor, label_and_task: T
     return figures
 
 
-def _check_reward(reward: FinalReward, earned: Any, rows: int) -> None:
+def _check_reward(reward: FinalReward, earned: object, rows: int) -> None:
     if isinstance(earned, Tensor) and earned.shape == (rows,):
         return
     given = f"{type(earned).__name__} of shape {list(getattr(earned, 'shape', ()))}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -77,7 +77,7 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
     _template: nn.Module
     _order: Order | None = None
 
-    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+    def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
         train_batch = self.options.train_batch
         self.batch_size = self.num_envs * -(-train_batch // self.num_envs) if self.options.train else self.num_envs

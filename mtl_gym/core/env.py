@@ -33,16 +33,15 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym.core.actions import Space, checked
+from mtl_gym.core.actions import checked
 from mtl_gym.core.capabilities import Capabilities
 from mtl_gym.core.episode import Transition
 from mtl_gym.core.errors import TrainingDiverged
 from mtl_gym.core.options import EnvOptions, choose_device, make_options, shallow_dict
 from mtl_gym.core.ranges import Range, out_of_range
-from mtl_gym.core.rows import Array, Flags, Info, Observation, Rows, rows_of
+from mtl_gym.core.rows import AnySpace, Array, Figures, Flags, Info, Observation, Picture, Rows, rows_of
 from mtl_gym.core.state.stateful import Stateful
 from mtl_gym.core.validation import bare, complaint
 
@@ -68,7 +67,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
     WINDOW: ClassVar[str] = "mtl_gym"
     # Default num_envs of an evaluation view; None for that of the environment.
     EVALUATION_WIDTH: ClassVar[int | None] = 256
-    metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it as an instance attribute)
+    metadata = {  # noqa: RUF012 (Gymnasium declares it as an instance attribute)
         "render_modes": ["rgb_array", "human", "ansi"],
         "render_fps": 4,
         "autoreset_mode": AutoresetMode.SAME_STEP,
@@ -90,7 +89,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         self.seed: int | None = None
         self.updates = self.episodes = 0
 
-    def _set_spaces(self, observation: gym.Space[Any], action: Space) -> None:
+    def _set_spaces(self, observation: AnySpace, action: AnySpace) -> None:
         self.single_observation_space, self.single_action_space = observation, action
         self.observation_space = batch_space(observation, self.num_envs)
         self.action_space = batch_space(action, self.num_envs)
@@ -117,7 +116,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         """Become a view: share `source`'s network and counters, and set up one ordered pass over the split."""
 
     @abstractmethod
-    def _render(self) -> Any:
+    def _render(self) -> Picture | str | None:
         """Return what `render` returns."""
 
     @property
@@ -154,7 +153,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         self._require_reset("action_masks()")
         return self._masks()
 
-    def render(self) -> Any:
+    def render(self) -> Any:  # Gymnasium allows vector environments tuples of frames only
         """Return a picture or text, or show a window, as `render_mode` says.
 
         Raises:
@@ -167,7 +166,9 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         if self.seed is None:
             raise gym.error.ResetNeeded(f"Call reset() before {what}: no episode has begun.")
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, object] | None = None
+    ) -> tuple[Observation, Info]:
         """Begin a new episode in every row.
 
         Args:
@@ -194,7 +195,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         seeds, everyone = np.full(self.num_envs, self.seed), np.ones(self.num_envs, bool)
         return self._export(self._observe()), {"seed": seeds, "_seed": everyone, **self.mask_info()}
 
-    def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
+    def step(self, actions: object) -> tuple[Observation, Figures, Figures, Figures, Info]:
         """Carry out one decision in every row; shapes as in `action_space`.
 
         Raises:
@@ -269,7 +270,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
             raise TrainingDiverged(self.updates, self._task_name(row), "an observation")
         return array
 
-    def _check_finite(self, figures: NDArray[np.floating[Any]], task: Rows) -> None:
+    def _check_finite(self, figures: Array, task: Rows) -> None:
         """Raise `TrainingDiverged` where a figure is not finite; `task` broadcasts to the figures."""
         wrong = np.broadcast_to(task, figures.shape)[~np.isfinite(figures)]
         if wrong.size:
@@ -308,7 +309,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         """Training samples so far: one per episode, unless an episode is a training run."""
         return self.episodes
 
-    def close_extras(self, **kwargs: Any) -> None:
+    def close_extras(self, **kwargs: object) -> None:
         """Close the window of `render_mode="human"`."""
         if self.render_mode == "human":
             from mtl_gym.core.figures import close_window

@@ -6,17 +6,22 @@ import inspect
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.rows import AnyEnv, AnySpace, AnyVectorEnv, Flags, Info, Observation
 from mtl_gym.core.wrappers import Layers, base_of, flatten_rows, layers_of
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
+
+# State of a recurrent policy between two steps: each policy has its own.
+Memory: TypeAlias = Any
+Act: TypeAlias = Callable[[Observation, Flags, Flags], object]
 
 
 @runtime_checkable
@@ -24,10 +29,33 @@ class Policy(Protocol):
     """Interface of Stable-Baselines3 algorithms for choosing actions."""
 
     def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
+        self,
+        observation: Observation,
+        state: Memory = None,
+        episode_start: Flags | None = None,
+        deterministic: bool = False,
+    ) -> tuple[object, Memory]:
         """Return actions for a batch of observations, and the next recurrent state."""
         ...
+
+
+@runtime_checkable
+class HasEnv(Protocol):
+    """An algorithm that knows the environment it trains in."""
+
+    def get_env(self) -> object:
+        """Return the environment, or None."""
+        ...
+
+
+@runtime_checkable
+class HasObservationSpace(Protocol):
+    """A policy that knows the observations it takes."""
+
+    observation_space: AnySpace
+
+
+Chooser: TypeAlias = Policy | Callable[[Observation], object]
 
 
 @dataclass(frozen=True)
@@ -50,7 +78,7 @@ class Evaluation:
     episodes: NDArray[np.int64]
     accuracy: NDArray[np.float64]
     loss: NDArray[np.float64]
-    figures: dict[str, Any] = field(default_factory=dict, repr=False)
+    figures: Info = field(default_factory=dict, repr=False)
 
     @property
     def mean_accuracy(self) -> float:
@@ -76,8 +104,8 @@ class Evaluation:
 
 
 def evaluate(
-    policy: Policy | Callable[[Any], Any],
-    env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any] | VecEnv,
+    policy: Chooser,
+    env: AnyEnv | AnyVectorEnv | VecEnv,
     split: str = "test",
     *,
     deterministic: bool = True,
@@ -117,7 +145,9 @@ def evaluate(
     return Evaluation(split, view.task_names, *_means(*sums), view.evaluation_figures())
 
 
-def roll_out(policy: Any, view: MultiTaskVectorEnv, deterministic: bool = True, env: Any = None) -> NDArray[np.float64]:
+def roll_out(
+    policy: Chooser, view: MultiTaskVectorEnv, deterministic: bool = True, env: object = None
+) -> NDArray[np.float64]:
     """Run `policy` in an evaluation view until its pass is over.
 
     Args:
@@ -150,34 +180,32 @@ def _means(
         return episodes.astype(np.int64), right / episodes, loss / answered
 
 
-def _layers(policy: Any, env: Any) -> Layers:
+def _layers(policy: Chooser, env: object) -> Layers:
     """Return the wrapper effects of an algorithm's training; none for a function or another object with `predict`.
 
     Raises:
         ValueError: If the effect of a wrapper is unknown.
     """
-    own = policy.get_env() if hasattr(policy, "get_env") else None
+    own = policy.get_env() if isinstance(policy, HasEnv) else None
     if own is not None:
         with suppress(TypeError):  # an agent loaded for prediction has a stand-in
             return layers_of(own)
-    algorithm = hasattr(policy, "get_env") or _is_of_sb3(policy)
+    algorithm = isinstance(policy, HasEnv) or _is_of_sb3(policy)
     return layers_of(env) if algorithm else Layers(base_of(env))
 
 
-def _is_of_sb3(policy: Any) -> bool:
+def _is_of_sb3(policy: object) -> bool:
     homes = {kind.__module__.split(".")[0] for kind in type(policy).__mro__}
     return not homes.isdisjoint(("stable_baselines3", "sb3_contrib"))
 
 
-def _acting(
-    policy: Any, view: MultiTaskVectorEnv, deterministic: bool, layers: Layers
-) -> Callable[[Any, Any, Any], Any]:
-    if not hasattr(policy, "predict"):
+def _acting(policy: Chooser, view: MultiTaskVectorEnv, deterministic: bool, layers: Layers) -> Act:
+    if not isinstance(policy, Policy):
         return lambda obs, masks, start: policy(obs)
     takes = inspect.signature(policy.predict).parameters
-    state = None
+    state: Memory = None
 
-    def act(obs: Any, masks: Any, start: Any) -> Any:
+    def act(obs: Observation, masks: Flags, start: Flags) -> object:
         nonlocal state
         extra = {"action_masks": masks} if "action_masks" in takes else {}
         if "progress" in takes and hasattr(view, "progress"):
@@ -189,8 +217,8 @@ def _acting(
     return act
 
 
-def _flat_if_wanted(policy: Any, view: MultiTaskVectorEnv, obs: Any) -> Any:
+def _flat_if_wanted(policy: Policy, view: MultiTaskVectorEnv, obs: Observation) -> Observation:
     """Flatten the environment's observation for a policy trained with FlattenObservation."""
-    wanted = getattr(policy, "observation_space", None)
+    wanted = policy.observation_space if isinstance(policy, HasObservationSpace) else None
     flat = isinstance(obs, dict) and isinstance(wanted, gym.spaces.Box)
     return flatten_rows(view.single_observation_space, obs) if flat else obs

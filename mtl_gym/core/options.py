@@ -7,12 +7,13 @@ from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
 
 from mtl_gym.core.ranges import POSITIVE, Range, out_of_range
+from mtl_gym.core.rows import Arguments, State
 from mtl_gym.core.validation import bare, complaint, hints_of, short, unknown
 from mtl_gym.data import MultiTaskDataset, TaskCollection
 from mtl_gym.data.split import SPLITS
@@ -57,7 +58,7 @@ class EnvOptions:
         self._require("split", isinstance(self.split, str) and self.split in SPLITS, f"one of {SPLITS}")
         hints, ranges = hints_of(type(self)), ChainMap(*(vars(kind).get("RANGES", {}) for kind in type(self).__mro__))
         for name, value in shallow_dict(self).items():
-            wrong = out_of_range(name, value, hints.get(name, Any), ranges.get(name))
+            wrong = out_of_range(name, value, hints.get(name, object), ranges.get(name))
             if wrong is not None:
                 raise ValueError(wrong)
 
@@ -84,11 +85,16 @@ class NetworkContext:
 Chosen = TypeVar("Chosen", bound=EnvOptions)
 
 
-def make_options(kind: type[Chosen], environment: str, given: dict[str, Any]) -> Chosen:
-    """Options of a kind from keyword arguments.
+def make_options(kind: type[Chosen], environment: str, given: Mapping[str, object]) -> Chosen:
+    """Return options from keyword arguments.
+
+    Args:
+        kind: Class of the options.
+        environment: Name of the environment in messages.
+        given: The keyword arguments.
 
     Raises:
-        ValueError: If an option is unknown, or a value is not allowed. `environment` is whose it is, for the message.
+        ValueError: If an option is unknown, or a value is not allowed.
     """
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in given:
@@ -96,32 +102,32 @@ def make_options(kind: type[Chosen], environment: str, given: dict[str, Any]) ->
             raise ValueError(unknown(environment, "option", name, fields))
     hints, plain = hints_of(kind), {name: bare(value) for name, value in given.items()}
     for name, value in plain.items():
-        wrong = None if value is fields[name].default else complaint(name, value, hints.get(name, Any))
+        wrong = None if value is fields[name].default else complaint(name, value, hints.get(name, object))
         if wrong is not None:
             raise ValueError(f"{environment}: {wrong}")
     return kind(**plain)
 
 
-def shallow_dict(options: EnvOptions) -> dict[str, Any]:
-    """The fields of `options` as keyword arguments, without copying what they hold."""
+def shallow_dict(options: EnvOptions) -> Arguments:
+    """Return options as keyword arguments, without copies of their values."""
     return {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
 
 
-def must_agree(options: EnvOptions) -> dict[str, Any]:
-    """The options in which a checkpoint and the one that loads it must agree: plain values and lists of them."""
+def must_agree(options: EnvOptions) -> State:
+    """Return the options that must be equal in a checkpoint: plain values and lists of them."""
     fields = {name: value for name, value in shallow_dict(options).items() if name not in FREE}
     return {name: _written(value) for name, value in fields.items() if _is_written(value)}
 
 
-def differences(theirs: Any, ours: Mapping[str, Any]) -> set[str] | None:
-    """The names under which two signatures of checkpoints differ; None if they are not of one kind."""
+def differences(theirs: object, ours: Mapping[str, object]) -> set[str] | None:
+    """Return the names of differing values of two signatures; None if they have different names."""
     if not isinstance(theirs, Mapping) or theirs.keys() != ours.keys():
         return None
     return {name for name, value in ours.items() if theirs[name] != value}
 
 
-def _is_written(value: Any) -> bool:
-    """Whether it is plain, or holds nothing else; None, which any object may stand in the place of, is not."""
+def _is_written(value: object) -> bool:
+    """Return whether a value is plain or contains only plain values; None is not, since any object may replace it."""
     if isinstance(value, Mapping):
         return all(map(_is_written, value.values()))
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -129,8 +135,8 @@ def _is_written(value: Any) -> bool:
     return isinstance(value, (*PLAIN, np.generic))
 
 
-def _written(value: Any) -> Any:
-    """The same out of lists and dictionaries alone, so that it is equal however it was given."""
+def _written(value: object) -> object:
+    """Convert containers to lists and dictionaries, so that a tuple equals a list."""
     if isinstance(value, Mapping):
         return {str(key): _written(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -139,7 +145,11 @@ def _written(value: Any) -> Any:
 
 
 def choose_device(name: str | torch.device) -> torch.device:
-    """The torch device for `name`, where "auto" is CUDA if there is one."""
+    """Return the torch device of a name; "auto" is CUDA if there is a GPU.
+
+    Raises:
+        ValueError: If torch knows no such device, or sees no GPU.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

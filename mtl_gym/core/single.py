@@ -1,27 +1,28 @@
-"""The batch-of-one view of a batched environment: what `gym.make` returns."""
+"""Single environments: batched environments of one row."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 
 from mtl_gym.core.env import MultiTaskVectorEnv
-from mtl_gym.core.rows import Flags, Info, Observation, array_of, row_of
+from mtl_gym.core.rows import Array, Flags, Info, Observation, Picture, State, array_of, row_of
 
 
-class BatchOfOne(gym.Env[Any, Any]):
-    """The one-wide batched environment with the leading axis taken off: what `gym.make` returns.
+class BatchOfOne(gym.Env[Observation, Array]):
+    """A batched environment of one row without its leading axis, as `gym.make` returns it.
 
     Args:
         **options: As for the batched class, except `tensors`.
     """
 
     vector_class: ClassVar[type[MultiTaskVectorEnv]]
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human", "ansi"], "render_fps": 4}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array", "human", "ansi"], "render_fps": 4}  # noqa: RUF012
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: object) -> None:
         if "num_envs" in options:
             raise ValueError(
                 f"gym.make has one row, so that num_envs={options['num_envs']!r} is not possible: "
@@ -38,14 +39,16 @@ class BatchOfOne(gym.Env[Any, Any]):
         self.action_space = batched.single_action_space
         self._begun = False  # whether the next episode has begun that `reset` will show
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, object] | None = None
+    ) -> tuple[Observation, Info]:
         """Begin an episode; with a seed, start the whole environment anew."""
         begun, self._begun = self._begun and seed is None, False
         batch, infos = self.batched.current() if begun else self.batched.reset(seed=seed)
         self._np_random, self._np_random_seed = self.batched.np_random, self.batched.seed
         return row_of(batch, 0), self._info(infos)
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
+    def step(self, action: object) -> tuple[Observation, float, bool, bool, Info]:
         """Carry out one decision."""
         batch, transition, final = self.batched.advance(array_of(action)[None])
         info = self._info(self.batched.mask_info())
@@ -62,51 +65,51 @@ class BatchOfOne(gym.Env[Any, Any]):
         return {key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()}
 
     def action_masks(self) -> Flags:
-        """The choices that are valid now; bool [actions]."""
+        """Return the valid choices; bool [actions]."""
         return self.batched.action_masks()[0]
 
-    def render(self) -> Any:
-        """As the batched environment renders."""
+    def render(self) -> Picture | str | None:
+        """Return a picture or text, or show a window, as the batched environment does."""
         return self.batched.render()
 
     def close(self) -> None:
-        """Let go of windows that `render_mode="human"` opened."""
+        """Close the window of `render_mode="human"`."""
         self.batched.close()
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the batched environment's: `network`, `updates`, `evaluation_view`, `state_dict`, ..."""
+        """Forward to the batched environment: `network`, `updates`, `evaluation_view`, ..."""
         if name.startswith("_") or name == "batched":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.batched, name)
 
-    def state_dict(self) -> dict[str, Any]:
-        """As `Stateful.state_dict`, with whether the next `reset` shows an episode that has begun already."""
+    def state_dict(self) -> State:
+        """Return the complete state, as `Stateful.state_dict`, and whether the next episode has begun."""
         return self.batched.state_dict() | {"begun": self._begun}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """As `Stateful.load_state_dict`."""
+    def load_state_dict(self, state: State) -> None:
+        """Load a result of `state_dict()`, as `Stateful.load_state_dict`."""
         self.batched.load_state_dict(state)
         self._begun = bool(state.get("begun", False))
 
     def fork(self) -> BatchOfOne:
-        """As `Stateful.fork`."""
+        """Return an independent copy, as `Stateful.fork`."""
         twin = object.__new__(type(self))
         twin.__setstate__(self.__getstate__() | {"batched": self.batched.fork()})
         return twin
 
     def __copy__(self) -> BatchOfOne:
-        """As `Stateful.__copy__`: a fork."""
+        """Return a fork, because environments must not share a network that they train."""
         return self.fork()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> BatchOfOne:
-        """As `Stateful.__copy__`: a fork."""
+    def __deepcopy__(self, memo: dict[int, object]) -> BatchOfOne:
+        """Return a fork, because environments must not share a network that they train."""
         return self.fork()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What pickle writes: the batched environment through its state."""
+    def __getstate__(self) -> State:
+        """Return the batched environment, which pickles its state."""
         return {"batched": self.batched, "begun": self._begun, "spec": self.spec}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: State) -> None:
         """Undo `__getstate__`."""
         self._wrap(state["batched"])
         self._begun, self.spec = state["begun"], state["spec"]

@@ -6,11 +6,12 @@ import difflib
 import re
 import reprlib
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from typing import Any, Protocol, TypeGuard, Union, cast, get_args, get_origin, get_type_hints, runtime_checkable
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import is_protocol
 
 # Plain types with their names in messages, singular and plural.
 _NAMES: dict[object, tuple[str, str]] = {
@@ -69,18 +70,18 @@ def bare(value: object) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def hints_of(kind: object) -> dict[str, Any]:
+def hints_of(kind: object) -> dict[str, object]:
     """Return the types of fields or arguments, except names that exist only for type checkers."""
     try:
         return get_type_hints(kind)
     except TypeError:  # an object without hints
         return {}
     except NameError:
-        names = getattr(kind, "__globals__", {})
+        names = kind.__globals__ if isinstance(kind, types.FunctionType) else {}
         return {name: found for name, hint in kind.__annotations__.items() for found in _resolved(hint, names)}
 
 
-def _resolved(hint: object, names: dict[str, Any]) -> list[object]:
+def _resolved(hint: object, names: dict[str, object]) -> list[object]:
     """Return a list of the resolved type, empty if a name in it is unknown."""
     try:
         return list(get_type_hints(types.SimpleNamespace(__annotations__={"it": hint}), names).values())
@@ -93,7 +94,7 @@ def _fits(value: object, hint: object) -> bool:
     origin, parts = get_origin(hint), get_args(hint)
     if origin in _UNIONS:
         return any(_fits(value, part) for part in parts)
-    if hint in _NAMES:
+    if isinstance(hint, type) and hint in _NAMES:
         return _is_plain(bare(value), hint)
     if origin in _LISTS:
         return _is_list(value, hint)
@@ -102,7 +103,7 @@ def _fits(value: object, hint: object) -> bool:
     return _is_thing(value, hint) if _is_class(hint) or origin is Callable else True
 
 
-def _is_plain(value: object, kind: Any) -> bool:
+def _is_plain(value: object, kind: type) -> bool:
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
@@ -120,23 +121,24 @@ def _is_fixed(hint: object) -> bool:
     return get_origin(hint) is tuple and Ellipsis not in get_args(hint)
 
 
-def _is_class(hint: object) -> bool:
+def _is_class(hint: object) -> TypeGuard[type]:
     """Return whether `isinstance` applies to a type, which excludes `Any`, protocols and generic types."""
-    special = hint is Any or get_origin(hint) is not None or getattr(hint, "_is_protocol", False)
-    return isinstance(hint, type) and not special
+    return isinstance(hint, type) and hint is not Any and get_origin(hint) is None and not is_protocol(hint)
 
 
-def _is_thing(value: object, hint: Any) -> bool:
+def _is_thing(value: object, hint: object) -> bool:
     """Return whether a value is an instance of a class or, for function types, callable."""
     return isinstance(value, hint) if _is_class(hint) else callable(value)
 
 
-def items_of(value: Any) -> list[object] | None:
+def items_of(value: object) -> list[object] | None:
     """Return the items of a list, tuple, array or similar; None for other values, text included."""
     if isinstance(value, (np.ndarray, Tensor)):
         return value.tolist() if value.ndim else None
-    indexed = hasattr(value, "__getitem__") and hasattr(value, "__len__")
-    return list(value) if indexed and not isinstance(value, (str, bytes, Mapping, type)) else None
+    indexed = hasattr(value, "__getitem__") and isinstance(value, Sized)
+    if not indexed or isinstance(value, (str, bytes, Mapping, type)):
+        return None
+    return list(cast(Iterable[object], value))
 
 
 def allowed(hint: object, span: str = "") -> str:
@@ -156,7 +158,7 @@ def _alternatives(hint: object) -> list[str]:
     return ["True", "False"] if hint is bool else [_noun(hint)]
 
 
-def _noun(hint: Any) -> str:
+def _noun(hint: object) -> str:
     origin, parts = get_origin(hint), get_args(hint)
     if hint in _NAMES:
         return _NAMES[hint][0]
@@ -165,7 +167,7 @@ def _noun(hint: Any) -> str:
         return f"{count} {_plurals(part for part in parts if part is not Ellipsis)}"
     if origin in _MAPPINGS:
         return "a mapping"
-    return "a function" if origin is Callable else f"a {hint.__name__}"
+    return "a function" if origin is Callable else f"a {_name(hint)}"
 
 
 def _plurals(hints: Iterable[object]) -> str:
@@ -178,7 +180,16 @@ def _plural(hint: object) -> str:
         return _plurals(get_args(hint))
     if get_origin(hint) in _LISTS:
         return f"lists of {_plural(get_args(hint)[0])}"
-    return _NAMES[hint][1] if hint in _NAMES else f"{getattr(hint, '__name__', 'value')}s"
+    return _NAMES[hint][1] if hint in _NAMES else f"{_name(hint)}s"
+
+
+@runtime_checkable
+class _HasName(Protocol):
+    __name__: str
+
+
+def _name(hint: object) -> str:
+    return hint.__name__ if isinstance(hint, _HasName) else "value"
 
 
 def _advice(value: object, hint: object) -> str:

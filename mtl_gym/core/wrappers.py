@@ -6,22 +6,25 @@ it, with frozen statistics.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces, wrappers
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 from gymnasium.wrappers import vector
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
 from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.rows import AnyEnv, AnySpace, Array, Observation, Rows
 
-Change: TypeAlias = Callable[[Any], Any]
+Change: TypeAlias = Callable[[Observation], Observation]
+# A class of wrappers, and a function from such a wrapper to its effect.
+Known: TypeAlias = tuple[type, Callable[[Any], "Effect"]]
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,20 @@ class Layers:
     base: MultiTaskVectorEnv
     effects: tuple[Effect, ...] = ()
 
-    def observations(self, batch: Any) -> Any:
+    def observations(self, batch: Observation) -> Observation:
         """Convert a batch of the environment's observations to those of a policy."""
         for effect in reversed(self.effects):
             batch = batch if effect.observations is None else effect.observations(batch)
         return batch
 
-    def actions(self, batch: Any) -> Any:
+    def actions(self, batch: Observation) -> Observation:
         """Convert a batch of a policy's actions to those of the environment."""
         for effect in self.effects:
             batch = batch if effect.actions is None else effect.actions(batch)
         return batch
 
 
-def base_of(env: Any) -> MultiTaskVectorEnv:
+def base_of(env: object) -> MultiTaskVectorEnv:
     """Return the batched environment of this package inside `env`.
 
     Raises:
@@ -66,7 +69,7 @@ def base_of(env: Any) -> MultiTaskVectorEnv:
     return _peel(env)[0]
 
 
-def layers_of(env: Any) -> Layers:
+def layers_of(env: object) -> Layers:
     """Return the batched environment of this package inside `env`, with the effects of its wrappers.
 
     Raises:
@@ -77,8 +80,8 @@ def layers_of(env: Any) -> Layers:
     return Layers(base, tuple(map(effect_of, around)))
 
 
-def _peel(env: Any) -> tuple[MultiTaskVectorEnv, list[Any]]:
-    around = []
+def _peel(env: object) -> tuple[MultiTaskVectorEnv, list[object]]:
+    around: list[object] = []
     while not isinstance(env, MultiTaskVectorEnv):
         inner = _wrapped(env)
         if inner is None:
@@ -89,37 +92,49 @@ def _peel(env: Any) -> tuple[MultiTaskVectorEnv, list[Any]]:
     return env, around
 
 
-def _wrapped(env: Any) -> Any:
+def _wrapped(env: object) -> object:
     """Return the environment inside a wrapper of Gymnasium or Stable-Baselines3; None if `env` is not a wrapper."""
     if isinstance(env, (gym.Wrapper, gym.vector.VectorWrapper)):
         return env.env
     return _own(env).get("venv")
 
 
-def _inside(env: Any) -> Any:
+@runtime_checkable
+class Unwrappable(Protocol):
+    """A wrapper that knows the innermost environment, such as PettingZoo's."""
+
+    @property
+    def unwrapped(self) -> object:
+        """Return the innermost environment."""
+        ...
+
+
+def _inside(env: object) -> object:
     """Return the environment inside an adapter, or the only environment of a batch of one."""
     own = _own(env)
     if "batched" in own:
-        return env.batched
-    if len(getattr(env, "envs", ())) == 1:
-        return env.envs[0]
-    if getattr(env, "unwrapped", env) is not env:  # PettingZoo's wrappers
+        return own["batched"]
+    envs = own.get("envs")
+    if isinstance(envs, Sequence) and len(envs) == 1:
+        return envs[0]
+    if isinstance(env, Unwrappable) and env.unwrapped is not env:
         return env.unwrapped
     if not own.keys().isdisjoint(("envs", "remotes", "processes")):
+        count = own.get("num_envs")
         raise TypeError(
-            f"{env} has {env.num_envs} environments, each with a network of its own (or in another process), and an "
+            f"{env} has {count} environments, each with a network of its own (or in another process), and an "
             "evaluation needs a single network. Give one of them, such as env.envs[0], or train a batched environment: "
-            f"make_vec_env(id, num_envs={env.num_envs})."
+            f"make_vec_env(id, num_envs={count})."
         )
     raise TypeError(f"{env} is not an environment of mtl_gym; make one with gym.make(id) or gym.make_vec(id).")
 
 
-def _own(env: Any) -> dict[str, Any]:
+def _own(env: object) -> dict[str, object]:
     """Return the attributes of an object itself, without those that adapters forward."""
-    return getattr(env, "__dict__", {})
+    return vars(env) if hasattr(env, "__dict__") else {}
 
 
-def effect_of(wrapper: Any) -> Effect:
+def effect_of(wrapper: object) -> Effect:
     """Return the effect of a wrapper on observations and actions.
 
     Raises:
@@ -131,7 +146,7 @@ def effect_of(wrapper: Any) -> Effect:
     raise _unknown(wrapper)
 
 
-def _unknown(wrapper: Any) -> ValueError:
+def _unknown(wrapper: object) -> ValueError:
     name = type(wrapper).__name__
     return ValueError(
         f"An evaluation cannot reproduce the effect of the wrapper {name} on observations or actions, so the policy "
@@ -143,27 +158,27 @@ def _unknown(wrapper: Any) -> ValueError:
 _DECISIVE = ("reset", "step", "step_wait", "observation", "observations", "action", "actions", "normalize_obs")
 
 
-def _as_in(wrapper: Any, kind: type) -> bool:
+def _as_in(wrapper: object, kind: type) -> bool:
     """Return whether a wrapper's class inherits the methods of `kind` that affect observations and actions."""
     return all(getattr(type(wrapper), name, None) is getattr(kind, name, None) for name in _DECISIVE)
 
 
 @lru_cache(maxsize=1)
-def _known() -> list[tuple[type, Callable[[Any], Effect]]]:
+def _known() -> list[Known]:
     """Return the known wrapper classes with their effects, subclasses before their bases."""
     return [*_of_gymnasium(), *_of_vectors(), *_of_sb3()]
 
 
-def _harmless(*kinds: type) -> Iterator[tuple[type, Callable[[Any], Effect]]]:
+def _harmless(*kinds: type) -> Iterator[Known]:
     """Yield wrappers without an effect on an evaluation."""
     return ((kind, lambda w: Effect()) for kind in kinds)
 
 
-def _refused(wrapper: Any) -> Effect:
+def _refused(wrapper: object) -> Effect:
     raise _unknown(wrapper)
 
 
-def _of_gymnasium() -> Iterator[tuple[type, Callable[[Any], Effect]]]:
+def _of_gymnasium() -> Iterator[Known]:
     yield wrappers.FlattenObservation, lambda w: Effect(lambda obs: flatten_rows(w.env.observation_space, obs))
     yield wrappers.NormalizeObservation, _normalising
     yield wrappers.FilterObservation, lambda w: Effect(w.func)  # this function and the next accept batches
@@ -177,7 +192,7 @@ def _of_gymnasium() -> Iterator[tuple[type, Callable[[Any], Effect]]]:
     yield from _harmless(*watching, *recording, *others)
 
 
-def _of_vectors() -> Iterator[tuple[type, Callable[[Any], Effect]]]:
+def _of_vectors() -> Iterator[Known]:
     yield vector.NormalizeObservation, _normalising
     yield vector.TransformObservation, lambda w: Effect(w.func)
     yield vector.TransformAction, lambda w: Effect(actions=w.func)
@@ -187,7 +202,7 @@ def _of_vectors() -> Iterator[tuple[type, Callable[[Any], Effect]]]:
     yield from _harmless(*recording, vector.NormalizeReward, gym.vector.VectorRewardWrapper, gym.vector.VectorWrapper)
 
 
-def _of_sb3() -> Iterator[tuple[type, Callable[[Any], Effect]]]:
+def _of_sb3() -> Iterator[Known]:
     from stable_baselines3.common import monitor, vec_env
 
     yield vec_env.VecNormalize, lambda w: Effect(w.normalize_obs)
@@ -196,31 +211,31 @@ def _of_sb3() -> Iterator[tuple[type, Callable[[Any], Effect]]]:
     yield from _harmless(monitor.Monitor, vec_env.VecMonitor, vec_env.VecCheckNan, vec_env.VecVideoRecorder)
 
 
-def _normalising(wrapper: Any) -> Effect:
+def _normalising(wrapper: wrappers.NormalizeObservation | vector.NormalizeObservation) -> Effect:
     """Return the effect of Gymnasium's normalisation without an update of its statistics."""
     return Effect(lambda obs: np.float32((obs - wrapper.obs_rms.mean) / np.sqrt(wrapper.obs_rms.var + wrapper.epsilon)))
 
 
-def _row_by_row(change: Change, before: Any, after: Any) -> Change:
+def _row_by_row(change: Change, before: AnyEnv, after: AnyEnv) -> Change:
     """Convert a function of one observation to one of a batch, between the spaces of two environments."""
     batched = lru_cache(maxsize=1)(lambda rows: batch_space(before.observation_space, rows))
 
-    def of_batch(batch: Any) -> Any:
+    def of_batch(batch: Observation) -> Observation:
         rows = _count(batch)
         changed = tuple(map(change, iterate(batched(rows), batch)))
-        room: Any = create_empty_array(after.observation_space, rows)
+        room: Observation = create_empty_array(after.observation_space, rows)
         return concatenate(after.observation_space, changed, room)
 
     return of_batch
 
 
-def _count(batch: Any) -> int:
+def _count(batch: Observation) -> int:
     while isinstance(batch, (dict, tuple)):
         batch = next(iter(batch.values())) if isinstance(batch, dict) else batch[0]
     return len(batch)
 
 
-def flatten_rows(space: spaces.Space[Any], batch: Any) -> NDArray[Any]:
+def flatten_rows(space: AnySpace, batch: Observation) -> Array:
     """Apply `gymnasium.spaces.flatten` to every row of a batch; [rows, flatdim].
 
     Example:
@@ -238,11 +253,12 @@ def flatten_rows(space: spaces.Space[Any], batch: Any) -> NDArray[Any]:
         return _one_hot((batch - space.start).reshape(len(batch), -1), space.nvec.ravel(), space.dtype)
     if isinstance(space, (spaces.Box, spaces.MultiBinary)):
         return np.asarray(batch, space.dtype).reshape(len(batch), -1)
-    flat: list[Any] = [spaces.flatten(space, row) for row in iterate(batch_space(space, _count(batch)), batch)]
-    return np.stack(flat)
+    return np.stack(
+        [np.asarray(spaces.flatten(space, row)) for row in iterate(batch_space(space, _count(batch)), batch)]
+    )
 
 
-def _one_hot(values: NDArray[np.int64], sizes: NDArray[np.int64], dtype: Any) -> NDArray[Any]:
+def _one_hot(values: Rows, sizes: Rows, dtype: DTypeLike) -> Array:
     """Return concatenated one-hot encodings of numbers; int64 [rows, numbers] -> [rows, sum of sizes]."""
     hot = np.zeros((len(values), int(sizes.sum())), dtype)
     np.put_along_axis(hot, values + np.cumsum(sizes) - sizes, 1, 1)

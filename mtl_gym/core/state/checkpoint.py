@@ -7,16 +7,20 @@ import os
 import pickle
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypeVar, overload
 
 import gymnasium as gym
 import numpy as np
 import torch
+from torch import Tensor
 
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.rows import Array, State
+
+Loaded = TypeVar("Loaded")
 
 # Suffix of temporary files; an interrupted write may leave one.
 UNFINISHED = ".unfinished"
@@ -25,7 +29,7 @@ UNFINISHED = ".unfinished"
 LONGEST = 400
 
 
-def save(state: dict[str, Any], path: str | Path) -> Path:
+def save(state: Mapping[str, object], path: str | Path) -> Path:
     """Write nested dictionaries of tensors and plain values, such as an environment's `state_dict()`.
 
     Raises:
@@ -36,7 +40,7 @@ def save(state: dict[str, Any], path: str | Path) -> Path:
     return write_atomically(path, lambda file: file.write(whole.getbuffer()))
 
 
-def load(path: str | Path) -> dict[str, Any]:
+def load(path: str | Path) -> State:
     """Load a state written by `save`, with tensors on the CPU.
 
     Raises:
@@ -66,7 +70,7 @@ def load(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def load_or_undo(state: Any, load: Callable[[Any], object], undo: Callable[[], object]) -> None:
+def load_or_undo(state: Loaded, load: Callable[[Loaded], object], undo: Callable[[], object]) -> None:
     """Load a state; if that fails, undo partial changes.
 
     Raises:
@@ -108,14 +112,24 @@ def said(error: BaseException) -> str:
     return text if text and isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
 
 
-def to_tensors(arrays: Any) -> Any:
+@overload
+def to_tensors(arrays: Mapping[str, Array]) -> State: ...
+@overload
+def to_tensors(arrays: object) -> object: ...
+def to_tensors(arrays: object) -> object:
     """Copy arrays, or dictionaries of arrays, to tensors; None stays None."""
     if isinstance(arrays, dict):
         return {key: to_tensors(value) for key, value in arrays.items()}
     return None if arrays is None else torch.from_numpy(np.array(arrays))
 
 
-def to_arrays(tensors: Any) -> Any:
+@overload
+def to_arrays(tensors: Tensor) -> Array: ...
+@overload
+def to_arrays(tensors: State) -> State: ...
+@overload
+def to_arrays(tensors: None) -> None: ...
+def to_arrays(tensors: State | Tensor | None) -> State | Array | None:
     """Copy tensors to arrays, the inverse of `to_tensors`."""
     if isinstance(tensors, dict):
         return {key: to_arrays(value) for key, value in tensors.items()}
