@@ -33,15 +33,15 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
-from torch import Tensor, nn
 
 from mtl_gym.core.actions import checked
 from mtl_gym.core.capabilities import Capabilities
 from mtl_gym.core.episode import Transition
 from mtl_gym.core.errors import TrainingDiverged
 from mtl_gym.core.options import EnvOptions, choose_device, make_options, shallow_dict
+from mtl_gym.core.packing import Observed, as_arrays, as_tensors, final_info, row_not_finite
 from mtl_gym.core.ranges import Range, out_of_range
-from mtl_gym.core.rows import AnySpace, Array, Figures, Flags, Info, Observation, Picture, Rows, rows_of
+from mtl_gym.core.rows import AnySpace, Array, Figures, Flags, Info, Observation, Picture, Rows
 from mtl_gym.core.state.stateful import Stateful
 from mtl_gym.core.validation import bare, complaint
 
@@ -72,9 +72,6 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         "render_fps": 4,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
-    options: EnvOptions
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         num_envs = bare(num_envs)
@@ -108,7 +105,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         """Train on the episodes that ended, once there are enough of them."""
 
     @abstractmethod
-    def _observe(self) -> Mapping[str, Array | Tensor] | Array | Tensor:
+    def _observe(self) -> Observed:
         """Return the current observation of all rows: fresh tensors or arrays."""
 
     @abstractmethod
@@ -205,7 +202,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         obs, transition, final_obs = self.advance(actions)
         info = self.mask_info()
         if final_obs is not None:
-            info |= self._final_info(final_obs, transition)
+            info |= final_info(transition, final_obs, self.options.tensors)
         figures = (transition.reward, transition.terminated, transition.truncated)
         if self.options.tensors:
             return obs, *(torch.from_numpy(figure).to(self.device) for figure in figures), info
@@ -227,10 +224,6 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
             self._diverged = error
             raise
 
-    def _refuse_if_diverged(self) -> None:
-        if self._diverged is not None:
-            raise self._diverged
-
     def _carry_out(self, actions: Array) -> tuple[Observation, Transition, Observation | None]:
         playing = self.playing
         transition = self._advance(actions, self._valid(actions))
@@ -249,26 +242,14 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         """Return the info of a step in which no episode ends."""
         return {"action_mask": self.action_masks(), "_action_mask": np.ones(self.num_envs, bool)}
 
-    def _final_info(self, final_obs: Observation, transition: Transition) -> Info:
-        done = transition.done
-        info = {"final_info": transition.final_info, "_final_info": done, "_final_obs": done}
+    def _export(self, obs: Observed) -> Observation:
         if self.options.tensors:
-            return {"final_obs": final_obs, **info}
-        objects = np.full(self.num_envs, None, dtype=object)
-        rows = np.flatnonzero(done)
-        objects[rows] = rows_of(final_obs, rows)
-        return {"final_obs": objects, **info}
-
-    def _export(self, obs: Mapping[str, Array | Tensor] | Array | Tensor) -> Observation:
-        if isinstance(obs, Mapping):
-            return {key: self._export(part) for key, part in obs.items()}
-        if self.options.tensors:
-            return torch.as_tensor(obs, device=self.device)
-        array = obs.cpu().numpy() if isinstance(obs, Tensor) else obs
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            row = int(np.argwhere(~np.isfinite(array))[0][0])
+            return as_tensors(obs, self.device)
+        arrays = as_arrays(obs)
+        row = row_not_finite(arrays)
+        if row is not None:
             raise TrainingDiverged(self.updates, self._task_name(row), "an observation")
-        return array
+        return arrays
 
     def _check_finite(self, figures: Array, task: Rows) -> None:
         """Raise `TrainingDiverged` where a figure is not finite; `task` broadcasts to the figures."""

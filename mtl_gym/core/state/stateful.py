@@ -58,6 +58,10 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
     def current(self) -> tuple[Observation, Info]:
         """Return the observation and the info of the running episodes."""
 
+    def _refuse_if_diverged(self) -> None:
+        if self._diverged is not None:
+            raise self._diverged
+
     def _given_weights(self) -> State | None:
         """Return the weights of a network given as an object; None if they are drawn from the seed."""
         return None
