@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -16,7 +16,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from mtl_gym.core.episode import Transition
 from mtl_gym.core.options import shallow_dict
-from mtl_gym.core.rows import Array, Info, Observation, Rows, State, rows_of
+from mtl_gym.core.rows import AnySpace, Arguments, Info, Observation, Picture, Rows, State, rows_of
 from mtl_gym.core.sampling import SampleStream
 from mtl_gym.data import MultiTaskDataset, resolve
 from mtl_gym.families.routing.env import RoutingVectorEnv
@@ -29,7 +29,6 @@ except ModuleNotFoundError as error:
 
 
 Value = TypeVar("Value")
-Space: TypeAlias = gym.Space[Any]  # observations are dictionaries, actions whole numbers
 
 
 class TaskStream(SampleStream):
@@ -92,7 +91,7 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         >>> observations, rewards, *_ = env.step({agent: 0 for agent in env.agents})
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"name": "mtl_routing_v0", "is_parallelizable": True} | {
+    metadata: ClassVar[Info] = {"name": "mtl_routing_v0", "is_parallelizable": True} | {
         key: RoutingVectorEnv.metadata[key] for key in ("render_modes", "render_fps")
     }
 
@@ -117,16 +116,16 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         """Return the agents whose episode is under way; none before the first reset."""
         return [agent for agent, gone in zip(self.possible_agents, self.batched.waiting, strict=True) if not gone]
 
-    def observation_space(self, agent: str) -> Space:
+    def observation_space(self, agent: str) -> AnySpace:
         """Return the agent's own space, the same object each time."""
         return self.observation_spaces[agent]
 
-    def action_space(self, agent: str) -> Space:
+    def action_space(self, agent: str) -> AnySpace:
         """Return the agent's own space, the same object each time."""
         return self.action_spaces[agent]
 
     def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
+        self, seed: int | None = None, options: Mapping[str, object] | None = None
     ) -> tuple[dict[str, Observation], dict[str, Info]]:
         """Begin the next round with every agent.
 
@@ -190,7 +189,7 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         state = None if self.batched.seed is None else self.state_dict()
         return _revived, (shallow_dict(self.batched.options), state)
 
-    def render(self) -> Array | str | None:
+    def render(self) -> Picture | str | None:
         """Show the routing map of about the last 200 episodes of each task."""
         return self.batched.render()
 
@@ -199,7 +198,7 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         self.batched.close()
 
 
-def _revived(options: dict[str, Any], state: State | None) -> TaskAgents:
+def _revived(options: Arguments, state: State | None) -> TaskAgents:
     made = TaskAgents(**options)
     if state is not None:
         made.load_state_dict(state)
@@ -227,7 +226,7 @@ def agent_names(task_names: tuple[str, ...]) -> list[str]:
     return names if len(set(names)) == len(names) else [f"{name}_{task}" for task, name in enumerate(names)]
 
 
-def parallel_env(env_id: str, **kwargs: Any) -> TaskAgents:
+def parallel_env(env_id: str, **kwargs: object) -> TaskAgents:
     """Return the routing environment of a registered id with one agent per task.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import Transition
-from mtl_gym.core.rows import rows_of
+from mtl_gym.core.rows import AnyVectorEnv, Array, Flags, Info, Observation, Rows, State, rows_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class BatchedVecEnv(VecEnv):
         (8, 64)
     """
 
-    def __init__(self, batched: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, batched: AnyVectorEnv) -> None:
         base = batched.unwrapped
         if not isinstance(base, MultiTaskVectorEnv):
             raise TypeError(f"{batched} is not a batched environment of mtl_gym; make it with gym.make_vec(id).")
@@ -74,7 +74,7 @@ class BatchedVecEnv(VecEnv):
         self._begin_statistics()
         return obs
 
-    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+    def step_async(self, actions: Array) -> None:
         """Store the actions for `step_wait`."""
         self._actions = actions
 
@@ -83,14 +83,14 @@ class BatchedVecEnv(VecEnv):
         obs, transition, final_obs = self.batched.advance(self._actions)
         self._returns += transition.reward
         self._lengths += 1
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        infos: list[Info] = [{} for _ in range(self.num_envs)]
         if final_obs is not None:
             for row, info in self._endings(transition, final_obs):
                 infos[row] = info
         self._returns[transition.done], self._lengths[transition.done] = 0, 0
         return obs, transition.reward, transition.done, infos
 
-    def _endings(self, transition: Transition, final_obs: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _endings(self, transition: Transition, final_obs: Observation) -> Iterator[tuple[int, Info]]:
         rows = np.flatnonzero(transition.done)
         seconds = round(time.perf_counter() - self._start, 6)
         statistics = zip(self._returns[rows].tolist(), self._lengths[rows].tolist(), strict=True)
@@ -108,12 +108,12 @@ class BatchedVecEnv(VecEnv):
             info["TimeLimit.truncated"] = cut
             yield row, info
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the complete state of the environment and of the statistics of its episodes."""
         figures = {"returns": self._returns.tolist(), "lengths": self._lengths.tolist()}
         return {"batched": self.batched.state_dict(), **figures}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Restore the result of `state_dict`; the time of episodes is measured from here.
 
         Raises:
@@ -126,7 +126,7 @@ class BatchedVecEnv(VecEnv):
         """Close the environment."""
         self.batched.close()
 
-    def action_masks(self) -> np.ndarray[Any, Any]:
+    def action_masks(self) -> Flags:
         """Return the valid choices of all rows; bool [num_envs, actions]."""
         return self.batched.action_masks()
 
@@ -135,12 +135,12 @@ class BatchedVecEnv(VecEnv):
         value = getattr(self.batched, attr_name)
         return [value for _ in self._get_indices(indices)]
 
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+    def set_attr(self, attr_name: str, value: object, indices: VecEnvIndices = None) -> None:
         """Set an attribute of the shared environment."""
         setattr(self.batched, attr_name, value)
 
     def env_method(
-        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+        self, method_name: str, *method_args: object, indices: VecEnvIndices = None, **method_kwargs: object
     ) -> list[Any]:
         """Call a method of the shared environment once; return rows of `action_masks`, else the same result per row."""
         result = getattr(self.batched, method_name)(*method_args, **method_kwargs)
@@ -153,7 +153,7 @@ class BatchedVecEnv(VecEnv):
         """Return False for each row, because rows are not wrapped separately."""
         return [False for _ in self._get_indices(indices)]
 
-    def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
+    def get_images(self) -> Sequence[Array | None]:
         """Return one image of the whole batch."""
         picture: Any = self.batched.render()
         return [picture]
@@ -169,19 +169,26 @@ class LoneVecEnv(DummyVecEnv):
         return super().reset()
 
 
-def keeps_network(env: Any, seed: int | None) -> bool:
+@runtime_checkable
+class Trainable(Protocol):
+    """An environment that counts the updates of its network."""
+
+    updates: int
+
+
+def keeps_network(env: object, seed: int | None) -> bool:
     """Return whether a reset with a library's seed keeps the network, because it has been trained."""
-    trained = seed is not None and bool(getattr(env, "updates", 0))
-    if trained:
-        logger.info(
-            "Keeping the network trained for %d updates; only the environment's own reset(seed=%s) restarts it.",
-            env.updates,
-            seed,
-        )
-    return trained
+    if seed is None or not isinstance(env, Trainable) or not env.updates:
+        return False
+    logger.info(
+        "Keeping the network trained for %d updates; only the environment's own reset(seed=%s) restarts it.",
+        env.updates,
+        seed,
+    )
+    return True
 
 
-def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwargs: Any) -> BatchedVecEnv:
+def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwargs: object) -> BatchedVecEnv:
     """Make a batched environment of this package for any Stable-Baselines3 algorithm.
 
     Args:
@@ -197,12 +204,13 @@ def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwar
     """
     import mtl_gym  # noqa: F401 (registers the ids)
 
-    vec_env = BatchedVecEnv(gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **kwargs))
+    batched = gym.make_vec(env_id, num_envs, "vector_entry_point", vector_kwargs=None, wrappers=None, **kwargs)
+    vec_env = BatchedVecEnv(batched)
     vec_env.seed(seed)
     return vec_env
 
 
-def as_vec_env(env: Any, num_envs: int = 1, **kwargs: Any) -> VecEnv:
+def as_vec_env(env: object, num_envs: int = 1, **kwargs: object) -> VecEnv:
     """Return an SB3 `VecEnv` from an id (with keyword arguments), an environment, a batched one, or a `VecEnv`.
 
     Raises:
@@ -211,7 +219,7 @@ def as_vec_env(env: Any, num_envs: int = 1, **kwargs: Any) -> VecEnv:
     if isinstance(env, VecEnv):
         return env
     if isinstance(env, str):
-        return make_vec_env(env, num_envs, **kwargs)
+        return make_vec_env(env, num_envs, None, **kwargs)
     if isinstance(env, gym.vector.VectorEnv):
         return BatchedVecEnv(env)
     if isinstance(env, gym.Env):
@@ -219,7 +227,7 @@ def as_vec_env(env: Any, num_envs: int = 1, **kwargs: Any) -> VecEnv:
     raise TypeError(f"{env!r} is not an environment: give an id, a Gymnasium environment or an SB3 VecEnv.")
 
 
-def known_rows(final_info: dict[str, Any], rows: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
+def known_rows(final_info: Info, rows: Rows) -> list[Info]:
     """Return for each row a dictionary of its valid figures."""
     keys = [key for key in final_info if key[0] != "_"]
     infos = rows_of({key: final_info[key] for key in keys}, rows)

@@ -8,17 +8,19 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from mtl_gym.core.validation import did_you_mean
 
+Aggregator: TypeAlias = Callable[[Tensor], Tensor]
+
 # Arguments without a default in TorchJD; values of CAGrad and FairGrad are those of their papers.
-ARGUMENTS: dict[str, dict[str, Any]] = {"CAGrad": {"c": 0.5}, "FairGrad": {"alpha": 2.0}}
+ARGUMENTS: dict[str, dict[str, float]] = {"CAGrad": {"c": 0.5}, "FairGrad": {"alpha": 2.0}}
 
 
-def aggregator(name: str) -> Callable[[Tensor], Tensor]:
+def aggregator(name: str) -> Aggregator:
     """Return the TorchJD aggregator of a name, in upper or lower case.
 
     Args:
