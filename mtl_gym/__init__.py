@@ -16,6 +16,7 @@ from mtl_gym.registration import Card, card, load_packages, register_family
 if TYPE_CHECKING:
     from mtl_gym import testing
     from mtl_gym.core.env import MultiTaskVectorEnv
+    from mtl_gym.core.episode import EpisodeResult
     from mtl_gym.core.errors import CheckpointError, TrainingDiverged
     from mtl_gym.core.evaluation import Evaluation, evaluate
     from mtl_gym.data import MultiTaskDataset, TaskCollection, load
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Card",
     "CheckpointError",
+    "EpisodeResult",
     "Evaluation",
     "MultiTaskDataset",
     "MultiTaskVectorEnv",
@@ -44,6 +46,7 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 
 _HOMES = {
     "CheckpointError": "mtl_gym.core.errors",
+    "EpisodeResult": "mtl_gym.core.episode",
     "Evaluation": "mtl_gym.core.evaluation",
     "MultiTaskDataset": "mtl_gym.data",
     "MultiTaskVectorEnv": "mtl_gym.core.env",

@@ -1,55 +1,32 @@
-"""Check that a family keeps the contract of this package, as Gymnasium's `check_env` does for any environment.
-
-`check_family(env_id)` makes all checks; `CHECKS` has them one by one, for pytest's `parametrize`.
-"""
+"""The single checks of a family."""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import gymnasium as gym
 import numpy as np
-import torch
-from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
-from torch import Tensor
 
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.evaluation import evaluate
 from mtl_gym.core.rows import Array, Info, Observation
-from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state import checkpoint
 from mtl_gym.registration import card, registered_ids
+from mtl_gym.testing.comparing import equal_states, same
+from mtl_gym.testing.walking import Options, batch, require, single, valid_actions, walk
 
-Options: TypeAlias = Mapping[str, Any]
 Check: TypeAlias = Callable[[str, Options], None]
 
 STEPS = 24
 # No episode of a check may be longer; options that shorten episodes are arguments of `check_family`.
 LONGEST = 10_000
-
-
-def check_family(env_id: str, **options: Any) -> None:
-    """Check everything that an environment of this package must keep.
-
-    Args:
-        env_id: The id, or `module:id`.
-        **options: Options of the environment, such as those that make its episodes short.
-
-    Raises:
-        AssertionError: With a sentence, at the first thing that does not hold.
-
-    Example:
-        >>> check_family("MTLRouting-Digits-v0", hidden=4)
-    """
-    for check in CHECKS:
-        check(env_id, options)
 
 
 def check_card(env_id: str, options: Options) -> None:
@@ -272,77 +249,3 @@ CHECKS: tuple[Check, ...] = (
     check_rendering,
     check_actions,
 )
-
-
-def require(holds: bool, sentence: str) -> None:
-    """Raise AssertionError with a sentence unless something holds."""
-    if not holds:
-        raise AssertionError(f"{sentence[0].upper()}{sentence[1:]}.")
-
-
-def single(env_id: str, options: Options) -> BatchOfOne:
-    """Return what `gym.make` makes, without wrappers."""
-    env = gym.make(env_id, **options).unwrapped
-    if not isinstance(env, BatchOfOne):
-        raise AssertionError(f"gym.make({env_id!r}) must return a BatchOfOne, not {type(env).__name__}.")
-    return env
-
-
-def batch(env_id: str, num_envs: int, options: Options) -> MultiTaskVectorEnv:
-    """Return what `gym.make_vec` makes, without wrappers."""
-    env = gym.make_vec(env_id, num_envs=num_envs, **options).unwrapped
-    if not isinstance(env, MultiTaskVectorEnv):
-        raise AssertionError(f"gym.make_vec({env_id!r}) must return a MultiTaskVectorEnv, not {type(env).__name__}.")
-    return env
-
-
-def walk(env: MultiTaskVectorEnv, steps: int, rng: np.random.Generator) -> None:
-    """Take random valid actions."""
-    for _ in range(steps):
-        env.step(valid_actions(env, rng))
-
-
-def valid_actions(env: MultiTaskVectorEnv, rng: np.random.Generator) -> Array:
-    """Return a random valid action of every row, as `action_space` has them."""
-    space = env.single_action_space
-    if isinstance(space, spaces.Box):
-        low, high = np.clip(space.low, -1, 1), np.clip(space.high, -1, 1)
-        return rng.uniform(low, high, (env.num_envs, *space.shape)).astype(space.dtype)
-    masks = env.action_masks()
-    drawn = np.where(masks, rng.random(masks.shape), -1)
-    if isinstance(space, spaces.MultiBinary):
-        return drawn.reshape(len(masks), -1, 2).argmax(-1)
-    if isinstance(space, spaces.MultiDiscrete):
-        parts = np.split(drawn, np.cumsum(space.nvec)[:-1], -1)
-        return np.stack([part.argmax(-1) for part in parts], -1)
-    return drawn.argmax(-1)
-
-
-def same(left: object, right: object) -> bool:
-    """Return whether two observations, or figures of steps, are equal."""
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    return bool(np.array_equal(np.asarray(left), np.asarray(right)))
-
-
-def equal_states(left: object, right: object) -> bool:
-    """Return whether two states are equal: nested dictionaries and lists of tensors and plain values."""
-    pairs = list(_leaves(left, right))
-    return all(_equal(*pair) for pair in pairs)
-
-
-def _leaves(left: object, right: object) -> Iterator[tuple[object, object]]:
-    if isinstance(left, Mapping) and isinstance(right, Mapping) and left.keys() == right.keys():
-        for key in left:
-            yield from _leaves(left[key], right[key])
-    elif isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)) and len(left) == len(right):
-        for one, other in zip(left, right, strict=True):
-            yield from _leaves(one, other)
-    else:
-        yield left, right
-
-
-def _equal(left: object, right: object) -> bool:
-    if isinstance(left, Tensor) and isinstance(right, Tensor):
-        return left.shape == right.shape and bool(torch.equal(torch.nan_to_num(left), torch.nan_to_num(right)))
-    return left == right or (left != left and right != right)
