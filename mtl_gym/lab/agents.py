@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 from gymnasium import spaces
 
 from mtl_gym.core.arguments import refuse_wrong
 from mtl_gym.core.validation import did_you_mean
+from mtl_gym.lab.protocols import ChoosesOptions, HasRole, HidesArguments, NeedsOptions
 from mtl_gym.registration import registered_agents
 
 GROUP = "mtl_gym.agents"
@@ -45,13 +46,6 @@ CONTINUOUS = ("crossq", "ddpg", "sac", "td3", "tqc")
 DISCRETE = ("dqn", "qr-dqn")
 # Arguments that a run gives its agent, and those that `make_sb3` gives.
 OF_A_RUN, OF_SB3 = frozenset({"env", "seed"}), frozenset({"policy", "device"})
-
-
-@runtime_checkable
-class HasRole(Protocol):
-    """An agent that declares its role."""
-
-    ROLE: str
 
 
 class UnknownAgentError(ValueError):
@@ -100,8 +94,9 @@ def role_of(name: str) -> str:
 def options_for(name: str, env_id: str) -> dict[str, Any]:
     """Return the options that an agent needs of an environment of that id: its own answer, or its `ENV_KWARGS`."""
     agent = find_agent(name)
-    asked = getattr(agent, "options_for", None)
-    return asked(env_id) if asked else getattr(agent, "ENV_KWARGS", {})
+    if isinstance(agent, ChoosesOptions):
+        return dict(agent.options_for(env_id))
+    return dict(agent.ENV_KWARGS) if isinstance(agent, NeedsOptions) else {}
 
 
 def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
@@ -112,7 +107,8 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
         ValueError: If the agent does not take one of them or its value, or gets it without being told.
     """
     factory = _algorithm(name) if name in SB3 else find_agent(name)
-    given = OF_A_RUN | (OF_SB3 if name in SB3 else getattr(factory, "OWN", frozenset()))
+    own: frozenset[str] = factory.OWN if isinstance(factory, HidesArguments) else frozenset()
+    given = OF_A_RUN | (OF_SB3 if name in SB3 else own)
     for argument in given.intersection(arguments):
         raise ValueError(f"Agent {name!r} is given {argument!r} already: leave it out.")
     refuse_wrong(f"Agent {name!r}", factory, arguments, given)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from mtl_gym.core.evaluation import evaluate
 from mtl_gym.core.policies import PolicyHistory
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.core.wrappers import base_of
+from mtl_gym.lab.protocols import Diagnosed, Tabular
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -30,23 +31,6 @@ DIAGNOSTICS = ("policy_max", "policy_entropy")
 MOMENTS = 200
 # Over how many of the first steps moments lie about as close as steps do, before they thin out.
 DENSE_STEPS = 30
-
-
-@runtime_checkable
-class Tabular(Protocol):
-    """An agent with a policy: a table [tasks, depth, choices], or a network."""
-
-    policy: object
-
-
-@runtime_checkable
-class Diagnosed(Protocol):
-    """An agent that says how decided its policy is: `policy_max` and `policy_entropy`."""
-
-    @property
-    def diagnostics(self) -> Mapping[str, float]:
-        """Means over the table, by name."""
-        ...
 
 
 class HeldOutCurve(BaseCallback):

@@ -17,6 +17,8 @@ import numpy as np
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from mtl_gym.lab.protocols import Logged
+
 if TYPE_CHECKING:
     from mtl_gym.lab.records import RunSettings
 
@@ -164,7 +166,7 @@ def logging_to(agent: Any, settings: RunSettings, out: Path, done: int, wandb: s
         Arguments for its `learn`. SB3's on-policy algorithms count the rollouts between two tables anew in every call,
         so that they are asked for all tables, and the logger, whose count goes on, picks those that are written.
     """
-    if not hasattr(agent, "set_logger"):
+    if not isinstance(agent, Logged):
         yield {}
         return
     interval = inspect.signature(agent.learn).parameters.get("log_interval")

@@ -24,6 +24,7 @@ from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 from mtl_gym.lab.callbacks import HeldOutCurve, PolicyRecorder
 from mtl_gym.lab.logs import RunLogger
+from mtl_gym.lab.protocols import Resumable
 
 # How many times its own cost lies between two checkpoints, and the least that does, in seconds.
 COSTS_APART, LEAST_APART = 20, 1.0
@@ -137,12 +138,12 @@ def can_be_kept(agent: Any) -> bool:
     """Whether an agent's state can be taken while it learns: SB3's (but for ARS, which has no rollouts) and bundled."""
     if isinstance(agent, BaseAlgorithm):
         return type(agent).__name__ != "ARS"
-    return hasattr(agent, "state_dict") and hasattr(agent, "load_state_dict")
+    return isinstance(agent, Resumable)
 
 
 def agent_state(agent: Any) -> dict[str, Any]:
     """What the future of an agent depends on; tensors and plain values."""
-    own = agent.state_dict() if hasattr(agent, "state_dict") else {}
+    own = agent.state_dict() if isinstance(agent, Resumable) else {}
     return {"own": own, "sb3": algorithm_state(agent) if isinstance(agent, BaseAlgorithm) else {}}
 
 
@@ -157,17 +158,18 @@ def load_agent_state(agent: Any, state: dict[str, Any]) -> None:
 def algorithm_state(agent: BaseAlgorithm) -> dict[str, Any]:
     """The state of an SB3 algorithm between two rollouts, without pickled code."""
     names = agent._get_torch_save_params()[1]
-    states = getattr(agent, "_last_lstm_states", None)
+    own = vars(agent)
+    states = own.get("_last_lstm_states")
     return {
         "parameters": agent.get_parameters(),
         "variables": {name: attrgetter(name)(agent).detach().clone() for name in names},
-        "counts": {name: getattr(agent, name) for name in COUNTS if hasattr(agent, name)},
-        "arrays": {name: to_tensors(getattr(agent, name)) for name in ARRAYS if hasattr(agent, name)},
+        "counts": {name: own[name] for name in COUNTS if name in own},
+        "arrays": {name: to_tensors(own[name]) for name in ARRAYS if name in own},
         "episodes": [dict(episode) for episode in agent.ep_info_buffer or ()],
         "successes": [bool(success) for success in agent.ep_success_buffer or ()],
         "space": agent.action_space.np_random.bit_generator.state,
         "lstm": None if states is None else [list(part) for part in states],
-        "replay": _replay(getattr(agent, "replay_buffer", None)),
+        "replay": _replay(own.get("replay_buffer")),
     }
 
 

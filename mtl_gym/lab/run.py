@@ -44,6 +44,7 @@ from mtl_gym.lab.locations import refuse_imports
 from mtl_gym.lab.locks import LOCK, alone_in
 from mtl_gym.lab.logs import logging_to
 from mtl_gym.lab.pictures import draw_policies, title_of, write_picture
+from mtl_gym.lab.protocols import Saved
 from mtl_gym.lab.provenance import git_state, versions
 from mtl_gym.lab.records import RunResult, RunSettings
 from mtl_gym.lab.resume import Checkpoints
@@ -190,7 +191,7 @@ def save_agent(agent: Any, path: Path) -> None:
     """Save a bundled agent its own way, and an SB3 algorithm as its parameters, without pickled code."""
     if type(agent).__module__.split(".")[0] in ("stable_baselines3", "sb3_contrib"):
         checkpoint.save({"parameters": agent.get_parameters()}, path)
-    elif hasattr(agent, "save"):
+    elif isinstance(agent, Saved):
         agent.save(path)
     else:
         logger.warning("%s has no save(path): this run cannot be evaluated again later.", type(agent).__name__)

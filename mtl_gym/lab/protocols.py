@@ -1,0 +1,91 @@
+"""What an agent may offer to the lab beside `learn` and `predict`; each is asked for by its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from stable_baselines3.common.logger import Logger
+
+
+@runtime_checkable
+class HasRole(Protocol):
+    """A class of agents that declares its role: "learner", "rule" or "control"."""
+
+    ROLE: str
+
+
+@runtime_checkable
+class ChoosesOptions(Protocol):
+    """A class of agents that chooses options of the environment from its id."""
+
+    def options_for(self, env: str) -> Mapping[str, Any]:
+        """Return the options."""
+        ...
+
+
+@runtime_checkable
+class NeedsOptions(Protocol):
+    """A class of agents that needs options of the environment."""
+
+    ENV_KWARGS: Mapping[str, Any]
+
+
+@runtime_checkable
+class HidesArguments(Protocol):
+    """A class of agents that gives some arguments of its constructor itself."""
+
+    OWN: frozenset[str]
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """An agent that continues from a state of tensors and plain values."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        ...
+
+
+@runtime_checkable
+class Saved(Protocol):
+    """An agent that saves itself."""
+
+    def save(self, path: Path) -> object:
+        """Write a file."""
+        ...
+
+
+@runtime_checkable
+class Logged(Protocol):
+    """An agent that logs to a logger of SB3's."""
+
+    def set_logger(self, logger: Logger) -> None:
+        """Log there from now on."""
+        ...
+
+    def learn(self, total_timesteps: int) -> object:
+        """Learn."""
+        ...
+
+
+@runtime_checkable
+class Tabular(Protocol):
+    """An agent with a policy: a table [tasks, depth, choices], or a network."""
+
+    policy: object
+
+
+@runtime_checkable
+class Diagnosed(Protocol):
+    """An agent that says how decided its policy is: `policy_max` and `policy_entropy`."""
+
+    @property
+    def diagnostics(self) -> Mapping[str, float]:
+        """Means over the table, by name."""
+        ...
