@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mtl_gym.core.state import checkpoint
-from mtl_gym.lab import compare
+from mtl_gym.lab import pictures
 from mtl_gym.lab import run as runs
 from mtl_gym.lab.files import read_error, read_origin, read_policies, read_progress, read_result, read_settings
 from mtl_gym.lab.pictures import redraw
@@ -32,7 +32,7 @@ BINARY = ("environment.pt", "agent.pt", "policies.npz", "progress.csv", "config.
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
     """Drawing takes a second a picture; what is drawn from damaged files is made all the same."""
-    for module in (compare, runs):
+    for module in (pictures, runs):
         monkeypatch.setattr(module, "write_picture", lambda figure, path: None)
 
 
