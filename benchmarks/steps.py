@@ -86,7 +86,7 @@ def replay(width: int) -> Call:
         for turn, start in enumerate(starts):
             values = features[start : start + width]
             for level in range(depth):
-                values = network.apply(values, level, actions[(turn * depth + level) % DRAWN])
+                values = network.decide(values, level, actions[(turn * depth + level) % DRAWN])
             logits = values[:, : network.classes]
             losses.append(torch.nn.functional.cross_entropy(logits, label[start : start + width], reduction="none"))
         torch.cat(losses).mean().backward()

@@ -8,14 +8,14 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
 from mtl_gym.core.episode import Transition
-from mtl_gym.core.options import shallow_dict
+from mtl_gym.core.options import make_options, shallow_dict
 from mtl_gym.core.rows import AnySpace, Arguments, Info, Observation, Picture, Rows, State, rows_of
 from mtl_gym.core.sampling import SampleStream
 from mtl_gym.data import MultiTaskDataset, resolve
@@ -95,11 +95,11 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         key: RoutingVectorEnv.metadata[key] for key in ("render_modes", "render_fps")
     }
 
-    def __init__(self, num_envs: int | None = None, **options: Any) -> None:
-        if options.get("tensors"):
+    def __init__(self, num_envs: int | None = None, **options: object) -> None:
+        made = make_options(RoutingOptions, type(self).__name__, options)
+        if made.tensors:
             raise ValueError("PettingZoo's agents work on NumPy arrays: make the environment without tensors=True.")
-        data = options.get("data", RoutingOptions.data)
-        tasks = resolve(data, MultiTaskDataset, options.get("data_root")).num_tasks
+        tasks = resolve(made.data, MultiTaskDataset, made.data_root).num_tasks
         if num_envs not in (None, tasks):
             raise ValueError(f"num_envs={num_envs} is not possible: {tasks} tasks have one row each. Leave it out.")
         self.batched = RoutingVectorEnv(tasks, **options)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import ClassificationVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.options import EnvOptions
-from mtl_gym.core.rows import Array, Flags, Rows, State
+from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.families.limitless import execution, render
 from mtl_gym.families.limitless.construction import Construction, random_routes
@@ -77,7 +77,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
     network: ModulePool
     _template: ModulePool
 
-    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+    def __init__(self, num_envs: int = 1, **options: object) -> None:
         if "pool" in options:
             raise ValueError(f"{type(self).__name__} has no option 'pool'; pool is now network: give network=.")
         super().__init__(num_envs, **options)
@@ -249,7 +249,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         assert isinstance(source, LimitlessVectorEnv)
         self._bonus.counts, self.pays_bonus = source.bonus_counts, source.pays_bonus
 
-    def evaluation_figures(self) -> dict[str, Any]:
+    def evaluation_figures(self) -> Info:
         """Return the counts of modules by task, of successions, and of unused modules.
 
         `usage` [tasks, P], `edges` [P + 1, P] (the last row is the input), `blocks_used`, `modules_unused`, `names`.
@@ -274,7 +274,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         courses = {agent: [Course.of(curves) for curves in found] for agent, found in runs.items()}
         return {"accuracy_and_unused.png": accuracy_and_unused(courses, title)}
 
-    def pictures(self, figures: Mapping[str, Any], title: str) -> dict[str, Figure]:
+    def pictures(self, figures: Info, title: str) -> dict[str, Figure]:
         """Return the graph of the networks."""
         draw = partial(render.networks, task_names=self.task_names, names=self.names, title=title)
         return {"networks.png": draw(figures["edges"], figures["usage"])}

@@ -158,7 +158,8 @@ class RecursiveRouting(Sharing):
             transformed = connected(proposed, on.unsqueeze(2))[0]
             value = torch.where(on.sum(1, keepdim=True) > 0, transformed, value)
             decided.append(on)
-        hidden, cell = self.lstm.step(self.lstm.input(value[None]), tuple(memory[None].chunk(2, 2)))  # type: ignore[arg-type]
+        before, carried = memory[None].chunk(2, 2)
+        hidden, cell = self.lstm.step(self.lstm.input(value[None]), (before, carried))
         return Shared(hidden[0], torch.cat([hidden[0], cell[0]], 1), torch.cat(decided, 1))
 
     def shared_parameters(self) -> list[nn.Parameter]:

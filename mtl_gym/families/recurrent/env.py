@@ -5,8 +5,7 @@ Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.core.nn.weights import renewed
 from mtl_gym.core.options import EnvOptions
-from mtl_gym.core.rows import Array, Flags, Rows, State
+from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.data import MultiTaskDataset, resolve
@@ -83,7 +82,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
     network: MultiTaskNetwork
     router: Router | None = None
 
-    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+    def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
         self._split = SequenceSplit(self.data, self.options.split)
         self._held_back = HeldBack(self.options.unseen_task, self.options.seen_updates, self._split)
@@ -262,7 +261,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         self._held_back.arrived = source.transferring
         super()._adopt(source)
 
-    def evaluation_figures(self) -> dict[str, Any]:
+    def evaluation_figures(self) -> Info:
         """Return the shares of connections and how far the tasks' connections overlap, as `Usage.figures` does.
 
         Where every step is answered, also `f1`: macro F1 over labels, by task name.
@@ -272,7 +271,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
             figures["f1"] = dict(zip(self.task_names, self._confusion.f1().tolist(), strict=True))
         return figures
 
-    def pictures(self, figures: Mapping[str, Any], title: str) -> dict[str, Figure]:
+    def pictures(self, figures: Info, title: str) -> dict[str, Figure]:
         """Return the routing patterns, if there is anything to route."""
         if self.layout.size == 0:
             return {}

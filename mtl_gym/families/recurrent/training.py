@@ -6,7 +6,7 @@ Source: MT-RMN, section 3.4.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from mtl_gym.core.rows import Rows
 from mtl_gym.families.recurrent.connections import Given
 from mtl_gym.families.recurrent.network import GatesOf, MultiTaskNetwork
 from mtl_gym.families.recurrent.sequences import SequenceSplit
+
+# Samples, connections, and what a router keeps of one batch of episodes.
+Kept: TypeAlias = tuple[Tensor, Tensor, Tensor | None]
 
 
 class Router(Protocol):
@@ -112,12 +115,12 @@ class Training:
         flat = taken.flatten(0, 1)
         return lambda at: Given(self.network.layout, flat[at])
 
-    def state(self) -> list[Any]:
-        """The episodes that wait, as tensors."""
+    def state(self) -> list[Kept]:
+        """Return the episodes that wait, as tensors."""
         return [(torch.from_numpy(samples), torch.from_numpy(actions), kept) for samples, actions, kept in self.ended]
 
-    def load(self, state: list[Any]) -> None:
-        """Undo `state`."""
+    def load(self, state: list[Kept]) -> None:
+        """Restore `state`."""
         device = next(self.network.parameters()).device
         self.ended = [
             (samples.numpy().copy(), actions.numpy().copy(), None if kept is None else kept.to(device))

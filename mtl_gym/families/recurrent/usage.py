@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtl_gym.core.rows import State
+from mtl_gym.core.rows import Info, State
 from mtl_gym.families.recurrent.connections import Layout
 
 Floats = NDArray[np.float64]
@@ -54,7 +52,7 @@ class Usage:
         """
         return self.on / np.maximum(self.seen, 1e-9)[:, :, None]
 
-    def figures(self, layout: Layout) -> dict[str, Any]:
+    def figures(self, layout: Layout) -> Info:
         """Return figures of the connections.
 
         `usage` [K, T, C]: share of a task's sequences in which a connection was on at a step. `overlap` [T, K, K]:

@@ -5,8 +5,7 @@ Source: Rosenbaum et al. 2018, "Routing Networks: Adaptive Selection of Non-line
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.nn.shapes import trouble_with_one_row
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions
-from mtl_gym.core.rows import Array, Flags, Rows, State
+from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.sampling import Waiting
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
@@ -73,7 +72,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
     network: RoutedNetwork
     _template: RoutedNetwork
 
-    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+    def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
         with seeded(0):  # a dispatcher's or mixture's weights, where nothing trains them
             self._template = make_network(self.options, self.data, self._context)
@@ -260,7 +259,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         self._collaboration.counts = state["collaboration"].numpy().copy()
         self._graph.load(state["graph"], self._loss)
 
-    def evaluation_figures(self) -> dict[str, Any]:
+    def evaluation_figures(self) -> Info:
         """Return the counts of choices and the number of blocks in use.
 
         `usage` float64 [tasks, depth, blocks + 1] counts choices, `blocks_used` distinct blocks, and `dispatched` tells
@@ -274,7 +273,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         """Whether runs keep the history of a policy table; behind a dispatcher a table is not a task's."""
         return not self.agents
 
-    def pictures(self, figures: Mapping[str, Any], title: str) -> dict[str, Figure]:
+    def pictures(self, figures: Info, title: str) -> dict[str, Figure]:
         """Return the routing map."""
         dispatched = figures.get("dispatched", False)
         return {self.PICTURE: render.routing_map(figures["usage"], self.task_names, title, dispatched=dispatched)}

@@ -66,7 +66,7 @@ class RouteGraph:
         with torch.set_grad_enabled(self.train):
             everyone = self._is_everything(rows, self.values)
             values = self.values if everyone else self.values[self._index(rows)]
-            self._put(rows, self.network.apply(values, depth, choices))
+            self._put(rows, self.network.decide(values, depth, choices))
 
     def finish(self, rows: Index, labels: Index, loss: Loss) -> tuple[Tensor, Tensor]:
         """End the routes of `rows`, whose labels are `labels`; int64 [n] each.

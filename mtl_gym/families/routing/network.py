@@ -146,8 +146,8 @@ class RoutedNetwork(nn.Module):
         """The trunk's features; float32 [rows, *input_shape] -> [rows, width]."""
         return self._pad(self.trunk(x))
 
-    def apply(self, values: Tensor, depth: int, choices: NDArray[np.int64]) -> Tensor:  # type: ignore[override]
-        """One routing decision for every row: algorithm 1, lines 3 and 4.
+    def decide(self, values: Tensor, depth: int, choices: NDArray[np.int64]) -> Tensor:
+        """Carry out one routing decision for every row: algorithm 1, lines 3 and 4.
 
         Args:
             values: float32 [rows, width].
@@ -166,7 +166,7 @@ class RoutedNetwork(nn.Module):
         """Logits of `x` along given routes, int64 [rows, depth]; float32 [rows, classes]."""
         values = self.embed(x)
         for depth in range(self.depth):
-            values = self.apply(values, depth, routes[:, depth])
+            values = self.decide(values, depth, routes[:, depth])
         return values[:, : self.classes]
 
     def renewed(self) -> RoutedNetwork:

@@ -294,7 +294,7 @@ def test_rows_out_of_step_train_the_same_blocks_as_their_routes_say():
             for d in range(2):
                 deeper = np.flatnonzero(depth > d)
                 if len(deeper):
-                    expected[deeper] = env.network.apply(expected[deeper], d, env._routes.choice[deeper, d])
+                    expected[deeper] = env.network.decide(expected[deeper], d, env._routes.choice[deeper, d])
         torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-5)
         updates_in_between += env.updates > before and len(set(depths)) > 1
     assert updates_in_between > 10
