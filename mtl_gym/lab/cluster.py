@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from types import ModuleType
+from typing import Protocol
 
 from mtl_gym.lab.sweep import Failure, Outcome, Sweep, Watcher
 
@@ -13,22 +14,39 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Board:
-    """An actor that is told how far the runs are."""
+    """Progress of the runs, kept in an actor."""
 
     def __init__(self) -> None:
         self.runs: dict[int, tuple[int, float]] = {}
 
     def tell(self, run: int, steps: int, accuracy: float) -> None:
-        """Keep how far a run is."""
+        """Store the progress of a run."""
         self.runs[run] = steps, accuracy
 
     def read(self) -> dict[int, tuple[int, float]]:
-        """Decisions and last accuracy by run."""
+        """Return decisions and last accuracy by run."""
         return self.runs
 
 
+class Remote(Protocol):
+    """A method that Ray calls in another process."""
+
+    def remote(self, *arguments: object) -> object:
+        """Begin a call."""
+        ...
+
+
+class BoardActor(Protocol):
+    """A `Board` that lives in an actor."""
+
+    @property
+    def tell(self) -> Remote:
+        """`Board.tell`."""
+        ...
+
+
 def on_ray(sweep: Sweep, address: str, watcher: Watcher) -> list[Outcome]:
-    """Carry out the runs as tasks of Ray; their outcomes, in their order.
+    """Carry out the runs as tasks of Ray, and return their outcomes in order.
 
     Args:
         sweep: The runs; their folder must be one that all machines share.
@@ -49,7 +67,7 @@ def on_ray(sweep: Sweep, address: str, watcher: Watcher) -> list[Outcome]:
         ray.shutdown()
 
 
-def _carry_out(ray: Any, sweep: Sweep, watcher: Watcher) -> list[Outcome]:
+def _carry_out(ray: ModuleType, sweep: Sweep, watcher: Watcher) -> list[Outcome]:
     board = ray.remote(num_cpus=0)(Board).remote()
     work = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
     pending = {work.remote(sweep, run, board): run for run in range(len(sweep.runs))}
@@ -66,14 +84,14 @@ def _carry_out(ray: Any, sweep: Sweep, watcher: Watcher) -> list[Outcome]:
     return [outcomes[run] for run in range(len(sweep.runs))]
 
 
-def _outcome(ray: Any, task: Any, sweep: Sweep, run: int) -> Outcome:
+def _outcome(ray: ModuleType, task: object, sweep: Sweep, run: int) -> Outcome:
     try:
         return ray.get(task)
     except ray.exceptions.RayError as error:
         return Failure(sweep.runs[run], f"Ray gave it up after {RETRIES} more tries: {str(error).splitlines()[0]}")
 
 
-def _work(sweep: Sweep, run: int, board: Any) -> Outcome:
+def _work(sweep: Sweep, run: int, board: BoardActor) -> Outcome:
     import mtl_gym  # noqa: F401 (registers the ids)
 
     if not sweep.out.is_dir():
@@ -89,7 +107,7 @@ def _work(sweep: Sweep, run: int, board: Any) -> Outcome:
     return sweep.attempt(run, tell)
 
 
-def _ray() -> Any:
+def _ray() -> ModuleType:
     try:
         import ray
     except ImportError as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.policies import PolicyHistory
+from mtl_gym.core.rows import State
 from mtl_gym.core.state.checkpoint import said
 from mtl_gym.lab.parsing import parse_json, read_text
 from mtl_gym.lab.records import RunResult, RunSettings, result_of, settings_of
@@ -75,14 +76,14 @@ def read_settings(out: Path) -> RunSettings:
         return settings_of(_field(fields, "settings"))
 
 
-def _config(out: Path) -> dict[str, Any]:
+def _config(out: Path) -> State:
     if not there(out / CONFIG):
         raise FileNotFoundError(f"There is no run in {out}: it has no {CONFIG}.")
     with reading("settings", out / CONFIG):
         return read_mapping(out / CONFIG)
 
 
-def read_origin(out: Path) -> dict[str, Any]:
+def read_origin(out: Path) -> State:
     """Return what the run in `out` was made with: `versions`, `git`, and `resumed`, a list of the same by decisions.
 
     Errors as of `read_settings`.
@@ -196,7 +197,7 @@ def registered(env_id: str, path: Path) -> str:
     return bare
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> State:
     """Return what a JSON file holds.
 
     Raises:
@@ -209,7 +210,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _field(fields: Mapping[str, Any], name: str) -> Any:
+def _field(fields: Mapping[str, object], name: str) -> object:
     if name not in fields:
         raise ValueError(f"{name!r} is missing")
     return fields[name]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Hashable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -32,7 +32,7 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path.name} is not text in UTF-8: {error}") from error
 
 
-def parse_json(text: str, where: str) -> Any:
+def parse_json(text: str, where: str) -> object:
     """Return what JSON text holds.
 
     Args:
@@ -57,7 +57,7 @@ def parse_json(text: str, where: str) -> Any:
         raise ValueError(f"{where} is nested too deeply.") from error
 
 
-def _unique(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(where: str, pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -66,7 +66,7 @@ def _unique(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str) -> object:
     """Return what YAML text holds; as `parse_json`, and messages have the line."""
     try:
         return yaml.load(text, partial(_Loader, where))  # type: ignore[arg-type]
@@ -83,16 +83,16 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.where = where
 
-    def compose_mapping_node(self, anchor: Any) -> Any:
+    def compose_mapping_node(self, anchor: dict[Hashable, yaml.Node]) -> yaml.MappingNode:
         """Compose a mapping, and look at its keys before merges add others."""
         node = super().compose_mapping_node(anchor)
-        lines: dict[Any, int] = {}
+        lines: dict[Hashable, int] = {}
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
                 self._note(self.construct_object(key), key.start_mark.line + 1, lines)
         return node
 
-    def _note(self, name: Any, line: int, lines: dict[Any, int]) -> None:
+    def _note(self, name: Hashable, line: int, lines: dict[Hashable, int]) -> None:
         if name in lines:
             raise RepeatedKeyError(
                 f"{self.where}, line {line}: {name!r} stands in line {lines[name]} already; give each its own name."

@@ -12,8 +12,8 @@ import threading
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from ctypes import Array, c_double
 from multiprocessing.connection import wait as wait_for
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,12 +35,12 @@ class StoppedError(BaseException):
 class Board:
     """What the processes write and the first one reads: of each run its state, decisions and accuracy; [runs, 3]."""
 
-    def __init__(self, memory: Any) -> None:
-        values: NDArray[np.float64] = np.frombuffer(memory, np.float64)
+    def __init__(self, memory: Array[c_double]) -> None:
+        values: NDArray[np.float64] = np.ctypeslib.as_array(memory)
         self.stop, self.runs = values[:1], values[1:].reshape(-1, 3)
 
     @staticmethod
-    def memory(runs: int) -> Any:
+    def memory(runs: int) -> Array[c_double]:
         """Memory for a board, which can be handed to processes when they begin."""
         return multiprocessing.get_context("spawn").RawArray("d", 1 + 3 * runs)
 
@@ -111,7 +111,7 @@ _sweep: Sweep
 _board: Board
 
 
-def _begin(sweep: Sweep, memory: Any, threads: int) -> None:
+def _begin(sweep: Sweep, memory: Array[c_double], threads: int) -> None:
     """Begin a process."""
     global _sweep, _board
     import mtl_gym  # noqa: F401 (registers the ids)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import subprocess
 from importlib.metadata import version
-from typing import Any
 
 PACKAGES = ("mtl-gym", "gymnasium", "torch", "stable-baselines3", "sb3-contrib", "numpy")
 
@@ -15,7 +14,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-def git_state() -> dict[str, Any] | None:
+def git_state() -> dict[str, str | bool] | None:
     """The commit of the folder that the run is started from, and whether it has changes; None outside of git."""
     try:
         commit, changes = (_git(*command) for command in (("rev-parse", "HEAD"), ("status", "--porcelain")))

@@ -9,6 +9,7 @@ from math import inf, isnan
 from typing import Any, TypeVar
 
 from mtl_gym.core.options import make_options
+from mtl_gym.core.rows import Arguments
 from mtl_gym.core.validation import complaint, hints_of, short, unknown
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
 from mtl_gym.lab.agents import SB3, check_arguments, find_agent, options_for
@@ -42,15 +43,15 @@ class RunSettings:
     steps: int
     seed: int = 0
     num_envs: int = 64
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
-    agent_kwargs: dict[str, Any] = field(default_factory=dict)
+    env_kwargs: Arguments = field(default_factory=dict)
+    agent_kwargs: Arguments = field(default_factory=dict)
     name: str = ""
 
     def __post_init__(self) -> None:
         """Call it after its agent, if it has no name."""
         object.__setattr__(self, "name", self.name or self.agent)
 
-    def make_env(self, **more: Any) -> BatchedVecEnv:
+    def make_env(self, **more: object) -> BatchedVecEnv:
         """The environment, with the options that the agent cannot do without, and objects that settings cannot hold."""
         spec_of(self.env_id)  # a module of `module:id` may register the agent that is asked for options
         return make_vec_env(self.env_id, self.num_envs, self.seed, **with_objects(self._options()) | more)
@@ -61,7 +62,7 @@ class RunSettings:
         length = {"training": self.steps} if self.agent in SB3 else {}
         return find_agent(self.agent)(env, seed=self.seed, **length, **self.agent_kwargs)
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self) -> Arguments:
         return options_for(self.agent, self.env_id) | self.env_kwargs
 
     def check(self) -> None:
@@ -102,7 +103,7 @@ class RunResult:
     f1: dict[str, float] = field(default_factory=dict)
 
 
-def settings_of(fields: Any) -> RunSettings:
+def settings_of(fields: object) -> RunSettings:
     """Return the settings that a file holds.
 
     Raises:
@@ -115,7 +116,7 @@ def settings_of(fields: Any) -> RunSettings:
     return settings
 
 
-def result_of(fields: Any) -> RunResult:
+def result_of(fields: object) -> RunResult:
     """Return the result that a file holds; errors as of `settings_of`."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"{short(fields)} is no mapping")
@@ -133,7 +134,7 @@ def result_of(fields: Any) -> RunResult:
     return result
 
 
-def built(kind: type[Record], fields: Any) -> Record:
+def built(kind: type[Record], fields: object) -> Record:
     """Return an object of a dataclass from fields that a file holds.
 
     Raises:
@@ -148,7 +149,7 @@ def built(kind: type[Record], fields: Any) -> Record:
     hints = hints_of(kind)
     for name, told in known.items():
         if name in fields:
-            wrong = complaint(name, fields[name], hints.get(name, Any))
+            wrong = complaint(name, fields[name], hints.get(name, object))
             if wrong is not None:
                 raise ValueError(wrong)
         elif told.default is told.default_factory is dataclasses.MISSING:
@@ -156,24 +157,24 @@ def built(kind: type[Record], fields: Any) -> Record:
     return kind(**fields)
 
 
-def require(name: str, value: Any, low: float = -inf, high: float = inf) -> None:
+def require(name: str, value: object, low: float = -inf, high: float = inf) -> None:
     """Refuse anything but a finite number from `low` to `high`.
 
     Raises:
         ValueError: If it is something else.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and low <= value <= high + SLACK and abs(value) < inf):
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else inf
+    if not (low <= number <= high + SLACK and abs(number) < inf):
         bounds = [f", {bound:g} or {word}" for bound, word in ((low, "more"), (high, "less")) if abs(bound) < inf]
         raise ValueError(f"{name}={short(value)} is not possible; it takes a finite number{''.join(bounds)}")
 
 
-def _require_shares(name: str, shares: Mapping[Any, Any]) -> None:
+def _require_shares(name: str, shares: Mapping[str, object]) -> None:
     for task, share in shares.items():
         require(f"{name}[{task!r}]", share, high=1)
 
 
-def check_name(what: str, name: Any) -> None:
+def check_name(what: str, name: object) -> None:
     """Refuse a name that is not text that can name a folder.
 
     Raises:

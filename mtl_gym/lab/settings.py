@@ -25,8 +25,8 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
+from mtl_gym.core.rows import Arguments
 from mtl_gym.core.validation import short
 from mtl_gym.lab.compare import plan_entries
 from mtl_gym.lab.files import registered
@@ -61,13 +61,13 @@ def read_comparison(path: Path, **changes: int | None) -> list[RunSettings]:
     return plan_entries(entries, fields.get("seeds", 3))
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path) -> object:
     if not path.is_file():
         raise FileNotFoundError(f"There is no settings file {path}.")
     return parse_yaml(read_text(path), str(path))
 
 
-def _entry(base: RunSettings, name: Any, entry: Any, path: Path) -> RunSettings:
+def _entry(base: RunSettings, name: str, entry: object, path: Path) -> RunSettings:
     check_name(f"{path}: agent", name)
     where = f"agent {name!r} in {path}"
     fields = _checked({} if entry is None else entry, ENTRY, where)
@@ -81,7 +81,7 @@ def _entry(base: RunSettings, name: Any, entry: Any, path: Path) -> RunSettings:
     )
 
 
-def _checked(fields: Any, kinds: dict[str, type], where: str) -> dict[str, Any]:
+def _checked(fields: object, kinds: dict[str, type], where: str) -> Arguments:
     if not isinstance(fields, dict):
         raise ValueError(f"{where} holds {short(fields)}; it takes {', '.join(kinds)}.")
     for name, value in fields.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.lab.files import PROGRESS
@@ -199,10 +199,11 @@ class Author:
 
         path = (self.out or self.folder) / FIGURES / f"{stem}-{kind}.png"
         write_picture(figure, path)
-        # Without these two an SVG differs every time that it is drawn.
-        stable: dict[str, Any] = {"format": "svg", "metadata": {"Date": None}}
+        # Without a fixed salt and date an SVG differs every time that it is drawn.
         with rc_context({"svg.hashsalt": path.stem}):
-            write_atomically(path.with_suffix(".svg"), lambda file: figure.savefig(file, **stable))
+            write_atomically(
+                path.with_suffix(".svg"), lambda file: figure.savefig(file, format="svg", metadata={"Date": None})
+            )
         return Picture(path, *CAPTIONS[kind])
 
 

@@ -6,17 +6,27 @@ Source: Agarwal et al. 2021, figures 1 to 7.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import numpy as np
 
 from mtl_gym.core.figures import COLOURS, FAINT, INCHES_PER_CHARACTER, INK, figure_of
+from mtl_gym.core.rows import Array
 from mtl_gym.lab.report.aggregate import HIGHEST, LOWEST, Estimate, Floats, Statistics
 from mtl_gym.lab.report.efficiency import Efficiency
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+class TextStyle(TypedDict):
+    """Style of a text beside a line."""
+
+    va: Literal["center"]
+    color: str
+    size: int
+
 
 GRID = "#e8e8e8"
 # More lines than these get axes of their own.
@@ -86,7 +96,7 @@ def _draw_estimate(axes: Axes, row: int, estimate: Estimate) -> None:
     if low <= estimate.value <= high:
         axes.plot(estimate.value, row, "o", color=INK, ms=4)
     # What lies outside is named at the edge: an axis that held it would show nothing of the others.
-    side: dict[str, Any] = {"va": "center", "color": INK, "size": 8}
+    side: TextStyle = {"va": "center", "color": INK, "size": 8}
     if min(estimate.value, np.nan_to_num(estimate.low)) < low:
         axes.text(low, row, "◂" + (f" {estimate.value:.1f}" if estimate.value < low else ""), ha="left", **side)
     if max(estimate.value, np.nan_to_num(estimate.high)) > high:
@@ -152,7 +162,7 @@ def _draw_apart(all_axes: Sequence[Axes], x: Floats, lines: Mapping[str, Floats]
         axes.tick_params(labelbottom=number + columns >= len(lines))
 
 
-def _line_limits(values: np.ndarray[Any, Any]) -> tuple[float, float]:
+def _line_limits(values: Array) -> tuple[float, float]:
     low, high = max(float(values.min()), LOWEST), min(float(values.max()), HIGHEST)
     margin = 0.05 * (high - low) or 1.0
     return low - margin, high + margin
