@@ -120,7 +120,7 @@ class BatchedVecEnv(VecEnv):
             CheckpointError: If the state is from a different environment.
         """
         self.batched.load_state_dict(state["batched"])
-        self._returns, self._lengths = np.array(state["returns"]), np.array(state["lengths"], np.int64)
+        self._returns, self._lengths = np.array(state["returns"], np.float64), np.array(state["lengths"], np.int64)
 
     def close(self) -> None:
         """Close the environment."""

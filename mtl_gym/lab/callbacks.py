@@ -18,6 +18,7 @@ from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.evaluation import evaluate
 from mtl_gym.core.policies import PolicyHistory
 from mtl_gym.core.state.checkpoint import write_atomically
+from mtl_gym.core.validation import short
 from mtl_gym.core.wrappers import base_of
 from mtl_gym.lab.protocols import Diagnosed, Tabular
 
@@ -69,8 +70,15 @@ class HeldOutCurve(BaseCallback):
         return {"rows": [dict(row) for row in self.rows], "seconds": self.seconds, "evaluated": self._evaluated}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
-        self.rows, self.seconds, self._evaluated = list(state["rows"]), state["seconds"], state["evaluated"]
+        """Undo `state_dict`.
+
+        Raises:
+            ValueError: If the rows are no table.
+        """
+        rows = state["rows"]
+        if not (isinstance(rows, list) and all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows)):
+            raise ValueError(f"The curve holds {short(rows)}; it takes rows of one table.")
+        self.rows, self.seconds, self._evaluated = list(rows), state["seconds"], state["evaluated"]
 
     def _evaluate(self) -> None:
         start = time.perf_counter()
