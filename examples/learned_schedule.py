@@ -19,7 +19,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import numpy as np
 import torch
-from mtl_agents import QLS, Greedy, RandomSchedule, Uniform
+from mtl_agents import QLS, Greedy, Random, Uniform
 from torch import nn
 
 import mtl_gym
@@ -140,7 +140,7 @@ def results(seed: int) -> dict[str, mtl_gym.Evaluation]:
     """What every schedule reaches on the test split, by name; qls is the last."""
     env = environment()
     qls = trained(env, seed)
-    rules = {"uniform": Uniform, "random": RandomSchedule, "greedy": Greedy}
+    rules = {"uniform": Uniform, "random": Random, "greedy": Greedy}
     schedules = {name: Plan(tasks) for name, tasks in PLANS.items()}
     schedules |= {name: rule(env, seed=seed) for name, rule in rules.items()} | {"qls": qls}
     return {name: mtl_gym.evaluate(schedule, env, "test") for name, schedule in schedules.items()}

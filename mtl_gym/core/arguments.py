@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABCMeta
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
-
-from typing_extensions import Self
+from typing import Any, TypeVar
 
 from mtl_gym.core.ranges import Range, out_of_range
 from mtl_gym.core.validation import complaint, hints_of, unknown
@@ -14,10 +13,11 @@ from mtl_gym.core.validation import complaint, hints_of, unknown
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 # What torch's generators take.
 SEEDS = Range(0, 2**63 - 1)
+T = TypeVar("T")
 
 
-class Checked:
-    """Refuses keyword arguments of other types, and numbers that are not possible, before an object is made of them.
+class Checked(ABCMeta):
+    """Metaclass that refuses keyword arguments of wrong types or outside their ranges before an object is made.
 
     A class names in `RANGES` which numbers its own arguments take, and inherits those of its bases. Arguments that are
     named nowhere take those of `WHOLE` or `NUMBERS`.
@@ -26,7 +26,7 @@ class Checked:
         ValueError: If a value is not allowed.
 
     Example:
-        >>> class Learner(Checked):
+        >>> class Learner(metaclass=Checked):
         ...     RANGES = {"learning_rate": Range(0, 1, "least")}
         ...     def __init__(self, *, learning_rate: float = 0.1) -> None:
         ...         self.learning_rate = learning_rate
@@ -35,19 +35,17 @@ class Checked:
         ValueError: Learner: learning_rate=0 is not possible; it takes a number above 0, at most 1.
     """
 
-    RANGES: ClassVar[Mapping[str, Range]] = {"seed": SEEDS}
-    __signature__: ClassVar[inspect.Signature]
-
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        """Show what the constructor takes, which `__new__` would hide."""
-        super().__init_subclass__(**arguments)
-        constructor = inspect.signature(cls.__init__)
-        cls.__signature__ = constructor.replace(parameters=[*constructor.parameters.values()][1:])
-
-    def __new__(cls, *args: Any, **arguments: Any) -> Self:
-        """Refuse values that are not allowed; one that is made without its arguments is not looked at."""
+    def __call__(cls: type[T], *args: object, **arguments: object) -> T:
+        """Make an object, unless a value is not allowed."""
         refuse_values(cls.__name__, cls, arguments)
-        return super().__new__(cls)
+        made: T = super().__call__(*args, **arguments)  # type: ignore[misc]
+        return made
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The signature of the constructor, which `__call__` would hide."""
+        constructor = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return constructor.replace(parameters=[*constructor.parameters.values()][1:])
 
 
 def refuse_wrong(who: str, factory: Callable[..., Any], arguments: Mapping[str, Any], given: frozenset[str]) -> None:
@@ -105,9 +103,9 @@ def keywords_of(factory: Callable[..., Any]) -> dict[str, Any] | None:
 
 def ranges_of(factory: Callable[..., Any]) -> dict[str, Range] | None:
     """The numbers that the arguments of a class and of its bases take; None if it is no `Checked` class."""
-    if not (isinstance(factory, type) and issubclass(factory, Checked)):
+    if not isinstance(factory, Checked):
         return None
-    found: dict[str, Range] = {}
+    found = {"seed": SEEDS}
     for kind in reversed(factory.__mro__):
         found |= vars(kind).get("RANGES", {})
     return found

@@ -38,6 +38,7 @@ from mtl_gym.core.actions import checked
 from mtl_gym.core.capabilities import Capabilities
 from mtl_gym.core.episode import Transition
 from mtl_gym.core.errors import TrainingDiverged
+from mtl_gym.core.interfaces import Interface
 from mtl_gym.core.options import EnvOptions, choose_device, make_options, shallow_dict
 from mtl_gym.core.packing import Observed, as_arrays, as_tensors, final_info, row_not_finite
 from mtl_gym.core.ranges import Range, out_of_range
@@ -63,6 +64,8 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
     """
 
     Options: ClassVar[type[EnvOptions]] = EnvOptions
+    # Interfaces that agents may ask for beside acting; see `mtl_gym.core.interfaces`.
+    INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset()
     # Title of the window of render_mode="human".
     WINDOW: ClassVar[str] = "mtl_gym"
     # Default num_envs of an evaluation view; None for that of the environment.

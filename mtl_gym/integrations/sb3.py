@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -17,6 +17,8 @@ from mtl_gym.core.episode import Transition
 from mtl_gym.core.rows import AnyVectorEnv, Array, Flags, Info, Observation, Rows, State, rows_of
 
 logger = logging.getLogger(__name__)
+
+EnvLike: TypeAlias = str | gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any] | VecEnv
 
 
 class BatchedVecEnv(VecEnv):
@@ -210,7 +212,17 @@ def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwar
     return vec_env
 
 
-def as_vec_env(env: object, num_envs: int = 1, **kwargs: object) -> VecEnv:
+def masks_of(env: VecEnv) -> Flags:
+    """Return the valid choices of all rows; bool [num_envs, actions]."""
+    return env.action_masks() if isinstance(env, BatchedVecEnv) else np.stack(env.env_method("action_masks"))
+
+
+def has_masks(env: VecEnv) -> bool:
+    """Return whether an environment tells which choices are valid."""
+    return env.has_attr("action_masks")
+
+
+def as_vec_env(env: EnvLike, num_envs: int = 1, **kwargs: object) -> VecEnv:
     """Return an SB3 `VecEnv` from an id (with keyword arguments), an environment, a batched one, or a `VecEnv`.
 
     Raises:

@@ -1,17 +1,15 @@
 """How far runs are, made by hand, and small environments to schedule in."""
 
 import numpy as np
-from mtl_agents.scheduling.rule import Scheduler
 
 from mtl_gym.families.scheduling.progress import Progress
 from mtl_gym.integrations.sb3 import make_vec_env
+from tests.agents.stand_ins import scheduling as blank
+
+__all__ = ["DIGITS", "SMALL", "blank", "decide", "progress", "rows"]
 
 DIGITS = "MTLScheduling-Digits-v0"
 SMALL = {"updates": 20, "reference": 0.5, "validation_samples": 20, "minibatch": 4}
-
-
-def blank(tasks, runs=1, chooses=False):
-    return Scheduler._blank(runs, tasks, chooses, tasks)
 
 
 def progress(updates=1, **figures):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from mtl_agents import DecomposedEA, FixedAlignment, RandomAlignment
 from mtl_agents.alignment.evolution import generations_to_optimum, sampled
-from mtl_agents.random import random as any_random
+from mtl_agents.random import Random
 
 import mtl_gym
 from mtl_gym.core.errors import CheckpointError
@@ -98,7 +98,7 @@ def test_values_that_cannot_work_are_refused():
 
 def test_the_agents_have_names_and_random_is_one_of_every_family():
     assert find_agent("decomposed-ea") is DecomposedEA
-    assert isinstance(any_random(make()), RandomAlignment)
+    assert Random(make(), seed=0).learn(2).num_timesteps == 2
 
 
 def test_with_a_submapping_for_each_location_the_time_grows_like_the_logarithm():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from mtl_agents import WPL, Dispatched, Reinforce
-from mtl_agents.routing.router import BlankRouting
 
 from mtl_gym.integrations.sb3 import make_vec_env
+from tests.agents import stand_ins
 
 DIGITS = "MTLRouting-Digits-v0"
 
@@ -18,7 +18,7 @@ def decide(agent, task, depth, value_width=0):
 
 
 def test_a_choice_earns_rho_times_the_mean_probability_of_the_agents_that_took_it():
-    agent = WPL(BlankRouting(3, 3, 1, 4), collaboration=0.3, seed=0)
+    agent = WPL(stand_ins.routing(3, 3, 1, 4), collaboration=0.3, seed=0)
     agent._masks = lambda: np.ones((3, 4), bool)
     agent.policy[:, 0] = [[0, 1, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]]
     _, bonus = decide(agent, [0, 1, 2], [0, 0, 0])
@@ -33,7 +33,7 @@ def test_a_choice_earns_rho_times_the_mean_probability_of_the_agents_that_took_i
 
 
 def test_it_is_paid_into_the_returns():
-    agent = WPL(BlankRouting(1, 1, 2, 2), collaboration=0.5, seed=0)
+    agent = WPL(stand_ins.routing(1, 1, 2, 2), collaboration=0.5, seed=0)
     agent._masks = lambda: np.ones((1, 2), bool)
     agent.taken[0, :, 0], agent.probability[0, :, 0] = True, [0.2, 0.6]
     agent.policy[0] = [1, 0]

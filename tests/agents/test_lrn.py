@@ -346,5 +346,5 @@ def test_random_fixed_keeps_one_valid_network_per_task():
     for task in range(2):
         assert set(usage[task].tolist()) == {0, usage[task].max()}  # all of a task's networks, or none
     assert not np.array_equal(RandomFixed(env, seed=1).routes, before)
-    with pytest.raises(ValueError, match="Shared takes blocks by their place in a layer"):
+    with pytest.raises(ValueError, match=r"Shared needs .* layers.*LimitlessVectorEnv declares POOL"):
         Shared(env)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from mtl_agents import WPL, QNetwork, Reinforce, ReinforceSingle, TabularPolicyGradient, TabularQHistory
-from mtl_agents.routing.reinforce import of_groups, perceptrons
+from mtl_agents.routing.networks import of_groups, perceptrons
 from torch import nn
 
 import mtl_gym
@@ -45,7 +45,7 @@ def test_reinforce_weighs_the_surprise_of_each_choice_by_its_advantage():
     agent = Reinforce(DIGITS, seed=0, baseline_learning_rate=0.5)
     agent.baseline[4, 1] = 0.2
     made = decisions([4, 7], [3, 0], [1.0, -1.0], [1, 2], steps=3, value=np.random.default_rng(0).normal(size=(2, 64)))
-    log = torch.log_softmax(agent._outputs(made), 1)
+    log = torch.log_softmax(agent.approximator.outputs(agent.network, made), 1)
     expected = -(0.8 * log[0, 3] + -1.0 * log[1, 0]) / 2
     torch.testing.assert_close(agent._loss(made), expected, atol=1e-6, rtol=1e-5)
     assert agent.baseline[4, 1] == pytest.approx(0.6) and agent.baseline[7, 2] == pytest.approx(-0.5)
@@ -58,7 +58,7 @@ def test_the_q_network_lowers_the_squared_temporal_difference_error():
         [4, 4, 5], [3, 0, 1], [0, 0, 0], [1, 2, 2], reward=[0.3, 1.0, -1.0], last=[False, True, True], steps=3,
         value=np.random.default_rng(0).normal(size=(3, 64)),
     )  # fmt: skip
-    q = agent._outputs(made).detach().numpy()
+    q = agent.approximator.outputs(agent.network, made).detach().numpy()
     targets = [0.3 + 0.9 * q[1, :10].max(), 1.0, -1.0]
     expected = np.mean([(targets[i] - q[i, c]) ** 2 for i, c in enumerate([3, 0, 1])])
     assert agent._loss(made).item() == pytest.approx(expected, rel=1e-5)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from mtl_agents import WPL, Dispatched, QNetwork, TabularPolicyGradient, TabularQ, TabularQHistory
-from mtl_agents.routing.router import BlankRouting
 
 from mtl_gym.integrations.sb3 import make_vec_env
+from tests.agents import stand_ins
 
 DIGITS = "MTLRouting-Digits-v0"
 
@@ -24,7 +24,7 @@ def record(agent, depth, actions, rewards, dones):
 
 
 def test_a_route_that_is_joined_half_way_is_filed_under_its_own_depths():
-    agent = recording(TabularPolicyGradient, BlankRouting(2, 2, 3, 4))
+    agent = recording(TabularPolicyGradient, stand_ins.routing(2, 2, 3, 4))
     record(agent, [1, 0], [3, 2], [0.5, 0.1], [False, False])
     record(agent, [2, 1], [1, 1], [1.0, 0.2], [True, False])
     record(agent, [0, 2], [0, 3], [0.0, 0.4], [False, True])
@@ -37,7 +37,7 @@ def test_a_route_that_is_joined_half_way_is_filed_under_its_own_depths():
 
 
 def test_a_route_that_a_reset_cut_short_is_forgotten_row_by_row():
-    agent = recording(TabularQ, BlankRouting(2, 2, 2, 4))
+    agent = recording(TabularQ, stand_ins.routing(2, 2, 2, 4))
     record(agent, [0, 0], [3, 2], [0.5, 0.1], [False, False])
     record(agent, [0, 1], [1, 1], [0.25, 1.0], [False, True])
     record(agent, [1, 0], [2, 0], [1.0, 0.0], [True, False])
@@ -47,10 +47,10 @@ def test_a_route_that_a_reset_cut_short_is_forgotten_row_by_row():
 
 @pytest.mark.parametrize("kind", [TabularQHistory, Dispatched])
 def test_where_earlier_choices_count_a_route_that_is_joined_half_way_teaches_nothing(kind):
-    env = BlankRouting(1, 2, 3, 4, 0, 3 if kind is Dispatched else None)
+    env = stand_ins.routing(1, 2, 3, 4, 0, 3 if kind is Dispatched else None)
     agent = recording(kind, env)
     agent._values = np.zeros((1, 3, 0), np.float32)
-    agent._LOOKS = False
+    agent.LOOKS = False
     record(agent, [1], [3], [0.5], [False])
     record(agent, [2], [1], [1.0], [True])
     assert agent.learned == []

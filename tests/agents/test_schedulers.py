@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mtl_agents import Adaptive, FocalLoss, Greedy, HandCrafted, LossExponentiation, RandomSchedule, Uniform
+from mtl_agents import Adaptive, FocalLoss, Greedy, HandCrafted, LossExponentiation, Uniform
 
 from tests.agents.schedules import blank, decide, progress, rows
 
@@ -26,14 +26,6 @@ def test_uniform_weighs_all_alike():
 def test_hand_crafted_weights_must_fit(weights):
     with pytest.raises(ValueError, match="give 3 numbers, one for each task"):
         HandCrafted(blank(3), weights=weights)
-
-
-def test_random_draws_every_task_and_every_weight():
-    now = progress(trained=np.zeros((3_000, 3)))
-    tasks, _ = decide(RandomSchedule(blank(3, chooses=True), seed=0), now)
-    assert np.bincount(tasks) / 3_000 == pytest.approx([1 / 3] * 3, abs=0.03)
-    weights, _ = decide(RandomSchedule(blank(3), seed=0), now)
-    assert weights.max(1).tolist() == [1] * 3_000 and 0 < weights.min() < weights[:, 0].mean() < 1
 
 
 def test_greedy_takes_the_highest_validation_loss_of_each_run():

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 from mtl_agents import TabularPolicyGradient, TabularQ, TabularQHistory
-from mtl_agents.routing.router import BlankRouting
 from mtl_agents.routing.routes import Situations
 from mtl_agents.routing.tables import move_towards
 
+from tests.agents import stand_ins
 from tests.agents.decisions import decisions
 
 
 def test_plain_policy_gradient_steps_by_the_difference_to_the_running_return():
-    agent = TabularPolicyGradient(BlankRouting(1, 1, 1, 4), policy_learning_rate=0.2, return_learning_rate=0.5)
+    agent = TabularPolicyGradient(stand_ins.routing(1, 1, 1, 4), policy_learning_rate=0.2, return_learning_rate=0.5)
     agent._update(decisions([0], [1], [1.0]))  # estimate 0.5, delta 0.5, step 0.1
     np.testing.assert_allclose(agent.policy[0, 0], np.array([0.25, 0.35, 0.25, 0.25]) / 1.1)
     agent._update(decisions([0], [1], [-1.0]))  # estimate -0.25, delta -0.75, step -0.15
@@ -20,7 +20,7 @@ def test_plain_policy_gradient_steps_by_the_difference_to_the_running_return():
 
 
 def test_q_values_move_towards_the_reward_and_the_best_that_may_follow():
-    agent = TabularQ(BlankRouting(1, 2, 2, 3), learning_rate=0.5, gamma=0.9)
+    agent = TabularQ(stand_ins.routing(1, 2, 2, 3), learning_rate=0.5, gamma=0.9)
     agent.values[1, 1] = [0.2, 0.8, 5.0]
     agent.valid[1, 2] = False  # so that 5.0 cannot be had
     agent._update(
@@ -41,7 +41,7 @@ def test_q_values_move_towards_the_reward_and_the_best_that_may_follow():
 
 
 def test_every_history_has_a_row_of_its_own():
-    agent = TabularQHistory(BlankRouting(1, 1, 3, 3))
+    agent = TabularQHistory(stand_ins.routing(1, 1, 3, 3))
     histories = [(a, b) for a in range(3) for b in range(3)]
     earlier = np.array([[-1, -1, -1], *[[a, -1, -1] for a in range(3)], *[[a, b, -1] for a, b in histories]])
     depth = np.array([0] + [1] * 3 + [2] * 9)
@@ -50,7 +50,7 @@ def test_every_history_has_a_row_of_its_own():
 
 def test_q_with_history_learns_what_the_table_per_depth_cannot():
     """At depth 1 the right choice is the one made at depth 0."""
-    agent = TabularQHistory(BlankRouting(1, 1, 2, 2), learning_rate=0.5)
+    agent = TabularQHistory(stand_ins.routing(1, 1, 2, 2), learning_rate=0.5)
     for first in (0, 1):
         for second in (0, 1):
             returns = 1.0 if first == second else -1.0
@@ -74,15 +74,15 @@ def test_q_with_history_learns_what_the_table_per_depth_cannot():
 
 
 def test_history_is_forgotten_where_an_episode_starts():
-    agent = TabularQHistory(BlankRouting(1, 1, 2, 2))
+    agent = TabularQHistory(stand_ins.routing(1, 1, 2, 2))
     state = np.array([[1, 1], [0, -1]])
     at = agent._situations({"task": np.zeros(2, int), "depth": np.array([0, 1])}, state, np.array([True, False]))
     assert at.earlier.tolist() == [[-1, -1], [0, -1]]
 
 
 def test_epsilon_falls_linearly_and_shares_out_what_is_random():
-    agent = TabularQ(BlankRouting(1, 1, 1, 4), final_epsilon=0.1, exploration_fraction=0.5)
-    agent._total_timesteps = 100
+    agent = TabularQ(stand_ins.routing(1, 1, 1, 4), final_epsilon=0.1, exploration_fraction=0.5)
+    agent.total_timesteps = 100
     for steps, expected in ((0, 1.0), (25, 0.55), (50, 0.1), (90, 0.1)):
         agent.num_timesteps = steps
         agent._update(decisions([0], [2], [1.0]))
@@ -93,7 +93,7 @@ def test_epsilon_falls_linearly_and_shares_out_what_is_random():
 
 
 def test_a_deterministic_choice_is_greedy_even_while_exploring():
-    agent = TabularQ(BlankRouting(1, 1, 1, 3))
+    agent = TabularQ(stand_ins.routing(1, 1, 1, 3))
     agent.values[0, 0] = [0.0, 0.5, 0.2]
     obs = {"task": np.zeros(9, int), "depth": np.zeros(9, int)}
     assert agent.epsilon == 1.0
@@ -101,7 +101,7 @@ def test_a_deterministic_choice_is_greedy_even_while_exploring():
 
 
 def test_ties_are_broken_evenly():
-    agent = TabularQ(BlankRouting(1, 1, 1, 2), final_epsilon=0.0, seed=0)
+    agent = TabularQ(stand_ins.routing(1, 1, 1, 2), final_epsilon=0.0, seed=0)
     agent.epsilon = np.array(0.0)
     obs = {"task": np.zeros(1000, int), "depth": np.zeros(1000, int)}
     assert 400 < agent.predict(obs)[0].sum() < 600
@@ -124,9 +124,9 @@ def test_several_values_for_one_entry_count_as_as_many_steps():
 )
 def test_arguments_that_cannot_work_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        TabularQ(BlankRouting(1, 1, 1, 2), **arguments)
+        TabularQ(stand_ins.routing(1, 1, 1, 2), **arguments)
 
 
 def test_a_history_that_explodes_is_refused():
     with pytest.raises(ValueError, match=r"history=True needs .* rows per task"):
-        TabularQHistory(BlankRouting(1, 20, 6, 21))
+        TabularQHistory(stand_ins.routing(1, 20, 6, 21))

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from mtl_agents import WPL
-from mtl_agents.routing.router import BlankRouting
 
+from tests.agents import stand_ins
 from tests.agents.decisions import decisions
 
 
 def players(count, actions, **arguments):
     """One player per task, with a single decision."""
-    return WPL(BlankRouting(1, count, 1, actions), seed=0, **arguments)
+    return WPL(stand_ins.routing(1, count, 1, actions), seed=0, **arguments)
 
 
 def decide(agent, task, choice, returns, depth=None):
@@ -54,7 +54,7 @@ def test_the_averages_of_actions_are_saved(tmp_path):
     decide(agent, [0, 1], [2, 1], [1.0, -1.0])
     agent.save(tmp_path / "agent.pt")
     loaded = WPL.load(tmp_path / "agent.pt")
-    assert loaded.average == "action" and loaded.estimate.shape == (2, 1, 3)
+    assert loaded.steps == agent.steps and loaded.estimate.shape == (2, 1, 3)
     np.testing.assert_array_equal(loaded.estimate, agent.estimate)
 
 
@@ -111,7 +111,7 @@ def test_the_routing_papers_weighting_does_not_converge_there():
 
 
 def test_masked_choices_are_never_sampled_and_keep_probability_zero():
-    agent = WPL(BlankRouting(200, 2, 2, 3), seed=0)
+    agent = WPL(stand_ins.routing(200, 2, 2, 3), seed=0)
     obs = {"task": np.arange(200) % 2, "depth": np.full(200, 1)}
     masks = np.tile([True, True, False], (200, 1))
     choices, _ = agent.predict(obs, action_masks=masks)

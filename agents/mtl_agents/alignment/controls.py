@@ -1,29 +1,37 @@
-"""What all agents share that propose modules for locations, and those that learn nothing from what came of it."""
+"""The base of agents that name modules for locations, and those that do not learn."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
 from math import ceil
-from typing import Any, ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
+from typing_extensions import Unpack
 
-from mtl_agents.base import Agent, Blank
+from mtl_agents.base import Agent, AgentArguments, Parts
 from mtl_gym.core.ranges import PART, Range
+from mtl_gym.core.spaces import part_of
+from mtl_gym.integrations.sb3 import EnvLike
 
-Index = NDArray[np.int64]
+Index: TypeAlias = NDArray[np.int64]
 
 
-class AlignmentAgent(Agent):
-    """Names challengers for locations, from the assignment that it sees.
+class AlignmentAgent(Agent[Parts, object]):
+    """An agent that names challengers for locations, from the assignment that it sees.
 
     Args:
         env: An id, an environment, a batched environment or an SB3 `VecEnv` of alignment.
         **arguments: Of `Agent`.
+
+    Attributes:
+        locations: Locations of an assignment.
+        modules: Modules; this number stands for no challenger.
+        challengers: Challengers at each location.
 
     Raises:
         ValueError: If the environment is of another family.
@@ -33,48 +41,34 @@ class AlignmentAgent(Agent):
 
     @property
     def none(self) -> int:
-        """What stands for no challenger."""
-        return self.sizes[1]
+        """The number that stands for no challenger."""
+        return self.modules
 
     @classmethod
     def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
         observation, action = env.observation_space, env.action_space
-        known = isinstance(observation, spaces.Dict) and {"assignment", "score", "usage"} <= set(observation.spaces)
-        if not known or not isinstance(action, spaces.MultiDiscrete):
+        assignment = part_of(observation, "assignment", spaces.MultiDiscrete)
+        if assignment is None or not isinstance(action, spaces.MultiDiscrete):
             raise ValueError(
                 f"{cls.__name__} names modules for locations, as the MTLAlignment environments let it; "
                 f"this environment has {observation} and {action}."
             )
-        locations = len(observation["assignment"].nvec)  # type: ignore[index]
+        locations = len(assignment.nvec)
         return locations, int(action.nvec[0]) - 1, len(action.nvec) // locations
 
-    @property
-    def submappings(self) -> int:
-        """D: how many parts of a mapping are chosen each by itself."""
-        return int(self.env.get_attr("unit")[0].max()) + 1
-
-    def _more_sizes(self) -> list[int | None]:
-        return [self.submappings]
-
-    @classmethod
-    def _blank(cls, num_envs: int, *sizes: Any) -> Blank:
-        locations, modules, challengers, submappings = sizes
-        observation = spaces.Dict(
-            assignment=spaces.MultiDiscrete(np.full(locations, modules)),
-            score=spaces.Box(0, 1, (locations * challengers,), np.float32),
-            usage=spaces.Box(0, locations, (modules,), np.float32),
-        )
-        action = spaces.MultiDiscrete(np.full(locations * challengers, modules + 1))
-        return Blank(num_envs, observation, action, unit=np.arange(submappings))
+    def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
+        """Act in another environment of the same sizes from the next `learn` on."""
+        super().set_env(env, force_reset)
+        self.locations, self.modules, self.challengers = self._sizes_of(self.env)
 
     def predict(
         self,
-        observation: Any,
-        state: Any = None,
+        observation: Parts,
+        state: object = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
-    ) -> tuple[Index, Any]:
-        """Name challengers, as `Agent.predict`; int64 [rows, locations * challengers], or without rows for one."""
+    ) -> tuple[Index, object]:
+        """Return challengers, int64 [rows, locations * challengers] (no rows for one observation), and `state`."""
         assignment = np.asarray(observation["assignment"])
         one = assignment.ndim == 1
         challengers = self._propose(assignment[None] if one else assignment)
@@ -83,17 +77,17 @@ class AlignmentAgent(Agent):
 
     @abstractmethod
     def _propose(self, assignment: Index) -> Index:
-        """Challengers for assignments; int64 [rows, locations] -> [rows, locations, challengers]."""
+        """Return challengers for assignments; int64 [rows, locations] -> [rows, locations, challengers]."""
 
 
 def chosen_locations(random: np.random.Generator, assignment: Index, share: float) -> NDArray[np.bool_]:
-    """That share of the locations of each row, rounded up and drawn without replacement; bool [rows, locations]."""
+    """Return a random share of the locations of each row, rounded up; bool [rows, locations]."""
     order = random.random(assignment.shape).argsort(1)
     return order.argsort(1) < ceil(share * assignment.shape[1])
 
 
 class FixedAlignment(AlignmentAgent):
-    """Names no challenger: the assignment stays what the run began with.
+    """Name no challenger: the assignment stays that of the beginning of the run.
 
     With the environment's `start`, `context` and `adapter` it is single-task training, the oracle, classical sharing or
     parallel adapters.
@@ -107,11 +101,11 @@ class FixedAlignment(AlignmentAgent):
     ROLE: ClassVar[str] = "control"
 
     def _propose(self, assignment: Index) -> Index:
-        return np.full((*assignment.shape, self.sizes[2]), self.none)
+        return np.full((*assignment.shape, self.challengers), self.none)
 
 
 class RandomAlignment(AlignmentAgent):
-    """Names modules at random, for a share of the locations, whatever is in use.
+    """Name modules at random for a share of the locations, whatever is in use.
 
     Args:
         env: As for `AlignmentAgent`.
@@ -122,14 +116,14 @@ class RandomAlignment(AlignmentAgent):
     ROLE: ClassVar[str] = "control"
     RANGES: ClassVar[Mapping[str, Range]] = {"share": PART}
 
-    def __init__(self, env: Any, *, share: float = 0.5, **arguments: Any) -> None:
+    def __init__(self, env: EnvLike, *, share: float = 0.5, **arguments: Unpack[AgentArguments]) -> None:
         super().__init__(env, **arguments)
         self.share = share
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, object]:
         return {"share": self.share}
 
     def _propose(self, assignment: Index) -> Index:
-        drawn = self.np_random.integers(self.none, size=(*assignment.shape, self.sizes[2]))
+        drawn = self.np_random.integers(self.none, size=(*assignment.shape, self.challengers))
         there = chosen_locations(self.np_random, assignment, self.share)
         return np.where(there[..., None], drawn, self.none)

@@ -6,14 +6,20 @@ Source: MUiR (Meyerson, Miikkulainen 2019), algorithm 1.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
 from mtl_agents.alignment.controls import AlignmentAgent, Index, chosen_locations
+from mtl_agents.base import AgentArguments
+from mtl_agents.environments import StandIn, interface
+from mtl_gym.core.interfaces import SUBMAPPINGS
 from mtl_gym.core.ranges import PART, Range
+from mtl_gym.core.rows import State
+from mtl_gym.integrations.sb3 import EnvLike
 
 CHALLENGERS = 4
 SAMPLINGS = ("proportional", "uniform")
@@ -55,30 +61,50 @@ class DecomposedEA(AlignmentAgent):
     RANGES: ClassVar[Mapping[str, Range]] = {"share": PART}
 
     def __init__(
-        self, env: Any, *, share: float | None = 0.5, sampling: str = "proportional", **arguments: Any
+        self,
+        env: EnvLike,
+        *,
+        share: float | None = 0.5,
+        sampling: str = "proportional",
+        **arguments: Unpack[AgentArguments],
     ) -> None:
         super().__init__(env, **arguments)
         if sampling not in SAMPLINGS:
             raise ValueError(f"sampling={sampling!r} is unknown; choose one of {SAMPLINGS}.")
-        self.share, self.sampling = share, sampling
+        self.share, self.sampling, self._submappings = share, sampling, 1
 
     @classmethod
-    def options_for(cls, env: Any) -> dict[str, Any]:
+    def options_for(cls, env: EnvLike) -> Mapping[str, object]:
         """Return four challengers, as the authors have for the synthetic data, unless the id says how many."""
         spec = gym.registry.get(env) if isinstance(env, str) else None
         return {} if spec is not None and "challengers" in spec.kwargs else {"challengers": CHALLENGERS}
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, object]:
         return {"share": self.share, "sampling": self.sampling}
 
     @property
+    def submappings(self) -> int:
+        """D: the parts of a mapping that are chosen each by itself."""
+        if isinstance(self.env, StandIn):
+            return self._submappings
+        return int(interface(self.env, SUBMAPPINGS, "DecomposedEA").unit.max()) + 1
+
+    def state_dict(self) -> State:
+        """Return all that the agent's future depends on: tensors and plain values."""
+        return super().state_dict() | {"submappings": self.submappings}
+
+    def _load_state(self, state: State) -> None:
+        super()._load_state(state)
+        self._submappings = int(state["submappings"])
+
+    @property
     def probability(self) -> float:
-        """With which a location is resampled where there is no `share`: D / L."""
-        return self.submappings / self.sizes[0]
+        """Probability of a location to be resampled without `share`: D / L."""
+        return self.submappings / self.locations
 
     def _propose(self, assignment: Index) -> Index:
-        random, shape = self.np_random, (*assignment.shape, self.sizes[2])
-        drawn = sampled(random, assignment, self.sizes[1], self.sizes[2], self.sampling)
+        random, shape = self.np_random, (*assignment.shape, self.challengers)
+        drawn = sampled(random, assignment, self.modules, self.challengers, self.sampling)
         if self.share is not None:
             there = chosen_locations(random, assignment, self.share)[..., None]
         else:

@@ -53,8 +53,8 @@ class BonusRolloutBuffer(MaskableDictRolloutBuffer):
         super().reset()
         self.pos = self.tail
         self.trained = np.arange(self.buffer_size)[:, None].repeat(self.n_envs, 1) >= self.tail
-        for name, array in self._arrays().items() if self.carried else ():
-            array[: self.tail] = self.carried[name]  # type: ignore[index]
+        for name, carried in (self.carried or {}).items():
+            self._arrays()[name][: self.tail] = carried
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         """Add a step. A rollout that is broken off now has no steps to carry over."""

@@ -7,24 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
-from mtl_agents.base import Callback
+from mtl_agents.base import AgentArguments, Parts
+from mtl_agents.environments import behind
 from mtl_agents.recurrent.controls import Bits, ConnectionAgent
 from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.core.nn.dispatch import Dispatch
+from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.ranges import POSITIVE, Range
-from mtl_gym.core.rows import Rows, clone
+from mtl_gym.core.ranges import SIZES as WIDTHS
+from mtl_gym.core.rows import Rows, State, clone
+from mtl_gym.core.spaces import part_of
 from mtl_gym.families.recurrent.env import RecurrentVectorEnv
 from mtl_gym.families.recurrent.network import GatesOf
 from mtl_gym.families.recurrent.policies import Decided, gumbel
+from mtl_gym.integrations.sb3 import EnvLike
 
 
 class StraightThroughRouter(ConnectionAgent):
@@ -60,54 +67,63 @@ class StraightThroughRouter(ConnectionAgent):
         100.0
     """
 
-    SIZES: ClassVar[str] = "tasks, steps, connections, units of a sub-network and of a task's own LSTM"
-
+    SIZES: ClassVar[str] = "tasks, steps, connections and units"
     RANGES: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("temperature", "final_temperature", "learning_rate"), POSITIVE),
-        "hidden": Range(1, 10_000),  # `SIZES` is something else here
+        "hidden": WIDTHS,
     }
+
+    batched: RecurrentVectorEnv
 
     def __init__(
         self,
-        env: Any,
+        env: EnvLike,
         *,
         temperature: float = 100.0,
         final_temperature: float = 1e-3,
         hidden: int = 16,
         learning_rate: float = 1e-3,
         log_odds: float = 0.0,
-        **arguments: Any,
+        **arguments: Unpack[AgentArguments],
     ) -> None:
         if final_temperature > temperature:
             raise ValueError(f"{temperature=} must be at least {final_temperature=}.")
         self.temperature, self.final_temperature = temperature, final_temperature
         self.hidden, self.learning_rate, self.log_odds = hidden, learning_rate, log_odds
         super().__init__(env, **arguments)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(self.np_random.integers(2**31)))
+        with seeded(int(self.np_random.integers(2**31))):
             self.policies = self.batched.policy_networks(hidden, log_odds)
         self.optimizer = MaskedAdam(self.policies.parameters(), learning_rate)
         self.generator = torch.Generator(self.batched.device).manual_seed(int(self.np_random.integers(2**31)))
         self._forget()
 
-    def _hyperparameters(self) -> dict[str, Any]:
-        names = ("temperature", "final_temperature", "hidden", "learning_rate", "log_odds")
-        return {name: getattr(self, name) for name in names}
+    def _hyperparameters(self) -> dict[str, object]:
+        temperatures: dict[str, object] = {"temperature": self.temperature, "final_temperature": self.final_temperature}
+        policies = {"hidden": self.hidden, "learning_rate": self.learning_rate, "log_odds": self.log_odds}
+        return temperatures | policies
 
     @classmethod
     def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
-        return *super()._sizes_of(env), *_batched(env).scored
+        units = part_of(env.observation_space, "units", spaces.Box)
+        return *super()._sizes_of(env), 0 if units is None else int(units.shape[0])
 
-    def _check_options(self, vec_env: VecEnv) -> None:
-        self.batched = _batched(vec_env)
+    def _check_env(self, env: VecEnv) -> None:
+        super()._check_env(env)
+        batched = _batched(env)
+        if self.sizes is not None and batched.scored != self.batched.scored:
+            raise ValueError(
+                f"The agent knows {self.batched.scored} units of a sub-network and of a task's own LSTM; this "
+                f"environment has {batched.scored}."
+            )
+        self.batched = batched
 
-    def set_env(self, env: Any, force_reset: bool = True) -> None:
-        """Act in another environment of the same spaces from the next `learn` on."""
+    def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
+        """Act in another environment of the same sizes from the next `learn` on."""
         super().set_env(env, force_reset)
         self._forget()
 
     def _forget(self) -> None:
-        """There are no decisions under way."""
+        """Forget the decisions under way."""
         self._noise = torch.zeros(self.n_envs, self.steps, self.batched.layout.size, 2, device=self.batched.device)
 
     @property
@@ -115,26 +131,36 @@ class StraightThroughRouter(ConnectionAgent):
         """The temperature now."""
         return max(self.final_temperature, self.temperature * 0.5 ** int(self.batched.epoch))
 
-    def learn(self, total_timesteps: int, callback: Callback = None, *arguments: Any, **options: Any) -> Self:
-        """As `Agent.learn`; meanwhile the environment's updates train the policy networks too."""
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 100,
+        tb_log_name: str = "run",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learn as `Agent.learn`; meanwhile the environment's updates train the policy networks too."""
         self.batched.router = self
         try:
-            return super().learn(total_timesteps, callback, *arguments, **options)
+            return super().learn(
+                total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+            )
         finally:
             self.batched.router = None
 
     def predict(
         self,
-        observation: Any,
-        state: Any = None,
+        observation: Parts,
+        state: object = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
-    ) -> tuple[Bits, Any]:
+    ) -> tuple[Bits, object]:
         """Decide, with the sub-encoders of the environment's network.
 
         Args:
             observation: One observation or a batch of them.
-            state: Handed back as it is.
+            state: Returned as it is.
             episode_start: Unused.
             deterministic: Without Gumbel noise.
 
@@ -147,7 +173,7 @@ class StraightThroughRouter(ConnectionAgent):
         gates = self._decide(batch, None if deterministic else gumbel(shape, self.generator))
         return gates[0] if single else gates, state
 
-    def _decide(self, obs: Any, noise: Tensor | None) -> Bits:
+    def _decide(self, obs: Parts, noise: Tensor | None) -> Bits:
         batched = self.batched
         units = torch.from_numpy(obs["units"]).to(batched.device)
         shared, memory, own = units.split(list(batched.parts.values()), 1)
@@ -156,7 +182,7 @@ class StraightThroughRouter(ConnectionAgent):
             step = batched.network.share(shared, own, memory, groups, Decided(self.policies, noise))
         return step.gates.to(torch.int8).cpu().numpy()
 
-    def _act(self, obs: Any) -> Bits:
+    def _act(self, obs: Parts) -> Bits:
         noise = gumbel((self.n_envs, self.batched.layout.size, 2), self.generator)
         self._noise[np.arange(self.n_envs), obs["step"]] = noise
         return self._decide(obs, noise)
@@ -184,8 +210,8 @@ class StraightThroughRouter(ConnectionAgent):
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def state_dict(self) -> dict[str, Any]:
-        """What the future of this agent depends on: tensors and plain values."""
+    def state_dict(self) -> State:
+        """Return all that the agent's future depends on: tensors and plain values."""
         networks = {
             "policies": clone(dict(self.policies.state_dict())),
             "optimizer": clone(self.optimizer.state_dict()),
@@ -193,7 +219,7 @@ class StraightThroughRouter(ConnectionAgent):
         noise = {"noise": self._noise.clone(), "generator": self.generator.get_state()}
         return super().state_dict() | networks | noise
 
-    def _load_state(self, state: dict[str, Any]) -> None:
+    def _load_state(self, state: State) -> None:
         super()._load_state(state)
         self.policies.load_state_dict(state["policies"])
         self.optimizer.load_state_dict(clone(state["optimizer"]))
@@ -203,8 +229,8 @@ class StraightThroughRouter(ConnectionAgent):
             self._noise = state["noise"].to(self.batched.device, copy=True)
 
     @classmethod
-    def load(cls, path: str | Path, env: Any = None) -> Self:
-        """As `Agent.load`; without an environment it could not decide.
+    def load(cls, path: str | Path, env: EnvLike | None = None) -> Self:
+        """Read an agent that `save` wrote, as `Agent.load`; without an environment it could not decide.
 
         Raises:
             ValueError: If there is no `env`.
@@ -218,15 +244,13 @@ class StraightThroughRouter(ConnectionAgent):
 
 
 def _batched(env: VecEnv) -> RecurrentVectorEnv:
-    """The batched environment behind `env`.
+    """Return the batched environment behind `env`.
 
     Raises:
         ValueError: If it is of another family, or there are several.
     """
-    base = getattr(env, "batched", None)
-    if base is None and env.num_envs == 1:
-        base = env.get_attr("batched")[0]
-    if not isinstance(base, RecurrentVectorEnv):
+    base = behind(env)
+    if not isinstance(base, RecurrentVectorEnv) or base.num_envs != env.num_envs:
         raise ValueError(
             f"StraightThroughRouter trains with the network of one MTLRecurrent environment; {env} has none, or "
             "several. Make it with gym.make_vec(id, num_envs=...)."

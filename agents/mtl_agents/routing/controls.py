@@ -1,6 +1,6 @@
-"""Routes that do not learn: the static baselines as policies in the same environment, and the random controls.
+"""Routes that do not learn: the static baselines as policies in the same environment.
 
-A baseline network is a fixed route: what a task-specific layer is elsewhere, is here a block that one task alone takes.
+A baseline network is a fixed route: what is a task-specific layer elsewhere is a block that one task alone takes here.
 
 Source: Rosenbaum et al. 2018, section 4 ("task specific-all-fc", "task specific-1-fc").
 """
@@ -8,12 +8,21 @@ Source: Rosenbaum et al. 2018, section 4 ("task specific-all-fc", "task specific
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
-from mtl_agents.routing.router import Masks, RoutingAgent
+from mtl_agents.base import AgentArguments, Parts, Tables
+from mtl_agents.environments import StandIn, interface
+from mtl_agents.random import Random, RandomFixed
+from mtl_agents.routing.router import Index, Masks, RoutingAgent
+from mtl_gym.core.interfaces import LAYERS
+from mtl_gym.integrations.sb3 import EnvLike
+
+__all__ = ["FixedRouting", "Random", "RandomFixed", "Shared", "SoftMixture", "TaskSpecificAll", "TaskSpecificLast"]
 
 
 class FixedRouting(RoutingAgent):
@@ -29,60 +38,53 @@ class FixedRouting(RoutingAgent):
     """
 
     ROLE: ClassVar[str] = "control"
-    _STATE: ClassVar[tuple[str, ...]] = ("routes",)
 
-    def __init__(self, env: Any, **arguments: Any) -> None:
+    def __init__(self, env: EnvLike, **arguments: Unpack[AgentArguments]) -> None:
         super().__init__(env, **arguments)
-        self.routes = self._routes()
-
-    def _routes(self) -> NDArray[np.int64]:
-        if self._random_routes() is not None:
-            raise ValueError(
-                f"{type(self).__name__} takes blocks by their place in a layer; this environment has a pool of modules "
-                "and no layers. random-fixed and random work on both."
-            )
         layers = self._layers()
         positions = self._draw(np.array([len(blocks) for blocks in layers]))
-        return np.stack([blocks[positions[:, depth]] for depth, blocks in enumerate(layers)], axis=1)
+        self.routes: Index = np.stack([blocks[positions[:, depth]] for depth, blocks in enumerate(layers)], axis=1)
 
-    def _random_routes(self) -> Any:
-        """The environment's own way to draw valid routes, where what is valid depends on what came before."""
-        try:
-            return self.env.get_attr("random_routes")[0]
-        except AttributeError:
-            return None
+    def _tables(self) -> Tables:
+        return {"routes": self.routes}
+
+    def _layers(self) -> list[Index]:
+        """Return the blocks that exist at each depth, without PASS; all of them in a stand-in."""
+        if isinstance(self.env, StandIn):
+            return [np.arange(self.num_actions - 1)] * self.depth
+        return [np.flatnonzero(mask[:-1]) for mask in interface(self.env, LAYERS, type(self).__name__).masks]
 
     @abstractmethod
-    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The block of each task among the `sizes` of each depth; int64 [depth] -> [tasks, depth]."""
+    def _draw(self, sizes: Index) -> Index:
+        """Return the block of each task among the `sizes` of each depth; int64 [depth] -> [tasks, depth]."""
 
     def predict(
         self,
-        observation: Any,
-        state: Any = None,
+        observation: Parts,
+        state: object = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
         action_masks: Masks | None = None,
-    ) -> tuple[NDArray[np.int64], Any]:
-        """The next block of each row's route."""
+    ) -> tuple[Index, object]:
+        """Return the next block of each row's route, and `state`."""
         return self.routes[observation["task"], observation["depth"]], state
 
 
 class TaskSpecificAll(FixedRouting):
     """Every task has all routed layers for itself ("task specific-all-fc"), as far as there are blocks enough."""
 
-    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.arange(self.num_tasks)[:, None] % sizes
+    def _draw(self, sizes: Index) -> Index:
+        return own_blocks(self.num_tasks, sizes)
 
 
-class TaskSpecificLast(TaskSpecificAll):
+class TaskSpecificLast(FixedRouting):
     """All tasks share the routed layers but the last, which each has for itself ("task specific-1-fc")."""
 
-    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        return super()._draw(sizes) * (np.arange(self.depth) == self.depth - 1)
+    def _draw(self, sizes: Index) -> Index:
+        return own_blocks(self.num_tasks, sizes) * (np.arange(self.depth) == self.depth - 1)
 
 
-class SoftMixture(TaskSpecificAll):
+class SoftMixture(FixedRouting):
     """The differentiable baseline: each task has, at every depth, a trained softmax average over all blocks.
 
     The weights of the averages belong to the environment's network (`mixture=True`) and are trained with its blocks;
@@ -91,45 +93,19 @@ class SoftMixture(TaskSpecificAll):
     Source: Rosenbaum et al. 2018, section 4 ("soft-mixture-fc").
     """
 
-    ENV_KWARGS: ClassVar[dict[str, Any]] = {"mixture": True}
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"mixture": True}
+
+    def _draw(self, sizes: Index) -> Index:
+        return own_blocks(self.num_tasks, sizes)
 
 
 class Shared(FixedRouting):
     """All tasks share one block at every depth."""
 
-    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _draw(self, sizes: Index) -> Index:
         return np.zeros((self.num_tasks, self.depth), np.int64)
 
 
-class RandomFixed(FixedRouting):
-    """One random route per task, drawn once from the seed and kept: the control for every learned router.
-
-    In layers that is a random block per depth, never PASS; from a pool, a random valid network.
-    """
-
-    def _routes(self) -> NDArray[np.int64]:
-        draw = self._random_routes()
-        return super()._routes() if draw is None else draw(self.num_tasks, self.np_random)
-
-    def _draw(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self.np_random.integers(sizes, size=(self.num_tasks, self.depth))
-
-
-class Random(RoutingAgent):
-    """A new random valid choice at every decision."""
-
-    ROLE: ClassVar[str] = "control"
-
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-        action_masks: Masks | None = None,
-    ) -> tuple[NDArray[np.int64], Any]:
-        """A block, or PASS where it is valid; without masks never PASS, which may not be valid."""
-        shape = np.shape(observation["task"])
-        if action_masks is None:
-            return self.np_random.integers(self.num_actions - 1, size=shape), state
-        return np.where(action_masks, self.np_random.random(action_masks.shape), -1.0).argmax(-1), state
+def own_blocks(tasks: int, sizes: Index) -> Index:
+    """Return a block of its own for each task at each depth, as far as there are enough; int64 [tasks, depth]."""
+    return np.arange(tasks)[:, None] % sizes

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
-from mtl_agents.routing.routes import Index
-from mtl_agents.routing.wpl import WPL
+from mtl_agents.base import Parts, Tables
+from mtl_agents.environments import behind
+from mtl_agents.routing.router import Index
+from mtl_agents.routing.routes import Floats
+from mtl_agents.routing.tables import Averaging, PolicyArguments, TabularPolicyGradient, Weighting
+from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.ranges import COUNTS, Range
+from mtl_gym.core.rows import Array
+from mtl_gym.integrations.sb3 import EnvLike
 
 
-class Counterfactual(WPL):
+class Counterfactual(TabularPolicyGradient):
     """A weighted policy learner that also tries, on a fork of the environment, what it did not do.
 
     Every so often all inputs of a batch take another block at one depth of their route, in a copy of the environment
@@ -23,9 +30,11 @@ class Counterfactual(WPL):
     Source: our own; the difference is the counterfactual baseline of multi-agent learning (Foerster et al. 2018).
 
     Args:
-        env: As for `Agent`; it must be able to `fork`.
+        env: As for `Agent`.
         every: Batches of routes from one that is tried again to the next.
-        **arguments: Of `WPL`.
+        weighting: As for `WPL`.
+        average: As for `WPL`.
+        **arguments: Of `TabularPolicyGradient` and `Agent`.
 
     Raises:
         ValueError: If an argument has a value that is not allowed.
@@ -37,20 +46,30 @@ class Counterfactual(WPL):
         array(160)
     """
 
-    _STATE = (*WPL._STATE, "tried", "_batches")
-
     RANGES: ClassVar[Mapping[str, Range]] = {"every": COUNTS}
 
-    def __init__(self, env: Any, *, every: int = 4, **arguments: Any) -> None:
+    def __init__(
+        self,
+        env: EnvLike,
+        *,
+        every: int = 4,
+        weighting: Weighting = "rosenbaum",
+        average: Averaging = "decision",
+        **arguments: Unpack[PolicyArguments],
+    ) -> None:
         super().__init__(env, **arguments)
+        self._weigh_steps(weighting, average)
         self.every = every
         self.tried, self._batches = np.array(0), np.array(0)
-        self._twin: Any = None
+        self._twin: MultiTaskVectorEnv | None = None
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _tables(self) -> Tables:
+        return super()._tables() | {"tried": self.tried, "batches": self._batches}
+
+    def _hyperparameters(self) -> dict[str, object]:
         return super()._hyperparameters() | {"every": self.every}
 
-    def _act(self, obs: Any) -> Index:
+    def _act(self, obs: Parts) -> Index:
         choice = super()._act(obs)
         if (obs["depth"] == 0).all():
             self._batches += 1
@@ -58,28 +77,35 @@ class Counterfactual(WPL):
         if self._batches % self.every == 0 and (obs["depth"] == self._at).all():
             self._fork(obs, choice)
         elif self._twin is not None:
-            self._follow(choice)
+            self._follow(self._twin, choice)
         return choice
 
-    def _fork(self, obs: Any, choice: Index) -> None:
+    def _fork(self, obs: Parts, choice: Index) -> None:
         others = self.valid[obs["depth"]].copy()
         others[np.arange(len(choice)), choice] = False
         if others.any(1).all():
-            self._twin = self.env.env_method("fork")[0]
+            self._twin = self._forked()
             self._other, self._earned = self._sample(others.astype(float)), np.zeros(len(choice))
-            self._follow(self._other)
+            self._follow(self._twin, self._other)
 
-    def _follow(self, choice: Index) -> None:
-        self._earned += self._twin.advance(choice)[1].reward
+    def _forked(self) -> MultiTaskVectorEnv:
+        base = behind(self.env)
+        twin = None if base is None else base.fork()
+        if not isinstance(twin, MultiTaskVectorEnv):
+            raise ValueError(f"Counterfactual forks its environment, and {self.env} cannot: use one of mtl_gym.")
+        return twin
 
-    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
+    def _follow(self, twin: MultiTaskVectorEnv, choice: Index) -> None:
+        self._earned += twin.advance(choice)[1].reward
+
+    def _record(self, obs: Parts, actions: Array, rewards: Array, dones: NDArray[np.bool_]) -> None:
         routes = self._rewards  # the rewards of a route are kept until it is overwritten by the next
         super()._record(obs, actions, rewards, dones)
         if self._twin is not None and dones.all():
             self._compare(obs["task"], self._earned - routes[:, self._at :].sum(1))
             self._twin = None
 
-    def _compare(self, task: Index, gain: NDArray[np.float64]) -> None:
+    def _compare(self, task: Index, gain: Floats) -> None:
         tried = task, np.full_like(task, self._at), self._other
         np.add.at(self.policy, tried, self.policy_learning_rate * gain)
         self._project()

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
-from mtl_agents.routing.reinforce import NetworkRouter, of_groups, perceptrons
-from mtl_agents.routing.router import dispatched_agents
-from mtl_agents.routing.routes import Decisions, Floats, Index, Situations
-from mtl_agents.routing.tables import move_towards
-from mtl_agents.routing.wpl import WPL
+from mtl_agents.base import Tables
+from mtl_agents.routing.networks import Trained, masked, of_groups, perceptrons
+from mtl_agents.routing.router import Index, dispatched_agents
+from mtl_agents.routing.routes import Decisions, Floats, Situations
+from mtl_agents.routing.tables import Averaging, PolicyArguments, TabularPolicyGradient, Weighting, move_towards
 from mtl_gym.core.ranges import POSITIVE, SIZES, Range
+from mtl_gym.integrations.sb3 import EnvLike
+
+At = TypeVar("At", bound=Situations)
 
 
-class Dispatched(NetworkRouter, WPL):
+class Dispatched(TabularPolicyGradient):
     """Weighted policy learners of whom a dispatcher, which sees value and task, picks one for each input.
 
     The environment's first decision is the dispatcher's (`dispatch=...`). It learns by REINFORCE; those that it picks
@@ -32,8 +36,10 @@ class Dispatched(NetworkRouter, WPL):
     Args:
         env: As for `Agent`, made with `dispatch`.
         hidden: Width of the dispatcher's hidden layer.
-        dispatcher_learning_rate: Adam's, for the dispatcher.
-        **arguments: Of `WPL`.
+        dispatcher_learning_rate: Of Adam, for the dispatcher.
+        weighting: As for `WPL`.
+        average: As for `WPL`.
+        **arguments: Of `TabularPolicyGradient` and `Agent`.
 
     Attributes:
         policy: The agents' tables; float64 [agents, depth, actions], of which depth 0 is the dispatcher's and unused.
@@ -48,29 +54,43 @@ class Dispatched(NetworkRouter, WPL):
         (4, 10)
     """
 
-    ENV_KWARGS: ClassVar[dict[str, Any]] = {"dispatch": "per-task"}
-    _STATE: ClassVar[tuple[str, ...]] = (*WPL._STATE, "baseline")
-    _LOOKS: ClassVar[bool] = True
-
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"dispatch": "per-task"}
+    LOOKS: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, Range]] = {"hidden": SIZES, "dispatcher_learning_rate": POSITIVE}
 
-    def __init__(self, env: Any, *, hidden: int = 64, dispatcher_learning_rate: float = 1e-3, **arguments: Any) -> None:
+    trained: Trained
+
+    def __init__(
+        self,
+        env: EnvLike,
+        *,
+        hidden: int = 64,
+        dispatcher_learning_rate: float = 1e-3,
+        weighting: Weighting = "rosenbaum",
+        average: Averaging = "decision",
+        **arguments: Unpack[PolicyArguments],
+    ) -> None:
         super().__init__(env, **arguments)
+        self._weigh_steps(weighting, average)
         self.hidden, self.dispatcher_learning_rate = hidden, dispatcher_learning_rate
         self.baseline = np.zeros(self.num_tasks)
         inputs = self.width + self.num_tasks
-        self._train(lambda: perceptrons(1, inputs, hidden, self.num_actions), dispatcher_learning_rate)
+        make = lambda: perceptrons(1, inputs, hidden, self.num_actions)  # noqa: E731
+        self.trained = Trained(make, dispatcher_learning_rate, self.np_random)
+
+    def _tables(self) -> Tables:
+        return super()._tables() | {"baseline": self.baseline}
 
     @property
     def num_agents(self) -> int:
-        """How many agents the dispatcher picks from."""
-        return dispatched_agents(self.observation_space) or 0
+        """Number of agents that the dispatcher picks from."""
+        return dispatched_agents(self.observation_space)
 
     @property
     def _looks_back(self) -> bool:
         return True  # the first choice tells the agent in charge
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, object]:
         own = {"hidden": self.hidden, "dispatcher_learning_rate": self.dispatcher_learning_rate}
         return super()._hyperparameters() | own
 
@@ -99,8 +119,7 @@ class Dispatched(NetworkRouter, WPL):
         """The dispatcher's logits; float32 [n, actions], minus infinity where there is no agent."""
         told = np.eye(self.num_tasks, dtype=np.float32)[at.task]
         x = torch.from_numpy(np.concatenate([at.value, told], 1))
-        logits = of_groups(self.network, x, np.zeros_like(at.task))
-        return logits.masked_fill(torch.from_numpy(~self.valid[at.depth]), -torch.inf)
+        return masked(of_groups(self.trained.network, x, np.zeros_like(at.task)), self.valid[at.depth])
 
     def _update(self, decisions: Decisions) -> None:
         first = decisions.depth == 0
@@ -113,9 +132,9 @@ class Dispatched(NetworkRouter, WPL):
         move_towards(self.baseline, (picks.task,), picks.returns, self.return_learning_rate)
         choice = torch.from_numpy(picks.choice)
         surprise = nn.functional.cross_entropy(self._dispatch(picks), choice, reduction="none")
-        self._descend((advantage * surprise).mean())
+        self.trained.descend((advantage * surprise).mean())
 
 
-def select(at: Any, entries: Index) -> Any:
-    """Some entries of situations or decisions."""
-    return replace(at, **{field.name: getattr(at, field.name)[entries] for field in fields(at)})
+def select(at: At, entries: Index) -> At:
+    """Return some entries of situations or decisions."""
+    return replace(at, **{name: values[entries] for name, values in vars(at).items()})

@@ -7,13 +7,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from typing_extensions import Unpack
 
-from mtl_agents.routing.controls import SoftMixture
+from mtl_agents.base import AgentArguments, Parts, Tables
+from mtl_agents.environments import behind
+from mtl_agents.routing.controls import FixedRouting, own_blocks
+from mtl_agents.routing.router import Index
 from mtl_gym.core.ranges import NOT_NEGATIVE, PART, Range
+from mtl_gym.core.rows import Array
 from mtl_gym.families.routing.layers import MixtureLayer
+from mtl_gym.families.routing.network import RoutedNetwork
+from mtl_gym.integrations.sb3 import EnvLike
 
 
-class HardeningMixture(SoftMixture):
+class HardeningMixture(FixedRouting):
     """A soft mixture whose temperature falls until each task takes one block per depth.
 
     Routers that choose blocks from the start judge them before they have learned anything. Here the choice begins as
@@ -41,24 +49,39 @@ class HardeningMixture(SoftMixture):
     """
 
     ROLE: ClassVar[str] = "learner"
-    _STATE: ClassVar[tuple[str, ...]] = (*SoftMixture._STATE, "begun")
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"mixture": True}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"warm_up": PART, "final_temperature": PART, "noise": NOT_NEGATIVE}
 
     def __init__(
-        self, env: Any, *, warm_up: float = 0.1, final_temperature: float = 0.001, noise: float = 0.01, **arguments: Any
+        self,
+        env: EnvLike,
+        *,
+        warm_up: float = 0.1,
+        final_temperature: float = 0.001,
+        noise: float = 0.01,
+        **arguments: Unpack[AgentArguments],
     ) -> None:
         super().__init__(env, **arguments)
         self.warm_up, self.final_temperature, self.noise = warm_up, final_temperature, noise
         self.begun = np.array(False)
 
-    def _hyperparameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("warm_up", "final_temperature", "noise")}
+    def _draw(self, sizes: Index) -> Index:
+        return own_blocks(self.num_tasks, sizes)
+
+    def _tables(self) -> Tables:
+        return super()._tables() | {"begun": self.begun}
+
+    def _hyperparameters(self) -> dict[str, object]:
+        return {"warm_up": self.warm_up, "final_temperature": self.final_temperature, "noise": self.noise}
 
     @property
     def layers(self) -> list[MixtureLayer]:
         """The mixtures of the environment's network, by depth."""
-        network = self.env.get_attr("network")[0]
+        base = behind(self.env)
+        network = None if base is None else base.network
+        if not isinstance(network, RoutedNetwork):
+            raise ValueError(f"HardeningMixture needs an environment with a RoutedNetwork; {self.env} has none.")
         return [layer for layer in network.layers if isinstance(layer, MixtureLayer)]
 
     @property
@@ -70,7 +93,7 @@ class HardeningMixture(SoftMixture):
             "policy_entropy": float(torch.special.entr(shares).sum(-1).mean()),
         }
 
-    def _act(self, obs: Any) -> Any:
+    def _act(self, obs: Parts) -> Index:
         if not self.begun:
             self._begin_mixtures()
         return super()._act(obs)
@@ -81,9 +104,9 @@ class HardeningMixture(SoftMixture):
             layer.logits.data += torch.from_numpy(noise).to(layer.logits)
         self.begun = np.array(True)
 
-    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
+    def _record(self, obs: Parts, actions: Array, rewards: Array, dones: NDArray[np.bool_]) -> None:
         """Lower the temperature; between updates alone, since losses under way belong to the one before."""
         if dones.all():
-            progress = self.num_timesteps / (self.warm_up * self._total_timesteps)
+            progress = self.num_timesteps / (self.warm_up * self.total_timesteps)
             for layer in self.layers:
                 layer.temperature.data.fill_(self.final_temperature ** min(1.0, progress))

@@ -5,16 +5,24 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+from typing_extensions import Unpack
 
-from mtl_agents.base import option
-from mtl_agents.routing.router import Masks, RoutingAgent, value_width
+from mtl_agents.base import Agent, AgentArguments, Parts, Tables
+from mtl_agents.environments import options_of
+from mtl_agents.routing.router import SIZES, Index, Masks, routing_sizes, value_width
 from mtl_gym.core.ranges import SHARES, Range
+from mtl_gym.core.rows import Array, State
+from mtl_gym.integrations.sb3 import EnvLike, masks_of
 
-Index: TypeAlias = NDArray[np.int64]
+if TYPE_CHECKING:
+    from mtl_agents.routing.networks import Trained
+
 Floats: TypeAlias = NDArray[np.float64]
 
 
@@ -52,20 +60,30 @@ class Decisions(Situations):
     last: NDArray[np.bool_]
 
 
-class LearningRouter(RoutingAgent):
+class RouterArguments(AgentArguments, total=False):
+    """Keyword arguments of every learning router; see `LearningRouter`."""
+
+    gamma: float
+    collaboration: float
+
+
+class LearningRouter(Agent[Parts, Index]):
     """A router that learns from finished routes.
 
-    A subclass gives `_probabilities` and `_update`.
+    A subclass implements `_probabilities` and `_update`.
 
     Args:
         env: As for `Agent`.
         gamma: Discount of the return of a decision.
         collaboration: Weight (rho) of the policy-based collaboration reward, 0 to 10: a choice also earns rho times
-            the mean of the probabilities with which the agents that ever took it would take it now, as far as they
-            said so with their last decision. It is for environments whose own, count-based one is off (`rho=0`).
+            the mean of the last recorded probabilities of that choice, over the agents that ever took it. Only
+            for environments whose own, count-based one is off (`rho=0`).
         **arguments: Of `Agent`.
 
     Attributes:
+        num_tasks: Tasks of the environment.
+        depth: Decisions of a route at most.
+        num_actions: Choices of a decision: blocks and PASS.
         valid: Choices that no mask has ruled out so far; bool [depth, actions].
         taken: Which agent ever took which choice; bool [agents, depth, actions].
         probability: What each agent last gave each choice; float64 [agents, depth, actions].
@@ -74,45 +92,69 @@ class LearningRouter(RoutingAgent):
         ValueError: If gamma is not in [0, 1], or collaboration not in [0, 10] or paid by the environment as well.
     """
 
-    _STATE: ClassVar[tuple[str, ...]] = (
-        *("valid", "taken", "probability"),
-        *("_choices", "_rewards", "_length", "_values"),
-    )
-    _PER_ROW: ClassVar[tuple[str, ...]] = ("_choices", "_rewards", "_length", "_values")
-    _LOOKS: ClassVar[bool] = False
-
+    # Whether decisions depend on the value at hand.
+    LOOKS: ClassVar[bool] = False
+    SIZES: ClassVar[str] = SIZES
     RANGES: ClassVar[Mapping[str, Range]] = {"gamma": SHARES, "collaboration": Range(0, 10)}
 
-    def __init__(self, env: Any, *, gamma: float = 1.0, collaboration: float = 0.0, **arguments: Any) -> None:
+    trained: Trained | None = None
+
+    def __init__(
+        self, env: EnvLike, *, gamma: float = 1.0, collaboration: float = 0.0, **arguments: Unpack[AgentArguments]
+    ) -> None:
         super().__init__(env, **arguments)
-        if collaboration and option(self.env, "rho", 0.0):
+        if collaboration and options_of(self.env).get("rho"):
             raise ValueError("The environment pays a collaboration reward already; make it with rho=0.")
         self.gamma, self.collaboration = gamma, collaboration
         self.valid = np.ones((self.depth, self.num_actions), bool)
         self.taken = np.zeros((self.num_agents, self.depth, self.num_actions), bool)
         self.probability = np.zeros(self.taken.shape)
 
+    @classmethod
+    def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
+        return routing_sizes(env.observation_space, env.action_space)
+
     @property
     def num_agents(self) -> int:
-        """How many agents decide: one per task."""
+        """Number of agents that decide: one per task."""
         return self.num_tasks
 
     def _in_charge(self, at: Situations) -> Index:
-        """The agent that decides in each row; int64 [n]."""
+        """Return the agent that decides in each row; int64 [n]."""
         return at.task
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, object]:
         return {"gamma": self.gamma, "collaboration": self.collaboration}
 
-    def set_env(self, env: Any, force_reset: bool = True) -> None:
-        """As `Agent.set_env`; routes under way are forgotten."""
+    def _tables(self) -> Tables:
+        return {"valid": self.valid, "taken": self.taken, "probability": self.probability}
+
+    def _rows(self) -> Tables:
+        routes = {"choices": self._choices, "rewards": self._rewards}
+        return routes | {"length": self._length, "values": self._values}
+
+    def state_dict(self) -> State:
+        """Return all that the agent's future depends on: tensors and plain values."""
+        return super().state_dict() | ({} if self.trained is None else self.trained.state_dict())
+
+    def _load_state(self, state: State) -> None:
+        super()._load_state(state)
+        if self.trained is not None:
+            self.trained.load_state_dict(state)
+
+    def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
+        """Act in another environment of the same sizes from the next `learn` on; routes under way are forgotten."""
         super().set_env(env, force_reset)
-        if "chosen" in self.observation_space.spaces:  # type: ignore[attr-defined]
+        self.num_tasks, self.depth, self.num_actions = self._sizes_of(self.env)
+        self._forget_routes()
+
+    def _check_env(self, env: VecEnv) -> None:
+        super()._check_env(env)
+        if isinstance(env.observation_space, spaces.Dict) and "chosen" in env.observation_space.spaces:
             raise ValueError(
                 f"{type(self).__name__} knows the choices of a depth whatever came before; what is valid in this "
                 "environment depends on the modules chosen so far. lrn, maskable-ppo, random and random-fixed fit it."
             )
-        self._forget_routes()
 
     def _forget_routes(self) -> None:
         self._choices = np.zeros((self.n_envs, self.depth), np.int64)
@@ -123,7 +165,7 @@ class LearningRouter(RoutingAgent):
     @property
     def width(self) -> int:
         """Width of the value at hand; 0 for routers that do not look at it."""
-        return value_width(self.observation_space) if self._LOOKS else 0
+        return value_width(self.observation_space) if self.LOOKS else 0
 
     @abstractmethod
     def _probabilities(self, at: Situations, explore: bool) -> Floats:
@@ -138,12 +180,12 @@ class LearningRouter(RoutingAgent):
 
     def predict(
         self,
-        observation: Any,
-        state: Any = None,
+        observation: Parts,
+        state: Index | None = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
         action_masks: Masks | None = None,
-    ) -> tuple[NDArray[np.int64], Any]:
+    ) -> tuple[Index, Index]:
         """Sample each row's choice from its task's policy, or take the likeliest.
 
         The state holds the choices that each row has made; hand it back, as to a recurrent policy.
@@ -156,6 +198,9 @@ class LearningRouter(RoutingAgent):
         at.earlier[np.arange(len(choice)), at.depth] = choice
         return choice.reshape(np.shape(observation["task"])), at.earlier
 
+    def _masks(self) -> Masks:
+        return masks_of(self.env)
+
     def _rule_out(self, depth: Index, masks: Masks) -> None:
         if (self.valid[depth] & ~masks).any():
             np.logical_and.at(self.valid, depth, masks)
@@ -163,12 +208,12 @@ class LearningRouter(RoutingAgent):
     def _weights(self, at: Situations, explore: bool) -> Floats:
         return self._probabilities(at, explore) * self.valid[at.depth]
 
-    def _situations(self, obs: Any, state: Any, episode_start: NDArray[np.bool_] | None) -> Situations:
+    def _situations(self, obs: Parts, state: Index | None, episode_start: NDArray[np.bool_] | None) -> Situations:
         task, depth = np.atleast_1d(obs["task"]), np.atleast_1d(obs["depth"])
         earlier = np.full((len(task), self.depth), -1) if state is None else np.array(state)
         if episode_start is not None:
             earlier[np.atleast_1d(episode_start)] = -1
-        value = np.atleast_2d(obs["value"]) if self._LOOKS else np.empty((len(task), 0), np.float32)
+        value = np.atleast_2d(obs["value"]) if self.LOOKS else np.empty((len(task), 0), np.float32)
         return Situations(task, depth, earlier, value)
 
     def _sample(self, weights: Floats) -> Index:
@@ -188,7 +233,7 @@ class LearningRouter(RoutingAgent):
         self._choices[rows], self._rewards[rows] = -1, 0
         self._length[rows] = depth[rows]
 
-    def _act(self, obs: Any) -> Index:
+    def _act(self, obs: Parts) -> Index:
         self._join(obs["depth"])
         made = np.arange(self.depth) < self._length[:, None]
         at = self._situations(obs, np.where(made, self._choices, -1), None)
@@ -207,12 +252,12 @@ class LearningRouter(RoutingAgent):
         self.probability[agent, at.depth] = weights / weights.sum(-1, keepdims=True)
         self.taken[agent, at.depth, choice] = True
 
-    def _record(self, obs: Any, actions: Any, rewards: Any, dones: Any) -> None:
+    def _record(self, obs: Parts, actions: Array, rewards: Array, dones: NDArray[np.bool_]) -> None:
         rows = np.arange(self.n_envs)
         self._join(obs["depth"])
         self._choices[rows, self._length] = actions
         self._rewards[rows, self._length] = rewards + self._bonus if self.collaboration else rewards
-        if self._LOOKS:
+        if self.LOOKS:
             self._values[rows, self._length] = obs["value"]
         self._length += 1
         if dones.any():

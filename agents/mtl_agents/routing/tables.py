@@ -3,13 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
-from mtl_agents.routing.routes import Decisions, Floats, Index, LearningRouter, Situations
+from mtl_agents.base import Tables
+from mtl_agents.routing.router import Index
+from mtl_agents.routing.routes import Decisions, Floats, LearningRouter, RouterArguments, Situations
 from mtl_gym.core.ranges import NOT_NEGATIVE, PART, SHARES, Range
+from mtl_gym.integrations.sb3 import EnvLike
+
+Weighting: TypeAlias = Literal["abdallah", "rosenbaum"]
+Averaging: TypeAlias = Literal["decision", "action"]
+
+
+@dataclass(frozen=True)
+class WeightedSteps:
+    """Steps of the weighted policy learner; see `WPL` for the values.
+
+    Raises:
+        ValueError: If a value is not allowed.
+    """
+
+    weighting: Weighting
+    average: Averaging
+
+    def __post_init__(self) -> None:
+        """Refuse unknown values."""
+        if self.weighting not in ("abdallah", "rosenbaum"):
+            raise ValueError(f'weighting={self.weighting!r} is unknown; use "abdallah" or "rosenbaum".')
+        if self.average not in ("decision", "action"):
+            raise ValueError(f'average={self.average!r} is unknown; use "decision" or "action".')
+
+    def weight(self, delta: Floats, probability: Floats) -> Floats:
+        """Return the weights of steps; float64 [n] each. Source: algorithm 3, lines 3 to 6."""
+        slow_gains = (delta > 0) == (self.weighting == "abdallah")
+        return np.where(slow_gains, 1 - probability, probability)
+
+
+class PolicyArguments(RouterArguments, total=False):
+    """Keyword arguments of every agent with tabular policies; see `TabularPolicyGradient`."""
+
+    policy_learning_rate: float
+    return_learning_rate: float
+    min_probability: float
 
 
 class TabularPolicyGradient(LearningRouter):
@@ -40,8 +80,6 @@ class TabularPolicyGradient(LearningRouter):
         ((10, 3, 11), True)
     """
 
-    _STATE: ClassVar[tuple[str, ...]] = (*LearningRouter._STATE, "policy", "estimate")
-
     RANGES: ClassVar[Mapping[str, Range]] = {
         "policy_learning_rate": NOT_NEGATIVE,
         **dict.fromkeys(("return_learning_rate", "min_probability"), SHARES),
@@ -49,12 +87,12 @@ class TabularPolicyGradient(LearningRouter):
 
     def __init__(
         self,
-        env: Any,
+        env: EnvLike,
         *,
         policy_learning_rate: float = 0.03,
         return_learning_rate: float = 0.1,
         min_probability: float = 1e-3,
-        **arguments: Any,
+        **arguments: Unpack[RouterArguments],
     ) -> None:
         super().__init__(env, **arguments)
         if min_probability >= 1 / self.num_actions:
@@ -63,10 +101,21 @@ class TabularPolicyGradient(LearningRouter):
         self.min_probability = min_probability
         self.policy = np.full((self.num_agents, self.depth, self.num_actions), 1 / self.num_actions)
         self.estimate = np.zeros((self.num_agents, self.depth))
+        self.steps: WeightedSteps | None = None
 
-    def _hyperparameters(self) -> dict[str, Any]:
-        names = ("policy_learning_rate", "return_learning_rate", "min_probability")
-        return super()._hyperparameters() | {name: getattr(self, name) for name in names}
+    def _weigh_steps(self, weighting: Weighting, average: Averaging) -> None:
+        """Take the steps of the weighted policy learner from now on."""
+        self.steps = WeightedSteps(weighting, average)
+        if average == "action":
+            self.estimate = np.zeros_like(self.policy)
+
+    def _tables(self) -> Tables:
+        return super()._tables() | {"policy": self.policy, "estimate": self.estimate}
+
+    def _hyperparameters(self) -> dict[str, object]:
+        rates = {"policy_learning_rate": self.policy_learning_rate, "return_learning_rate": self.return_learning_rate}
+        own = rates | {"min_probability": self.min_probability}
+        return super()._hyperparameters() | own | ({} if self.steps is None else vars(self.steps))
 
     @property
     def diagnostics(self) -> dict[str, float]:
@@ -91,17 +140,23 @@ class TabularPolicyGradient(LearningRouter):
         entry = chosen[: self.estimate.ndim]
         move_towards(self.estimate, entry, decisions.returns, self.return_learning_rate)
         delta = decisions.returns - self.estimate[entry]
-        step = self.policy_learning_rate * delta * self._weight(delta, self.policy[chosen])
+        weight = np.ones_like(delta) if self.steps is None else self.steps.weight(delta, self.policy[chosen])
+        step = self.policy_learning_rate * delta * weight
         np.add.at(self.policy, chosen, step)
         self._project()
-
-    def _weight(self, delta: Floats, probability: Floats) -> Floats:
-        return np.ones_like(delta)
 
     def _project(self) -> None:
         """Algorithm 3, line 7: clip and normalise."""
         clipped = self.policy.clip(self.min_probability, 1) * self.valid
         self.policy = clipped / clipped.sum(-1, keepdims=True)
+
+
+class QArguments(RouterArguments, total=False):
+    """Keyword arguments of `TabularQ`."""
+
+    learning_rate: float
+    final_epsilon: float
+    exploration_fraction: float
 
 
 class TabularQ(LearningRouter):
@@ -135,8 +190,6 @@ class TabularQ(LearningRouter):
         (10, 133, 11)
     """
 
-    _STATE: ClassVar[tuple[str, ...]] = (*LearningRouter._STATE, "values", "epsilon")
-
     RANGES: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("learning_rate", "exploration_fraction"), PART),
         "final_epsilon": SHARES,
@@ -144,29 +197,33 @@ class TabularQ(LearningRouter):
 
     def __init__(
         self,
-        env: Any,
+        env: EnvLike,
         *,
         learning_rate: float = 0.1,
         history: bool = False,
         final_epsilon: float = 0.05,
         exploration_fraction: float = 0.2,
-        **arguments: Any,
+        **arguments: Unpack[RouterArguments],
     ) -> None:
         super().__init__(env, **arguments)
         self.learning_rate, self.history = learning_rate, history
         self.final_epsilon, self.exploration_fraction = final_epsilon, exploration_fraction
         self.epsilon = np.array(1.0)
-        self.values = np.zeros((self.num_tasks, self._rows(), self.num_actions))
+        self.values = np.zeros((self.num_tasks, self._num_rows(), self.num_actions))
 
-    def _rows(self) -> int:
+    def _tables(self) -> Tables:
+        return super()._tables() | {"values": self.values, "epsilon": self.epsilon}
+
+    def _num_rows(self) -> int:
         rows = sum(self.num_actions**depth for depth in range(self.depth)) if self.history else self.depth
         if rows * self.num_tasks > 10_000_000:
             raise ValueError(f"history=True needs {rows:,} rows per task here; it is for few blocks and low depths.")
         return rows
 
-    def _hyperparameters(self) -> dict[str, Any]:
-        names = ("learning_rate", "history", "final_epsilon", "exploration_fraction")
-        return super()._hyperparameters() | {name: getattr(self, name) for name in names}
+    def _hyperparameters(self) -> dict[str, object]:
+        own = {"learning_rate": self.learning_rate, "history": self.history}
+        exploration = {"final_epsilon": self.final_epsilon, "exploration_fraction": self.exploration_fraction}
+        return super()._hyperparameters() | own | exploration
 
     @property
     def _looks_back(self) -> bool:
@@ -192,7 +249,7 @@ class TabularQ(LearningRouter):
         row = self._row(decisions.depth, decisions.earlier)
         target = decisions.reward + self.gamma * np.where(decisions.last, 0, self._best_after(decisions))
         move_towards(self.values, (decisions.task, row, decisions.choice), target, self.learning_rate)
-        self.epsilon = falling_epsilon(self)
+        self.epsilon = falling_epsilon(self, self.final_epsilon, self.exploration_fraction)
 
     def _best_after(self, decisions: Decisions) -> Floats:
         depth = np.minimum(decisions.depth + 1, self.depth - 1)
@@ -205,8 +262,8 @@ class TabularQ(LearningRouter):
 class TabularQHistory(TabularQ):
     """Tabular Q-learning with one row per sequence of earlier choices ("combinatorial"): `TabularQ(history=True)`."""
 
-    def __init__(self, env: Any, **arguments: Any) -> None:
-        super().__init__(env, **{"history": True} | arguments)
+    def __init__(self, env: EnvLike, *, history: bool = True, **arguments: Unpack[QArguments]) -> None:
+        super().__init__(env, history=history, **arguments)
 
 
 def epsilon_greedy(values: Floats, valid: NDArray[np.bool_], epsilon: Floats | int) -> Floats:
@@ -216,10 +273,10 @@ def epsilon_greedy(values: Floats, valid: NDArray[np.bool_], epsilon: Floats | i
     return (1 - epsilon) * greedy + epsilon * uniform
 
 
-def falling_epsilon(agent: Any) -> Floats:
-    """Where `agent` is on its way from 1 to `final_epsilon`, over `exploration_fraction` of its training."""
-    progress = agent.num_timesteps / max(1.0, agent.exploration_fraction * agent._total_timesteps)
-    return np.array(max(agent.final_epsilon, 1 - (1 - agent.final_epsilon) * progress))
+def falling_epsilon(agent: LearningRouter, final: float, fraction: float) -> Floats:
+    """Return the share of random choices now: it falls linearly from 1 to `final` over a fraction of the training."""
+    progress = agent.num_timesteps / max(1.0, fraction * agent.total_timesteps)
+    return np.array(max(final, 1 - (1 - final) * progress))
 
 
 def move_towards(table: Floats, index: tuple[Index, ...], values: Floats, rate: float) -> None:

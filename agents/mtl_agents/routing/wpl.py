@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing_extensions import Unpack
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mtl_agents.routing.tables import TabularPolicyGradient
-
-Weighting: TypeAlias = Literal["abdallah", "rosenbaum"]
-Averaging: TypeAlias = Literal["decision", "action"]
+from mtl_agents.routing.tables import Averaging, PolicyArguments, TabularPolicyGradient, Weighting
+from mtl_gym.integrations.sb3 import EnvLike
 
 
 class WPL(TabularPolicyGradient):
@@ -38,26 +33,17 @@ class WPL(TabularPolicyGradient):
 
     Example:
         >>> agent = WPL("MTLRouting-Digits-v0", seed=0).learn(60)
-        >>> agent.policy.shape, bool(np.allclose(agent.policy.sum(-1), 1))
-        ((10, 3, 11), True)
+        >>> agent.policy.shape, round(float(agent.policy[0, 0].sum()), 6)
+        ((10, 3, 11), 1.0)
     """
 
     def __init__(
-        self, env: Any, *, weighting: Weighting = "rosenbaum", average: Averaging = "decision", **arguments: Any
+        self,
+        env: EnvLike,
+        *,
+        weighting: Weighting = "rosenbaum",
+        average: Averaging = "decision",
+        **arguments: Unpack[PolicyArguments],
     ) -> None:
         super().__init__(env, **arguments)
-        if weighting not in ("abdallah", "rosenbaum"):
-            raise ValueError(f'weighting={weighting!r} is unknown; use "abdallah" or "rosenbaum".')
-        if average not in ("decision", "action"):
-            raise ValueError(f'average={average!r} is unknown; use "decision" or "action".')
-        self.weighting, self.average = weighting, average
-        if average == "action":
-            self.estimate = np.zeros_like(self.policy)
-
-    def _hyperparameters(self) -> dict[str, Any]:
-        return super()._hyperparameters() | {"weighting": self.weighting, "average": self.average}
-
-    def _weight(self, delta: NDArray[np.float64], probability: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Algorithm 3, lines 3 to 6."""
-        slow_gains = (delta > 0) == (self.weighting == "abdallah")
-        return np.where(slow_gains, 1 - probability, probability)
+        self._weigh_steps(weighting, average)

@@ -5,9 +5,7 @@ Source: QLS ("Q-Learning Scheduler for Multi-Task Learning through the use of Hi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,20 +14,18 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
-from stable_baselines3.common.vec_env import VecEnv
-from typing_extensions import Self
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from mtl_agents.base import Blank, load_saved
-from mtl_gym.core.arguments import Checked
-from mtl_gym.core.errors import CheckpointError
+from mtl_agents.sb3 import SB3Agent
+from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.ranges import COUNTS, PART, POSITIVE, SHARES, Range
-from mtl_gym.core.state import checkpoint
-from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
-from mtl_gym.integrations.sb3 import as_vec_env
+from mtl_gym.core.rows import Array, State
+from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
 
 
-class QLS(Checked, DQN):
+class QLS(SB3Agent, DQN):
     """The paper's agent: a Q-network over histograms of task uncertainty that picks the task to train next.
 
     While it learns, a choice is the argmax of Q / temperature + Gumbel noise, that is a draw from softmax(Q /
@@ -65,7 +61,6 @@ class QLS(Checked, DQN):
         (0.0, 0.99)
     """
 
-    ROLE: ClassVar[str] = "learner"
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "learning_rate": 5e-4,
         "buffer_size": 100_000,
@@ -94,7 +89,7 @@ class QLS(Checked, DQN):
 
     def __init__(
         self,
-        env: Any,
+        env: EnvLike,
         *,
         initial_temperature: float = 1.0,
         final_temperature: float = 1e-3,
@@ -108,60 +103,46 @@ class QLS(Checked, DQN):
             raise ValueError(
                 f"Temperatures from {initial_temperature} to {final_temperature} are not possible: they fall."
             )
-        self.temperatures = initial_temperature, final_temperature
-        self.hyperparameters = {"initial_temperature": initial_temperature, "final_temperature": final_temperature}
-        self.hyperparameters |= arguments | {"gamma": gamma}
+        temperatures = {"initial_temperature": initial_temperature, "final_temperature": final_temperature}
+        self.hyperparameters = {**temperatures, **arguments, "gamma": gamma}
         self.np_random = np.random.default_rng(seed)
         chosen = self.DEFAULTS | arguments | {"gamma": gamma}
         buffer = {"scale": 1 - gamma, "random": self.np_random}
-        super().__init__(
-            "MlpPolicy",
-            vec_env,
-            seed=seed,
-            replay_buffer_class=ScaledReplayBuffer,
-            replay_buffer_kwargs=buffer,
-            **chosen,
-        )
+        with seeded(int(self.np_random.integers(2**63))):
+            super().__init__(
+                "MlpPolicy",
+                vec_env,
+                seed=seed,
+                replay_buffer_class=ScaledReplayBuffer,
+                replay_buffer_kwargs=buffer,
+                **chosen,
+            )
+        self.exploration_schedule = cooling(initial_temperature, final_temperature, self.exploration_fraction)
         self.exploration_rate = initial_temperature
-
-    def _setup_model(self) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(self.np_random.integers(2**63)))
-            super()._setup_model()
-        self.exploration_schedule = cooling(*self.temperatures, self.exploration_fraction)
-
-    def set_random_seed(self, seed: int | None = None) -> None:
-        """Seed the environment's next reset; the agent's own generator is seeded when it is made."""
-        if seed is not None and self.env is not None and not isinstance(self.env, Blank):
-            self.env.seed(seed)
-
-    def set_env(self, env: Any, force_reset: bool = True) -> None:
-        """Act in another environment of the same spaces from the next `learn` on."""
-        super().set_env(as_vec_env(env), force_reset)
 
     @property
     def temperature(self) -> float:
-        """Of the exploration; DQN's exploration rate is the same number."""
+        """Temperature of the exploration; DQN's exploration rate is the same number."""
         return self.exploration_rate
 
-    def q_values(self, observation: Any) -> NDArray[np.float32]:
-        """What the tasks are worth, in units of a mean reward; [rows, width] -> [rows, tasks]."""
+    def q_values(self, observation: Array) -> NDArray[np.float32]:
+        """Return the values of the tasks, in units of a mean reward; [rows, width] -> [rows, tasks]."""
         tensor, _ = self.policy.obs_to_tensor(observation)
         with torch.no_grad():
             return self.q_net(tensor).cpu().numpy()
 
-    def predict(
+    def predict(  # type: ignore[override]
         self,
-        observation: Any,
-        state: Any = None,
+        observation: Array,
+        state: tuple[Array, ...] | None = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
-    ) -> tuple[NDArray[np.int64], Any]:
+    ) -> tuple[NDArray[np.int64], tuple[Array, ...] | None]:
         """Choose a task in each row: the best, or with `deterministic=False` by Boltzmann-Gumbel exploration.
 
         Args:
             observation: One observation or a batch of them.
-            state: Handed back as it is.
+            state: Returned as it is.
             episode_start: Unused.
             deterministic: Take the best.
         """
@@ -170,88 +151,24 @@ class QLS(Checked, DQN):
         return (choice if np.ndim(observation) == 2 else choice[0]), state
 
     def _sample_action(
-        self, learning_starts: int, action_noise: Any = None, n_envs: int = 1
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """SB3 draws the first actions from the space's own generator; here all come from the agent's."""
+        """Draw all actions from the agent's generator; SB3 draws the first ones from the space's."""
         if self.num_timesteps < learning_starts:
-            action = self.np_random.integers(self.action_space.n, size=n_envs)  # type: ignore[attr-defined]
+            action = self.np_random.integers(spaces.utils.flatdim(self.action_space), size=n_envs)
         else:
-            action, _ = self.predict(self._last_obs)
+            action, _ = self.predict(np.asarray(self._last_obs))
         return action, action
 
     def _on_step(self) -> None:
         super()._on_step()
         self.logger.record("rollout/temperature", self.temperature)
 
-    def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
-        """Write the agent to `path`: plain values and tensors, no code. The replay buffer is left out, as SB3 does."""
-        arguments = json.loads(json.dumps(self.hyperparameters | {"seed": self.seed}))
-        space: Any = self.observation_space
-        sizes = {"num_envs": self.n_envs, "width": int(space.shape[0]), "tasks": int(self.action_space.n)}  # type: ignore[attr-defined]
-        state = {"agent": "QLS", "arguments": arguments, "sizes": sizes, "state": self.state_dict()}
-        checkpoint.save(state, Path(path))
+    def _own_state(self) -> State:
+        return {"temperature": self.temperature, "n_calls": self._n_calls}
 
-    def state_dict(self) -> dict[str, Any]:
-        """What the future of this agent depends on, but for the replay buffer: tensors and plain values."""
-        return {
-            "policy": {key: value.clone() for key, value in self.policy.state_dict().items()},
-            "optimizer": self.policy.optimizer.state_dict(),
-            "last_obs": to_tensors(self._last_obs),
-            "np_random": self.np_random.bit_generator.state,
-            "temperature": self.temperature,
-            "counts": {name: getattr(self, name) for name in ("num_timesteps", "_n_updates", "_n_calls")},
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`.
-
-        Raises:
-            CheckpointError: If it does not fit. Nothing is changed then.
-        """
-        before = self.state_dict()
-        checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before))
-
-    def _load_state(self, state: dict[str, Any]) -> None:
-        self.policy.load_state_dict(state["policy"])
-        self.policy.optimizer.load_state_dict(state["optimizer"])
-        self._last_obs = to_arrays(state["last_obs"])
-        self.np_random.bit_generator.state = state["np_random"]
-        self.exploration_rate = state["temperature"]
-        for name, value in state["counts"].items():
-            setattr(self, name, value)
-
-    @classmethod
-    def load(cls, path: Any, env: Any = None, *args: Any, **kwargs: Any) -> Self:
-        """Read an agent that `save` wrote.
-
-        Args:
-            path: The file.
-            env: The environment to act in; if it is of another width, the runs under way are forgotten. None gives an
-                agent that can `predict`.
-            *args: Unused; there for SB3's signature.
-            **kwargs: Unused.
-
-        Raises:
-            CheckpointError: If the file is damaged, or holds another agent, or one for other tasks or histograms.
-        """
-        saved = load_saved(path, "QLS")
-        vec_env = None if env is None else as_vec_env(env)
-        with fitting(path):
-            return cls._restored(saved, vec_env)
-
-    @classmethod
-    def _restored(cls, saved: dict[str, Any], env: VecEnv | None) -> Self:
-        sizes, arguments, state = saved["sizes"], saved["arguments"], saved["state"]
-        there = _blank(**sizes)
-        vec_env = there if env is None else env
-        here = (vec_env.observation_space, vec_env.action_space)
-        if here != (there.observation_space, there.action_space):
-            raise CheckpointError(f"The saved agent knows {sizes}; this environment has {here[0]} and {here[1]}.")
-        seed = arguments.pop("seed")
-        agent = cls(vec_env, **arguments)
-        agent.seed = seed
-        agent.load_state_dict(state if vec_env.num_envs == sizes["num_envs"] else state | {"last_obs": None})
-        return agent
+    def _load_own_state(self, state: State) -> None:
+        self.exploration_rate, self._n_calls = float(state["temperature"]), int(state["n_calls"])
 
 
 class ScaledReplayBuffer(ReplayBuffer):
@@ -259,7 +176,7 @@ class ScaledReplayBuffer(ReplayBuffer):
 
     Args:
         *args: Of SB3's buffer.
-        scale: What rewards are multiplied with.
+        scale: Factor of the rewards.
         random: Draws the samples.
         **kwargs: Of SB3's buffer.
     """
@@ -268,11 +185,13 @@ class ScaledReplayBuffer(ReplayBuffer):
         super().__init__(*args, **kwargs)
         self.scale, self.random = scale, random
 
-    def add(self, obs: Any, next_obs: Any, action: Any, reward: Any, done: Any, infos: list[dict[str, Any]]) -> None:
+    def add(
+        self, obs: Array, next_obs: Array, action: Array, reward: Array, done: Array, infos: list[dict[str, Any]]
+    ) -> None:
         """Keep one step of all rows."""
         super().add(obs, next_obs, action, self.scale * reward, done, infos)
 
-    def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw transitions, with replacement; one that was cut by a time limit does not count as an end."""
         step = self.random.integers(self.buffer_size if self.full else self.pos, size=batch_size)
         at = step, self.random.integers(self.n_envs, size=batch_size)
@@ -287,7 +206,7 @@ class ScaledReplayBuffer(ReplayBuffer):
         return ReplayBufferSamples(*(self.to_torch(part) for part in parts))  # type: ignore[arg-type]
 
 
-def boltzmann_gumbel(values: NDArray[Any], temperature: float, random: np.random.Generator) -> NDArray[np.int64]:
+def boltzmann_gumbel(values: Array, temperature: float, random: np.random.Generator) -> NDArray[np.int64]:
     """Draw from softmax(values / temperature) in each row, at temperature 0 the best; [rows, actions] -> int64 [rows].
 
     Source: Cesa-Bianchi et al. 2017, section 3: the argmax of values / temperature with Gumbel noise added.
@@ -303,7 +222,7 @@ def boltzmann_gumbel(values: NDArray[Any], temperature: float, random: np.random
 
 
 def cooling(initial: float, final: float, fraction: float) -> Callable[[float], float]:
-    """A temperature for each share of the training that is left: geometric to `final`, then 0.
+    """Return the temperature for each share of the training that is left: geometric to `final`, then 0.
 
     Example:
         >>> temperature = cooling(1.0, 0.01, fraction=0.8)
@@ -331,7 +250,3 @@ def check_spaces(env: VecEnv) -> None:
             'QLS takes flat observations and chooses a task, as the MTLScheduling environments have it with control="'
             f'choice"; this environment has {observation} and {action}.'
         )
-
-
-def _blank(num_envs: int, width: int, tasks: int) -> Blank:
-    return Blank(num_envs, spaces.Box(0, 1, (width,), np.float32), spaces.Discrete(tasks))

@@ -1,27 +1,31 @@
-"""What all schedulers share that follow a rule: they see how far the runs are, and say how much each task counts."""
+"""The base of schedulers that follow a rule: from the progress of the runs to the weight of each task."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, cast
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from mtl_agents.base import Agent, Blank, option
+from mtl_agents.base import Agent
+from mtl_agents.environments import StandIn, declares
+from mtl_gym.core.interfaces import RUNS
+from mtl_gym.core.rows import Array, State
 from mtl_gym.core.state.checkpoint import to_arrays, to_tensors
 from mtl_gym.families.scheduling.progress import Progress
+from mtl_gym.integrations.sb3 import EnvLike
 
 Floats: TypeAlias = NDArray[np.float64]
 Memory: TypeAlias = dict[str, Floats]
 
 
-class Scheduler(Agent):
-    """A rule that says, from how far each run is, how much each task shall count next.
+class Scheduler(Agent[Array, Memory]):
+    """A rule from the progress of each run to the weight of each task in the next decision.
 
     With control="weights" that is the weight of its loss, with control="choice" the task is drawn in proportion. Every
     row is a run of its own: what a rule remembers of it (`_fresh`) begins anew with the run, and is the recurrent
@@ -43,19 +47,14 @@ class Scheduler(Agent):
     _memory: Memory | None = None
 
     @property
-    def num_tasks(self) -> int:
-        """Tasks of the environment."""
-        return self.sizes[0]
-
-    @property
     def chooses(self) -> bool:
-        """Whether an action is one task, and not a weight for each."""
+        """Whether an action is one task instead of a weight for each."""
         return isinstance(self.action_space, spaces.Discrete)
 
     @classmethod
     def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
         action = env.action_space
-        known = isinstance(env, Blank) or option(env, "control", None) is not None
+        known = isinstance(env, StandIn) or declares(env, RUNS)
         if known and isinstance(action, spaces.Discrete):
             return (int(action.n),)
         if known and isinstance(action, spaces.Box) and len(action.shape) == 1:
@@ -65,44 +64,36 @@ class Scheduler(Agent):
             f"{env.observation_space} and {action}."
         )
 
-    @classmethod
-    def _blank(cls, num_envs: int, *sizes: Any) -> Blank:
-        tasks, chooses, width = sizes
-        action = spaces.Discrete(tasks) if chooses else spaces.Box(0, 1, (tasks,), np.float32)
-        return Blank(num_envs, spaces.Box(0, 1, (width,), np.float32), action)
-
-    def _more_sizes(self) -> list[int | None]:
-        return [int(self.chooses), *self.observation_space.shape]  # type: ignore[misc]
-
-    def set_env(self, env: Any, force_reset: bool = True) -> None:
-        """As `Agent.set_env`; what is remembered of runs under way is forgotten."""
+    def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
+        """Act in another environment of the same sizes from the next `learn` on; the memory of runs is forgotten."""
         super().set_env(env, force_reset)
+        (self.num_tasks,) = self._sizes_of(self.env)
         self._memory = None
 
     @abstractmethod
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:
-        """How much each task shall count, 0 or more; [runs, tasks].
+        """Return the weight of each task, 0 or more; [runs, tasks].
 
-        `memory` is what was remembered of these runs. What is put into it is remembered.
+        `memory` holds what is remembered of these runs; changes of it are remembered.
         """
 
     def _fresh(self, progress: Progress) -> Memory:
-        """What is remembered of runs that begin; arrays [runs, ...]."""
+        """Return the memory of runs that begin; arrays [runs, ...]."""
         return {}
 
     def predict(
         self,
-        observation: Any,
+        observation: Array,
         state: Memory | None = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
         progress: Progress | None = None,
-    ) -> tuple[NDArray[Any], Memory]:
+    ) -> tuple[Array, Memory]:
         """Choose a task, or weigh all, in each row.
 
         Args:
             observation: One observation or a batch of them; rules do not look at it.
-            state: What the last call gave.
+            state: The state that the last call returned.
             episode_start: Unused: a run begins where it has had no updates.
             deterministic: Unused: where tasks are drawn, drawing is the rule.
             progress: How far the runs of those rows are: `env.unwrapped.progress`. `mtl_gym.evaluate` gives it.
@@ -131,8 +122,8 @@ class Scheduler(Agent):
         begins = progress.updates == 0
         return {name: np.where(_column(begins, new), new, state[name]) for name, new in fresh.items()}
 
-    def _actions(self, weights: Floats) -> NDArray[Any]:
-        """Drawn in proportion, or scaled to a largest of 1; all tasks count where none does."""
+    def _actions(self, weights: Floats) -> Array:
+        """Draw tasks in proportion, or scale weights to a largest of 1; all tasks count where none does."""
         weights = np.where(weights.any(1, keepdims=True), weights, 1.0)
         if not self.chooses:
             return (weights / weights.max(1, keepdims=True)).astype(np.float32)
@@ -140,20 +131,20 @@ class Scheduler(Agent):
         threshold = self.np_random.random(len(weights)) * cumulative[:, -1]
         return (cumulative <= threshold[:, None]).sum(1)
 
-    def _act(self, obs: Any) -> NDArray[Any]:
+    def _act(self, obs: Array) -> Array:
         progress = joined(self.env.get_attr("progress"))
         actions, self._memory = self.predict(obs, self._memory, progress=progress)
         return actions
 
-    def state_dict(self) -> dict[str, Any]:
-        """What the future of this agent depends on: tensors and plain values."""
+    def state_dict(self) -> State:
+        """Return all that the agent's future depends on: tensors and plain values."""
         return super().state_dict() | {"memory": to_tensors(self._memory)}
 
-    def _load_state(self, state: dict[str, Any]) -> None:
+    def _load_state(self, state: State) -> None:
         super()._load_state(state)
-        self._memory = to_arrays(state["memory"])
+        self._memory = cast("Memory | None", to_arrays(state["memory"]))
 
-    def _without_rows(self, state: dict[str, Any]) -> dict[str, Any]:
+    def _without_rows(self, state: State) -> State:
         return super()._without_rows(state) | {"memory": None}
 
 
@@ -162,15 +153,15 @@ def _column(rows: NDArray[np.bool_], like: Floats) -> NDArray[np.bool_]:
 
 
 def joined(parts: Sequence[Progress]) -> Progress:
-    """The progress of all rows, from what `get_attr` gave: the batch's once per row, or one of each environment."""
+    """Return the progress of all rows, from `get_attr`: the batch's once per row, or one of each environment."""
     distinct = list({id(part): part for part in parts}.values())
     if len(distinct) == 1:
         return distinct[0]
     names = [field.name for field in fields(Progress) if field.name != "reference"]
-    rows = {name: np.concatenate([getattr(part, name) for part in distinct]) for name in names}
+    rows = {name: np.concatenate([vars(part)[name] for part in distinct]) for name in names}
     return Progress(reference=distinct[0].reference, **rows)
 
 
 def known_losses(progress: Progress) -> Floats:
-    """Training losses, and validation losses of tasks that were not trained yet; [runs, tasks]."""
+    """Return training losses, and validation losses of tasks that were not trained yet; [runs, tasks]."""
     return np.where(np.isnan(progress.train_loss), progress.validation_loss, progress.train_loss).astype(float)

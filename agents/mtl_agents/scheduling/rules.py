@@ -7,10 +7,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
+from mtl_agents.base import AgentArguments
+from mtl_agents.random import RandomSchedule
 from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, known_losses
 from mtl_gym.core.ranges import NOT_NEGATIVE, Range
 from mtl_gym.families.scheduling.progress import Progress
+from mtl_gym.integrations.sb3 import EnvLike
+
+__all__ = [
+    "Adaptive",
+    "FocalLoss",
+    "Greedy",
+    "HandCrafted",
+    "LossExponentiation",
+    "RandomSchedule",
+    "Uniform",
+]
 
 
 class Uniform(Scheduler):
@@ -54,7 +68,9 @@ class HandCrafted(Scheduler):
 
     RANGES: ClassVar[Mapping[str, Range]] = {"weights": NOT_NEGATIVE}
 
-    def __init__(self, env: Any, *, weights: Sequence[float] | None = None, **arguments: Any) -> None:
+    def __init__(
+        self, env: EnvLike, *, weights: Sequence[float] | None = None, **arguments: Unpack[AgentArguments]
+    ) -> None:
         super().__init__(env, **arguments)
         self.weights = self._checked(weights)
 
@@ -67,24 +83,11 @@ class HandCrafted(Scheduler):
             )
         return values
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, object]:
         return {"weights": self.weights.tolist()}
 
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:
         return np.broadcast_to(self.weights, progress.trained.shape)
-
-
-class RandomSchedule(Scheduler):
-    """A random task at every decision, or random weights.
-
-    Source: QLS, section 5.1 ("Random").
-    """
-
-    ROLE: ClassVar[str] = "control"
-
-    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
-        shape = progress.trained.shape
-        return np.ones(shape) if self.chooses else self.np_random.random(shape)
 
 
 class Greedy(Scheduler):
@@ -115,15 +118,15 @@ class LossExponentiation(Scheduler):
         **arguments: Of `Agent`.
     """
 
-    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights"}
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights"}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"power": Range(1, 1e38)}
 
-    def __init__(self, env: Any, *, power: float = 1.15, **arguments: Any) -> None:
+    def __init__(self, env: EnvLike, *, power: float = 1.15, **arguments: Unpack[AgentArguments]) -> None:
         super().__init__(env, **arguments)
         self.power = power
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, object]:
         return {"power": self.power}
 
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:
@@ -139,7 +142,7 @@ class FocalLoss(Uniform):
     """
 
     ROLE: ClassVar[str] = "rule"
-    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights", "focal_gamma": 2.0}
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights", "focal_gamma": 2.0}
 
 
 class Adaptive(Scheduler):
@@ -162,15 +165,17 @@ class Adaptive(Scheduler):
         ValueError: If the environment has no reference.
     """
 
-    ENV_KWARGS: ClassVar[dict[str, Any]] = {"reference": "single-task"}
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"reference": "single-task"}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"alpha": NOT_NEGATIVE, "epsilon": Range(1e-6, 1e38)}
 
-    def __init__(self, env: Any, *, alpha: float = 16.0, epsilon: float = 0.1, **arguments: Any) -> None:
+    def __init__(
+        self, env: EnvLike, *, alpha: float = 16.0, epsilon: float = 0.1, **arguments: Unpack[AgentArguments]
+    ) -> None:
         super().__init__(env, **arguments)
         self.alpha, self.epsilon = alpha, epsilon
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, object]:
         return {"alpha": self.alpha, "epsilon": self.epsilon}
 
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:

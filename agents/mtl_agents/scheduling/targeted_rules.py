@@ -1,5 +1,8 @@
 """Schedules that favour one task: constant ones, and ones whose weight for it rises during a run.
 
+Deviation: the paper knows which of its tasks is hardest, translation. Here that is the task whose single-task network
+has the lowest accuracy (the environment's reference), unless the task is given.
+
 Source: QLS, section 5.3 and table 6; Kiperwasser and Ballesteros 2018 for the rising ones.
 """
 
@@ -7,27 +10,74 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
+from typing_extensions import Unpack
 
-from mtl_agents.base import option
+from mtl_agents.base import AgentArguments
+from mtl_agents.environments import options_of
 from mtl_agents.scheduling.rule import Floats, Memory, Scheduler
 from mtl_agents.scheduling.rules import one_hot
 from mtl_gym.core.ranges import Range
 from mtl_gym.families.scheduling.progress import Progress
+from mtl_gym.integrations.sb3 import EnvLike
 
 # Units of time in a run, where the user does not say how long one is.
 _EPOCHS = 10
 
 
-class OneTask(Scheduler):
-    """What they share: a target task, the same in all runs and from beginning to end.
+@dataclass(frozen=True)
+class Target:
+    """The task that a schedule favours, the same in all runs and from beginning to end.
 
-    Deviation: the paper knows which of its tasks is hardest, translation. Here that is the task whose single-task
-    network has the lowest accuracy (the environment's reference), unless the task is given.
+    Attributes:
+        task: Its number; None leaves it to the reference.
+        tasks: Number of tasks.
+
+    Raises:
+        ValueError: If there is no such task.
+    """
+
+    task: int | None
+    tasks: int
+
+    def __post_init__(self) -> None:
+        """Refuse a task that is not there."""
+        if self.task is not None and self.task >= self.tasks:
+            raise ValueError(f"task={self.task!r} is not possible: there are tasks 0 to {self.tasks - 1}.")
+
+    def weights(self, named: int, favoured: Floats, others: float) -> Floats:
+        """Return the weight of each task; [runs] -> [runs, tasks].
+
+        Args:
+            named: The target where no task is given.
+            favoured: Weight of the target in each run.
+            others: Weight of each other task.
+        """
+        target = named if self.task is None else self.task
+        return np.where(one_hot(np.array([target]), self.tasks) > 0, favoured[:, None], others)
+
+    def check(self, reference: NDArray[np.float32], who: str) -> None:
+        """Refuse to go without both a task and a reference.
+
+        Raises:
+            ValueError: If there is neither.
+        """
+        if self.task is None and np.isnan(reference).any():
+            raise ValueError(
+                f"{who} favours the task that its reference names: give task=..., or make the environment with "
+                "reference=...."
+            )
+
+
+class PrioritiseHard(Scheduler):
+    """The hardest task counts 0.98, every other one 0.01.
+
+    Source: QLS, section 5.3 ("prioritize hard").
 
     Args:
         env: As for `Scheduler`; made with a reference, unless `task` is given.
@@ -36,48 +86,27 @@ class OneTask(Scheduler):
 
     Raises:
         ValueError: If there is no such task, or neither a task nor a reference.
-    """
-
-    def __init__(self, env: Any, *, task: int | None = None, **arguments: Any) -> None:
-        super().__init__(env, **arguments)
-        if task is not None and task >= self.num_tasks:
-            raise ValueError(f"task={task!r} is not possible: there are tasks 0 to {self.num_tasks - 1}.")
-        self.task = task
-
-    def _hyperparameters(self) -> dict[str, Any]:
-        return {"task": self.task}
-
-    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
-        if self.task is None and np.isnan(progress.reference).any():
-            raise ValueError(
-                f"{type(self).__name__} favours the task that its reference names: give task=..., or make the "
-                "environment with reference=...."
-            )
-        target = self._named_by(progress.reference) if self.task is None else self.task
-        others, favoured = self._weights(progress)
-        return np.where(one_hot(np.array([target]), self.num_tasks) > 0, favoured[:, None], others)
-
-    def _named_by(self, reference: NDArray[np.float32]) -> int:
-        """The target among tasks whose single-task networks have those accuracies, [tasks]: the hardest."""
-        return int(reference.argmin())
-
-    @abstractmethod
-    def _weights(self, progress: Progress) -> tuple[float, Floats]:
-        """How much each of the other tasks counts, and how much the target in each run; [runs]."""
-
-
-class PrioritiseHard(OneTask):
-    """The hardest task counts 0.98, every other one 0.01.
-
-    Source: QLS, section 5.3 ("prioritize hard").
 
     Example:
         >>> PrioritiseHard("MTLScheduling-Digits-v0", task=3)
         PrioritiseHard(task=3)
     """
 
-    def _weights(self, progress: Progress) -> tuple[float, Floats]:
-        return 0.01, np.full(len(progress.updates), 0.98)
+    def __init__(self, env: EnvLike, *, task: int | None = None, **arguments: Unpack[AgentArguments]) -> None:
+        super().__init__(env, **arguments)
+        self.target = Target(task, self.num_tasks)
+
+    def _hyperparameters(self) -> dict[str, object]:
+        return {"task": self.target.task}
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        self.target.check(progress.reference, type(self).__name__)
+        favoured = np.full(len(progress.updates), 0.98)
+        return self.target.weights(self._named_by(progress.reference), favoured, others=0.01)
+
+    def _named_by(self, reference: NDArray[np.float32]) -> int:
+        """Return the target by the accuracies of single-task networks, [tasks]: the hardest."""
+        return int(reference.argmin())
 
 
 class PrioritiseEasy(PrioritiseHard):
@@ -90,8 +119,8 @@ class PrioritiseEasy(PrioritiseHard):
         return int(reference.argmax())
 
 
-class Rising(OneTask):
-    """The weight of the target task rises during a run, all others keep 1.
+class Rising(Scheduler):
+    """The weight of the target task, by default the hardest, rises during a run; all others keep 1.
 
     Source: QLS, section 5.3: a schedule that "tunes the weight of the target task [...] while keeping the rest of the
     weights intact"; Kiperwasser and Ballesteros 2018 for its shape.
@@ -101,33 +130,42 @@ class Rising(OneTask):
     here one lasts a tenth of a run.
 
     Args:
-        env: As for `OneTask`.
+        env: As for `Scheduler`; made with a reference, unless `task` is given.
         task: The number of the target task.
         slope: How fast the weight rises with time, in epochs.
         epoch: Updates of one epoch; None takes a tenth of the environment's run.
         **arguments: Of `Agent`.
 
     Raises:
-        ValueError: As for `OneTask`, or if slope or epoch are not above 0.
+        ValueError: If there is no such task, or neither a task nor a reference, or slope or epoch are not above 0.
     """
 
     RANGES: ClassVar[Mapping[str, Range]] = dict.fromkeys(("slope", "epoch"), Range(1e-6, 1e38))
 
     def __init__(
-        self, env: Any, *, task: int | None = None, slope: float = 0.5, epoch: float | None = None, **arguments: Any
+        self,
+        env: EnvLike,
+        *,
+        task: int | None = None,
+        slope: float = 0.5,
+        epoch: float | None = None,
+        **arguments: Unpack[AgentArguments],
     ) -> None:
-        super().__init__(env, task=task, **arguments)
+        super().__init__(env, **arguments)
+        self.target = Target(task, self.num_tasks)
         self.slope, self.epoch = slope, _tenth_of_a_run(self.env) if epoch is None else epoch
 
-    def _hyperparameters(self) -> dict[str, Any]:
-        return super()._hyperparameters() | {"slope": self.slope, "epoch": self.epoch}
+    def _hyperparameters(self) -> dict[str, object]:
+        return {"task": self.target.task, "slope": self.slope, "epoch": self.epoch}
 
-    def _weights(self, progress: Progress) -> tuple[float, Floats]:
-        return 1.0, self._risen(progress.updates.astype(float) * (self.slope / self.epoch))
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        self.target.check(progress.reference, type(self).__name__)
+        favoured = self._risen(progress.updates.astype(float) * (self.slope / self.epoch))
+        return self.target.weights(int(progress.reference.argmin()), favoured, others=1.0)
 
     @abstractmethod
     def _risen(self, time: Floats) -> Floats:
-        """The weight after that time, slope times epochs; [runs] -> [runs]."""
+        """Return the weight after some time, slope times epochs; [runs] -> [runs]."""
 
 
 class Sigmoid(Rising):
@@ -151,4 +189,4 @@ class Exponential(Rising):
 
 
 def _tenth_of_a_run(env: VecEnv) -> float:
-    return float(option(env, "updates", _EPOCHS)) / _EPOCHS
+    return float(options_of(env).get("updates", _EPOCHS)) / _EPOCHS

@@ -7,10 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
+from typing_extensions import Unpack
 
+from mtl_agents.base import AgentArguments
 from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, known_losses
 from mtl_gym.core.ranges import NOT_NEGATIVE, PART, Range
 from mtl_gym.families.scheduling.progress import Progress
+from mtl_gym.integrations.sb3 import EnvLike
 
 
 class Homoscedastic(Scheduler):
@@ -29,15 +32,15 @@ class Homoscedastic(Scheduler):
         **arguments: Of `Agent`.
     """
 
-    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights"}
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights"}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"learning_rate": NOT_NEGATIVE}
 
-    def __init__(self, env: Any, *, learning_rate: float = 0.01, **arguments: Any) -> None:
+    def __init__(self, env: EnvLike, *, learning_rate: float = 0.01, **arguments: Unpack[AgentArguments]) -> None:
         super().__init__(env, **arguments)
         self.learning_rate = learning_rate
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, object]:
         return {"learning_rate": self.learning_rate}
 
     def _fresh(self, progress: Progress) -> Memory:
@@ -69,15 +72,17 @@ class SelfPaced(Scheduler):
         **arguments: Of `Agent`.
     """
 
-    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights"}
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights"}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"start": Range(1e-6, 1e38), "growth": Range(1, 1e38)}
 
-    def __init__(self, env: Any, *, start: float = 1.5, growth: float = 1.001, **arguments: Any) -> None:
+    def __init__(
+        self, env: EnvLike, *, start: float = 1.5, growth: float = 1.001, **arguments: Unpack[AgentArguments]
+    ) -> None:
         super().__init__(env, **arguments)
         self.start, self.growth = start, growth
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, object]:
         return {"start": self.start, "growth": self.growth}
 
     def _fresh(self, progress: Progress) -> Memory:
@@ -108,18 +113,20 @@ class DTP(Scheduler):
         **arguments: Of `Agent`.
     """
 
-    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights", "focal_gamma": 2.0}
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights", "focal_gamma": 2.0}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"gamma": NOT_NEGATIVE, "smoothing": PART}
 
-    def __init__(self, env: Any, *, gamma: float = 1.0, smoothing: float = 0.1, **arguments: Any) -> None:
+    def __init__(
+        self, env: EnvLike, *, gamma: float = 1.0, smoothing: float = 0.1, **arguments: Unpack[AgentArguments]
+    ) -> None:
         super().__init__(env, **arguments)
         self.gamma, self.smoothing = gamma, smoothing
 
-    def _check_options(self, vec_env: VecEnv) -> None:
-        """None is needed: without a focal loss the level of samples is left out."""
+    def _check_env(self, env: VecEnv) -> None:
+        """Take any options: without a focal loss the level of samples is left out."""
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, object]:
         return {"gamma": self.gamma, "smoothing": self.smoothing}
 
     def _fresh(self, progress: Progress) -> Memory:
@@ -153,15 +160,17 @@ class GradNorm(Scheduler):
         **arguments: Of `Agent`.
     """
 
-    ENV_KWARGS: ClassVar[dict[str, Any]] = {"control": "weights", "gradient_norms": True}
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights", "gradient_norms": True}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"alpha": NOT_NEGATIVE, "learning_rate": NOT_NEGATIVE}
 
-    def __init__(self, env: Any, *, alpha: float = 1.5, learning_rate: float = 0.025, **arguments: Any) -> None:
+    def __init__(
+        self, env: EnvLike, *, alpha: float = 1.5, learning_rate: float = 0.025, **arguments: Unpack[AgentArguments]
+    ) -> None:
         super().__init__(env, **arguments)
         self.alpha, self.learning_rate = alpha, learning_rate
 
-    def _hyperparameters(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, object]:
         return {"alpha": self.alpha, "learning_rate": self.learning_rate}
 
     def _fresh(self, progress: Progress) -> Memory:

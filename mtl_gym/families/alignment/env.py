@@ -17,6 +17,7 @@ from torch import nn
 from mtl_gym.core.classification import named_reward
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import Floats, TrainingResult
+from mtl_gym.core.interfaces import SUBMAPPINGS, Interface
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions, NetworkContext
 from mtl_gym.core.rows import Array, Flags, State
@@ -82,6 +83,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
     """
 
     Options: ClassVar[type[EnvOptions]] = AlignmentOptions
+    INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({SUBMAPPINGS})
     PROGRESS: ClassVar[type[Any]] = Measured
     VIEWS_TRAIN: ClassVar[bool] = False
     WINDOW: ClassVar[str] = render.WINDOW

@@ -19,6 +19,7 @@ from mtl_gym.core.capabilities import Curves
 from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import ClassificationVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
+from mtl_gym.core.interfaces import POOL, ROUTES, Interface
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.single import BatchOfOne
@@ -69,6 +70,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = LimitlessOptions
+    INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({POOL, ROUTES})
     WINDOW: ClassVar[str] = render.WINDOW
     FAMILY: ClassVar[str] = "MTLLimitless"
     PICTURE: ClassVar[str] = "networks.png"

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mtl_gym.core.classification_env import ClassificationVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
+from mtl_gym.core.interfaces import ROUTES, Interface
 from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.core.nn.weights import renewed
 from mtl_gym.core.options import EnvOptions
@@ -75,6 +76,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = RecurrentOptions
+    INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({ROUTES})
     WINDOW: ClassVar[str] = render.WINDOW
     FAMILY: ClassVar[str] = "MTLRecurrent"
     PICTURE: ClassVar[str] = "routing_patterns.png"

@@ -15,6 +15,7 @@ from torch import Tensor
 from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import ClassificationVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
+from mtl_gym.core.interfaces import LAYERS, ROUTES, Interface
 from mtl_gym.core.nn.shapes import trouble_with_one_row
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions
@@ -65,6 +66,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = RoutingOptions
+    INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({LAYERS, ROUTES})
     WINDOW: ClassVar[str] = render.WINDOW
     FAMILY: ClassVar[str] = "MTLRouting"
     PICTURE: ClassVar[str] = "routing_map.png"
@@ -89,6 +91,12 @@ class RoutingVectorEnv(ClassificationVectorEnv):
     def agents(self) -> int:
         """Number of agents that the dispatcher picks from; 0 without a dispatcher."""
         return number_of_agents(self.options, self.data)
+
+    def random_routes(self, count: int, random: np.random.Generator) -> Rows:
+        """Return a random block for each layer of each route, never PASS; int64 [count, depth]."""
+        layers = [np.flatnonzero(mask[:-1]) for mask in self.masks]
+        positions = random.integers([len(blocks) for blocks in layers], size=(count, len(layers)))
+        return np.stack([blocks[positions[:, depth]] for depth, blocks in enumerate(layers)], axis=1)
 
     def _describe(self, network: RoutedNetwork) -> None:
         self.masks = network.masks()

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import Floats, TrainingResult
+from mtl_gym.core.interfaces import RUNS, Interface
 from mtl_gym.core.nn.making import given_network
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions, NetworkContext
@@ -80,6 +81,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     """
 
     Options: ClassVar[type[EnvOptions]] = SchedulingOptions
+    INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({RUNS})
     PROGRESS: ClassVar[type[Any]] = Progress
     WINDOW: ClassVar[str] = render.WINDOW
     PICTURE: ClassVar[str] = "timeline.png"

@@ -1,0 +1,98 @@
+"""What agents ask of an environment behind SB3's interface: its options, its interfaces, or a stand-in for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn, TypeVar, cast
+
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.interfaces import Interface
+from mtl_gym.core.options import shallow_dict
+from mtl_gym.core.rows import AnySpace
+from mtl_gym.core.spaces import plain_space, space_of
+from mtl_gym.core.wrappers import base_of
+from mtl_gym.integrations.sb3 import BatchedVecEnv
+
+T = TypeVar("T")
+
+
+class StandIn(VecEnv):
+    """Stand for the environment of an agent that is loaded to predict: it has spaces and cannot be acted in.
+
+    Args:
+        num_envs: Rows.
+        observation_space: Of one row.
+        action_space: Of one row.
+    """
+
+    def __init__(self, num_envs: int, observation_space: AnySpace, action_space: AnySpace) -> None:
+        self.num_envs, self.observation_space, self.action_space = num_envs, observation_space, action_space
+        self.render_mode = None
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> StandIn:
+        """Return the stand-in that `plain_spaces` describes."""
+        return cls(int(plain["num_envs"]), space_of(plain["observation"]), space_of(plain["action"]))
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise ValueError("This agent was loaded without an environment: give it one with set_env(env).")
+
+    reset = step_async = step_wait = close = set_attr = env_method = env_is_wrapped = _refuse
+
+    def get_attr(self, attr_name: str, indices: object = None) -> NoReturn:
+        """Refuse; there is no environment to ask."""
+        raise AttributeError(attr_name)
+
+
+def plain_spaces(env: VecEnv) -> dict[str, Any]:
+    """Return an environment's rows and spaces as a JSON-able dictionary."""
+    parts = {"observation": plain_space(env.observation_space), "action": plain_space(env.action_space)}
+    return {"num_envs": env.num_envs, **parts}
+
+
+def behind(env: VecEnv) -> MultiTaskVectorEnv | None:
+    """Return the batched environment of this package behind `env`, the first of several; None without one."""
+    while isinstance(env, VecEnvWrapper):
+        env = env.venv
+    if isinstance(env, StandIn):
+        return None
+    try:
+        return base_of(env if isinstance(env, BatchedVecEnv) else env.get_attr("unwrapped")[0])
+    except TypeError:
+        return None
+
+
+def options_of(env: VecEnv) -> Mapping[str, Any]:
+    """Return the options of the environment behind `env`, by name; none of an environment that is not ours."""
+    base = behind(env)
+    return {} if base is None else shallow_dict(base.options)
+
+
+def declares(env: VecEnv, wanted: Interface[object]) -> bool:
+    """Return whether the environment behind `env` declares an interface."""
+    base = behind(env)
+    return base is not None and wanted in base.INTERFACES
+
+
+def interface(env: VecEnv, wanted: Interface[T], who: str) -> T:
+    """Return the environment behind `env` as an interface that it declares.
+
+    Args:
+        env: The environment.
+        wanted: The interface.
+        who: Name of the agent that needs it, for the message.
+
+    Raises:
+        ValueError: If the environment does not declare it.
+    """
+    base = behind(env)
+    if base is None or wanted not in base.INTERFACES:
+        name = type(env if base is None else base).__name__
+        there = sorted(one.name for one in base.INTERFACES) if base is not None else []
+        raise ValueError(
+            f"{who} needs an environment that {wanted.summary}; {name} declares {', '.join(there) or 'no interface'}. "
+            f"Choose an environment whose INTERFACES have {wanted.name}, or another agent."
+        )
+    return cast(T, base)

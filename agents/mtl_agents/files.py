@@ -1,0 +1,45 @@
+"""Files of agents: plain values and tensors, and no code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from stable_baselines3.common.vec_env import VecEnv
+
+from mtl_agents.environments import plain_spaces
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.rows import State
+from mtl_gym.core.state import checkpoint
+
+
+def write_agent(path: str | Path, name: str, arguments: Mapping[str, object], env: VecEnv, state: State) -> Path:
+    """Write an agent to `path`.
+
+    Args:
+        path: The file.
+        name: The agent's class.
+        arguments: Of its constructor, JSON-able.
+        env: Its environment, of which the file keeps the spaces.
+        state: Its `state_dict()`.
+    """
+    plain = json.loads(json.dumps(arguments))
+    return checkpoint.save({"agent": name, "arguments": plain, "env": plain_spaces(env), "state": state}, path)
+
+
+def read_agent(path: str | Path, name: str) -> State:
+    """Read what `write_agent` wrote.
+
+    Raises:
+        CheckpointError: If the file is damaged, holds another agent, or was written by an earlier version.
+    """
+    saved = checkpoint.load(path)
+    if saved.get("agent") != name:
+        raise CheckpointError(f"{path} holds {saved.get('agent', 'no agent')}, not {name}.")
+    if "env" not in saved:
+        raise CheckpointError(
+            f"{path} does not hold the agent's spaces: it is damaged or was saved by an earlier version of mtl_agents. "
+            "Train the agent again, or load it with the version that saved it."
+        )
+    return saved

@@ -1,0 +1,138 @@
+"""The base of agents that are algorithms of Stable-Baselines3: environments, seeds and files, once for all of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+from typing_extensions import Self
+
+from mtl_agents.environments import StandIn
+from mtl_agents.files import read_agent, write_agent
+from mtl_gym.core.arguments import Checked
+from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.rows import State, clone
+from mtl_gym.core.state import checkpoint
+from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
+from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
+
+
+class SB3Agent(BaseAlgorithm, metaclass=Checked):
+    """A base beside an algorithm of SB3: `class Mine(SB3Agent, PPO)`.
+
+    It takes whatever environments `Agent` takes, leaves global generators alone, and saves plain values and tensors.
+
+    Attributes:
+        ROLE: As for `Agent`.
+        OWN: Arguments of SB3 that the agent sets itself.
+        hyperparameters: The constructor's arguments but the seed, JSON-able.
+        np_random: The agent's own generator.
+    """
+
+    ROLE: ClassVar[str] = "learner"
+    OWN: ClassVar[frozenset[str]]
+    hyperparameters: Mapping[str, object]
+    np_random: np.random.Generator
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed the environment's next reset; the agent's own generators are seeded when it is made."""
+        if seed is not None and self.env is not None and not isinstance(self.env, StandIn):
+            self.env.seed(seed)
+
+    def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
+        """Act in another environment of the same spaces from the next `learn` on."""
+        super().set_env(as_vec_env(env), force_reset)
+
+    @abstractmethod
+    def _own_state(self) -> State:
+        """Return what an agent's future depends on, beside that of every algorithm."""
+
+    @abstractmethod
+    def _load_own_state(self, state: State) -> None:
+        """Undo `_own_state`."""
+
+    def state_dict(self) -> State:
+        """Return all that the agent's future depends on but a replay buffer: tensors and plain values."""
+        networks = {
+            "policy": clone(dict(self.policy.state_dict())),
+            "optimizer": clone(self.policy.optimizer.state_dict()),
+        }
+        counts = {"num_timesteps": self.num_timesteps, "n_updates": self._n_updates}
+        random = self.np_random.bit_generator.state
+        return {**networks, "last_obs": to_tensors(self._last_obs), "np_random": random, **counts, **self._own_state()}
+
+    def load_state_dict(self, state: State) -> None:
+        """Undo `state_dict`.
+
+        Raises:
+            CheckpointError: If it does not fit. Nothing is changed then.
+        """
+        before = self.state_dict()
+        checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before))
+
+    def _load_state(self, state: State) -> None:
+        self._load_own_state(state)
+        self.policy.load_state_dict(state["policy"])
+        self.policy.optimizer.load_state_dict(clone(state["optimizer"]))
+        self._last_obs = to_arrays(state["last_obs"])
+        self.np_random.bit_generator.state = state["np_random"]
+        self.num_timesteps, self._n_updates = int(state["num_timesteps"]), int(state["n_updates"])
+
+    def save(self, path: str | Path, *args: object, **kwargs: object) -> None:  # type: ignore[override]
+        """Write the agent to `path`: plain values and tensors, no code. SB3's other arguments are not used."""
+        arguments = {**self.hyperparameters, "seed": self.seed}
+        write_agent(path, type(self).__name__, arguments, self._vec_env(), self.state_dict())
+
+    @classmethod
+    def load(  # type: ignore[override]
+        cls, path: str | Path, env: EnvLike | None = None, *args: object, **kwargs: object
+    ) -> Self:
+        """Read an agent that `save` wrote.
+
+        Args:
+            path: The file.
+            env: The environment to act in; with another number of rows than the saved one, the episodes that were under
+                way are forgotten. None returns an agent that can `predict`.
+            *args: Unused; part of SB3's signature.
+            **kwargs: Unused.
+
+        Raises:
+            CheckpointError: If the file is damaged, or holds another agent, or one for other spaces.
+        """
+        saved = read_agent(path, cls.__name__)
+        given = None if env is None else as_vec_env(env)
+        with fitting(path):
+            there = StandIn.of(saved["env"])
+            here = there if given is None else given
+            cls._check_known(there, here)
+            make: Callable[..., Self] = cls  # whose constructor is an agent's, and not SB3's
+            agent = make(here, **saved["arguments"] | {"seed": None})
+            agent.seed = saved["arguments"]["seed"]
+            agent.load_state_dict(agent._fitted(saved["state"], there))
+        return agent
+
+    @classmethod
+    def _check_known(cls, there: VecEnv, here: VecEnv) -> None:
+        """Refuse an environment of other spaces than the saved agent's.
+
+        Raises:
+            CheckpointError: If they differ.
+        """
+        known, spaces = ((env.observation_space, env.action_space) for env in (there, here))
+        if known != spaces:
+            raise CheckpointError(
+                f"The saved agent knows {known[0]} and {known[1]}; this environment has {spaces[0]} and {spaces[1]}."
+            )
+
+    def _fitted(self, state: State, there: VecEnv) -> State:
+        """Return a saved state for this environment: with other rows, the episodes under way are forgotten."""
+        return state if self.n_envs == there.num_envs else state | {"last_obs": None}
+
+    def _vec_env(self) -> VecEnv:
+        assert self.env is not None
+        return self.env

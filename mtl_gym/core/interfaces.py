@@ -1,0 +1,70 @@
+"""What an environment can do beside acting and training; it declares so in `INTERFACES`, and agents ask for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Interface(Generic[T_co]):
+    """Name an interface; the type parameter is its protocol.
+
+    Attributes:
+        name: As messages write it.
+        summary: What the environment has, for messages.
+    """
+
+    name: str
+    summary: str
+
+
+class DrawsRoutes(Protocol):
+    """Protocol of `ROUTES`."""
+
+    def random_routes(self, count: int, random: np.random.Generator) -> NDArray[np.integer[Any]]:
+        """Return random valid routes: integers [count, decisions], or [count, *action] of one action throughout."""
+        ...
+
+
+class HasLayers(Protocol):
+    """Protocol of `LAYERS`."""
+
+    masks: NDArray[np.bool_]
+
+
+class HasPool(Protocol):
+    """Protocol of `POOL`."""
+
+    kinds: NDArray[np.int64]
+
+    def pay_bonus(self, pays: bool) -> None:
+        """Pay the diversity bonus as part of the reward, or leave it to the agent."""
+        ...
+
+
+class HasRuns(Protocol):
+    """Protocol of `RUNS`."""
+
+    @property
+    def progress(self) -> object:
+        """The progress of every row's run."""
+        ...
+
+
+class HasSubmappings(Protocol):
+    """Protocol of `SUBMAPPINGS`."""
+
+    unit: NDArray[np.int64]
+
+
+ROUTES = Interface[DrawsRoutes]("ROUTES", "draws random valid routes (random_routes)")
+LAYERS = Interface[HasLayers]("LAYERS", "has layers of blocks, each valid whatever was chosen before (masks)")
+POOL = Interface[HasPool]("POOL", "has a pool of modules of several kinds (kinds, pay_bonus)")
+RUNS = Interface[HasRuns]("RUNS", "tells the progress of training runs (progress)")
+SUBMAPPINGS = Interface[HasSubmappings]("SUBMAPPINGS", "maps locations to modules in submappings (unit)")
