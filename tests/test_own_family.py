@@ -25,7 +25,10 @@ def test_a_family_of_another_package_is_trained_compared_and_reported(tmp_path):
     assert table.index("oracle") < table.index("ppo")
     call("report", tmp_path / "runs", "--env", ID, "--quiet")
     assert "oracle" in (tmp_path / "runs" / "report.md").read_text()
-    assert "TaskRates-v0" in call("list") and mtl_gym.card(ID).oracle == "oracle"
+    listed = call("list").split()
+    assert "TaskRates-v0" in listed and listed.index("controls:") < listed.index("cautious,")
+    assert listed.index("learners:") < listed.index("ppo,") < listed.index("rules:") < listed.index("controls:")
+    assert mtl_gym.card(ID).oracle == "oracle"
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -20,7 +20,7 @@ app.add_typer(data_app, name="data")
 def list_environments() -> None:
     """Show the environments, whether their data is there, and the agents."""
     from mtl_gym.data import catalogue, data_root
-    from mtl_gym.lab.agents import agent_names
+    from mtl_gym.lab.agents import agent_names, role_of
 
     sources = {source.name: source for source in catalogue()}
     table = Table("environment", "data", "tasks", "is the data there?")
@@ -32,7 +32,9 @@ def list_environments() -> None:
         there = "yes" if source.is_present(data_root()) else f"no: mtl-gym data get {source.name}"
         table.add_row(env_id, source.name, str(source.tasks), there)
     console.print(table)
-    console.print("agents: " + ", ".join(agent_names()))
+    roles = {name: role_of(name) for name in agent_names()}
+    for role in ("learner", "rule", "control"):
+        console.print(f"{role}s: " + ", ".join(name for name, own in roles.items() if own == role))
 
 
 @data_app.command("list")
