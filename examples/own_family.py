@@ -16,10 +16,12 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from mtl_gym import Card, register_family
-from mtl_gym.core.episode import TrainingResult, Transition
+from mtl_gym.core.episode import TrainingResult
+from mtl_gym.core.figures import show
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
@@ -35,10 +37,18 @@ class RateOptions(EnvOptions):
     updates: int = 8
 
 
-class RateVectorEnv(TrainingRunVectorEnv):
+@dataclass(frozen=True)
+class Losses:
+    """Progress of the runs: `validation_loss` of each task, float32 [num_envs, tasks]."""
+
+    validation_loss: np.ndarray
+
+
+class RateVectorEnv(TrainingRunVectorEnv[Losses]):
     """Action: the number of a rate for each task. Observation: its loss. Reward: minus the mean loss."""
 
     Options = RateOptions
+    PROGRESS = Losses
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
@@ -47,62 +57,14 @@ class RateVectorEnv(TrainingRunVectorEnv):
         losses = gym.spaces.Box(0, np.inf, (tasks,), np.float32)
         self._set_spaces(losses, gym.spaces.MultiDiscrete([len(RATES)] * tasks))
 
-    def _build(self) -> None:
-        self.network = nn.ParameterList([torch.ones(self.num_envs, len(self.curvature))])
-        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1.0)
-        self.episodes = self._samples = 0
-
-    def _begin(self, rows: np.ndarray) -> None:
-        self._draw_seeds()
-        starts = [np.random.default_rng(seed).uniform(0.5, 1.5, len(self.curvature)) for seed in self.run_seeds]
-        self.network[0].data = torch.tensor(np.array(starts), dtype=torch.float32)
-
-    def _losses(self) -> np.ndarray:
-        return 0.5 * self.curvature * self.network[0].detach().numpy() ** 2
-
-    def _observe(self) -> np.ndarray:
-        return self._losses()
-
-    def _advance(self, actions: np.ndarray, valid: np.ndarray) -> Transition:
-        self.network[0].data *= torch.from_numpy(1 - RATES[actions] * self.curvature)
-        self._step += 1
-        self.updates += 1
-        self._samples += actions.size
-        over = np.full(self.num_envs, self._step == self.options.updates)
-        result = self._result() if over.all() else None
-        return Transition(-self._losses().mean(1), np.zeros(self.num_envs, bool), over, result)
-
-    def _result(self) -> TrainingResult:
-        self.episodes += self.num_envs
-        loss, ones = self._losses(), np.ones(len(self.curvature), np.int64)
-        accuracy = np.clip(1 - loss, 0, 1)
-        good = (loss < 1e-3).all(1)
-        ended = np.ones(self.num_envs, bool)
-        return TrainingResult(ended=ended, success=good, accuracy=accuracy, loss=loss, labels=ones, samples=ones)
-
-    def _adopt(self, source: RateVectorEnv) -> None:
-        self._restart(int(np.random.SeedSequence([source.seed, 1]).generate_state(1)[0]))
-
-    def _measures(self) -> dict[str, np.ndarray]:
-        return {"validation_loss": self._losses()}
-
-    def _state(self) -> dict[str, object]:
-        counts = {"step": self._step, "samples": self._samples, "episodes": self.episodes}
-        return {**counts, "seeds": self.run_seeds.tolist()}
-
-    def _load_state(self, state: dict) -> None:
-        self._step, self._samples, self.episodes = state["step"], state["samples"], state["episodes"]
-        self.run_seeds = np.array(state["seeds"])
-
-    def _render(self) -> object:
-        from mtl_gym.core.figures import show
-
-        losses = dict(zip(self.task_names, self._losses()[0].tolist(), strict=True))
-        return show(self.render_mode, lambda figure: figure.subplots().bar(*zip(*losses.items(), strict=True)),
-                    lambda: str(losses), (4, 3), self.WINDOW)  # fmt: skip
+    @property
+    def run_length(self) -> int:
+        """Updates of a run."""
+        return self.options.updates
 
     @property
-    def _train_size(self) -> int:
+    def samples_per_epoch(self) -> int:
+        """One for each task."""
         return len(self.curvature)
 
     @property
@@ -114,6 +76,48 @@ class RateVectorEnv(TrainingRunVectorEnv):
     def best_action(self) -> np.ndarray:
         """The capability that the oracle asks for."""
         return np.abs(RATES * self.curvature[:, None] - 1).argmin(1)
+
+    def _build_runs(self) -> None:
+        self.network = nn.ParameterList([torch.ones(self.num_envs, len(self.curvature))])
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1.0)
+
+    def _begin_runs(self) -> Losses:
+        starts = [np.random.default_rng(seed).uniform(0.5, 1.5, len(self.curvature)) for seed in self.run_seeds]
+        self.network[0].data = torch.tensor(np.array(starts), dtype=torch.float32)
+        return self._losses()
+
+    def _train_runs(self, actions: np.ndarray) -> Losses:
+        self.network[0].data *= torch.from_numpy(1 - RATES[actions] * self.curvature)
+        self._count(1, actions.size)
+        return self._losses()
+
+    def _losses(self) -> Losses:
+        return Losses(0.5 * self.curvature * self.network[0].detach().numpy() ** 2)
+
+    def _reward(self, before: Losses, after: Losses) -> np.ndarray:
+        return -after.validation_loss.mean(1)
+
+    def _observe(self) -> np.ndarray:
+        return self._progress.validation_loss.copy()
+
+    def _result(self, split: str) -> TrainingResult:
+        loss, each = self._progress.validation_loss, np.ones(len(self.curvature), np.int64)
+        return TrainingResult(
+            ended=np.ones(self.num_envs, bool),
+            success=(loss < 1e-3).all(1),
+            accuracy=np.clip(1 - loss, 0, 1),
+            loss=loss,
+            labels=each,
+            samples=each,
+        )
+
+    def _render(self) -> object:
+        losses = dict(zip(self.task_names, self._progress.validation_loss[0].tolist(), strict=True))
+
+        def draw(figure: Figure) -> None:
+            figure.subplots().bar(list(losses), list(losses.values()))
+
+        return show(self.render_mode, draw, lambda: str(losses), (6, 3), self.WINDOW)
 
 
 class RateEnv(BatchOfOne):
