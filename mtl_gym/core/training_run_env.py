@@ -36,6 +36,7 @@ from mtl_gym.core.errors import TrainingDiverged
 from mtl_gym.core.options import EnvOptions, shallow_dict
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
+from mtl_gym.core.validation import short
 from mtl_gym.data import MultiTaskDataset, TaskCollection
 
 if TYPE_CHECKING:
@@ -194,6 +195,8 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
 
     def _new_view(self, split: str, num_envs: int | None) -> MultiTaskVectorEnv:
         width = self.num_envs if num_envs is None else num_envs
+        if not self.VIEWS_TRAIN and (not isinstance(width, (int, np.integer)) or width != self.num_envs):
+            raise ValueError(f"num_envs={short(num_envs)}: there are {self.num_envs} runs to measure; leave it out.")
         view = type(self)(width, **shallow_dict(self._view_options(split)))
         view.evaluated_split = split
         return view
@@ -203,8 +206,9 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
         return replace(measured, split=self.options.split) if self.VIEWS_TRAIN else measured
 
     def _adopt(self, source: MultiTaskVectorEnv) -> None:
-        """Begin anew, from a seed that depends on the source's and equals none of its runs'."""
-        self._restart(int(np.random.SeedSequence([source.seed or 0, 1]).generate_state(1)[0]))
+        """Begin anew: a view that trains does so from a seed that gives it other runs than the source's."""
+        other = int(np.random.SeedSequence([source.seed or 0, 1]).generate_state(1)[0])
+        self._restart(other if self.VIEWS_TRAIN else source.seed)
 
     def evaluation_spacing(self, steps: int) -> int:
         """Return the default number of decisions between two evaluations; at least a run where views train one."""

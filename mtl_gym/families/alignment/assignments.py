@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mtl_gym.core.rows import Flags
 from mtl_gym.data import TaskCollection
 from mtl_gym.families.alignment.joint import Index, JointModel
 
@@ -55,11 +56,17 @@ def _by_group(data: TaskCollection, architecture: Index, order: Index) -> Index:
     return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def finds_groups(assignment: Index, architecture: Index, groups: Sequence[int]) -> bool:
-    """Whether two locations have one module exactly if their tasks are of one group; assignment [locations].
+def find_groups(assignment: Index, architecture: Index, groups: Sequence[int]) -> Flags:
+    """Return the runs in which two locations have one module exactly if their tasks are of one group; bool [runs].
 
-    It takes architectures of one location each.
+    Args:
+        assignment: The module of each location; int64 [runs, locations].
+        architecture: The architecture of each location, with one location each; int64 [locations].
+        groups: The group of each task.
     """
-    group = np.asarray(groups)[architecture]
+    return np.array([_finds_groups(one, np.asarray(groups)[architecture]) for one in assignment])
+
+
+def _finds_groups(assignment: Index, group: Index) -> bool:
     pairs = np.unique(np.stack([group, assignment], 1), axis=0)
     return len(pairs) == len(np.unique(group)) == len(np.unique(assignment))

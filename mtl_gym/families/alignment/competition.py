@@ -48,6 +48,11 @@ class Competition:
         slots = np.where(real, challengers, incumbents[..., None])
         return cls(np.concatenate([incumbents[..., None], slots], -1), real, unit)
 
+    @classmethod
+    def uncontested(cls, incumbents: Index, modules: int, unit: Index) -> Competition:
+        """Return a competition without challengers."""
+        return cls.between(incumbents, np.full((*incumbents.shape, 1), modules), modules, unit)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Runs, submappings, slots: of the weights s that belief is learned by."""

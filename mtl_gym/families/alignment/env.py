@@ -15,28 +15,25 @@ from gymnasium import spaces
 from torch import nn
 
 from mtl_gym.core.classification import named_reward
-from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import Floats, TrainingResult
 from mtl_gym.core.interfaces import SUBMAPPINGS, Interface
-from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions, NetworkContext
 from mtl_gym.core.rows import Array, Flags, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
-from mtl_gym.core.validation import short
 from mtl_gym.data import TaskCollection, resolve
 from mtl_gym.families.alignment import render
-from mtl_gym.families.alignment.assignments import finds_groups, first_assignment
+from mtl_gym.families.alignment.assignments import find_groups, first_assignment
 from mtl_gym.families.alignment.competition import Competition, units
 from mtl_gym.families.alignment.compression import count_parameters
 from mtl_gym.families.alignment.course import Course
+from mtl_gym.families.alignment.generation import Generation, generation
 from mtl_gym.families.alignment.history import modules_used
 from mtl_gym.families.alignment.joint import Index, JointModel
+from mtl_gym.families.alignment.making import joint_model
+from mtl_gym.families.alignment.observation import observation, observation_space
 from mtl_gym.families.alignment.options import AlignmentOptions
-from mtl_gym.families.alignment.preflight import try_out
-from mtl_gym.families.alignment.presets import templates
-from mtl_gym.families.alignment.rewards import REWARDS, Measured, earned, scales
-from mtl_gym.families.alignment.samples import data_key
+from mtl_gym.families.alignment.rewards import REWARDS, Measured, earned, root_mean_square_error, scales
 from mtl_gym.families.alignment.training import JointRecipe, JointTraining, TaskFigures
 
 if TYPE_CHECKING:
@@ -63,6 +60,9 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
       those samples, `mean_accuracy`, `modules_used`, `parameters` (of the model when modules that are used too rarely
       are replaced by the blocks they generate), `is_success` (the true groups are found, or, where none are known, the
       validation loss, relative as below, is less than 1), `seed`.
+
+    Evaluation views are as wide as the environment. In one step, which ignores its action, they measure the best weights
+    on the validation samples so far, of the runs under way; while these have just begun, of those that ended before.
 
     Source: MUiR, section 3.3; of the end-to-end algorithm what its authors' program does.
 
@@ -99,24 +99,12 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         self._reward_of = named_reward(self.options.reward, REWARDS)
         data = resolve(self.options.data, TaskCollection, self.options.data_root)
         self.data = (data if self.options.tasks is None else data.choose(self.options.tasks)).to(self.device)
-        self._make_network()
+        self.network = joint_model(NetworkContext(self.data, self.options, self.device), self.data, num_envs)
         self.start = first_assignment(self.options.start, self.network, self.data)
         self.unit = units(self.options.decomposition, self.network.locations)
-        locations, modules, slots = self.network.num_locations, self.network.num_modules, self.options.challengers
-        observation = spaces.Dict(
-            assignment=spaces.MultiDiscrete(np.full(locations, modules)),
-            score=spaces.Box(0, 1, (locations * slots,), np.float32),
-            usage=spaces.Box(0, locations, (modules,), np.float32),
-        )
-        self._set_spaces(observation, spaces.MultiDiscrete(np.full(locations * slots, modules + 1)))
-
-    def _make_network(self) -> None:
-        apart = [data_key(task) for task in self.data.tasks]
-        with seeded(0):  # weights that no run keeps: the caller's generator stays as it was
-            found = templates(NetworkContext(self.data, self.options, self.device), self.data)
-            modules, keep = zip(*((one.module, one.keep) for one in found), strict=True)
-            self.network = JointModel(modules, self.options.form, self.num_envs, keep, apart).to(self.device)
-        try_out(self.data.tasks, modules, self.network)
+        slots = self.network.num_locations * self.options.challengers
+        action = spaces.MultiDiscrete(np.full(slots, self.network.num_modules + 1))
+        self._set_spaces(observation_space(self.network, self.options.challengers), action)
 
     @property
     def run_length(self) -> int:
@@ -137,16 +125,12 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         else:
             for run, seed in enumerate(self.run_seeds.tolist()):
                 self.network.renew(run, seed, self.start)
-        self._begin_training()
+        self.training.begin(self.run_seeds.tolist())
         self._score = np.zeros((self.num_envs, len(self.unit) * self.options.challengers), np.float32)
         self.course = Course.start(self.network, self.options.generations)
         measured = self._measure()
         self.course.add(self.network, measured)
         return measured
-
-    def _begin_training(self, updates: int = 0) -> None:
-        self.training.begin(self.run_seeds.tolist(), updates)
-        self.optimizer = self.training.optimizer
 
     @property
     def _environment(self) -> AlignmentVectorEnv:
@@ -161,9 +145,8 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
     def _measure(self, scale: Floats | None = None) -> Measured:
         train = self._figures(self.options.split, self.options.samples).loss
         validation = self._figures("validation", self.options.samples).loss
-        return Measured(
-            train, validation, scales(validation, self.data.tasks) if scale is None else scale, self.assignment
-        )
+        scale = scales(validation, self.data.tasks) if scale is None else scale
+        return Measured(train, validation, scale, self.assignment)
 
     def _figures(self, split: str, limit: int | None = None) -> TaskFigures:
         figures = self.training.figures(split, limit)
@@ -171,10 +154,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         return figures
 
     def _observe(self) -> dict[str, Array]:
-        assignment = self.assignment
-        usage = np.zeros((self.num_envs, self.network.num_modules), np.float32)
-        np.add.at(usage, (np.arange(self.num_envs)[:, None], assignment), 1)
-        return {"assignment": assignment, "score": self._score.copy(), "usage": usage}
+        return observation(self.assignment, self._score, self.network.num_modules)
 
     def _masks(self) -> Flags:
         """Return True for every challenger; bool [num_envs, locations * challengers * (K + 1)]."""
@@ -192,37 +172,33 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
     def _reward(self, before: Measured, after: Measured) -> Floats:
         return earned(self._reward_of, before, after)
 
-    def _compete(self, actions: Index) -> None:
+    def _compete(self, challengers: Index) -> None:
         incumbents = self.assignment
-        challengers = actions.reshape(*incumbents.shape, -1)
-        competition = Competition.between(incumbents, challengers, self.network.num_modules, self.unit)
-        scores = competition.scores(self._train_generation(competition))
-        chosen = competition.best(scores) if self.options.selection == "best" else competition.random(self.np_random)
-        self.training.assign(chosen)
-        self._score = np.where(competition.real, scores[..., 1:], 0).reshape(self._score.shape).clip(0, 1)
+        slots = challengers.reshape(*incumbents.shape, -1)
+        random = self.np_random if self.options.selection == "random" else None
+        outcome = self._generation(Competition.between(incumbents, slots, self.network.num_modules, self.unit), random)
+        self.training.assign(outcome.assignment)
+        self._score = outcome.score
 
-    def _train_generation(self, competition: Competition) -> Floats:
-        """Return the belief in every slot; float32 [num_envs, locations, slots]."""
-        belief, loss = self.training.generation(competition, self.options.iterations)
-        self._check_tasks(loss)
-        samples = self.num_envs * self.options.iterations * self.training.samples_per_update
-        self._count(self.options.iterations, samples)
-        return belief
+    def _generation(self, competition: Competition, random: np.random.Generator | None = None) -> Generation:
+        outcome = generation(self.training, competition, iterations := self.options.iterations, random)
+        self._check_tasks(outcome.loss)
+        self._count(iterations, self.num_envs * iterations * self.training.samples_per_update)
+        return outcome
 
     def _finish(self) -> None:
         """Train the best weights for `final_generations` more without challengers, then restore the best of all."""
-        best = self.course.best
+        best, self._ended = self.course.best, self.course
         self.network.load_state_dict(best.state)
-        nobody = np.full((*self.assignment.shape, 1), self.network.num_modules)
-        alone = Competition.between(self.assignment, nobody, self.network.num_modules, self.unit)
-        if self.options.train and self.options.final_generations:
-            self._begin_training(self.training.updates)
-            for _ in range(self.options.final_generations):
-                self._train_generation(alone)
-                loss = self._figures("validation", self.options.samples).loss
-                best.offer(self.network, replace(self._progress, validation_loss=loss).relative)
-            self.network.load_state_dict(best.state)
-        self._ended = self.course
+        if not self.options.train or not self.options.final_generations:
+            return
+        alone = Competition.uncontested(self.assignment, self.network.num_modules, self.unit)
+        self.training.begin(self.run_seeds.tolist(), self.training.updates)
+        for _ in range(self.options.final_generations):
+            self._generation(alone)
+            loss = self._figures("validation", self.options.samples).loss
+            best.offer(self.network, replace(self._progress, validation_loss=loss).relative)
+        self.network.load_state_dict(best.state)
 
     def _result(self, split: str) -> TrainingResult:
         if self._source is None:
@@ -242,42 +218,12 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
     def _succeeded(self) -> Flags:
         if self.data.groups is None:
             return self._environment.shown.best.score < 1
-        architecture = self.network.locations.architecture
-        return np.array([finds_groups(one, architecture, self.data.groups) for one in self.assignment])
+        return find_groups(self.assignment, self.network.locations.architecture, self.data.groups)
 
     def _measures(self) -> dict[str, Array]:
-        measured = self.progress
-        return {
-            "train_loss": measured.train_loss,
-            "validation_loss": measured.validation_loss,
-            "modules_used": modules_used(measured.assignment),
-        }
-
-    def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
-        """Return an environment that measures the runs on a split, in one step that ignores its action.
-
-        It takes the weights that were best on the validation samples so far, in the runs under way; where these have
-        just begun, in those that ended before.
-
-        Args:
-            split: "test", "validation" or "train".
-            num_envs: None, or as many as here.
-
-        Raises:
-            ValueError: If `num_envs` differs from this environment's.
-        """
-        return super().evaluation_view(split, num_envs)
-
-    def _new_view(self, split: str, num_envs: int | None) -> MultiTaskVectorEnv:
-        whole = num_envs is None or isinstance(num_envs, (int, np.integer))
-        if not whole or num_envs not in (None, self.num_envs):
-            raise ValueError(
-                f"num_envs={short(num_envs)}: there are {self.num_envs} runs to look at, no more and no fewer."
-            )
-        return super()._new_view(split, self.num_envs)
-
-    def _adopt(self, source: MultiTaskVectorEnv) -> None:
-        self._restart(source.seed)
+        now = self.progress
+        used = modules_used(now.assignment)
+        return {"train_loss": now.train_loss, "validation_loss": now.validation_loss, "modules_used": used}
 
     @property
     def shown(self) -> Course:
@@ -285,9 +231,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         return self._ended if self._step == 0 and self._ended is not None else self.course
 
     def export(self, task: str | int, run: int = 0) -> nn.Module:
-        """Return the network of a task as a plain module in evaluation mode, with the best weights on validation.
-
-        They are those of the last run that ended; before any has, the best so far of the run under way.
+        """Return a task's network as a plain module, with the best weights of the last run that ended, or so far.
 
         Args:
             task: Name or number of the task.
@@ -307,10 +251,8 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
 
     def evaluation_figures(self) -> dict[str, Any]:
         """Return `rmse` (mean over regressions), `modules_used`, `groups_found`, `assignment` and one `history`."""
-        numbers = np.array([task.kind == "regression" for task in self.data.tasks])
-        errors = np.sqrt(self.reached.loss[:, numbers])
         return {
-            "rmse": errors.mean(1) if numbers.any() else np.full(self.num_envs, np.nan),
+            "rmse": root_mean_square_error(self.reached.loss, self.data.tasks),
             "modules_used": modules_used(self.assignment),
             "groups_found": self._succeeded() & (self.data.groups is not None),
             "history": self._environment.shown.history,
@@ -324,19 +266,15 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         return super().signature | {"data": self.data.name, "joint": shapes}
 
     def _runs_state(self) -> State:
-        return {
-            "training": self.training.state(),
-            "score": torch.from_numpy(self._score.copy()),
-            "course": self.course.state(),
-            "ended": None if self._ended is None else self._ended.state(),
-        }
+        courses = [self.course, *([] if self._ended is None else [self._ended])]
+        score = torch.from_numpy(self._score.copy())
+        return {"training": self.training.state(), "score": score, "courses": [course.state() for course in courses]}
 
     def _load_runs(self, state: State) -> None:
         self.training.resume(**state["training"])
         self._score = state["score"].numpy().copy()
-        self.course = Course.of(state["course"], self.options.generations, self.device)
-        ended = state["ended"]
-        self._ended = None if ended is None else Course.of(ended, self.options.generations, self.device)
+        courses = [Course.of(course, self.options.generations, self.device) for course in state["courses"]]
+        self.course, self._ended = courses[0], courses[1] if len(courses) > 1 else None
         self._progress = self._measure(self._progress.scale)
 
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Figure]:

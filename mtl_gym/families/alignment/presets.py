@@ -7,16 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
 
 import torch
 from torch import Tensor, nn
 
-from mtl_gym.core.nn.making import given_network
-from mtl_gym.core.options import NetworkContext
-from mtl_gym.core.validation import class_advice, short
-from mtl_gym.data import TaskCollection, TaskData
-from mtl_gym.families.alignment.options import AlignmentOptions
+from mtl_gym.data import TaskData
 
 
 @dataclass(frozen=True)
@@ -149,51 +144,12 @@ CROSS_MODAL: dict[str, Callable[[Width, int], Architecture]] = {
 }
 
 
-def templates(context: NetworkContext, data: TaskCollection) -> list[Architecture]:
-    """Return one architecture for each task: those of the option `network`, or those that fit.
+def architecture_for(task: TaskData, name: str, width: Width) -> Architecture:
+    """Return the architecture that fits a task of the data set of that name.
 
     Raises:
-        ValueError: If their number or that of `keep` is not the number of tasks, or none is known for a task.
+        ValueError: If none is known.
     """
-    options = context.options
-    assert isinstance(options, AlignmentOptions)
-    if options.network is None:
-        return [_architecture_for(task, data.name, WIDTHS[options.width]) for task in data.tasks]
-    modules = _given(options.network, context)
-    keep = options.keep or [()] * len(modules)
-    if len(modules) != data.num_tasks:
-        raise ValueError(f"network has {len(modules)} architectures for {data.num_tasks} tasks; give one for each.")
-    if len(keep) != len(modules):
-        raise ValueError(
-            f"keep={short(keep)} is not possible; it takes one list of names for each of {len(modules)} architectures."
-        )
-    return [Architecture(module, kept) for module, kept in zip(modules, keep, strict=True)]
-
-
-def _given(network: object, context: NetworkContext) -> nn.ModuleList:
-    """Return the modules of the option `network`, which may also be a list, or a function that returns one."""
-    given = _listed(network)
-    if callable(network) and not isinstance(network, (nn.Module, type)):
-        make: Callable[[NetworkContext], object] = network
-        given = wraps(make)(lambda context: _listed(make(context)))
-    return given_network(given, nn.ModuleList, context, lambda _: nn.ModuleList())
-
-
-def _listed(made: object) -> object:
-    """Return lists of modules as an `nn.ModuleList`, and everything else as it is.
-
-    Raises:
-        ValueError: If a list holds anything else.
-    """
-    if not isinstance(made, (list, tuple)):
-        return made
-    for number, module in enumerate(made):
-        if not isinstance(module, nn.Module):
-            raise ValueError(f"Architecture {number} is {short(module)}, not a module.{class_advice(module)}")
-    return nn.ModuleList(made)
-
-
-def _architecture_for(task: TaskData, name: str, width: Width) -> Architecture:
     if name == "cross-modal" and task.name in CROSS_MODAL:
         return CROSS_MODAL[task.name](width, task.outputs)
     if task.kind == "regression" and len(task.input_shape) == 1:

@@ -55,6 +55,13 @@ def scales(first: Floats, tasks: Sequence[TaskData]) -> Floats:
     return np.maximum(found, np.finfo(np.float32).tiny)
 
 
+def root_mean_square_error(loss: Floats, tasks: Sequence[TaskData]) -> Floats:
+    """Return the mean over regressions of their root mean square error, NaN without any; [runs, tasks] -> [runs]."""
+    numbers = np.array([task.kind == "regression" for task in tasks])
+    errors: Floats = np.sqrt(loss[:, numbers])
+    return errors.mean(1) if numbers.any() else np.full(len(loss), np.nan)
+
+
 AlignmentReward: TypeAlias = Callable[[Measured, Measured], NDArray[np.floating[Any]]]
 
 

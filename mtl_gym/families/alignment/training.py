@@ -62,13 +62,14 @@ class JointTraining:
         ]
         order = [member for kind in kinds for member in kind.members]
         self._in_order = torch.from_numpy(np.argsort(order)).to(joint.contexts.device)
+        trained = [p for p in joint.parameters() if p.requires_grad]
+        self.optimizer = MaskedAdam(trained, recipe.learning_rate, axes=0)
         self.begin([0] * joint.runs)
 
     def begin(self, seeds: Sequence[int], updates: int = 0) -> None:
         """Start optimizer and draws anew, the latter from a seed for each run, or go on after so many updates."""
         self.seeds, self.updates = list(seeds), updates
-        trained = [p for p in self.joint.parameters() if p.requires_grad]
-        self.optimizer = MaskedAdam(trained, self.recipe.learning_rate, axes=0)
+        self.optimizer.state.clear()
 
     def resume(self, seeds: Sequence[int], updates: int) -> None:
         """Undo `state`; the optimizer stays."""

@@ -17,7 +17,6 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import Floats, TrainingResult
 from mtl_gym.core.interfaces import RUNS, Interface
 from mtl_gym.core.nn.making import given_network
@@ -63,6 +62,9 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
       [num_envs, tasks] and `updates`, as in `Progress`, but with 0 for what is not known.
     * `final_info`: `accuracy`, `loss` [num_envs, tasks] of the validation split (in an evaluation view, of its split),
       `mean_accuracy`, `is_success` (the reference is reached), `updates`, `seed`.
+
+    Evaluation views train runs of their own, the same after every `reset()`. When they end, `final_info` has loss and
+    accuracy on the view's split, and `trained` the networks.
 
     Source: QLS, sections 3 and 4.
 
@@ -145,7 +147,6 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def _begin_runs(self) -> Progress:
         self.training.begin(self.run_seeds.tolist())
-        self.optimizer = self.training.optimizer
         tasks = self.data.num_tasks
         self.timeline = Timeline.empty(self.num_envs, tasks, self.options.bins, self.run_length)
         unknown = np.full(tasks, np.nan, np.float32)
@@ -228,18 +229,6 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def _measures(self) -> dict[str, Array]:
         return {name: np.nan_to_num(value) for name, value in vars(self.progress).items() if name != "reference"}
-
-    def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
-        """Return new training runs, whose `final_info` has loss and accuracy on `split`.
-
-        Every `reset()` begins the same runs, none of which equals a training run. The pass is over when they end; their
-        networks are then in `trained`.
-
-        Args:
-            split: Split that is measured when the runs end: "test", "validation" or "train".
-            num_envs: Runs side by side; by default as many as here.
-        """
-        return super().evaluation_view(split, num_envs)
 
     def evaluation_figures(self) -> dict[str, Any]:
         """Return figures of the runs that ended last, or of those under way before any has ended.

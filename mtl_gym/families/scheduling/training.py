@@ -82,7 +82,7 @@ class RunTraining:
     def begin(self, seeds: Sequence[int]) -> None:
         """Start every run anew, from a seed each."""
         self.runs.renew(seeds)
-        self.optimizer = self._new_optimizer()
+        self.optimizer.state.clear()
         self.minibatches.begin(seeds)
 
     def _new_optimizer(self) -> MaskedAdam:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtl_gym.families.alignment.assignments import finds_groups
+from mtl_gym.families.alignment.assignments import find_groups
 from mtl_gym.families.alignment.competition import Competition, units
 from mtl_gym.families.alignment.compression import compact, count_parameters
 from mtl_gym.families.alignment.history import AssignmentHistory, sharing_between
@@ -75,10 +75,8 @@ def test_submappings_are_locations_tasks_or_the_model():
 
 def test_the_true_groups_are_found_up_to_the_names_of_modules():
     location = np.arange(4)
-    assert finds_groups(np.array([5, 5, 2, 2]), location, (0, 0, 1, 1))
-    assert not finds_groups(np.array([5, 5, 5, 5]), location, (0, 0, 1, 1))
-    assert not finds_groups(np.array([5, 1, 2, 2]), location, (0, 0, 1, 1))
-    assert not finds_groups(np.array([5, 2, 5, 2]), location, (0, 0, 1, 1))
+    assignment = np.array([[5, 5, 2, 2], [5, 5, 5, 5], [5, 1, 2, 2], [5, 2, 5, 2]])
+    assert find_groups(assignment, location, (0, 0, 1, 1)).tolist() == [True, False, False, False]
 
 
 def test_rare_modules_give_way_to_the_blocks_they_generate():

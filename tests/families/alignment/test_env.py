@@ -341,10 +341,12 @@ def test_a_state_that_was_taken_is_not_changed_by_what_follows():
     env = linear(1, generations=10)
     env.step(nobody(env))
     state = env.state_dict()
-    before = {name: value.clone() for name, value in state["family"]["runs"]["course"]["weights"].items()}
+    before = {name: value.clone() for name, value in state["family"]["runs"]["courses"][0]["weights"].items()}
     for _ in range(3):
         env.step(nobody(env))
-    assert all(torch.equal(value, before[name]) for name, value in state["family"]["runs"]["course"]["weights"].items())
+    assert all(
+        torch.equal(value, before[name]) for name, value in state["family"]["runs"]["courses"][0]["weights"].items()
+    )
     env.load_state_dict(state)
     assert env.course.history.length == 2
 
