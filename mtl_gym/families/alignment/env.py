@@ -34,7 +34,7 @@ from mtl_gym.families.alignment.making import joint_model
 from mtl_gym.families.alignment.observation import observation, observation_space
 from mtl_gym.families.alignment.options import AlignmentOptions
 from mtl_gym.families.alignment.rewards import REWARDS, Measured, earned, root_mean_square_error, scales
-from mtl_gym.families.alignment.training import JointRecipe, JointTraining, TaskFigures
+from mtl_gym.families.alignment.training import JointTraining, TaskFigures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,8 +61,8 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
       are replaced by the blocks they generate), `is_success` (the true groups are found, or, where none are known, the
       validation loss, relative as below, is less than 1), `seed`.
 
-    Evaluation views are as wide as the environment. In one step, which ignores its action, they measure the best weights
-    on the validation samples so far, of the runs under way; while these have just begun, of those that ended before.
+    Evaluation views are as wide as the environment. In one step, which ignores its action, they measure the weights of
+    `final_info` so far, of the runs under way; while these have just begun, of those that ended before.
 
     Source: MUiR, section 3.3; of the end-to-end algorithm what its authors' program does.
 
@@ -112,9 +112,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         return self.options.generations
 
     def _build_runs(self) -> None:
-        o = self.options
-        recipe = JointRecipe(o.learning_rate, o.score_learning_rate, o.challenger_share, o.minibatch)
-        self.training = JointTraining(self.data, self.network, o.split, recipe)
+        self.training = JointTraining(self.data, self.network, self.options.split, self.options.recipe)
         self.optimizer = self.training.optimizer
         self._ended: Course | None = None
 
@@ -157,7 +155,6 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         return observation(self.assignment, self._score, self.network.num_modules)
 
     def _masks(self) -> Flags:
-        """Return True for every challenger; bool [num_envs, locations * challengers * (K + 1)]."""
         width = len(self.unit) * self.options.challengers * (self.network.num_modules + 1)
         # One True for all: written out it would be of L x K.
         return np.broadcast_to(np.True_, (self.num_envs, width))
@@ -173,15 +170,15 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         return earned(self._reward_of, before, after)
 
     def _compete(self, challengers: Index) -> None:
-        incumbents = self.assignment
-        slots = challengers.reshape(*incumbents.shape, -1)
+        incumbents, slots = self.assignment, challengers.reshape(self.num_envs, len(self.unit), -1)
         random = self.np_random if self.options.selection == "random" else None
         outcome = self._generation(Competition.between(incumbents, slots, self.network.num_modules, self.unit), random)
         self.training.assign(outcome.assignment)
         self._score = outcome.score
 
     def _generation(self, competition: Competition, random: np.random.Generator | None = None) -> Generation:
-        outcome = generation(self.training, competition, iterations := self.options.iterations, random)
+        iterations = self.options.iterations
+        outcome = generation(self.training, competition, iterations, random)
         self._check_tasks(outcome.loss)
         self._count(iterations, self.num_envs * iterations * self.training.samples_per_update)
         return outcome
@@ -190,11 +187,9 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         """Train the best weights for `final_generations` more without challengers, then restore the best of all."""
         best, self._ended = self.course.best, self.course
         self.network.load_state_dict(best.state)
-        if not self.options.train or not self.options.final_generations:
-            return
         alone = Competition.uncontested(self.assignment, self.network.num_modules, self.unit)
         self.training.begin(self.run_seeds.tolist(), self.training.updates)
-        for _ in range(self.options.final_generations):
+        for _ in range(self.options.final_generations if self.options.train else 0):
             self._generation(alone)
             loss = self._figures("validation", self.options.samples).loss
             best.offer(self.network, replace(self._progress, validation_loss=loss).relative)

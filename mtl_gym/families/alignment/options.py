@@ -13,6 +13,7 @@ from mtl_gym.families.alignment.assignments import STARTS
 from mtl_gym.families.alignment.competition import DECOMPOSITIONS
 from mtl_gym.families.alignment.joint import Form
 from mtl_gym.families.alignment.rewards import AlignmentReward
+from mtl_gym.families.alignment.training import JointRecipe
 
 SELECTIONS = ("best", "random")
 
@@ -97,6 +98,11 @@ class AlignmentOptions(EnvOptions):
 
     @property
     def form(self) -> Form:
-        """How weights are generated."""
+        """Form of the generated weights."""
         m, n = self.block
         return Form((int(m), int(n)), self.context, self.modules, self.adapter)
+
+    @property
+    def recipe(self) -> JointRecipe:
+        """How joint models are trained."""
+        return JointRecipe(self.learning_rate, self.score_learning_rate, self.challenger_share, self.minibatch)

@@ -37,7 +37,7 @@ from mtl_gym.families.scheduling.reference import reference_accuracy
 from mtl_gym.families.scheduling.spans import f1_by_task
 from mtl_gym.families.scheduling.stack import RunStack
 from mtl_gym.families.scheduling.timeline import Timeline
-from mtl_gym.families.scheduling.training import RunRecipe, RunTraining
+from mtl_gym.families.scheduling.training import RunTraining
 from mtl_gym.integrations.torchjd import aggregator
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     def _build_runs(self) -> None:
         groups = 1 if self.chooses else self.data.num_tasks
         self.training = RunTraining(
-            self.data, self.options.split, self.template, self.num_envs, groups, self._recipe(), self._aggregate
+            self.data, self.options.split, self.template, self.num_envs, groups, self.options.recipe, self._aggregate
         )
         self.network, self.optimizer = self.training.runs, self.training.optimizer
         self._warn_if_none_is_left_out()
@@ -135,10 +135,6 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
                 self.options.hard_samples,
                 looked_at,
             )
-
-    def _recipe(self) -> RunRecipe:
-        o = self.options
-        return RunRecipe(o.minibatch, o.learning_rate, o.focal_gamma, o.gradient_norms)
 
     def _reference(self) -> Floats | None:
         if isinstance(self._source, SchedulingVectorEnv):

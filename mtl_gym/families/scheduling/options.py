@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, PART, SIZES, Range
+from mtl_gym.families.scheduling.training import RunRecipe
 from mtl_gym.families.scheduling.uncertainty import MEASURES
 
 CONTROLS = ("choice", "weights")
@@ -79,6 +80,11 @@ class SchedulingOptions(EnvOptions):
         self._require("uncertainty", self.uncertainty in MEASURES, f"one of {tuple(MEASURES)}")
         known = not isinstance(self.reference, str) or self.reference == SINGLE_TASK
         self._require("reference", known, f"{SINGLE_TASK!r}, a number, one for each task, or None")
-        for name in ("gradient_norms", "aggregator"):
-            fits = not getattr(self, name) or self.control == "weights"
+        for name, given in (("gradient_norms", self.gradient_norms), ("aggregator", self.aggregator)):
+            fits = not given or self.control == "weights"
             self._require(name, fits, 'its default with control="choice", where a step trains one task')
+
+    @property
+    def recipe(self) -> RunRecipe:
+        """How runs are trained."""
+        return RunRecipe(self.minibatch, self.learning_rate, self.focal_gamma, self.gradient_norms)

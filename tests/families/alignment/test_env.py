@@ -285,6 +285,47 @@ def test_what_cannot_work_is_refused_by_name(options, message):
         AlignmentVectorEnv(**LINEAR | options)
 
 
+def test_modules_come_as_a_list_a_module_list_or_from_a_function_of_the_context():
+    nets = mixed()["network"]
+    seen = []
+
+    def function(context):
+        seen.append((context.data.name, context.device.type, context.options.block))
+        return nets
+
+    shown = []
+    for network in (nets, nn.ModuleList(nets), function):
+        env = AlignmentVectorEnv(1, **mixed() | {"network": network}, **SHORT, device="cpu")
+        shown.append(env.reset(seed=0)[1]["validation_loss"])
+    assert np.array_equal(shown[0], shown[1]) and np.array_equal(shown[0], shown[2])
+    assert seen == [("mixed", "cpu", (4, 4))]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"architectures": [nn.Linear(20, 1)] * 30}, "architectures is now network"),
+        ({"network": lambda: None}, "takes no context"),
+        ({"network": lambda context: nn.Linear(20, 1)}, "made a Linear"),
+        ({"network": lambda context: [1] * 30}, "Architecture 0 is 1"),
+        ({"network": nn.Linear(20, 1)}, "network=Linear.*ModuleList"),
+    ],
+)
+def test_a_network_of_another_form_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        AlignmentVectorEnv(**LINEAR | options)
+
+
+def test_the_final_generations_draw_nothing():
+    """A run whose selection is random continues from the same generator, however long it is trained at its end."""
+    states = []
+    for final_generations in (0, 2):
+        env = linear(1, generations=1, selection="random", final_generations=final_generations)
+        env.step(nobody(env))
+        states.append(env.np_random.bit_generator.state)
+    assert states[0] == states[1]
+
+
 def test_the_oracle_needs_groups():
     with pytest.raises(ValueError, match="groups are known"):
         AlignmentVectorEnv(1, **mixed(), start="oracle", device="cpu")
@@ -341,7 +382,8 @@ def test_a_state_that_was_taken_is_not_changed_by_what_follows():
     env = linear(1, generations=10)
     env.step(nobody(env))
     state = env.state_dict()
-    before = {name: value.clone() for name, value in state["family"]["runs"]["courses"][0]["weights"].items()}
+    weights = state["family"]["runs"]["courses"][0]["weights"]
+    before = {name: value.clone() for name, value in weights.items()}
     for _ in range(3):
         env.step(nobody(env))
     assert all(
