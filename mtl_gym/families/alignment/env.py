@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import nn
 
 from mtl_gym.core.classification import named_reward
@@ -31,7 +30,7 @@ from mtl_gym.families.alignment.generation import Generation, generation
 from mtl_gym.families.alignment.history import modules_used
 from mtl_gym.families.alignment.joint import Index, JointModel
 from mtl_gym.families.alignment.making import joint_model
-from mtl_gym.families.alignment.observation import observation, observation_space
+from mtl_gym.families.alignment.observation import observation, spaces_of
 from mtl_gym.families.alignment.options import AlignmentOptions
 from mtl_gym.families.alignment.rewards import REWARDS, Measured, earned, root_mean_square_error, scales
 from mtl_gym.families.alignment.training import JointTraining, TaskFigures
@@ -102,9 +101,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         self.network = joint_model(NetworkContext(self.data, self.options, self.device), self.data, num_envs)
         self.start = first_assignment(self.options.start, self.network, self.data)
         self.unit = units(self.options.decomposition, self.network.locations)
-        slots = self.network.num_locations * self.options.challengers
-        action = spaces.MultiDiscrete(np.full(slots, self.network.num_modules + 1))
-        self._set_spaces(observation_space(self.network, self.options.challengers), action)
+        self._set_spaces(*spaces_of(self.network, self.options.challengers))
 
     @property
     def run_length(self) -> int:

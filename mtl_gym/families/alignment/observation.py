@@ -1,4 +1,4 @@
-"""The observation: which module is where, how the challengers fared, and how often each module is used."""
+"""Observations and actions: which module is where, how challengers fared, and who challenges next."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from mtl_gym.core.rows import Array
 from mtl_gym.families.alignment.joint import Index, JointModel
 
 
-def observation_space(joint: JointModel, challengers: int) -> spaces.Dict:
-    """Return the space of one run's `assignment`, `score` and `usage`."""
+def spaces_of(joint: JointModel, challengers: int) -> tuple[spaces.Dict, spaces.MultiDiscrete]:
+    """Return the spaces of one run's observation, `assignment`, `score` and `usage`, and of its action."""
     locations, modules = joint.num_locations, joint.num_modules
-    return spaces.Dict(
+    slots = locations * challengers
+    seen = spaces.Dict(
         assignment=spaces.MultiDiscrete(np.full(locations, modules)),
-        score=spaces.Box(0, 1, (locations * challengers,), np.float32),
+        score=spaces.Box(0, 1, (slots,), np.float32),
         usage=spaces.Box(0, locations, (modules,), np.float32),
     )
+    return seen, spaces.MultiDiscrete(np.full(slots, modules + 1))
 
 
 def observation(assignment: Index, score: Floats, modules: int) -> dict[str, Array]:
