@@ -1,1 +1,1 @@
-"""Task scheduling: which task should be trained next, or how much should each task's loss count?"""
+"""Task scheduling: choose the task to train next, or the weight of each task's loss."""

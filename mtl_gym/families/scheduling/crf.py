@@ -1,12 +1,11 @@
-"""A linear-chain conditional random field: the score of a tag sequence is that of its tags and of its transitions.
+"""A linear-chain conditional random field: a tag sequence scores the sum of its emission and transition scores.
 
-Plain functions of tensors without in-place writes, so that they also run under `torch.func.vmap` and can be
-differentiated. Every row has transition scores of its own, because the rows of a batch may belong to different tasks.
+Pure functions of tensors without in-place writes; they run under `torch.func.vmap` and are differentiable. Every row
+has its own transition scores, because the rows of a batch may belong to different tasks.
 
 Shapes: `emissions` float32 [rows, steps, tags]; `transitions` float32 [rows, tags + 1, tags], where [:, i, j] is the
-score of tag j behind tag i and the last line has those of tag j at the start; `mask` bool [rows, steps], True at a
-row's tokens, which come first and are one at least. A tag that a row's task does not have is ruled out by emissions of
-minus infinity.
+score of tag j after tag i and [:, -1, j] the score of tag j at the start; `mask` bool [rows, steps], True at the tokens
+of a row, which come first and number at least one. Emissions of minus infinity exclude tags outside a row's task.
 
 Source: Lafferty et al. 2001; Ma and Hovy 2016, section 2.3.
 """
@@ -20,12 +19,12 @@ from mtl_gym.data.split import NO_LABEL
 
 
 def log_likelihood(emissions: Tensor, transitions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
-    """Logarithm of the probability of whole tag sequences; float32 [rows].
+    """Return the log-probability of whole tag sequences; float32 [rows].
 
     Args:
         emissions: As above.
         transitions: As above.
-        tags: int64 [rows, steps]; what stands where the mask is False does not matter.
+        tags: int64 [rows, steps]; ignored where the mask is False.
         mask: As above.
 
     Example:
@@ -37,7 +36,7 @@ def log_likelihood(emissions: Tensor, transitions: Tensor, tags: Tensor, mask: T
 
 
 def path_score(emissions: Tensor, transitions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
-    """Sum of the scores along tag sequences; arguments as in `log_likelihood`, float32 [rows]."""
+    """Sum the scores along tag sequences; arguments as in `log_likelihood`, float32 [rows]."""
     number = emissions.shape[-1]
     tags = tags.clamp(min=0)
     previous = torch.cat([torch.full_like(tags[:, :1], number), tags[:, :-1]], 1)
@@ -47,7 +46,7 @@ def path_score(emissions: Tensor, transitions: Tensor, tags: Tensor, mask: Tenso
 
 
 def log_partition(emissions: Tensor, transitions: Tensor, mask: Tensor) -> Tensor:
-    """Logarithm of the summed exponentials of the scores of all tag sequences; float32 [rows].
+    """Return the logsumexp of the scores of all tag sequences; float32 [rows].
 
     Example:
         >>> log_partition(torch.zeros(1, 3, 2), torch.zeros(1, 3, 2), torch.ones(1, 3, dtype=torch.bool)).exp()
@@ -57,7 +56,7 @@ def log_partition(emissions: Tensor, transitions: Tensor, mask: Tensor) -> Tenso
 
 
 def viterbi(emissions: Tensor, transitions: Tensor, mask: Tensor) -> Tensor:
-    """The tag sequence of highest score, -1 where the mask is False; int64 [rows, steps].
+    """Return the tag sequences of highest score, -1 where the mask is False; int64 [rows, steps].
 
     Example:
         >>> emissions = torch.tensor([[[1.0, 0.0], [0.0, 0.5]]])
@@ -81,7 +80,7 @@ def viterbi(emissions: Tensor, transitions: Tensor, mask: Tensor) -> Tensor:
 
 
 def marginals(emissions: Tensor, transitions: Tensor, mask: Tensor) -> Tensor:
-    """Probability of each tag at each token, 0 where the mask is False; float32 [rows, steps, tags].
+    """Return the probability of each tag at each token, 0 where the mask is False; float32 [rows, steps, tags].
 
     Example:
         >>> emissions = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])
@@ -96,7 +95,7 @@ def marginals(emissions: Tensor, transitions: Tensor, mask: Tensor) -> Tensor:
 
 
 def _forward(emissions: Tensor, transitions: Tensor, mask: Tensor) -> list[Tensor]:
-    """Per step, log sums over all ways to each tag; behind a row's end, those at its end; [rows, tags] each."""
+    """Return, per step, the logsumexp over all paths to each tag; constant after a row's end; [rows, tags] each."""
     between = transitions[:, :-1]
     scores = [emissions[:, 0] + transitions[:, -1]]
     for step in range(1, emissions.shape[1]):
@@ -106,7 +105,7 @@ def _forward(emissions: Tensor, transitions: Tensor, mask: Tensor) -> list[Tenso
 
 
 def _backward(emissions: Tensor, transitions: Tensor, mask: Tensor) -> list[Tensor]:
-    """Per step, log sums over all ways from each tag to the row's end; [rows, tags] each."""
+    """Return, per step, the logsumexp over all paths from each tag to the row's end; [rows, tags] each."""
     between = transitions[:, :-1]
     scores = [torch.zeros_like(emissions[:, 0])]
     for step in range(emissions.shape[1] - 1, 0, -1):
@@ -116,5 +115,5 @@ def _backward(emissions: Tensor, transitions: Tensor, mask: Tensor) -> list[Tens
 
 
 def _log_product(left: Tensor, right: Tensor) -> Tensor:
-    """log(exp(left) @ exp(right)) of [rows, n, tags] and [rows, tags, m]."""
+    """Return log(exp(left) @ exp(right)) for [rows, n, tags] and [rows, tags, m]."""
     return (left.unsqueeze(3) + right.unsqueeze(1)).logsumexp(2)

@@ -1,8 +1,8 @@
-"""Dropout whose masks are a function of a key, so that each of several stacked runs draws its own.
+"""Dropout with masks computed from a key, so that each stacked run has its own.
 
-Under `torch.func.vmap` all runs draw from one generator, so that a run's masks depend on where it stands. Here a mask
-is a hash of the run's key and of each value's place: the same alone and beside others, on every device, and nothing is
-drawn from torch's generators.
+Under `torch.func.vmap` all runs draw from one generator, and a run's masks depend on its position in the stack. Here a
+mask is a hash of the run's key and of each value's position: independent of other runs, identical on every device, and
+without draws from torch's generators.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-# The value that stands for "left out" in alpha dropout: -scale * alpha of torch's SELU.
+from mtl_gym.core.rows import Arguments
+
+# Value of dropped entries in alpha dropout: -scale * alpha of torch's SELU.
 _LEFT_OUT = -1.7580993408473766
 _BITS = 2**32 - 1
 
@@ -23,11 +25,10 @@ Rule: TypeAlias = Callable[[Tensor, Tensor, float], Tensor]
 
 
 class KeyedDropout(TorchFunctionMode):
-    """While it is active, torch's dropout functions take their masks from a key.
+    """Context in which torch's dropout functions take their masks from a key.
 
-    `torch.nn.functional.dropout` and its relatives are meant, whether a module of `torch.nn` or a user's own calls
-    them. What is random in other ways (`rrelu`, attention with dropout inside of its kernel, `rand_like`) is left as it
-    is.
+    It covers `torch.nn.functional.dropout` and its variants, called by modules of `torch.nn` or by user code. Other
+    random functions (`rrelu`, attention with dropout inside its kernel, `rand_like`) are unchanged.
 
     Args:
         key: int64 [], from 0 to 2^32 - 1.
@@ -45,13 +46,18 @@ class KeyedDropout(TorchFunctionMode):
         self.key, self.calls = key, 0
 
     def __torch_function__(
-        self, function: Any, types: Sequence[Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Carry out a function of torch, or what stands for it here."""
+        self,
+        function: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Arguments | None = None,
+    ) -> object:
+        """Call a function of torch, or its keyed replacement."""
         rule = _RULES.get(function)
         if rule is None:
             return function(*args, **(kwargs or {}))
-        x, share, training = _arguments(*args, **{"training": function in _ON_BY_DEFAULT} | (kwargs or {}))
+        options: Arguments = {"training": function in _ON_BY_DEFAULT} | (kwargs or {})
+        x, share, training = _arguments(*args, **options)
         if not training or share == 0:
             return x
         self.calls += 1
@@ -59,7 +65,7 @@ class KeyedDropout(TorchFunctionMode):
 
 
 def key_of_part(key: Tensor, part: Tensor) -> Tensor:
-    """The key of one part of a run's samples; int64 [] and int64 [] -> int64 []."""
+    """Return the key of one part of a run's samples; int64 [] and int64 [] -> int64 []."""
     return _mixed(_mixed(part + 1) ^ key)
 
 
@@ -70,13 +76,13 @@ def _arguments(
 
 
 def _kept(shape: Sequence[int], key: Tensor, share: float) -> Tensor:
-    """Which places of a tensor stay; bool of that shape."""
+    """Return the positions that dropout keeps; bool of the given shape."""
     place = torch.arange(torch.Size(shape).numel(), device=key.device).view(shape)
     return _mixed(_mixed(place) ^ key) >= share * (_BITS + 1)
 
 
 def _mixed(number: Tensor) -> Tensor:
-    """A hash of 32 bits; int64 -> int64 in [0, 2^32).
+    """Return a 32-bit hash; int64 -> int64 in [0, 2^32).
 
     Source: C. Wellons, "Prospecting for Hash Functions", 2018: lowbias32.
     """
@@ -111,14 +117,17 @@ def _scaled(x: Tensor, kept: Tensor, share: float) -> Tensor:
 
 
 def _alpha(x: Tensor, kept: Tensor, share: float) -> Tensor:
-    """Klambauer et al. 2017, section 3: left out values saturate, then mean and variance are restored."""
+    """Saturate dropped values, then restore mean and variance.
+
+    Source: Klambauer et al. 2017, section 3.
+    """
     if share == 1:
         return x * 0
     slope = ((1 - share) * (1 + share * _LEFT_OUT**2)) ** -0.5
     return slope * torch.where(kept, x, _LEFT_OUT) - slope * _LEFT_OUT * share
 
 
-_RULES: dict[Any, Rule] = {
+_RULES: dict[Callable[..., object], Rule] = {
     functional.dropout: _values,
     functional.dropout1d: _channels,
     functional.dropout2d: _channels,

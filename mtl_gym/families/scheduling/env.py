@@ -1,4 +1,4 @@
-"""Task scheduling as an environment: which task should a shared network be trained on next?
+"""Environments that schedule the tasks of a shared network.
 
 Source: QLS ("Q-Learning Scheduler for Multi-Task Learning through the use of Histogram of Task Uncertainty").
 """
@@ -49,28 +49,28 @@ logger = logging.getLogger(__name__)
 class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     """`num_envs` training runs of a fully shared network, side by side as one stacked computation.
 
-    An episode is one training run from fresh weights. Each action picks the task of the next minibatch, or with
-    control="weights" the weight of each task's loss in a step on a minibatch of each.
+    An episode is one training run from fresh weights. Each action picks the task of the next minibatch or, with
+    control="weights", the weight of each task's loss in a gradient step on one minibatch of every task.
 
-    * Observation: float32 [num_envs, tasks * bins]: for each task the histogram of the network's uncertainty over its
+    * Observation: float32 [num_envs, tasks * bins]: for each task, the histogram of the network's uncertainty over the
       validation samples of highest loss.
     * Action: int64 [num_envs] in [0, tasks); with control="weights" float32 [num_envs, tasks] in [0, 1].
     * Reward: float32 [num_envs]: minus the validation loss, the mean or the sum over tasks; `penalty` where mean
       validation accuracy is below `tolerance` times the reference.
-    * Truncation: after `updates` gradient steps. Nothing terminates.
+    * Truncation: after `updates` gradient steps. Episodes never terminate.
     * Info, at every step: `train_loss`, `validation_loss`, `validation_accuracy`, `gradient_norm`, `trained`
-      [num_envs, tasks] and `updates`, as in `Progress`, but with 0 for what is not known.
-    * `final_info`: `accuracy`, `loss` [num_envs, tasks] of the validation split (in an evaluation view, of its split),
+      [num_envs, tasks] and `updates`, as in `Progress`, with 0 in place of NaN.
+    * `final_info`: `accuracy`, `loss` [num_envs, tasks] on the validation split (in an evaluation view, on its split),
       `mean_accuracy`, `is_success` (the reference is reached), `updates`, `seed`.
 
-    Evaluation views train runs of their own, the same after every `reset()`. When they end, `final_info` has loss and
+    Evaluation views train their own runs, the same after every `reset()`. When the runs end, `final_info` has loss and
     accuracy on the view's split, and `trained` the networks.
 
     Source: QLS, sections 3 and 4.
 
-    Deviation: Adam; the paper follows the training procedure of Søgaard and Goldberg 2016 (plain SGD). The reward has
-    the mean over tasks, the paper their sum: `reward="sum"`. The state is the histogram of the hardest validation
-    samples, see `HeldOutFigures.histograms`.
+    Deviation: Adam; the paper follows the training procedure of Søgaard and Goldberg 2016 (plain SGD). The reward is
+    the mean over tasks; the paper's is the sum: `reward="sum"`. For the choice of hard samples see
+    `HeldOutFigures.histograms`.
 
     Example:
         >>> env = SchedulingVectorEnv(num_envs=2, data="digits", updates=100, reference=None)
@@ -107,7 +107,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def _make_template(self) -> SharedNetwork:
         context = NetworkContext(self.data, self.options, self.device)
-        with seeded(0):  # its weights are drawn anew for every run
+        with seeded(0):  # every run redraws the weights
             return given_network(self.options.network, SharedNetwork, context, lambda context: network_for(self.data))
 
     @property
@@ -130,8 +130,8 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         if self.options.hard_samples >= looked_at and self._source is None and not self._warned_of_all:
             self._warned_of_all = True
             logger.warning(
-                "hard_samples=%d takes in all %d validation samples of a task that are looked at, so that the state "
-                "has no batch-hard samples: make hard_samples smaller, or validation_samples larger.",
+                "hard_samples=%d selects all %d validation samples of a task, so that no batch-hard samples are left "
+                "out: decrease hard_samples or increase validation_samples.",
                 self.options.hard_samples,
                 looked_at,
             )
@@ -149,7 +149,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         return self._measured(Progress.none_yet(self.num_envs, unknown if self.reference is None else self.reference))
 
     def _measured(self, progress: Progress) -> Progress:
-        """Measure the validation samples: the next observation, and new validation figures of the progress."""
+        """Measure the validation samples for the next observation; return the progress with their loss and accuracy."""
         figures = self._held_out.figures(self.training.runs)
         self._histograms = figures.histograms(self.options.hard_samples, self.options.bins)
         loss, accuracy = self._per_task(figures)
@@ -176,7 +176,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         return after
 
     def _update(self, progress: Progress, actions: Array, weights: Floats) -> None:
-        """Carry out one gradient step of every run and enter it in `progress`."""
+        """Carry out one gradient step of every run and record it in `progress`."""
         every = np.arange(self.data.num_tasks)
         task = actions[:, None] if self.chooses else np.broadcast_to(every, weights.shape).copy()
         update = self.training.update(task, np.take_along_axis(weights, task, 1))
@@ -193,7 +193,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         return np.where(self._reached(after), -joined, np.float32(self.options.penalty)).astype(np.float32)
 
     def _reached(self, progress: Progress) -> Flags:
-        """Return the runs whose mean validation accuracy reaches the reference; all without one."""
+        """Return the runs whose mean validation accuracy reaches `tolerance` times the reference; all without one."""
         if self.reference is None:
             return np.ones(self.num_envs, bool)
         reached: Flags = progress.validation_accuracy.mean(1) >= self.options.tolerance * self.reference.mean()
@@ -218,7 +218,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     @cached_property
     def _measured_at_end(self) -> HeldOut:
-        """Samples that runs are measured on at their end."""
+        """Samples that measure the runs at their end."""
         if self.evaluated_split is None:
             return self._held_out
         return HeldOut(self.data, self.evaluated_split, self.template.objective, None)
@@ -227,10 +227,10 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         return {name: np.nan_to_num(value) for name, value in vars(self.progress).items() if name != "reference"}
 
     def evaluation_figures(self) -> dict[str, Any]:
-        """Return figures of the runs that ended last, or of those under way before any has ended.
+        """Return figures of the last completed runs or, before any has ended, of the runs under way.
 
-        `timeline`; `epochs`, passes of a run over the training data; in an evaluation view `f1`, by task name, of tasks
-        that mark spans.
+        `timeline`; `epochs`, passes of a run over the training data; in an evaluation view, `f1` by task name for tasks
+        whose tags mark spans.
         """
         figures = {**super().evaluation_figures(), "timeline": self.timeline if self._ended is None else self._ended}
         return figures | ({"f1": self._f1()} if self.evaluated_split is not None and self.episodes else {})
@@ -242,7 +242,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     @property
     def signature(self) -> dict[str, Any]:
-        """Plain values that a checkpoint must agree on to be loaded here."""
+        """Plain values that must be equal in a checkpoint and in the environment that loads it."""
         shapes = [[name, *p.shape] for name, p in self.template.encoder.named_parameters()]
         return super().signature | {"data": self.data.name, "encoder": shapes}
 
@@ -258,17 +258,17 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     @property
     def transferable(self) -> MultiTaskDataset:
-        """The data set that a task can be left out of."""
+        """Data set whose tasks can be held out."""
         return self.data
 
     def transfer(self, data: MultiTaskDataset, task: int, folds: int, seed: int) -> NDArray[np.float64]:
-        """Cross-validate new heads for a task that was left out, on the frozen encoder of each run."""
+        """Cross-validate new heads for a held-out task on the frozen encoder of each run; float64 [runs, folds]."""
         from mtl_gym.families.scheduling.transfer import cross_validated, frozen_features
 
         return cross_validated(*frozen_features(self.trained, data, task), folds, seed)
 
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Figure]:
-        """Return pictures of an evaluation by file name."""
+        """Draw the pictures of an evaluation, by file name."""
         line = figures["timeline"]
         return {
             "timeline.png": render.timeline(line, self.task_names, title),
@@ -276,15 +276,15 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         }
 
     def _render(self) -> Array | str | None:
-        """Show the histograms now, and the timeline of trained tasks above the learning curves."""
+        """Show the current histograms, and the timeline of trained tasks above the learning curves."""
         return render.show(self.render_mode, self._histograms[0].cpu().numpy(), self.timeline, self.task_names)
 
 
 class SchedulingEnv(BatchOfOne):
-    """One training run at a time: what `gym.make("MTLScheduling-...")` returns.
+    """A single training run; the result of `gym.make("MTLScheduling-...")`.
 
     Args:
-        **options: The fields of `SchedulingOptions`.
+        **options: Fields of `SchedulingOptions`.
 
     Example:
         >>> import gymnasium as gym, mtl_gym

@@ -1,4 +1,4 @@
-"""What all runs reach on data that they do not train on, and the state that a scheduler sees."""
+"""Loss, accuracy and uncertainty of all runs on held-out data, and the observation computed from them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class HeldOutFigures:
-    """What every run has for every held-out sample; samples are padded to the task that has most.
+    """Figures of every run for every held-out sample, padded to the task with the most samples.
 
     Attributes:
         loss: float32 [runs, tasks, samples].
-        right: Labels predicted; float32 [runs, tasks, samples].
+        right: Number of correctly predicted labels; float32 [runs, tasks, samples].
         uncertainty: float32 [runs, tasks, samples], in [0, 1].
-        labels: Labels of a sample, 0 for padding; float32 [tasks, samples].
+        labels: Number of labels of a sample, 0 for padding; float32 [tasks, samples].
     """
 
     loss: Tensor
@@ -40,24 +40,24 @@ class HeldOutFigures:
 
     @property
     def samples(self) -> Tensor:
-        """How many a task has; [tasks]."""
+        """Number of samples of each task; int64 [tasks]."""
         return (self.labels > 0).sum(-1)
 
     def task_loss(self) -> Tensor:
-        """Mean over a task's samples; float32 [runs, tasks]."""
+        """Return the mean loss over each task's samples; float32 [runs, tasks]."""
         return (self.loss * (self.labels > 0)).sum(-1) / self.samples
 
     def task_accuracy(self) -> Tensor:
-        """Share of a task's labels that are predicted; float32 [runs, tasks]."""
+        """Return the share of each task's labels that are predicted correctly; float32 [runs, tasks]."""
         return (self.right * (self.labels > 0)).sum(-1) / self.labels.sum(-1)
 
     def histograms(self, hard_samples: int, bins: int) -> Tensor:
-        """Per task the histogram of uncertainty over its samples of highest loss; float32 [runs, tasks, bins].
+        """Return each task's histogram of uncertainty over its samples of highest loss; float32 [runs, tasks, bins].
 
         Source: QLS, section 4.3, "State".
 
-        Deviation: the paper takes "batch hard samples" from triplet learning without saying what is hard here; hard
-        are the samples of highest loss.
+        Deviation: the paper adopts "batch hard samples" from triplet learning without defining "hard"; we take the
+        samples of highest loss.
         """
         there = (self.labels > 0).expand_as(self.loss)
         where = hardest(self.loss.masked_fill(~there, -torch.inf), hard_samples)
@@ -65,7 +65,7 @@ class HeldOutFigures:
 
 
 class _Read(NamedTuple):
-    """What the runs gave for some samples, row after row: scores, labels and tasks."""
+    """Scores, labels and tasks of some samples of all runs, flattened to rows."""
 
     scores: Scores
     label: Tensor
@@ -73,17 +73,17 @@ class _Read(NamedTuple):
 
 
 class HeldOut:
-    """One split, or some samples of each of its tasks: always the same, with labels in the shares of the whole.
+    """One split, or a fixed stratified sample of each of its tasks.
 
     Args:
-        data: The data set, on the device of the runs.
-        split: The part of it.
-        objective: What scores mean.
-        measure: A name in `MEASURES`; None where nobody asks for uncertainty, which is 0 then.
+        data: Data set, on the device of the runs.
+        split: Name of the split.
+        objective: Loss, predictions and probabilities of scores.
+        measure: A name in `MEASURES`; None for an uncertainty of 0.
         limit: Samples of each task; None for all.
 
     Attributes:
-        samples: How many a task has that are looked at; int64 [tasks].
+        samples: Number of selected samples of each task; int64 [tasks].
     """
 
     def __init__(
@@ -106,15 +106,15 @@ class HeldOut:
         self.allowed = Classes(data, device).allowed
 
     def figures(self, runs: RunStack) -> HeldOutFigures:
-        """Measure every run on every task, without training it."""
+        """Measure every run on every task without training."""
         return self._figures(runs, self.task.expand(runs.runs, -1), shared=True)
 
     def own_figures(self, runs: RunStack) -> HeldOutFigures:
-        """Measure run k on task k alone; figures are [tasks, 1, samples]."""
+        """Measure run k on task k only; figures are [tasks, 1, samples]."""
         return self._figures(runs, self.task[:, None], shared=False)
 
     def predictions(self, runs: RunStack) -> Tensor:
-        """The likeliest labels of every sample of every task, in the shape of `y` behind an axis of runs; int64."""
+        """Return the likeliest labels of every sample of every task; int64 [runs, *y.shape]."""
         task = self.task.expand(runs.runs, -1)
         parts = self._in_parts(runs, task, True, lambda read: self.objective.predict(read.scores, read.label))
         whole = torch.full((runs.runs, *self.y.shape), NO_LABEL, device=self.y.device)
@@ -127,14 +127,14 @@ class HeldOut:
         return whole
 
     def _figures(self, runs: RunStack, task: Tensor, shared: bool) -> HeldOutFigures:
-        """Of those tasks, int64 [runs, groups]; `shared` where they are the same in all runs."""
+        """Return the figures of the given tasks, int64 [runs, groups]; `shared` if all runs have the same tasks."""
         parts = zip(*self._in_parts(runs, task, shared, self._measured), strict=True)
         loss, hits, unsure = (torch.cat([v.unflatten(0, (*task.shape, -1)) for v in part], -1) for part in parts)
         return HeldOutFigures(loss, hits, unsure, self.labels if shared else self.labels[:, None])
 
     @torch.no_grad()
     def _in_parts(self, runs: RunStack, task: Tensor, shared: bool, look: Callable[[_Read], Result]) -> list[Result]:
-        """Let the runs read the samples, some at a time, and keep what `look` makes of it."""
+        """Run the networks on the samples in parts; return the result of `look` for each part."""
         training = runs.training
         runs.train(False)
         size = max(1, self._padding.rows_at_once // task.numel())
@@ -150,13 +150,13 @@ class HeldOut:
         return _Read(self.objective.restrict(scores, self.allowed[own]), y[task].flatten(0, 2), own)
 
     def _measured(self, read: _Read) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses, right labels and uncertainty of each row."""
+        """Return the loss, the number of right labels and the uncertainty of each row; float32 [rows] each."""
         losses = self.objective.losses(read.scores, read.label)
         hits = right(self.objective.predict(read.scores, read.label), read.label)
         return losses, hits, self._uncertainty(*read) if self.measure else torch.zeros_like(losses)
 
     def _uncertainty(self, scores: Scores, label: Tensor, task: Tensor) -> Tensor:
-        """Of each row; of sequences the mean over their tokens."""
+        """Return the uncertainty of each row, for sequences the mean over tokens; float32 [rows]."""
         assert self.measure is not None
         classes = self.allowed.sum(-1)[task]
         probabilities = self.objective.probabilities(scores, label)

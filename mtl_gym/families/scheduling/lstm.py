@@ -1,7 +1,7 @@
-"""An LSTM that keeps torch's fused kernel when runs are stacked.
+"""An LSTM that uses torch's fused kernel for stacked runs.
 
-`torch.func.vmap` cannot batch the fused kernel, and cells written with plain operations take two to three times as
-long. So under `vmap` the kernel runs once for each run: what the runs share is everything around it.
+`torch.func.vmap` cannot batch the fused kernel, and cells of plain operations take two to three times as long. Under
+`vmap` the kernel therefore runs once per run; only the operations around it are batched.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Result = TypeVar("Result")
 
 
 class LSTM(nn.Module):
-    """One layer, one direction; parameters have the names and shapes of `nn.LSTM`.
+    """Unidirectional LSTM of one layer; parameters have the names and shapes of `nn.LSTM`.
 
-    It runs under `torch.func.vmap`, over stacked parameters, stacked inputs or both, and under `torch.func.grad`. With
-    `backward` outside of `vmap` it is faster than with `grad` inside, which runs the layer a second time.
+    It runs under `torch.func.vmap`, over stacked parameters, stacked inputs or both, and under `torch.func.grad`.
+    `backward` outside `vmap` is faster than `grad` inside, which runs the layer a second time.
 
-    Matrices start uniform (Glorot), biases at 0 but 1 for the forget gate.
+    Initial matrices are Glorot uniform per gate; initial biases are 0, or 1 for the forget gate.
 
     Source: Ma and Hovy 2016, section 3.1; Jozefowicz et al. 2015 for the forget gate.
 
     Args:
-        inputs: Width of an input.
+        inputs: Width of the inputs.
         hidden: Width of the state.
 
     Example:
@@ -49,9 +49,9 @@ class LSTM(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew."""
+        """Redraw the weights."""
         for weight in (self.weight_ih_l0, self.weight_hh_l0):
-            # A matrix per gate, not one of four times the width.
+            # The bound is that of one gate's matrix, not of all four together.
             bound = math.sqrt(6 / (weight.shape[1] + self.hidden))
             nn.init.uniform_(weight, -bound, bound)
         nn.init.zeros_(self.bias_ih_l0)
@@ -59,13 +59,13 @@ class LSTM(nn.Module):
         nn.init.ones_(self.bias_ih_l0[self.hidden : 2 * self.hidden])
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [rows, steps, inputs] -> float32 [rows, steps, hidden]."""
+        """Return the states of all steps; float32 [rows, steps, inputs] -> float32 [rows, steps, hidden]."""
         return _layer(x, self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
 
 
 def _layer(x: Tensor, *weights: Tensor) -> Tensor:
-    # Where no transform of torch.func is at work, autograd must see the kernel itself, which keeps what its backward
-    # needs. This is how torch.autograd.Function finds out.
+    # Without an active transform of torch.func, autograd must see the kernel itself, which saves the values for its
+    # backward pass. torch.autograd.Function makes the same check.
     function = _Layer.apply if torch._C._are_functorch_transforms_active() else _fused
     output: Tensor = function(x, *weights)
     return output
@@ -125,7 +125,7 @@ class _Backward(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, *upstream: Tensor) -> tuple[Tensor, ...]:
-        raise NotImplementedError("The LSTM of mtl_gym can be differentiated once; for second derivatives use nn.LSTM.")
+        raise NotImplementedError("mtl_gym's LSTM has first derivatives only; for second derivatives use nn.LSTM.")
 
     @staticmethod
     def vmap(

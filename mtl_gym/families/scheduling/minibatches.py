@@ -1,4 +1,4 @@
-"""Which training samples a run sees: its own draws, the same whether it runs alone or beside others."""
+"""Training samples of each run, drawn independently of the other runs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ BLOCK = 256
 
 
 class Minibatches:
-    """Samples drawn evenly and with replacement from a task's part of a split.
+    """Samples of one task's part of a split, drawn uniformly with replacement.
 
     Args:
-        data: The data set.
-        split: The part of it.
+        data: Data set.
+        split: Name of the split.
         groups: Minibatches per update.
-        size: Samples in each.
+        size: Samples per minibatch.
 
     Attributes:
-        keys: What the dropout masks of each run's last update come from; int64 [runs].
+        keys: Dropout keys of each run's last update; int64 [runs].
 
     Example:
         >>> from mtl_gym.data import load
@@ -40,11 +40,11 @@ class Minibatches:
         self.begin([])
 
     def begin(self, seeds: Sequence[int], taken: int = 0) -> None:
-        """Start the draws of every run anew from its seed, or go on after so many."""
+        """Start the draws of every run from its seed, at update number `taken`."""
         self.seeds, self.taken, self._block = list(seeds), taken, -1
 
     def take(self, task: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Indices of the next samples of those tasks; int64 [runs, groups] -> [runs, groups, size]."""
+        """Draw indices of the next samples of the given tasks; int64 [runs, groups] -> [runs, groups, size]."""
         block, place = divmod(self.taken, BLOCK)
         if block != self._block:
             self._block, self._draws, self._keys = block, self._draw(block), self._draw_keys(block)
@@ -54,22 +54,28 @@ class Minibatches:
         return self.rows[task[..., None], within]
 
     def _draw(self, block: int) -> NDArray[np.float64]:
-        """Numbers in [0, 1) for many updates at once; [runs, BLOCK, groups, size]."""
+        """Draw numbers in [0, 1) for a block of updates; float64 [runs, BLOCK, groups, size]."""
         draws = [np.random.default_rng([seed, block]).random((BLOCK, *self.shape)) for seed in self.seeds]
         return np.stack(draws)
 
     def _draw_keys(self, block: int) -> NDArray[np.int64]:
-        """Numbers in [0, 2^32) for many updates at once; [runs, BLOCK]."""
+        """Draw numbers in [0, 2^32) for a block of updates; int64 [runs, BLOCK]."""
         return np.stack([np.random.default_rng([seed, block, 1]).integers(2**32, size=BLOCK) for seed in self.seeds])
 
 
 def rows_of_tasks(
     data: MultiTaskDataset, split: str, limit: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of a split by task, [tasks, most], short tasks filled up with their first row; and how many they have.
+    """Return the indices of each task's samples in a split, and their number.
 
-    With a limit a task has so many of its rows, always the same: drawn with its labels in the shares that they have
-    among all, or, where rows have label sequences, whatever they are.
+    Args:
+        data: Data set.
+        split: Name of the split.
+        limit: Number of samples to select from each task, always the same ones: stratified by label, or regardless of
+            labels for label sequences. None selects all.
+
+    Returns:
+        Indices, int64 [tasks, samples], padded with the first index of the task; and their number, int64 [tasks].
     """
     task, y = data.split(split).task.cpu().numpy(), data.split(split).y.cpu().numpy()
     rows = [np.flatnonzero(task == number) for number in range(data.num_tasks)]

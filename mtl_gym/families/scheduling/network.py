@@ -1,4 +1,4 @@
-"""The fully shared network: one encoder for all tasks, one head per task.
+"""A fully shared network: one encoder for all tasks, one head per task.
 
 Source: QLS, section 3 (FS-MTL).
 """
@@ -17,20 +17,21 @@ from mtl_gym.families.scheduling.objectives import Classification, Objective
 
 @dataclass(frozen=True)
 class SharedNetwork:
-    """A template, of which every training run gets a copy with fresh weights.
+    """Template of the network of every training run; runs get copies with fresh weights.
 
     Attributes:
-        encoder: Takes inputs [rows, *input_shape] and gives features, the same for all tasks. It is run under
-            `torch.func.vmap`, which knows no running statistics: normalise by group, layer or instance, not by batch.
-        head: Takes the features and gives the scores of one task, logits [rows, classes] for as many classes as the
-            task with most has. Every task has one of its own.
-        objective: What the scores mean.
-        last_shared: Names of modules or parameters of the encoder that make up its last layer, at whose weight matrices
-            gradient norms are taken. Without any it is the module that has the last matrix.
+        encoder: Map from inputs [rows, *input_shape] to features, shared by all tasks. It runs under `torch.func.vmap`,
+            which does not support running statistics: use group, layer or instance normalisation, not batch
+            normalisation.
+        head: Map from features to the scores of one task; logits [rows, max_classes] for a `Classification`. Every task
+            has its own copy.
+        objective: Loss, predictions and probabilities of the scores.
+        last_shared: Names of modules or parameters that form the encoder's last layer. Gradient norms are computed over
+            its weight matrices. By default, the module that has the last matrix.
 
     Raises:
-        ValueError: If a module keeps running statistics or has dropout inside of its attention, or the encoder has
-            nothing of a name in `last_shared`.
+        ValueError: If a module keeps running statistics or is an attention with dropout, or if the encoder lacks a name
+            in `last_shared`.
 
     Example:
         >>> SharedNetwork(nn.Sequential(nn.Linear(8, 4), nn.ReLU()), nn.Linear(4, 2)).encoder[0].in_features
@@ -43,29 +44,32 @@ class SharedNetwork:
     last_shared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse modules that would mix tasks or runs, and names that are not there."""
+        """Reject modules that mix tasks or runs, and unknown names in `last_shared`."""
         for module in [*self.encoder.modules(), *self.head.modules()]:
             _refuse_mixing(module)
         known = [name for name, _ in [*self.encoder.named_modules(), *self.encoder.named_parameters()] if name]
         for name in self.last_shared:
             if name not in known:
-                raise ValueError(f"last_shared={self.last_shared} is not possible: the encoder has {', '.join(known)}.")
+                raise ValueError(
+                    f"last_shared={self.last_shared} names {name!r}, which the encoder does not have; "
+                    f"use some of {', '.join(known)}."
+                )
 
     def __deepcopy__(self, memo: dict[int, object]) -> SharedNetwork:
-        """Returns the template itself: it never changes."""
+        """Return the template itself, which is immutable."""
         return self
 
 
 def _refuse_mixing(module: nn.Module) -> None:
     if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
         raise ValueError(
-            f"{module} keeps running statistics, but a minibatch holds one task and evaluation holds all: "
+            f"{module} keeps running statistics, which would come from minibatches of one task but apply to all tasks: "
             "use nn.GroupNorm, nn.LayerNorm or track_running_stats=False."
         )
     if isinstance(module, nn.MultiheadAttention) and module.dropout > 0:
         raise ValueError(
-            f"{type(module).__name__}(dropout={module.dropout}) draws inside of a kernel, for all stacked runs at "
-            "once: set its dropout to 0. nn.Dropout around it is fine."
+            f"{type(module).__name__}(dropout={module.dropout}) draws its masks inside a kernel, for all stacked runs "
+            "together: set its dropout to 0, or use nn.Dropout outside it."
         )
 
 
@@ -73,11 +77,13 @@ Make = Callable[[MultiTaskDataset], SharedNetwork]
 
 
 def plain_network(data: MultiTaskDataset, hidden: int | None = None) -> SharedNetwork:
-    """Two fully connected layers over flat inputs of 64, a convolutional encoder and one of 128 over images.
+    """Make a fully connected network for flat inputs, or a convolutional one for images.
+
+    Flat inputs get an encoder of two layers of 64 units, images one of four convolutions and a layer of 128 units.
 
     Args:
-        data: The data set.
-        hidden: Features of the encoder.
+        data: Data set.
+        hidden: Width of the fully connected layers, in place of 64 or 128.
 
     Raises:
         ValueError: If the inputs are neither flat nor images.
@@ -93,7 +99,7 @@ def plain_network(data: MultiTaskDataset, hidden: int | None = None) -> SharedNe
     elif len(shape) == 3:
         encoder, features = _image_encoder(shape, hidden or 128), hidden or 128
     else:
-        raise ValueError(f"Inputs of shape {shape} need a network of your own: pass network=SharedNetwork(...).")
+        raise ValueError(f"Inputs of shape {shape} have no default network: pass network=SharedNetwork(...).")
     return SharedNetwork(encoder, nn.Linear(features, data.max_classes))
 
 
@@ -102,10 +108,10 @@ def _flat_encoder(inputs: int, hidden: int) -> nn.Sequential:
 
 
 def _image_encoder(shape: tuple[int, ...], hidden: int, filters: int = 32, stages: int = 4) -> nn.Sequential:
-    """Four times (3x3 convolution, group norm, 2x2 max-pool, ReLU), then one fully connected layer.
+    """Make four stages (3x3 convolution, group norm, 2x2 max-pool, ReLU) and one fully connected layer.
 
-    Deviation: the routing environments' trunk has batch norm. Here a minibatch holds one task, and its statistics are
-    not those of the next task nor of all.
+    Deviation: the trunk of the routing environments has batch norm. Here a minibatch holds a single task, whose
+    statistics do not represent the other tasks.
     """
     modules: list[nn.Module] = []
     for stage in range(stages):
@@ -117,5 +123,8 @@ def _image_encoder(shape: tuple[int, ...], hidden: int, filters: int = 32, stage
         ]
     left = prod(size >> stages for size in shape[1:])
     if not left:
-        raise ValueError(f"Images of {shape[1]} x {shape[2]} are too small for {stages} poolings: pass network=....")
+        raise ValueError(
+            f"Images of {shape[1]} x {shape[2]} are too small for {stages} poolings, which need {2**stages} x "
+            f"{2**stages}: pass network=SharedNetwork(...)."
+        )
     return nn.Sequential(*modules, nn.Flatten(), nn.Linear(filters * left, hidden), nn.ReLU())

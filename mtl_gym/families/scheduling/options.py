@@ -1,4 +1,4 @@
-"""The keyword arguments of the scheduling environments."""
+"""Keyword arguments of the scheduling environments."""
 
 from __future__ import annotations
 
@@ -21,31 +21,29 @@ class SchedulingOptions(EnvOptions):
     """Keyword arguments of the scheduling environments, besides those of `EnvOptions`; defaults are the paper's.
 
     Attributes:
-        network: A `SharedNetwork`, or a function that makes one; None takes the network that fits the data.
-        control: "choice" (the action is the task of the next minibatch) or "weights" (the action weighs the losses of
+        network: A `SharedNetwork`, or a function that makes one; None chooses a default by the data.
+        control: "choice" (the action is the task of the next minibatch) or "weights" (the action weights the losses of
             one minibatch of each task).
         updates: Gradient steps of a training run, which is an episode.
-        updates_per_step: Gradient steps between two decisions.
+        updates_per_step: Gradient steps per decision.
         minibatch: Samples of a task in a gradient step, drawn with replacement.
         uncertainty: "margin", "least_confidence" or "entropy".
-        bins: Of a task's histogram.
-        hard_samples: The histogram is over so many of the validation samples of a task that are looked at, those of
-            highest loss. With as many as are looked at, none is left out, which an environment warns of.
-        validation_samples: How many validation samples of each task are looked at after every step; None for all. They
-            are drawn once for a data set, with the labels in the shares that they have among all.
-        reference: What the mean validation accuracy is held against: "single-task" trains a network of its own for each
-            task, once, and keeps its accuracy; a number or one for each task is taken as it is; None turns the rule
-            off.
-        reward: Minus the validation losses of the tasks, as their "mean" or their "sum". The sum is the paper's (eq. 3
-            with equal weights). The mean is the default because it stays above the penalty whatever the number of
-            tasks: the sum of 16 tasks of two classes begins at -11, below the paper's penalty of -10.
-        tolerance: Below this share of the reference a step earns `penalty` instead of minus the loss.
-        penalty: What it earns there.
-        focal_gamma: Above 0, training takes the focal loss.
-        gradient_norms: With control="weights": whether the norm of each task's gradient is worked out, at the encoder's
-            last weight matrix.
-        aggregator: With control="weights": the name of one of TorchJD's aggregators, which then joins the weighted
-            gradients of the tasks into one.
+        bins: Bins of a task's histogram.
+        hard_samples: Number of samples in a task's histogram: those of highest loss among its `validation_samples`. The
+            environment warns if this selects all of them.
+        validation_samples: Validation samples of each task to measure after every step; None for all. They are drawn
+            once per data set, stratified by label.
+        reference: Accuracy that the mean validation accuracy must reach: "single-task" trains one network per task,
+            once, and caches its accuracy; one number, or one per task, is used as given; None disables the penalty.
+        reward: "mean" or "sum" of the tasks' negative validation losses. The paper has the sum (eq. 3 with equal
+            weights). The default is the mean, which stays above the penalty for any number of tasks: the sum of 16
+            tasks of two classes begins at -11, below the paper's penalty of -10.
+        tolerance: Share of the reference below which a step earns `penalty`.
+        penalty: Reward of a step below the tolerated accuracy.
+        focal_gamma: Focusing parameter of the focal loss; 0 trains with the cross-entropy.
+        gradient_norms: With control="weights": compute the norm of each task's gradient at the encoder's last layer.
+        aggregator: With control="weights": name of the TorchJD aggregator that combines the weighted gradients of the
+            tasks; None sums them.
     """
 
     RANGES: ClassVar[Mapping[str, Range]] = {
@@ -72,7 +70,7 @@ class SchedulingOptions(EnvOptions):
     aggregator: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
+        """Reject invalid values."""
         super().__post_init__()
         self._require("updates", self.updates % self.updates_per_step == 0, f"a multiple of {self.updates_per_step}")
         self._require("control", self.control in CONTROLS, f"one of {CONTROLS}")

@@ -1,4 +1,4 @@
-"""Padding that all texts of a batch share, cut off before a network reads it."""
+"""Removal of the padding that all texts of a batch share."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor
 
 from mtl_gym.data import MultiTaskDataset
 
-# About how many numbers a network may hold for what it reads at once: it holds more for a word than for a pixel.
+# Approximate limit on the activations of one forward pass, and the activations of one token; a pixel counts as one.
 BUDGET, PER_TOKEN = 2**20, 64
 
 
 class Padding:
-    """How long the texts of a split are; inputs that are no texts have no padding.
+    """Lengths of the texts of a split; other inputs have no padding.
 
     Args:
-        data: The data set.
-        split: The part of it.
+        data: Data set.
+        split: Name of the split.
     """
 
     def __init__(self, data: MultiTaskDataset, split: str) -> None:
@@ -31,19 +31,19 @@ class Padding:
 
     @property
     def rows_at_once(self) -> int:
-        """How many samples a network may read at once, with its memory in mind."""
+        """Number of samples that a network can process at once within its memory budget."""
         return max(16, BUDGET // self.size)
 
     def by_length(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """An order of each line of rows, int64 [tasks, samples], in which texts of like length stand together."""
+        """Return the order that sorts each task's samples by text length; int64 [tasks, samples]."""
         lengths = np.zeros_like(rows) if self.lengths is None else self.lengths[rows]
         return lengths.argsort(-1, kind="stable")
 
     def cut(self, rows: NDArray[np.int64], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and labels without the padding that all of `rows` share.
+        """Return inputs and labels without the padding that all samples share.
 
         Args:
-            rows: Which samples they are, int64 [...].
+            rows: Indices of the samples in the split; int64 [...].
             x: [*rows.shape, steps, ...].
             y: [*rows.shape] or [*rows.shape, steps].
         """

@@ -1,4 +1,4 @@
-"""Which network fits which data."""
+"""Default networks by type of data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mtl_gym.families.scheduling.text import CRFHead, ReviewEncoder, TaggingEnco
 
 
 def network_for(data: MultiTaskDataset) -> SharedNetwork:
-    """The paper's networks for texts; fully connected or convolutional encoders for what else there is.
+    """Make the paper's network for texts, or a fully connected or convolutional one for other inputs.
 
     Raises:
-        ValueError: If no network is known for such inputs.
+        ValueError: If the inputs have no default network.
 
     Example:
         >>> from mtl_gym.data import load
@@ -27,17 +27,17 @@ def network_for(data: MultiTaskDataset) -> SharedNetwork:
 
 
 def review_network(data: MultiTaskDataset) -> SharedNetwork:
-    """Word embeddings, an LSTM of 128, and a softmax for each task.
+    """Make word embeddings, an LSTM of 128 units, and a softmax for each task.
 
-    Source: QLS, sections 3 and 4.4. Deviation: vectors of 100 that are trained with the rest, where the paper starts
-    from GloVe's of 300; give `network=` an encoder with `vectors=` to do so.
+    Source: QLS, sections 3 and 4.4. Deviation: word vectors of width 100, trained from random values; the paper starts
+    from GloVe vectors of width 300. To do so, pass `network=` with a `ReviewEncoder(vectors=...)`.
     """
     encoder = ReviewEncoder(len(data.vocabulary))
     return SharedNetwork(encoder, nn.Linear(encoder.features, data.max_classes))
 
 
 def tagging_network(data: MultiTaskDataset) -> SharedNetwork:
-    """Embeddings of words and characters, an LSTM of 100 in each direction, and a CRF for each task.
+    """Make embeddings of words and characters, an LSTM of 100 units in each direction, and a CRF for each task.
 
     Source: QLS, section 5.2; Ma and Hovy 2016.
     """

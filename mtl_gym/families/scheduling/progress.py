@@ -1,4 +1,4 @@
-"""Figures of training runs under way, which schedulers decide by."""
+"""Figures of training runs under way, the inputs of scheduling rules."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ class Progress:
     """Figures of the runs under way.
 
     Attributes:
-        train_loss: Loss of each task's last minibatch, before that step; NaN before the first. float32 [runs, tasks].
+        train_loss: Loss of each task's last minibatch before its gradient step; NaN before the first. float32
+            [runs, tasks].
         validation_loss: float32 [runs, tasks].
         validation_accuracy: float32 [runs, tasks].
-        gradient_norm: Norm of the gradient of each task's last minibatch at the encoder's last layer; NaN where it is
-            unknown. float32 [runs, tasks].
+        gradient_norm: Norm of the gradient of each task's last minibatch at the encoder's last layer; NaN if unknown.
+            float32 [runs, tasks].
         trained: Minibatches of each task so far; float32 [runs, tasks].
-        reference: Accuracies that the reward compares with, NaN without a reference; float32 [tasks].
+        reference: Reference accuracies of the reward, NaN without a reference; float32 [tasks].
         updates: Gradient steps so far; int64 [runs].
     """
 

@@ -1,4 +1,4 @@
-"""What networks of one task each reach: the bar that a schedule is held against.
+"""Accuracy of single-task networks, the reference of a schedule.
 
 Source: QLS, section 4.3, "Reward".
 """
@@ -37,13 +37,13 @@ _known: dict[str, Floats] = {}
 def reference_accuracy(
     options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork, held_out: HeldOut
 ) -> Floats | None:
-    """Validation accuracy that each task is held against; float32 [tasks], or None without a reference.
+    """Return the reference accuracy of each task on the validation split; float32 [tasks], or None without a reference.
 
-    Single-task networks are those of the environment, trained on one task each, for as many updates as a uniform
-    schedule gives it. They are trained once: their accuracies are kept in `references/` in the user's cache folder.
+    Single-task networks have the architecture of the environment's network. Each is trained on one task, for as many
+    updates as a uniform schedule gives it. Their accuracies are cached in `references/` in the user's cache folder.
 
     Raises:
-        ValueError: If the numbers given do not fit the tasks.
+        ValueError: If given accuracies are outside [0, 1] or do not match the number of tasks.
     """
     given = options.reference
     if given is None:
@@ -69,8 +69,8 @@ def _given(given: float | Sequence[float], data: MultiTaskDataset) -> Floats:
     values = np.asarray(given, np.float32)
     if values.shape not in ((), (data.num_tasks,)) or not ((values >= 0) & (values <= 1)).all():
         raise ValueError(
-            f"reference={given!r} is not possible: give an accuracy from 0 to 1, or {data.num_tasks} of them, one for "
-            f"each task of {data.name!r}."
+            f"reference={given!r} is not possible: give one accuracy from 0 to 1, or {data.num_tasks}, one for each "
+            f"task of {data.name!r}."
         )
     return np.broadcast_to(values, data.num_tasks).copy()
 
@@ -78,7 +78,7 @@ def _given(given: float | Sequence[float], data: MultiTaskDataset) -> Floats:
 def _settings(
     options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork, held_out: HeldOut
 ) -> dict[str, object]:
-    """All that the accuracies depend on; plain values."""
+    """Return everything that determines the accuracies, as plain values."""
     return {
         "minibatch": options.minibatch,
         "learning_rate": options.learning_rate,
@@ -90,7 +90,7 @@ def _settings(
 
 
 def _updates(options: SchedulingOptions, data: MultiTaskDataset) -> int:
-    """How many minibatches of a task a uniform schedule trains on."""
+    """Return the number of minibatches of each task in a uniform schedule."""
     return options.updates if options.control == "weights" else max(1, options.updates // data.num_tasks)
 
 
@@ -99,10 +99,10 @@ def _recipe(options: SchedulingOptions) -> RunRecipe:
 
 
 def _identity(data: MultiTaskDataset, template: SharedNetwork, recipe: RunRecipe) -> list[object]:
-    """What tells two networks apart, whatever they print as: shapes, and what comes of two updates from one seed.
+    """Return values that identify a network: parameter shapes, and losses and weight norms of two updates from a seed.
 
-    The updates show the first weights, the forward and the backward pass, the losses and the dropout. Five digits are
-    kept, so that the order of sums on another machine seldom counts.
+    The updates depend on the initial weights, forward and backward pass, losses and dropout. Rounding to five digits
+    makes differences in the summation order of another machine unlikely to count.
     """
     training = RunTraining(data, "train", template, 1, 1, recipe)
     training.begin([0])
@@ -114,7 +114,7 @@ def _identity(data: MultiTaskDataset, template: SharedNetwork, recipe: RunRecipe
 
 
 def _fingerprint(data: MultiTaskDataset) -> list[object]:
-    """Name, sizes and contents of a data set."""
+    """Return the name, split sizes and content hash of a data set."""
     digest = hashlib.sha256()
     for split in data.splits.values():
         for part in (split.task, split.y, split.x):
@@ -123,7 +123,7 @@ def _fingerprint(data: MultiTaskDataset) -> list[object]:
 
 
 def _train(options: SchedulingOptions, data: MultiTaskDataset, template: SharedNetwork, held_out: HeldOut) -> Floats:
-    """One stacked run per task, each on its own task alone."""
+    """Train one stacked run per task, each on its own task; return the accuracies, float32 [tasks]."""
     tasks = data.num_tasks
     training = RunTraining(data, "train", template, tasks, 1, _recipe(options))
     training.begin(list(range(tasks)))
@@ -139,30 +139,30 @@ def _bar(steps: range, title: str) -> Iterable[int]:
 
 
 def _read(path: Path, settings: dict[str, object], data: MultiTaskDataset) -> Floats | None:
-    """What is kept; None, with a warning, if the file cannot be used."""
+    """Return the cached accuracies; None if there is no file, or with a warning if it is invalid."""
     try:
         return _checked(json.loads(path.read_text()), settings, data)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
-        logger.warning("%s cannot be used (%r): the single-task networks are trained anew.", path, error)
+        logger.warning("%s cannot be used (%r); retraining the single-task networks.", path, error)
         return None
 
 
 def _checked(kept: Any, settings: dict[str, object], data: MultiTaskDataset) -> Floats:
-    """Accuracies in the order of the tasks.
+    """Return cached accuracies in the order of the tasks; float32 [tasks].
 
     Raises:
-        ValueError, TypeError or KeyError: If they are of other settings or tasks, or not numbers from 0 to 1.
+        ValueError, TypeError or KeyError: If the settings or tasks differ, or a value is not a number from 0 to 1.
     """
     if kept["settings"] != settings:
-        raise ValueError("it is of other settings")
+        raise ValueError("its settings differ from the environment's")
     accuracy = kept["accuracy"]
     if set(accuracy) != set(data.task_names):
-        raise ValueError(f"it is of the tasks {', '.join(accuracy)}")
+        raise ValueError(f"its tasks are {', '.join(accuracy)}, the environment's {', '.join(data.task_names)}")
     wrong = {name: value for name, value in accuracy.items() if type(value) not in (int, float) or not 0 <= value <= 1}
     if wrong:
-        raise ValueError(f"these are no accuracies from 0 to 1: {wrong}")
+        raise ValueError(f"accuracies must be numbers from 0 to 1, not {wrong}")
     return np.array([accuracy[name] for name in data.task_names], np.float32)
 
 
@@ -172,4 +172,4 @@ def _write(path: Path, settings: dict[str, object], accuracy: Floats, data: Mult
     try:
         write_atomically(path, lambda file: file.write(text.encode()))
     except OSError as error:
-        logger.warning("The single-task accuracies cannot be kept (%s): the next process trains them again.", error)
+        logger.warning("Cannot cache the single-task accuracies (%s); the next process will retrain them.", error)

@@ -1,4 +1,4 @@
-"""Pictures of training runs: uncertainty now and over time, what was trained when, and what came of it."""
+"""Pictures of training runs: uncertainty, schedules and learning curves."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ MOST_COLUMNS = 5
 def show(
     mode: str | None, histogram: Floats, line: Timeline, task_names: Sequence[str]
 ) -> NDArray[np.uint8] | str | None:
-    """What `render()` does in a render mode: the histograms now above the time line of the run.
+    """Render the current histograms above the timeline of the run.
 
     Args:
-        mode: The render mode.
-        histogram: Of the first row, [tasks, bins].
-        line: The run so far.
+        mode: Render mode.
+        histogram: Histograms of the first run; float32 [tasks, bins].
+        line: Timeline of the runs so far.
         task_names: One name per task.
     """
     width, height = _size(task_names)
@@ -41,21 +41,21 @@ def show(
 
 
 def timeline(line: Timeline, task_names: Sequence[str], title: str | None = None) -> Figure:
-    """Draw which tasks were trained when, above the learning curves.
+    """Draw the schedule of trained tasks above the learning curves.
 
     Args:
-        line: The run, or runs: shares and curves are means over them.
+        line: Timeline of one or more runs; shares and curves are means over runs.
         task_names: One name per task.
-        title: Drawn above.
+        title: Title above the picture.
 
     Raises:
-        ValueError: If the names do not fit the tasks.
+        ValueError: If the number of names differs from the number of tasks.
     """
     return pictures.figure_of(partial(_draw_timeline, line=line, task_names=task_names, title=title), _size(task_names))
 
 
 def histograms_over_time(line: Timeline, task_names: Sequence[str], title: str | None = None) -> Figure:
-    """Draw how each task's histogram of uncertainty moves during the first run; arguments as for `timeline`."""
+    """Draw each task's histogram of uncertainty over the first run; arguments as for `timeline`."""
     columns = min(MOST_COLUMNS, len(task_names))
     rows = ceil(len(task_names) / columns)
     draw = partial(_draw_histograms, line=line, task_names=task_names, title=title, shape=(rows, columns))
@@ -63,7 +63,7 @@ def histograms_over_time(line: Timeline, task_names: Sequence[str], title: str |
 
 
 def ansi(histogram: Floats, line: Timeline, task_names: Sequence[str]) -> str:
-    """For each task its mean uncertainty, its share of the training so far, and its accuracy.
+    """Return a table of each task's mean uncertainty, share of the training so far, and accuracy.
 
     Example:
         >>> line = Timeline.empty(runs=1, tasks=2, bins=2, steps=4)
@@ -85,14 +85,15 @@ def ansi(histogram: Floats, line: Timeline, task_names: Sequence[str]) -> str:
 
 
 def _last(curves: Floats) -> Floats:
-    """The newest value of curves [parts, runs, tasks], mean over runs; NaN before the first."""
+    """Return the last known value of curves [parts, runs, tasks], averaged over runs; NaN if there is none."""
     known = np.flatnonzero(np.isfinite(curves[:, 0, 0]))
     return curves[known[-1]].mean(0) if len(known) else np.full(curves.shape[2], np.nan)
 
 
 def _check(line: Timeline, task_names: Sequence[str]) -> None:
     if line.trained.shape[2] != len(task_names):
-        raise ValueError(f"{len(task_names)} names do not fit the {line.trained.shape[2]} tasks of the time line.")
+        tasks = line.trained.shape[2]
+        raise ValueError(f"{len(task_names)} task_names do not fit a timeline of {tasks} tasks: give {tasks} names.")
 
 
 def _size(task_names: Sequence[str]) -> tuple[float, float]:
@@ -112,7 +113,7 @@ def _draw_all(figure: Figure, histogram: Floats, line: Timeline, task_names: Seq
 
 def _draw_now(axes: Axes, histogram: Floats, task_names: Sequence[str]) -> None:
     _heat(axes, histogram, np.linspace(0, 1, histogram.shape[1] + 1), task_names)
-    axes.set_title("Uncertainty of the hardest validation samples now", fontsize=9, color=INK)
+    axes.set_title("Current uncertainty of the hardest validation samples", fontsize=9, color=INK)
     axes.set_xlabel("uncertainty (colour: share of samples)", fontsize=8, color=INK)
 
 
@@ -122,7 +123,7 @@ def _draw_timeline(figure: Figure, line: Timeline, task_names: Sequence[str], ti
     edges = np.concatenate([[0], line.step])
     shares = line.shares.T
     _heat(heat, shares, edges, task_names, highest=np.nanmax(shares, initial=1e-9))
-    heat.set_title("Share of the training (darkest: the largest of all)", fontsize=9, color=INK)
+    heat.set_title("Share of the training (darkest: largest share)", fontsize=9, color=INK)
     _draw_curves(curves, line, task_names)
     if title is not None:
         figure.suptitle(title, color=INK, fontsize=10)

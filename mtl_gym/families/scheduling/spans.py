@@ -1,4 +1,4 @@
-"""Precision, recall and F1 over spans: a span counts as found only if its kind, its start and its end are right.
+"""Precision, recall and F1 over spans: a span is right only if its type, start and end are right.
 
 Source: Tjong Kim Sang and Buchholz 2000, section 4 (the measure of CoNLL's shared tasks and of QLS, table 5).
 """
@@ -16,12 +16,12 @@ from mtl_gym.data.spans import spans_of
 
 @dataclass(frozen=True)
 class SpanScore:
-    """How many spans were found.
+    """Counts of right, predicted and true spans.
 
     Attributes:
-        right: Spans that were marked and are there.
-        marked: Spans that were marked.
-        real: Spans that are there.
+        right: Predicted spans that are true.
+        marked: Predicted spans.
+        real: True spans.
 
     Example:
         >>> score = SpanScore(right=1, marked=2, real=4)
@@ -35,29 +35,29 @@ class SpanScore:
 
     @property
     def precision(self) -> float:
-        """Share of the marked spans that are there; 0 if none was marked."""
+        """Share of the predicted spans that are true; 0 without predicted spans."""
         return self.right / max(self.marked, 1)
 
     @property
     def recall(self) -> float:
-        """Share of the spans that were marked; 0 if there are none."""
+        """Share of the true spans that are predicted; 0 without true spans."""
         return self.right / max(self.real, 1)
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; 0 if nothing was right."""
+        """Harmonic mean of precision and recall; 0 if no span is right."""
         return 2 * self.right / max(self.marked + self.real, 1)
 
 
 def span_score(predicted: Iterable[Sequence[str]], real: Iterable[Sequence[str]]) -> SpanScore:
-    """Compare the tags of sentences, in BIO, IOB1 or IOBES.
+    """Compare predicted and true tags of sentences, in BIO, IOB1 or IOBES.
 
     Args:
-        predicted: Tags of each sentence.
-        real: The right ones.
+        predicted: Predicted tags of each sentence.
+        real: True tags of each sentence.
 
     Raises:
-        ValueError: If there are not as many sentences, a sentence has not as many tags, or a tag marks no span.
+        ValueError: If the numbers of sentences or of tags in a sentence differ, or a tag is not a span tag.
 
     Example:
         >>> span_score([["B-NP", "I-NP", "O"]], [["B-NP", "I-NP", "B-VP"]])
@@ -72,8 +72,8 @@ def span_score_of_labels(predicted: Tensor, real: Tensor, tags: Sequence[str]) -
 
     Args:
         predicted: int64 [rows, steps].
-        real: int64 [rows, steps], -1 behind the end of a row; what is predicted there does not matter.
-        tags: What the labels stand for: the class names of the task.
+        real: int64 [rows, steps], -1 after the end of a row; predictions there are ignored.
+        tags: Tag of each label: the class names of the task.
 
     Example:
         >>> import torch
@@ -105,7 +105,7 @@ def f1_by_task(predicted: Tensor, real: Tensor, data: MultiTaskDataset) -> dict[
 
 
 def marks_spans(tags: Sequence[str]) -> bool:
-    """Whether tags are those of spans, such as B-NP and O.
+    """Return whether all tags mark spans, such as B-NP and O.
 
     Example:
         >>> marks_spans(["B-NP", "I-NP", "O"]), marks_spans(["NN", "VB"])
@@ -116,6 +116,6 @@ def marks_spans(tags: Sequence[str]) -> bool:
 
 def _counts(predicted: Sequence[str], real: Sequence[str]) -> tuple[int, int, int]:
     if len(predicted) != len(real):
-        raise ValueError(f"a sentence of {len(real)} tokens has {len(predicted)} predicted tags; give one for each")
+        raise ValueError(f"A sentence of {len(real)} tokens has {len(predicted)} predicted tags: give one per token.")
     marked, there = set(spans_of(predicted)), set(spans_of(real))
     return len(marked & there), len(marked), len(there)

@@ -18,15 +18,15 @@ from mtl_gym.families.scheduling.objectives import Scores
 
 
 class RunStack(nn.Module):
-    """The weights of all runs, with a leading axis of runs; those of heads have a second one of tasks.
+    """Weights of all runs, with a leading axis of runs and, for heads, a second axis of tasks.
 
     Weights that the template does not train are not copied.
 
     Args:
-        template: The network that every run trains.
+        template: Network of every run.
         tasks: Heads per run.
-        runs: Runs side by side.
-        device: Where they are.
+        runs: Number of runs.
+        device: Device of the weights.
 
     Example:
         >>> template = SharedNetwork(nn.Linear(3, 4), nn.Linear(4, 2))
@@ -44,17 +44,17 @@ class RunStack(nn.Module):
 
     @property
     def encoder_parameters(self) -> list[nn.Parameter]:
-        """[runs, ...], in the order of the encoder's own."""
+        """Parameters of the encoders, in the order of the template; [runs, ...] each."""
         return list(self._encoder.parameters())
 
     @property
     def head_parameters(self) -> list[nn.Parameter]:
-        """[runs, tasks, ...], in the order of the head's own."""
+        """Parameters of the heads, in the order of the template; [runs, tasks, ...] each."""
         return list(self._heads.parameters())
 
     @property
     def last_shared(self) -> list[nn.Parameter]:
-        """The weight matrices of the encoder's last layer, as `SharedNetwork.last_shared` names it; [runs, ...]."""
+        """Weight matrices of the encoder's last layer, see `SharedNetwork.last_shared`; [runs, ...] each."""
         matrices = {name: p for name, p in zip(self._encoder.names, self.encoder_parameters, strict=True) if p.ndim > 2}
         layer = self.template.last_shared
         if layer:
@@ -65,7 +65,7 @@ class RunStack(nn.Module):
         return [p for name, p in matrices.items() if name.rpartition(".")[0] in owner]
 
     def renew(self, seeds: Sequence[int]) -> None:
-        """Draw the weights of every run anew, from a seed each."""
+        """Redraw the weights of every run, each from its own seed."""
         for run, seed in enumerate(seeds):
             with seeded(seed):
                 self._encoder.write((run,), renewed(self.template.encoder))
@@ -73,24 +73,24 @@ class RunStack(nn.Module):
                     self._heads.write((run, task), renewed(self.template.head))
 
     def run(self, x: Tensor, task: Tensor, keys: Tensor | None = None) -> Scores:
-        """What the heads give for samples that stand in groups of one task each.
+        """Return the scores of samples in groups of one task each.
 
         Args:
-            x: Inputs of each run, [runs, groups, rows, *input_shape].
-            task: The task of each group, int64 [runs, groups].
-            keys: What each run's dropout masks come from, int64 [runs] in [0, 2^32); by default 0.
+            x: Inputs of each run; [runs, groups, rows, *input_shape].
+            task: Task of each group; int64 [runs, groups].
+            keys: Dropout key of each run; int64 [runs] in [0, 2^32), 0 by default.
 
         Returns:
-            Scores of [runs * groups * rows].
+            Scores with the leading axis [runs * groups * rows].
         """
         return self._flat(x, task, (0, 0), keys)
 
     def run_shared(self, x: Tensor, task: Tensor) -> Scores:
-        """As `run` for the same inputs in every run; [groups, rows, *input_shape] and int64 [groups]."""
+        """Call `run` with the same inputs for every run; [groups, rows, *input_shape] and int64 [groups]."""
         return self._flat(x, task, (None, None))
 
     def features(self, x: Tensor) -> Tensor:
-        """What the encoders give for the same inputs in every run; [rows, *input_shape] -> [runs, rows, ...]."""
+        """Return the encoders' features of the same inputs in every run; [rows, *input_shape] -> [runs, rows, ...]."""
         return vmap(self._encode_one, in_dims=(0, None), randomness="different")(self._encoder.named(), x)
 
     def _flat(self, x: Tensor, task: Tensor, dims: tuple[int | None, int | None], keys: Tensor | None = None) -> Scores:

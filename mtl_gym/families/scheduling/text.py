@@ -1,6 +1,6 @@
-"""Networks that read texts: an encoder of whole texts, one of every token, and a head that scores tag sequences.
+"""Networks for texts: an encoder of whole texts, an encoder of tokens, and a head that scores tag sequences.
 
-Token ids are those of `mtl_gym.data`: 0 is padding, behind a text's end, and every text has one token at least. All
+Token ids are those of `mtl_gym.data`: 0 is padding after a text's end, and every text has at least one token. All
 modules run under `torch.func.vmap`, over stacked parameters and stacked inputs.
 """
 
@@ -15,7 +15,7 @@ from mtl_gym.families.scheduling.lstm import LSTM
 
 
 def longest(words: Tensor) -> int:
-    """Number of steps that the longest of some texts has; to cut the padding that all of them share.
+    """Return the number of steps of the longest text; use it to cut the padding that all texts share.
 
     Args:
         words: Token ids, int64 [..., steps].
@@ -29,14 +29,14 @@ def longest(words: Tensor) -> int:
 
 
 class TokenEmbedding(nn.Module):
-    """A trained vector for each token.
+    """Trainable vectors of tokens, initially uniform in +-sqrt(3 / width).
 
-    Source: Ma and Hovy 2016, section 3.1: uniform in +-sqrt(3 / width).
+    Source: Ma and Hovy 2016, section 3.1.
 
     Args:
-        tokens: How many there are, padding and the unknown one included.
-        width: Of a vector.
-        vectors: What to start from instead, float32 [tokens, width], such as `mtl_gym.data.word_vectors` reads.
+        tokens: Number of tokens, including padding and the unknown token.
+        width: Width of a vector.
+        vectors: Initial vectors, such as those of `mtl_gym.data.word_vectors`; float32 [tokens, width].
 
     Raises:
         ValueError: If `vectors` has another shape.
@@ -50,16 +50,16 @@ class TokenEmbedding(nn.Module):
         super().__init__()
         if vectors is not None and vectors.shape != (tokens, width):
             raise ValueError(
-                f"vectors has shape {list(vectors.shape)}, but there are {tokens} tokens with vectors of {width}: "
-                f"it must be [{tokens}, {width}]; read those of this vocabulary, or change embedding=."
+                f"vectors has shape {list(vectors.shape)}, but {tokens} tokens of width {width} need "
+                f"[{tokens}, {width}]: read the vectors of this vocabulary, or change embedding=."
             )
         self.weight = nn.Parameter(torch.empty(tokens, width))
-        # Not a buffer: stacked runs need it once, and only to start.
+        # Not a buffer, which every stacked run would copy: only initialisation needs it.
         self._vectors = vectors
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the vectors anew, or put the given ones back."""
+        """Redraw the vectors, or restore the given ones."""
         bound = math.sqrt(3 / self.weight.shape[1])
         nn.init.uniform_(self.weight, -bound, bound)
         if self._vectors is not None:
@@ -67,12 +67,12 @@ class TokenEmbedding(nn.Module):
                 self.weight.copy_(self._vectors)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """int64 [...] -> float32 [..., width]."""
+        """Return the vectors of tokens; int64 [...] -> float32 [..., width]."""
         return nn.functional.embedding(ids, self.weight)
 
 
 class ReviewEncoder(nn.Module):
-    """Word embeddings and an LSTM, whose state at the last word stands for the whole text.
+    """Word embeddings and an LSTM; the features of a text are the state at its last word.
 
     Source: QLS, section 3 and eq. 1.
 
@@ -80,9 +80,8 @@ class ReviewEncoder(nn.Module):
         words: Size of the vocabulary.
         embedding: Width of word vectors.
         hidden: Width of the state.
-        vectors: Word vectors to start from, float32 [words, embedding].
-        dropout: Share of the embeddings' values that training leaves out; under `vmap` it needs
-            `randomness="different"`.
+        vectors: Initial word vectors; float32 [words, embedding].
+        dropout: Dropout rate of the embeddings; under `vmap` it needs `randomness="different"`.
 
     Raises:
         ValueError: If `vectors` has another shape.
@@ -102,19 +101,19 @@ class ReviewEncoder(nn.Module):
         self.features = hidden
 
     def forward(self, x: Tensor) -> Tensor:
-        """int64 [rows, steps] -> float32 [rows, hidden]."""
+        """Return the features of texts; int64 [rows, steps] -> float32 [rows, hidden]."""
         states = self.lstm(self.dropout(self.words(x)))
         last = ((x != 0).sum(1) - 1).clamp(min=0)
         return states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
 
 
 class SpellingEncoder(nn.Module):
-    """What a word's characters say: a convolution over three of them at a time, and the maximum over the word.
+    """Features of a word's characters: a convolution over windows of three, and the maximum over the word.
 
     Source: Ma and Hovy 2016, section 2.1 and table 1.
 
     Args:
-        characters: How many there are, padding and the unknown one included.
+        characters: Number of characters, including padding and the unknown character.
         embedding: Width of character vectors.
         filters: Width of the result.
 
@@ -129,9 +128,12 @@ class SpellingEncoder(nn.Module):
         self.filters = nn.Linear(3 * embedding, filters)
 
     def forward(self, spelled: Tensor) -> Tensor:
-        """int64 [rows, steps, characters] -> float32 [rows, steps, filters], 0 where there is no word."""
+        """Return features of words, 0 for padding.
+
+        int64 [rows, steps, characters] -> float32 [rows, steps, filters].
+        """
         vectors = nn.functional.pad(self.characters(spelled), (0, 0, 1, 1))
-        # A convolution of stacked runs would be one with a group per run; this is one matrix product for each.
+        # Under vmap a convolution would become a grouped one, with a group per run; this is a batched matrix product.
         windows = torch.cat([vectors[..., :-2, :], vectors[..., 1:-1, :], vectors[..., 2:, :]], -1)
         real = (spelled != 0).unsqueeze(-1)
         found = torch.where(real, self.filters(windows), -torch.inf).amax(-2)
@@ -139,18 +141,18 @@ class SpellingEncoder(nn.Module):
 
 
 class TaggingEncoder(nn.Module):
-    """Embeddings of words and of their characters, read in both directions: features of every token.
+    """Embeddings of words and characters and a bidirectional LSTM; features of every token.
 
-    Source: Ma and Hovy 2016, section 2. Deviation: no dropout unless asked for, as in QLS, which names none.
+    Source: Ma and Hovy 2016, section 2. Deviation: no dropout by default, because QLS mentions none.
 
     Args:
         words: Size of the vocabulary.
-        characters: How many characters there are.
+        characters: Number of characters, including padding and the unknown character.
         embedding: Width of word vectors.
         hidden: Width of the state in each direction.
-        vectors: Word vectors to start from, float32 [words, embedding].
-        dropout: Share of the values that training leaves out, before and behind the LSTM (the source: 0.5); under
-            `vmap` it needs `randomness="different"`.
+        vectors: Initial word vectors; float32 [words, embedding].
+        dropout: Dropout rate before and after the LSTM (0.5 in the source); under `vmap` it needs
+            `randomness="different"`.
 
     Raises:
         ValueError: If `vectors` has another shape.
@@ -179,7 +181,10 @@ class TaggingEncoder(nn.Module):
         self.features = 2 * hidden
 
     def forward(self, x: Tensor) -> Tensor:
-        """int64 [rows, steps, 1 + characters] -> float32 [rows, steps, 2 hidden], anything where there is no token."""
+        """Return features of tokens, undefined for padding.
+
+        int64 [rows, steps, 1 + characters] -> float32 [rows, steps, 2 hidden].
+        """
         words = x[..., 0]
         tokens = self.dropout(torch.cat([self.words(words), self.spelling(x[..., 1:])], -1))
         order = _reversed((words != 0).sum(1), words.shape[1])
@@ -188,11 +193,11 @@ class TaggingEncoder(nn.Module):
 
 
 class CRFHead(nn.Module):
-    """The scores that `mtl_gym.families.scheduling.crf` works on: of every tag at every token, and of every transition.
+    """Scores of tags and transitions for `mtl_gym.families.scheduling.crf`.
 
     Args:
         features: Width of a token's features.
-        tags: How many tags the task has.
+        tags: Number of tags.
 
     Example:
         >>> emissions, transitions = CRFHead(16, tags=5)(torch.zeros(2, 7, 16))
@@ -207,26 +212,26 @@ class CRFHead(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """No transition is better than another at first."""
+        """Set all transition scores to 0."""
         nn.init.zeros_(self.transitions)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """float32 [rows, steps, features] -> emissions [rows, steps, tags], transitions [rows, tags + 1, tags]."""
+        """Return emissions [rows, steps, tags] and transitions [rows, tags + 1, tags] of [rows, steps, features]."""
         return self.emissions(features), self.transitions.expand(len(features), -1, -1)
 
 
 def _dropout(share: float) -> nn.Module:
-    # Even with a share of 0, nn.Dropout asks vmap for randomness.
+    # nn.Dropout needs vmap's `randomness` even at a rate of 0.
     return nn.Dropout(share) if share else nn.Identity()
 
 
 def _reversed(lengths: Tensor, steps: int) -> Tensor:
-    """Where each step of the reversed texts is from; padding stays. int64 [rows] -> int64 [rows, steps]."""
+    """Return the order that reverses texts and leaves padding in place; int64 [rows] -> int64 [rows, steps]."""
     place = torch.arange(steps, device=lengths.device)
     mirrored = lengths[:, None] - 1 - place
     return torch.where(mirrored >= 0, mirrored, place)
 
 
 def _taken(values: Tensor, order: Tensor) -> Tensor:
-    """Steps of [rows, steps, width] in another order, int64 [rows, steps]."""
+    """Reorder the steps of [rows, steps, width]; the order is int64 [rows, steps]."""
     return values.gather(1, order.unsqueeze(2).expand(-1, -1, values.shape[2]))

@@ -1,4 +1,4 @@
-"""The record of a training run that pictures are drawn from: what was trained when, and the validation figures."""
+"""Timelines of training runs for pictures: trained tasks and validation figures over time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SEGMENTS = 200
 
 @dataclass
 class Timeline:
-    """A training run of every row, in at most `SEGMENTS` equal parts.
+    """Records of training runs in at most `SEGMENTS` equal parts; figures of future parts are NaN.
 
     Attributes:
-        step: Decision at the end of each part; int64 [parts].
-        trained: Weight with which each task was trained, summed over the part; float32 [parts, runs, tasks].
-        accuracy: Validation accuracy at its end, NaN in the future; float32 [parts, runs, tasks].
-        loss: Validation loss at its end; float32 [parts, runs, tasks].
-        histogram: Histograms of the first run at its end; float32 [parts, tasks, bins].
+        step: Number of decisions at the end of each part; int64 [parts].
+        trained: Training weight of each task, summed over the part; float32 [parts, runs, tasks].
+        accuracy: Validation accuracy at the end of the part; float32 [parts, runs, tasks].
+        loss: Validation loss at the end of the part; float32 [parts, runs, tasks].
+        histogram: Histograms of the first run at the end of the part; float32 [parts, tasks, bins].
     """
 
     step: Rows
@@ -32,7 +32,7 @@ class Timeline:
 
     @classmethod
     def empty(cls, runs: int, tasks: int, bins: int, steps: int) -> Timeline:
-        """Return the timeline of runs of `steps` decisions before the first."""
+        """Return the timeline of runs of `steps` decisions before the first decision."""
         parts = min(steps, SEGMENTS)
         unknown = np.full((parts, runs, tasks), np.nan, np.float32)
         return cls(
@@ -44,14 +44,14 @@ class Timeline:
         )
 
     def add(self, step: int, weights: Floats, accuracy: Floats, loss: Floats, histogram: Floats) -> None:
-        """Enter a decision, counted from 0: weights, accuracy and loss [runs, tasks], histogram [tasks, bins]."""
+        """Record a decision, counted from 0: weights, accuracy and loss [runs, tasks], histogram [tasks, bins]."""
         part = int(np.searchsorted(self.step, step + 1))
         self.trained[part] += weights
         self.accuracy[part], self.loss[part], self.histogram[part] = accuracy, loss, histogram
 
     @property
     def shares(self) -> Floats:
-        """Share of the training that each task had in each part, all rows together; [parts, tasks]."""
+        """Share of each task in the training of each part, over all runs; float32 [parts, tasks]."""
         total = self.trained.sum(1)
         with np.errstate(invalid="ignore"):
             shares: Floats = total / total.sum(1, keepdims=True)

@@ -1,10 +1,10 @@
-"""N training runs side by side: a minibatch, its losses, a gradient step, in one stacked computation."""
+"""Gradient steps of N training runs as one stacked computation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mtl_gym.core.classification import Classes
 from mtl_gym.core.nn.adam import MaskedAdam
+from mtl_gym.core.rows import State
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.scheduling.minibatches import Minibatches
 from mtl_gym.families.scheduling.network import SharedNetwork
@@ -25,7 +26,7 @@ Aggregate: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class RunRecipe:
-    """How a run is trained: the fields of `SchedulingOptions` of the same names."""
+    """Hyperparameters of a run, as in `SchedulingOptions`."""
 
     minibatch: int = 16
     learning_rate: float = 1e-3
@@ -35,11 +36,11 @@ class RunRecipe:
 
 @dataclass(frozen=True)
 class Update:
-    """What one gradient step had; on the device.
+    """Figures of one gradient step, on the device.
 
     Attributes:
-        loss: Mean loss of each minibatch, before the step; float32 [runs, groups].
-        gradient_norm: Of each group's gradient at the encoder's last layer, NaN where it was not asked for; float32
+        loss: Mean loss of each minibatch before the step; float32 [runs, groups].
+        gradient_norm: Norm of each group's gradient at the encoder's last layer, NaN if not computed; float32
             [runs, groups].
     """
 
@@ -51,13 +52,13 @@ class RunTraining:
     """Networks, optimizers and minibatches of N runs that begin together.
 
     Args:
-        data: The data set, on the device of the runs.
-        split: The part that minibatches come from.
-        template: The network of every run.
-        runs: How many.
-        groups: Minibatches per step, of one task each.
-        recipe: How they are trained.
-        aggregate: Joins the tasks' gradients, [groups, parameters] -> [parameters]; None sums them.
+        data: Data set, on the device of the runs.
+        split: Split of the minibatches.
+        template: Network of every run.
+        runs: Number of runs.
+        groups: Minibatches per gradient step, of one task each.
+        recipe: Hyperparameters.
+        aggregate: Combination of the tasks' gradients, [groups, parameters] -> [parameters]; None sums them.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class RunTraining:
         self._padding = Padding(data, split)
 
     def begin(self, seeds: Sequence[int]) -> None:
-        """Start every run anew, from a seed each."""
+        """Restart every run, each from its own seed."""
         self.runs.renew(seeds)
         self.optimizer.state.clear()
         self.minibatches.begin(seeds)
@@ -91,11 +92,11 @@ class RunTraining:
         return MaskedAdam([shared, heads], self.recipe.learning_rate)
 
     def update(self, task: NDArray[np.int64], weight: NDArray[np.float32]) -> Update:
-        """One gradient step of every run.
+        """Carry out one gradient step of every run, on the sum of weighted losses divided by the number of groups.
 
         Args:
-            task: The task of each minibatch, int64 [runs, groups]; no task twice.
-            weight: Of its loss; the step's loss is their weighted mean. float32 [runs, groups].
+            task: Task of each minibatch, distinct within a run; int64 [runs, groups].
+            weight: Weight of each minibatch's loss; float32 [runs, groups].
         """
         rows = self.minibatches.take(task)
         tasks, weights = (torch.from_numpy(part).to(self.device) for part in (task, weight))
@@ -130,18 +131,18 @@ class RunTraining:
             self._backward_aggregated(losses, self.aggregate)
 
     def _backward_aggregated(self, losses: Tensor, aggregate: Aggregate) -> None:
-        """Heads take their own gradient, the encoder what `aggregate` makes of all tasks' gradients."""
+        """Set the encoder's gradient to the aggregate of all tasks' gradients, and each head's to its own."""
         shared, heads = self.runs.encoder_parameters, self.runs.head_parameters
         jacobian = self._per_group(losses, shared)
         flat = torch.cat([part.flatten(2) for part in jacobian], -1).transpose(0, 1)
         joined = torch.stack([aggregate(own) for own in flat])
         for p, part in zip(shared, joined.split([p[0].numel() for p in shared], -1), strict=True):
-            p.grad = part.reshape(p.shape).contiguous()  # fused Adam reads memory in order, whatever the strides
+            p.grad = part.reshape(p.shape).contiguous()  # fused Adam ignores strides
         for p, grad in zip(heads, torch.autograd.grad(losses.sum(), heads), strict=True):
             p.grad = grad
 
     def _per_group(self, losses: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, ...]:
-        """The gradient of each group's losses; per parameter [groups, *its shape]."""
+        """Return the gradient of each group's losses; [groups, *parameter.shape] per parameter."""
         groups = losses.shape[1]
         each = torch.eye(groups, device=self.device)[:, None].expand(groups, *losses.shape)
         return torch.autograd.grad(losses, parameters, each, retain_graph=True, is_grads_batched=True)
@@ -153,29 +154,32 @@ class RunTraining:
         return torch.cat([part.flatten(2) for part in self._per_group(losses, layer)], -1).norm(dim=-1).T
 
     def _own_norm(self, losses: Tensor) -> Tensor:
-        """With one group the gradient that the step has is that group's."""
+        """Return the gradient norm of the only group, whose gradient is that of the step; NaN with several groups."""
         gradients = [p.grad.flatten(1) for p in self.runs.last_shared if p.grad is not None]
         if losses.shape[1] > 1 or not gradients:
             return torch.full_like(losses, torch.nan)
         return torch.cat(gradients, -1).norm(dim=-1, keepdim=True)
 
-    def state(self) -> dict[str, Any]:
-        """Seeds and position; the environment keeps weights and optimizer."""
+    def state(self) -> State:
+        """Return seeds and position of the draws; the environment saves weights and optimizer."""
         return {"seeds": list(self.minibatches.seeds), "taken": self.minibatches.taken}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Undo `state`."""
+    def load(self, state: State) -> None:
+        """Restore the result of `state`."""
         self.minibatches.begin(state["seeds"], state["taken"])
 
 
 def training_objective(objective: Objective, focal_gamma: float) -> Objective:
-    """The objective, with the focal loss if its gamma is above 0.
+    """Return the objective, with the focal loss if `focal_gamma` is above 0.
 
     Raises:
-        ValueError: If the objective has no cross-entropy to be made focal.
+        ValueError: If the focal loss is requested for an objective other than `Classification`.
     """
     if not focal_gamma:
         return objective
     if type(objective) is not Classification:
-        raise ValueError(f"focal_gamma={focal_gamma} needs one label per sample; {objective} has other losses.")
+        raise ValueError(
+            f"focal_gamma={focal_gamma} needs the objective Classification, but the network has "
+            f"{type(objective).__name__}: set focal_gamma to 0."
+        )
     return Focal(focal_gamma)

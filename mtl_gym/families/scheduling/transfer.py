@@ -1,4 +1,4 @@
-"""What a shared encoder is worth to a task that it never saw: a new head on frozen features, cross-validated.
+"""Transfer of a shared encoder to an unseen task: cross-validation of a new head on frozen features.
 
 Source: QLS, section 5.1, "Shared Knowledge Transfer", and table 3.
 """
@@ -22,21 +22,23 @@ Floats = NDArray[np.float64]
 
 @torch.no_grad()
 def frozen_features(runs: RunStack, data: MultiTaskDataset, task: int) -> tuple[Floats, NDArray[np.int64]]:
-    """What the encoders make of every sample of a task, whatever its split.
+    """Return the encoders' features of all samples of a task, over all splits.
 
     Args:
-        runs: The trained runs.
-        data: The data set with that task.
-        task: Its number.
+        runs: Trained runs.
+        data: Data set with the task.
+        task: Number of the task.
 
     Returns:
         Features [runs, samples, features] and labels [samples].
 
     Raises:
-        ValueError: If the task has label sequences: a head of one label per sample cannot be trained on them.
+        ValueError: If the task has label sequences instead of one label per sample.
     """
     if data.splits["train"].y.ndim > 1:
-        raise ValueError(f"Transfer takes tasks with one label per sample; {data.name!r} has label sequences.")
+        raise ValueError(
+            f"{data.name!r} has label sequences; transfer needs one label per sample: choose another data set."
+        )
     runs.train(False)
     features = [_features(runs, data, split, task) for split in data.splits]
     labels = [part.y[part.task == task] for part in data.splits.values()]
@@ -56,19 +58,19 @@ def _part(runs: RunStack, data: MultiTaskDataset, split: str, rows: torch.Tensor
 
 
 def cross_validated(features: Floats, labels: NDArray[np.int64], folds: int = 5, seed: int = 0) -> Floats:
-    """Accuracy of a new head, a softmax on frozen features, on each part that it was not trained on.
+    """Return the cross-validated accuracy of a new head, a softmax on frozen features.
 
     Deviation: the head is scikit-learn's logistic regression on standardised features, trained to convergence; the
-    paper does not say how it trains its own.
+    paper does not describe the training of its heads.
 
     Args:
-        features: [runs, samples, features].
+        features: float64 [runs, samples, features].
         labels: int64 [samples].
-        folds: Parts.
-        seed: Deals the samples to the parts.
+        folds: Number of folds.
+        seed: Seed of the assignment of samples to folds.
 
     Returns:
-        [runs, folds].
+        Accuracy on each held-out fold; float64 [runs, folds].
 
     Example:
         >>> random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""How unsure a network is of its answers, and the histogram of it that a scheduler sees.
+"""Measures of a network's uncertainty, and histograms of them, the observation of a scheduler.
 
 Source: QLS ("Q-Learning Scheduler for Multi-Task Learning through the use of Histogram of Task Uncertainty"),
 section 4.2.
@@ -16,7 +16,7 @@ Uncertainty: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 def margin(probabilities: Tensor, classes: Tensor) -> Tensor:
-    """1 - p1 + p2, the lead of the likeliest class over the second; float32 [..., classes] -> [...].
+    """Return 1 - (p1 - p2), for the two highest probabilities; float32 [..., classes] -> [...].
 
     Source: QLS, eq. 4.
 
@@ -31,16 +31,16 @@ def margin(probabilities: Tensor, classes: Tensor) -> Tensor:
 
 
 def least_confidence(probabilities: Tensor, classes: Tensor) -> Tensor:
-    """1 - p1; float32 [..., classes] -> [...]."""
+    """Return 1 - p1, for the highest probability; float32 [..., classes] -> [...]."""
     return 1 - probabilities.amax(-1)
 
 
 def entropy(probabilities: Tensor, classes: Tensor) -> Tensor:
-    """Shannon's entropy over the largest that so many classes can have; float32 [..., classes] -> [...].
+    """Return the Shannon entropy divided by its maximum, log(classes); float32 [..., classes] -> [...].
 
     Args:
         probabilities: float32 [..., classes].
-        classes: How many classes the sample's task has, int64 [...].
+        classes: Number of classes of the sample's task; int64 [...].
     """
     bits = torch.special.entr(probabilities).sum(-1)
     return bits / classes.clamp(min=2).log()
@@ -50,11 +50,11 @@ MEASURES: dict[str, Uncertainty] = {"margin": margin, "least_confidence": least_
 
 
 def histograms(values: Tensor, counted: Tensor, bins: int) -> Tensor:
-    """Shares of the counted values in `bins` equal parts of [0, 1]; a value of 1 falls in the last.
+    """Return the share of values in each of `bins` equal parts of [0, 1]; a value of 1 falls into the last bin.
 
     Args:
         values: float32 [..., samples], in [0, 1].
-        counted: Which of them count; bool [..., samples].
+        counted: Mask of the values that count; bool [..., samples].
         bins: Number of bins.
 
     Returns:
@@ -71,5 +71,5 @@ def histograms(values: Tensor, counted: Tensor, bins: int) -> Tensor:
 
 
 def hardest(losses: Tensor, count: int) -> Tensor:
-    """Where the highest losses are, ties by index; float32 [..., samples] -> int64 [..., min(count, samples)]."""
+    """Return the indices of the highest losses, ties by index; [..., samples] -> int64 [..., min(count, samples)]."""
     return losses.sort(dim=-1, descending=True, stable=True).indices[..., :count]

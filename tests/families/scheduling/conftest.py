@@ -13,7 +13,7 @@ from mtl_gym.families.scheduling.network import SharedNetwork
 
 @pytest.fixture(scope="session")
 def plants():
-    """Three tasks of unlike size and number of classes."""
+    """Three tasks of different sizes and numbers of classes."""
     rng = np.random.default_rng(0)
 
     def split(rows):
@@ -29,13 +29,13 @@ def plants():
 
 @pytest.fixture
 def network():
-    """A template with one hidden layer."""
+    """Make a template with one hidden layer."""
     return SharedNetwork(nn.Sequential(nn.Linear(5, 8), nn.Tanh()), nn.Linear(8, 4))
 
 
 @pytest.fixture
 def make(plants, network):
-    """Make a batched environment on them."""
+    """Return a function that makes a batched environment on `plants`."""
 
     def make(num_envs=2, **options):
         defaults = {"data": plants, "network": network, "updates": 60, "reference": None, "minibatch": 4}

@@ -13,7 +13,7 @@ sizes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.in
 
 
 def drawn(rows, steps, tags, seed, scale=2.0):
-    """Random scores and lengths, in float64: emissions, transitions, tags, mask."""
+    """Draw random emissions, transitions, tags and mask, in float64."""
     generator = torch.Generator().manual_seed(seed)
     emissions = torch.randn(rows, steps, tags, generator=generator, dtype=torch.float64) * scale
     transitions = torch.randn(rows, tags + 1, tags, generator=generator, dtype=torch.float64) * scale
@@ -23,7 +23,7 @@ def drawn(rows, steps, tags, seed, scale=2.0):
 
 
 def paths_of(emissions, transitions, mask):
-    """Every tag sequence of one row with its score, summed by hand."""
+    """Return every tag sequence of one row with its score, summed in a loop."""
     length, tags = int(mask.sum()), emissions.shape[-1]
     scores = {}
     for path in itertools.product(range(tags), repeat=length):
@@ -87,7 +87,7 @@ def test_marginals_are_the_gradient_of_the_log_partition(size):
     torch.testing.assert_close(emissions.grad, crf.marginals(emissions.detach(), transitions, mask))
 
 
-def test_gradients_are_those_of_finite_differences():
+def test_gradients_match_finite_differences():
     emissions, transitions, tags, mask = drawn(3, 4, 3, seed=0)
     scores = emissions.requires_grad_(), transitions.requires_grad_()
     assert torch.autograd.gradcheck(lambda *scores: crf.log_likelihood(*scores, tags, mask), scores)
@@ -101,7 +101,7 @@ class TestEveryFunction:
             (emissions, transitions, tags, mask) if function is crf.log_likelihood else (emissions, transitions, mask)
         )
 
-    def test_a_row_is_the_same_alone_and_in_a_batch(self, function):
+    def test_a_row_is_independent_of_the_rest_of_its_batch(self, function):
         arguments = self.arguments(function, 6, 7, 4, 1)
         whole = function(*arguments)
         for row in range(6):
@@ -125,7 +125,7 @@ class TestEveryFunction:
         found = vmap(function)(*stacked)
         torch.testing.assert_close(found, torch.stack([function(*arguments) for arguments in runs]))
 
-    def test_tags_that_a_task_does_not_have_are_ruled_out_by_minus_infinity(self, function):
+    def test_emissions_of_minus_infinity_exclude_tags_outside_a_task(self, function):
         emissions, *rest = self.arguments(function, 4, 5, 3, 3)
         more = torch.nn.functional.pad(emissions, (0, 2), value=-torch.inf)
         transitions = torch.randn(4, 6, 5, dtype=torch.float64)

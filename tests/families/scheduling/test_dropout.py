@@ -1,4 +1,4 @@
-"""Masks that are a function of a key: shares, scale, independence, and whom they leave alone."""
+"""Keyed dropout: rates, scale, independence of masks, and torch's generator."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def masked(key, function=functional.dropout, x=ONES, share=0.25, training=True):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_the_share_of_what_is_left_out_is_that_asked_for_and_the_mean_stays(share):
+def test_dropout_has_the_requested_rate_and_preserves_the_mean(share):
     kept = masked(3, share=share)
     assert (kept == 0).float().mean().item() == pytest.approx(share, abs=0.01)
     assert kept.mean().item() == pytest.approx(1, abs=0.05)
@@ -33,31 +33,31 @@ def test_masks_of_different_keys_calls_and_parts_are_independent():
 
 
 @pytest.mark.parametrize("function", [functional.dropout1d, functional.dropout2d, functional.feature_alpha_dropout])
-def test_channels_are_left_out_as_a_whole(function):
+def test_channel_dropout_drops_whole_channels(function):
     x = ONES[..., None] if function is functional.dropout2d else ONES
     found = masked(1, function, x).flatten(2)
     assert (found == found[..., :1]).all() and len(found.unique()) == 2
 
 
-def test_alpha_dropout_keeps_mean_and_variance():
+def test_alpha_dropout_preserves_mean_and_variance():
     x = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
     found = masked(1, functional.alpha_dropout, x, 0.3)
     assert found.mean().item() == pytest.approx(0, abs=0.02) and found.std().item() == pytest.approx(1, abs=0.02)
 
 
-def test_without_training_and_with_a_share_of_0_nothing_is_left_out():
+def test_nothing_is_dropped_outside_training_or_at_rate_0():
     assert torch.equal(masked(1, training=False), ONES) and torch.equal(masked(1, share=0.0), ONES)
     assert not masked(1, share=1.0).any()
 
 
-def test_modules_and_their_defaults_are_torchs():
+def test_modules_have_the_defaults_of_torch():
     with KeyedDropout(torch.tensor(1)):
         assert torch.equal(functional.alpha_dropout(ONES), ONES)  # training=False there
         assert (functional.dropout(ONES) == 0).any() and (nn.Dropout()(ONES) == 0).any()
         assert torch.equal(nn.Dropout().eval()(ONES), ONES)
 
 
-def test_torchs_generator_is_left_alone():
+def test_keyed_dropout_does_not_advance_torchs_generator():
     state = torch.get_rng_state()
     masked(1)
     assert torch.equal(state, torch.get_rng_state())

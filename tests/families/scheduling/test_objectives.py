@@ -1,4 +1,4 @@
-"""Losses and what they send back."""
+"""Losses and their gradients."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_focal_gradients_are_finite_at_every_margin(gamma):
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
-def test_the_focal_gradient_is_that_of_its_formula_in_double_precision(gamma):
+def test_the_focal_gradient_matches_its_formula_in_double_precision(gamma):
     margins = torch.linspace(-8, 8, 33)
     scores = torch.stack([margins, torch.zeros_like(margins)], -1).double().requires_grad_()
     p = scores.softmax(-1)[:, 0]
@@ -33,7 +33,7 @@ def test_the_focal_gradient_is_that_of_its_formula_in_double_precision(gamma):
     assert torch.allclose(gradient.double(), scores.grad, rtol=1e-3, atol=1e-6)
 
 
-def test_with_gamma_0_it_is_the_cross_entropy():
+def test_the_focal_loss_with_gamma_0_is_the_cross_entropy():
     losses, _ = losses_and_gradient(0.0)
     scores = torch.stack([MARGINS, torch.zeros_like(MARGINS)], -1)
     assert torch.equal(losses, cross_entropy(scores, torch.zeros(10, dtype=torch.int64), reduction="none"))

@@ -1,4 +1,4 @@
-"""Texts: padding is cut, and changes nothing but the time."""
+"""Padding of texts is cut without effect on results."""
 
 import gymnasium as gym
 import numpy as np
@@ -16,7 +16,7 @@ from mtl_gym.families.scheduling.text import CRFHead, ReviewEncoder, TaggingEnco
 
 
 def texts(rows, seed, tagged=False):
-    """Two tasks; a text is about its first word, a tag about its word."""
+    """Draw texts of two tasks; a text's label depends on its first word, a tag on its word."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 9, rows)
     there = np.arange(12) < lengths[:, None]
@@ -53,7 +53,7 @@ def begun(template, **options):
     return env
 
 
-def test_padding_is_cut_and_rows_are_put_in_order_of_length():
+def test_padding_is_cut_and_samples_are_sorted_by_length():
     padding, split = Padding(data(), "train"), data().splits["train"]
     rows = np.array([[3, 5, 7], [2, 4, 6]])
     x, y = padding.cut(rows, split.x[torch.from_numpy(rows)], split.y[torch.from_numpy(rows)])
@@ -62,7 +62,7 @@ def test_padding_is_cut_and_rows_are_put_in_order_of_length():
     assert (np.diff(padding.lengths[ordered], axis=-1) >= 0).all()
 
 
-def test_reading_a_few_texts_at_a_time_measures_the_same(template, monkeypatch):
+def test_figures_do_not_depend_on_the_number_of_texts_at_once(template, monkeypatch):
     env = begun(template)
     whole = env._held_out.figures(env.network)
     monkeypatch.setattr(Padding, "rows_at_once", 4)
@@ -71,7 +71,7 @@ def test_reading_a_few_texts_at_a_time_measures_the_same(template, monkeypatch):
         assert torch.allclose(getattr(whole, name), getattr(parts, name), atol=1e-5), name
 
 
-def test_the_sample_that_fills_up_a_short_task_does_not_count(template):
+def test_padding_samples_of_short_tasks_do_not_count(template):
     env = begun(template)
     held_out = HeldOut(env.data, "validation", env.template.objective, "margin")
     assert (held_out.labels > 0).sum(1).tolist() == [11, 10]
@@ -93,7 +93,7 @@ def test_runs_on_texts_learn(template):
     assert env.progress.validation_accuracy.mean() > max(before + 0.1, 0.8)
 
 
-def test_a_tag_that_the_task_does_not_have_is_never_given():
+def test_tags_outside_a_task_are_never_predicted():
     objective, allowed = Tagging(), torch.tensor([[True, True, False]])
     scores = objective.restrict((torch.tensor([[[0.0, 1.0, 9.0]]]), torch.zeros(1, 4, 3)), allowed)
     assert objective.predict(scores, torch.tensor([[1]])).tolist() == [[1]]
@@ -101,14 +101,14 @@ def test_a_tag_that_the_task_does_not_have_is_never_given():
     assert torch.isfinite(objective.losses(scores, torch.tensor([[0]]))).all()
 
 
-def test_losses_of_sequences_are_per_token():
+def test_losses_of_sequences_are_means_over_tokens():
     scores = (torch.zeros(2, 3, 2), torch.zeros(2, 3, 2))
     losses = Tagging().losses(scores, torch.tensor([[0, 1, 1], [0, -1, -1]]))
     assert losses.tolist() == pytest.approx([np.log(2)] * 2, abs=1e-6)
     assert Classification().losses(torch.zeros(1, 2), torch.tensor([0])).item() == pytest.approx(np.log(2))
 
 
-def test_predictions_stand_where_the_labels_do(template, monkeypatch):
+def test_predictions_have_the_positions_of_the_labels(template, monkeypatch):
     env = begun(template)
     held_out = HeldOut(env.data, "validation", env.template.objective, None)
     whole = held_out.predictions(env.network)
@@ -120,7 +120,7 @@ def test_predictions_stand_where_the_labels_do(template, monkeypatch):
     assert torch.equal(hits.float(), held_out.figures(env.network).right * real)
 
 
-def test_an_evaluation_of_tags_that_mark_spans_has_their_f1():
+def test_evaluations_report_f1_for_tasks_with_span_tags():
     whole = data(tagged=True)
     spans = MultiTaskDataset(
         "spans", whole.splits, whole.task_names, (("B-X", "O"), ("no", "yes")), None, None, WORDS, whole.characters

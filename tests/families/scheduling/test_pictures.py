@@ -1,4 +1,4 @@
-"""The record of a run, and what is drawn of it."""
+"""Timelines of runs and their pictures."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def recorded(runs=2, tasks=3, bins=4, steps=1000, until=None):
     return line
 
 
-def test_long_runs_are_kept_in_parts_that_add_up():
+def test_long_runs_are_recorded_in_parts_that_add_up():
     line = recorded(steps=1003)
     assert len(line.step) == SEGMENTS and line.step[-1] == 1003 and np.ptp(np.diff(line.step)) <= 1
     assert line.trained.sum() == 2 * 1003
@@ -25,19 +25,19 @@ def test_long_runs_are_kept_in_parts_that_add_up():
     assert line.accuracy[-1, 0, 0] == pytest.approx(1002 / 1003)
 
 
-def test_short_runs_keep_every_step_and_the_future_is_unknown():
+def test_short_runs_record_every_step_and_nan_for_the_future():
     line = recorded(steps=10, until=4)
     assert line.step.tolist() == list(range(1, 11))
     assert np.isfinite(line.accuracy[:4]).all() and np.isnan(line.accuracy[4:]).all()
 
 
-def test_a_time_line_is_restored():
+def test_a_timeline_survives_a_round_trip_through_tensors():
     line = recorded()
     copy = arrays_of(Timeline, tensors_of(line))
     assert all(np.array_equal(value, vars(copy)[name]) for name, value in vars(line).items())
 
 
-def test_the_time_line_shows_shares_and_curves():
+def test_the_timeline_picture_shows_shares_and_curves():
     figure = timeline(recorded(), ["a", "b", "c"], "title")
     heat, curves = figure.axes
     shown = heat.collections[0].get_array().reshape(3, SEGMENTS)
@@ -51,7 +51,7 @@ def test_histograms_over_time_have_a_panel_per_task():
     assert [axes.get_title() for axes in figure.axes if axes.get_title()] == list("abcdefg")
 
 
-def test_an_unfinished_run_can_be_drawn_and_told():
+def test_an_unfinished_run_can_be_drawn_and_printed():
     line = recorded(steps=10, until=3)
     timeline(line, ["a", "b", "c"])
     text = ansi(np.full((3, 4), 0.25), line, ["a", "b", "c"])
@@ -59,6 +59,6 @@ def test_an_unfinished_run_can_be_drawn_and_told():
     assert ansi(np.full((3, 4), 0.25), Timeline.empty(1, 3, 4, 10), ["a", "b", "c"]).count("nan%") == 3
 
 
-def test_names_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="2 names do not fit the 3 tasks"):
+def test_a_wrong_number_of_names_is_rejected():
+    with pytest.raises(ValueError, match=r"2 task_names.*3 tasks"):
         timeline(recorded(), ["a", "b"])

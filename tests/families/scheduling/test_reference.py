@@ -1,4 +1,4 @@
-"""The bar that schedules are held against is measured once for what decides it, and kept."""
+"""Reference accuracies are measured once per setting, and cached."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from mtl_gym.families.scheduling.training import RunRecipe, RunTraining
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """The user's cache folder."""
+    """Set a temporary cache folder."""
     monkeypatch.setattr(reference, "_known", {})
     monkeypatch.delenv("MTL_GYM_DATA", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda *args, **kwargs: tmp_path)
@@ -26,7 +26,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def measured(make, cache):
-    """Make an environment with single-task networks."""
+    """Return a function that makes an environment with a single-task reference."""
     return partial(make, reference="single-task", hard_samples=8)
 
 
@@ -34,7 +34,7 @@ def kept(cache):
     return list((cache / "references").iterdir())
 
 
-def test_single_task_networks_are_trained_once_and_kept(measured, cache, monkeypatch):
+def test_single_task_networks_are_trained_once_and_cached(measured, cache, monkeypatch):
     first = measured()
     (path,) = kept(cache)
     text = json.loads(path.read_text())
@@ -45,13 +45,13 @@ def test_single_task_networks_are_trained_once_and_kept(measured, cache, monkeyp
     assert np.array_equal(measured().reference, first.reference)
 
 
-def test_nothing_is_written_into_the_data_root(measured, cache, tmp_path_factory):
+def test_nothing_is_written_to_the_data_root(measured, cache, tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     measured(data_root=str(root))
     assert not list(root.iterdir()) and kept(cache)
 
 
-def test_it_is_what_a_network_of_one_task_reaches_alone(measured, plants, network):
+def test_the_reference_is_the_accuracy_of_a_network_trained_on_one_task(measured, plants, network):
     env = measured(updates=90)
     alone = RunTraining(plants, "train", network, 1, 1, RunRecipe(4))
     alone.begin([1])
@@ -61,7 +61,7 @@ def test_it_is_what_a_network_of_one_task_reaches_alone(measured, plants, networ
     assert env.reference[1] == pytest.approx(accuracy.item())
 
 
-def test_other_settings_have_a_reference_of_their_own(measured, cache):
+def test_other_settings_have_their_own_reference(measured, cache):
     measured()
     measured(updates=90)
     measured(updates=20, control="weights")  # as many minibatches of a task
@@ -72,7 +72,7 @@ def test_other_settings_have_a_reference_of_their_own(measured, cache):
 
 
 class Mine(nn.Module):
-    """Prints the same, whatever it does."""
+    """Encoder whose repr does not depend on its arguments."""
 
     def __init__(self, scale=1.0, first=0.1, detached=False):
         super().__init__()
@@ -89,7 +89,7 @@ class Mine(nn.Module):
 
 
 class Halved(Classification):
-    """Losses of half the size."""
+    """Classification with scaled losses."""
 
     def __init__(self, share):
         self.share = share
@@ -98,8 +98,8 @@ class Halved(Classification):
         return self.share * super().losses(scores, label)
 
 
-def test_networks_that_print_alike_have_references_of_their_own(measured, cache):
-    """They differ in the forward pass, the first weights, the backward pass and the losses."""
+def test_different_networks_of_equal_repr_have_their_own_references(measured, cache):
+    """The networks differ in forward pass, initial weights, backward pass or losses."""
     encoders = [Mine(), Mine(scale=0.0), Mine(first=0.2), Mine(detached=True)]
     networks = [SharedNetwork(encoder, nn.Linear(8, 4)) for encoder in encoders]
     networks += [SharedNetwork(Mine(), nn.Linear(8, 4), Halved(share)) for share in (0.5, 0.25)]
@@ -108,13 +108,13 @@ def test_networks_that_print_alike_have_references_of_their_own(measured, cache)
     assert references[1].mean() < references[0].mean()
 
 
-def test_an_equal_network_made_anew_has_the_same_reference(measured, cache):
+def test_a_new_but_equal_network_has_the_same_reference(measured, cache):
     for _ in range(2):
         measured(network=SharedNetwork(Mine(), nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 4))))
     assert len(kept(cache)) == 1
 
 
-def test_other_inputs_have_a_reference_of_their_own(measured, cache, plants):
+def test_other_inputs_have_their_own_reference(measured, cache, plants):
     measured()
     plants.splits["train"].x[110] += 1.0  # one in the middle
     try:
@@ -150,7 +150,7 @@ THREE = {"iris": 0.5, "wine": 0.5, "seeds": 0.5}
         lambda text: text.replace('"minibatch": 4', '"minibatch": 5'),
     ],
 )
-def test_a_file_that_cannot_be_right_is_replaced_with_a_warning(measured, cache, monkeypatch, caplog, damage):
+def test_an_invalid_cache_file_is_replaced_with_a_warning(measured, cache, monkeypatch, caplog, damage):
     env = measured()
     (path,) = kept(cache)
     text = path.read_text()
@@ -162,20 +162,20 @@ def test_a_file_that_cannot_be_right_is_replaced_with_a_warning(measured, cache,
     assert path.read_text() == text
 
 
-def test_a_folder_that_cannot_be_written_is_no_obstacle(measured, cache, caplog):
+def test_an_unwritable_cache_folder_logs_a_warning(measured, cache, caplog):
     (cache / "references").write_text("a file where the folder should be")
     with caplog.at_level(logging.WARNING):
         env = measured()
-    assert env.reference.shape == (3,) and "cannot be kept" in caplog.text
+    assert env.reference.shape == (3,) and "Cannot cache" in caplog.text
 
 
 @pytest.mark.parametrize("given", [[0.5, 0.5], 1.5, [0.5, -0.1, 0.5]])
-def test_numbers_that_do_not_fit_are_refused(make, given):
-    with pytest.raises(ValueError, match="one for each task of 'plants'"):
+def test_invalid_given_accuracies_are_rejected(make, given):
+    with pytest.raises(ValueError, match=r"one for each.*'plants'"):
         make(reference=given)
 
 
-def test_training_it_leaves_global_generators_alone(measured):
+def test_training_the_reference_leaves_global_generators_unchanged(measured):
     state = torch.get_rng_state()
     measured()
     assert torch.equal(state, torch.get_rng_state())
