@@ -122,9 +122,9 @@ def test_batch_norm_of_flat_values_in_the_trunk_trains_on_batches_of_any_rows(nu
 
 
 def test_a_trunk_that_would_get_single_inputs_in_training_is_refused():
-    with pytest.raises(ValueError, match=r"train_batch=1 sends one input at a time .* train_batch=2 or more"):
+    with pytest.raises(ValueError, match=r"train_batch=1.* train_batch=2"):
         gym.make(DIGITS, network=flat_trunk, train_batch=1)
     assert gym.make(DIGITS, network=flat_trunk, train_batch=1, train=False).reset(seed=0)
     layer = [nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64))]
-    with pytest.raises(ValueError, match="Block 0 cannot process a single row in training"):
+    with pytest.raises(ValueError, match="Block 0 .* single row"):
         RoutedLayer(layer, (64,))

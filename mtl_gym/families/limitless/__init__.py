@@ -1,1 +1,1 @@
-"""Limitless routing networks: an episode chooses the modules of a network for one input, then the network is run."""
+"""Limitless routing networks: an episode assembles a network of modules for one input, then runs it."""

@@ -1,4 +1,4 @@
-"""Networks under construction: what each row has chosen so far, and what it may choose next.
+"""Networks under construction: the chosen modules of each row and its valid next choices.
 
 Source: LRN, section 4.1.
 """
@@ -16,12 +16,12 @@ from mtl_gym.families.limitless.pool import Layout
 
 @dataclass
 class Networks:
-    """Networks, as far as they are built.
+    """Partial networks of all rows.
 
     Attributes:
-        modules: Modules chosen so far, in order, -1 for none; int64 [rows, max_depth].
-        length: Number of modules chosen; int64 [rows].
-        depth: Decisions made; int64 [rows].
+        modules: Chosen modules in order, padded with -1; int64 [rows, max_depth].
+        length: Number of chosen modules; int64 [rows].
+        depth: Number of decisions made; int64 [rows].
     """
 
     modules: Rows
@@ -30,27 +30,27 @@ class Networks:
 
     @classmethod
     def none(cls, rows: int, max_depth: int) -> Networks:
-        """Return networks without modules."""
+        """Return empty networks."""
         return cls(np.full((rows, max_depth), -1), np.zeros(rows, np.int64), np.zeros(rows, np.int64))
 
 
 class Construction:
-    """The networks of `rows` rows, each built module by module in at most `max_depth` decisions.
+    """Construction of `rows` networks, module by module in at most `max_depth` decisions.
 
-    A module may come next if it is not used yet, takes what the last one gives, and is a head or leaves a way to one in
-    the decisions that are left. PASS spends a decision on nothing; it may come after the first module, as long as a
-    head can still be reached.
+    A module is a valid choice if it is unused, takes the output shape of the last module, and either is a head or
+    keeps a head within reach of the remaining decisions. PASS uses up a decision; it is valid after the first module,
+    as long as a head stays within reach.
 
     Args:
-        layout: Of the pool.
-        rows: How many networks are built side by side.
-        max_depth: Decisions per network, PASS included.
+        layout: Layout of the pool.
+        rows: Number of networks.
+        max_depth: Maximum number of decisions per network, including PASS.
 
     Attributes:
-        networks: The networks, as far as they are built.
+        networks: Partial networks.
 
     Raises:
-        ValueError: If no network of `max_depth` modules can end in a head.
+        ValueError: If no network of at most `max_depth` modules ends in a head.
 
     Example:
         >>> layout = Layout(np.array([0, 1]), takes=np.array([0, 1]), gives=np.array([1, -1]), shapes=2)
@@ -62,8 +62,8 @@ class Construction:
     def __init__(self, layout: Layout, rows: int, max_depth: int) -> None:
         if max_depth < layout.whole[0]:
             raise ValueError(
-                f"max_depth={max_depth} is not possible: the shortest network of this pool has {layout.whole[0]} "
-                "modules; take as many or more."
+                f"max_depth={max_depth} is too small: the shortest network of this pool has {layout.whole[0]} modules; "
+                f"use {layout.whole[0]} or more."
             )
         self.layout, self.max_depth = layout, max_depth
         self.networks = Networks.none(rows, max_depth)
@@ -71,10 +71,10 @@ class Construction:
         self._refresh()
 
     def _refresh(self) -> None:
-        """Derive shapes and used modules from the networks."""
+        """Recompute shapes and used modules from the networks."""
         modules, length = self.networks.modules, self.networks.length
         rows, used = np.arange(len(modules)), np.zeros((len(modules), self.pass_number + 1), bool)
-        used[rows[:, None], modules] = True  # none (-1) falls on the spare column
+        used[rows[:, None], modules] = True  # the spare column absorbs the padding (-1)
         self._used = used[:, :-1]
         last = modules[rows, np.maximum(length - 1, 0)]
         self._shape = np.where(length > 0, self.layout.gives[self.layout.kind[last]], 0)
@@ -82,14 +82,14 @@ class Construction:
         self._masks: Flags | None = None
 
     def begin(self, rows: Rows) -> None:
-        """Forget the networks of `rows`; int64 [n]."""
+        """Reset the networks of `rows`; int64 [n]."""
         networks = self.networks
         networks.modules[rows], networks.length[rows], networks.depth[rows], self._shape[rows] = -1, 0, 0, 0
         self._used[rows], self._left[rows] = False, self.layout.sizes
         self._masks = None
 
     def masks(self) -> Flags:
-        """What may come next; bool [rows, modules + 1], PASS last. All False for networks that have ended."""
+        """Return the valid choices, all False for finished networks; bool [rows, modules + 1], PASS last."""
         if self._masks is None:
             self._masks = self._valid()
         return self._masks.copy()
@@ -112,10 +112,10 @@ class Construction:
         return far
 
     def choose(self, rows: Rows, choices: Rows) -> Flags:
-        """Carry out valid choices of `rows`; int64 [n] each.
+        """Apply valid choices of `rows`; int64 [n] each.
 
         Returns:
-            Whose networks have ended in a head; bool [n].
+            Mask of networks that now end in a head; bool [n].
         """
         building = choices < self.pass_number
         builders, modules = rows[building], choices[building]
@@ -140,9 +140,9 @@ class Construction:
 
 
 def random_routes(layout: Layout, max_depth: int, count: int, random: np.random.Generator) -> Rows:
-    """Decisions that build valid networks, each drawn evenly from what is valid; int64 [count, max_depth].
+    """Draw decisions of `count` networks, each uniformly from the valid choices; int64 [count, max_depth].
 
-    What comes after the head is PASS.
+    Entries after the head are PASS.
     """
     building = Construction(layout, count, max_depth)
     routes = np.full((count, max_depth), building.pass_number)

@@ -1,4 +1,4 @@
-"""Limitless routing as an environment: which module should come next in the network for this input?
+"""Environment of limitless routing: each action picks the next module of the network for an input.
 
 Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning").
 """
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 
 class LimitlessVectorEnv(ClassificationVectorEnv):
-    """`num_envs` networks under construction, each for one labelled input, from a pool of modules that acting trains.
+    """Batch of `num_envs` networks under construction, each for one labelled input; the pool trains during the steps.
 
-    Every episode builds one network: each action picks the module that comes next, or PASS, until a head is placed.
-    Only then is the network run, together with all others that ended in the same step. When `train_batch` episodes have
-    ended, the modules that were used get their gradient step, and only those.
+    An episode builds one network: each action picks the next module, or PASS, until a head ends the network. The
+    networks that end in the same step are run together. Once `train_batch` episodes have ended, one gradient step
+    updates the used modules only.
 
     * Observation: `image` float32 [num_envs, *shape] in [0, 1]; `task` int64 [num_envs]; `chosen` int64
-      [num_envs, max_depth], the modules chosen so far counted from 1, 0 for none; `depth` int64 [num_envs], the
+      [num_envs, max_depth], the chosen modules counted from 1, padded with 0; `depth` int64 [num_envs], the number of
       decisions made.
     * Action: int64 [num_envs] in [0, P]; P is PASS. `info["action_mask"]` is bool [num_envs, P + 1].
     * Reward: float32 [num_envs]: the weighted bonus of the chosen module, plus the final reward with the head.
@@ -54,10 +54,10 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
 
     Source: LRN, sections 4 and 5.
 
-    Deviation: eq. 7 pays every time step the final reward plus its bonus, the counts being those of the whole batch. A
-    step must pay before either is known: here the final reward comes once, with the head, and the bonus is that of the
-    last choices (`RunningBonus`). A long network therefore earns several bonuses for one loss, and a weight near 1
-    drowns the loss. The agent `LRN` turns the running bonus off and pays eq. 7 in its rollout.
+    Deviation: eq. 7 rewards every time step with the final reward plus a bonus from the counts of the whole batch. A
+    step must return its reward before either is known: here the final reward is paid once, with the head, and the bonus
+    is computed from recent choices (`RunningBonus`). A long network thus earns several bonuses for one loss, and a
+    weight near 1 outweighs the loss. The agent `LRN` turns the running bonus off and computes eq. 7 in its rollout.
 
     Example:
         >>> env = LimitlessVectorEnv(num_envs=4, data="digits", image_shape=(1, 8, 8))
@@ -81,9 +81,9 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         if "pool" in options:
-            raise ValueError(f"{type(self).__name__} has no option 'pool'; pool is now network: give network=.")
+            raise ValueError(f"{type(self).__name__} has no option 'pool'; use network=.")
         super().__init__(num_envs, **options)
-        self.batch_size = self.options.train_batch  # no inputs wait ahead, so a batch need not be whole rounds
+        self.batch_size = self.options.train_batch  # not rounded to num_envs: inputs are not drawn ahead
         self._inputs = Inputs(self.data, self.options.split, self.options.image_shape)
         self._rows = RowInputs(self._inputs, self.num_envs)
         with torch.random.fork_rng(devices=[]):
@@ -109,7 +109,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         else:
             pool = make_pool(self.options, self.data, self._inputs.shape, self._context)
         self.network = pool.to(self.device).train()
-        weights = [{"params": list(self.network.parameters())}]  # a pool may have modules without weights
+        weights = [{"params": list(self.network.parameters())}]  # Adam rejects an empty list of parameters itself
         self.optimizer = torch.optim.Adam(weights, self.options.learning_rate, fused=True)
         self._set_up()
 
@@ -138,7 +138,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
     def _observe(self) -> dict[str, Array | Tensor]:
         networks = self._building.networks
         depth = np.minimum(networks.depth, self.max_depth - 1)
-        chosen = networks.modules + 1  # not "modules": no nn.ModuleDict takes that name, nor does SB3
+        chosen = networks.modules + 1  # not "modules": nn.ModuleDict, and with it SB3, rejects that key
         return {"image": self._rows.images.clone(), "task": self._tasks(), "chosen": chosen, "depth": depth}
 
     def _masks(self) -> Flags:
@@ -171,7 +171,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         return reward
 
     def pay_bonus(self, pays: bool) -> None:
-        """Let steps pay the running bonus or not; an agent that computes the exact one itself turns it off."""
+        """Turn the running bonus on or off; agents that compute the exact bonus turn it off."""
         self.pays_bonus = pays
 
     def _result(self, done: Flags, valid: Flags, answers: Answers) -> AnswerResult:
@@ -194,7 +194,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         self.usage.add(self._task[samples[real]], networks[real])
 
     def _run(self, samples: Rows, networks: Rows) -> tuple[Tensor, Tensor]:
-        """Run finished networks on their inputs, and keep the losses for the next update.
+        """Run finished networks on their inputs and store the losses for the next update.
 
         Returns:
             Logits [n, classes] and losses [n]; both detached.
@@ -218,12 +218,12 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         self.usage.end_batch()
 
     def random_routes(self, count: int, random: np.random.Generator) -> Rows:
-        """Draw decisions that build valid networks, each evenly from what is valid; int64 [count, max_depth]."""
+        """Draw decisions of `count` networks, each uniformly from the valid choices; int64 [count, max_depth]."""
         return random_routes(self._template.layout, self.max_depth, count, random)
 
     @property
     def signature(self) -> State:
-        """What a checkpoint must agree on to be loaded here."""
+        """Properties that must be equal in a checkpoint and in this environment."""
         return super().signature | {"input": list(self._inputs.shape), "kinds": self.kinds.tolist()}
 
     def _state(self) -> State:
@@ -243,7 +243,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
 
     @property
     def bonus_counts(self) -> NDArray[np.float64]:
-        """Choices of each module that the running bonus looks back on; float64 [P]."""
+        """Decayed counts of choices per module, from which the running bonus is computed; float64 [P]."""
         return self._bonus.counts.copy()
 
     def _adopt(self, source: ClassificationVectorEnv) -> None:
@@ -252,9 +252,9 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         self._bonus.counts, self.pays_bonus = source.bonus_counts, source.pays_bonus
 
     def evaluation_figures(self) -> Info:
-        """Return the counts of modules by task, of successions, and of unused modules.
+        """Return counts of modules by task, successions, used and unused modules, and names.
 
-        `usage` [tasks, P], `edges` [P + 1, P] (the last row is the input), `blocks_used`, `modules_unused`, `names`.
+        Keys: `usage` [tasks, P], `edges` [P + 1, P] (input last), `blocks_used`, `modules_unused`, `names`.
         """
         unused = int((self.usage.taken.sum(0) == 0).sum())
         counts = {"blocks_used": self.pool_size - unused, "modules_unused": unused}
@@ -262,17 +262,17 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
 
     @property
     def names(self) -> list[str]:
-        """Names of the modules in pictures."""
+        """Labels of the modules in pictures."""
         return self._template.names
 
     @property
     def keeps_policies(self) -> bool:
-        """Whether runs keep the history of a policy table: always."""
+        """Support for the history of policy tables; always True."""
         return True
 
     @classmethod
     def curve_pictures(cls, runs: Mapping[str, Sequence[Curves]], title: str) -> dict[str, Figure]:
-        """Draw accuracy beside the modules that no network has."""
+        """Draw accuracy beside the number of unused modules."""
         courses = {agent: [Course.of(curves) for curves in found] for agent, found in runs.items()}
         return {"accuracy_and_unused.png": accuracy_and_unused(courses, title)}
 
@@ -287,7 +287,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
 
 
 class LimitlessEnv(BatchOfOne):
-    """One network at a time, for one labelled input: what `gym.make("MTLLimitless-...")` returns.
+    """Single limitless environment, as returned by `gym.make("MTLLimitless-...")`.
 
     Args:
         **options: The fields of `LimitlessOptions`.

@@ -1,4 +1,4 @@
-"""Lazy execution: chosen networks are run together, depth by depth, every module once on all rows that came to it."""
+"""Joint execution of finished networks: at each depth, every module runs once on all of its rows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Index = NDArray[np.int64]
 
 
 def run(pool: ModulePool, x: Tensor, networks: Index) -> Tensor:
-    """The answers of chosen networks.
+    """Return the outputs of networks.
 
     Args:
-        pool: Where the modules are; those that no network has are not touched and get no gradient.
+        pool: Pool of the modules; modules outside all networks are not run and get no gradient.
         x: float32 [rows, *input_shape].
-        networks: Modules of each row's network, in order, ending in a head, -1 behind it; int64 [rows, depth].
+        networks: Modules of the network of each row, ending in a head, padded with -1; int64 [rows, depth].
 
     Returns:
         Logits, float32 [rows, classes].
@@ -45,7 +45,7 @@ def run(pool: ModulePool, x: Tensor, networks: Index) -> Tensor:
 
 
 def _by_module(values: Tensor, rows: Index, choices: Index) -> Iterator[tuple[int, Tensor, Index]]:
-    """Split `values` of `rows` by the module that comes next."""
+    """Group the values of `rows` by their next module."""
     dispatch = Dispatch.of(choices, device=values.device)
     owners = np.split(rows[dispatch.order], np.cumsum(dispatch.counts)[:-1])
     return zip(dispatch.groups.tolist(), dispatch.split(values), owners, strict=True)

@@ -1,4 +1,4 @@
-"""Pictures of finished runs: accuracy and unused modules, epoch after epoch.
+"""Figures of finished runs: accuracy and unused modules by epoch.
 
 Source: LRN, figures 2 to 7.
 """
@@ -22,12 +22,12 @@ COLUMNS = ("epoch", "accuracy", "modules_unused")
 
 @dataclass(frozen=True)
 class Course:
-    """How one run went.
+    """Learning curves of one run.
 
     Attributes:
         epoch: Passes over the training data; float64 [evaluations].
-        accuracy: Mean over tasks; float64 [evaluations].
-        unused: Modules that no network of the evaluated split had; float64 [evaluations].
+        accuracy: Mean accuracy over tasks; float64 [evaluations].
+        unused: Number of modules in no network of the evaluated split; float64 [evaluations].
 
     Example:
         >>> Course(np.array([1.0]), np.array([0.9]), np.array([4.0])).unused
@@ -40,27 +40,27 @@ class Course:
 
     @classmethod
     def of(cls, curves: Mapping[str, NDArray[np.float64]]) -> Course:
-        """Return the course in the columns of a run's `progress.csv`, by name."""
+        """Return the course from the columns of `progress.csv`, keyed by name."""
         return cls(*(curves[name] for name in COLUMNS))
 
 
 def accuracy_and_unused(runs: Mapping[str, Sequence[Course]], title: str | None = None) -> Figure:
-    """Draw accuracy to the left and unused modules to the right, a line per agent: the mean over its runs.
+    """Draw accuracy on the left and unused modules on the right, with one line per agent: the mean over its runs.
 
     Args:
-        runs: By the agent's name, the courses of its seeds, all evaluated equally often.
-        title: Drawn above.
+        runs: Courses of the seeds of each agent, with equal numbers of evaluations, keyed by the agent's name.
+        title: Title of the figure.
 
     Raises:
-        ValueError: If an agent's runs were not evaluated equally often, or there is none.
+        ValueError: If an agent has no run, or its runs differ in the number of evaluations.
 
-    Source: LRN, figures 2 to 7. Deviation: a band from the lowest to the highest run.
+    Source: LRN, figures 2 to 7. Deviation: a band spans the lowest to the highest run.
     """
     if not runs or not all(runs.values()):
-        raise ValueError("There is nothing to draw: pass one agent or more, each with one run or more.")
+        raise ValueError("There are no runs to draw: pass at least one agent, each with at least one run.")
     for agent, courses in runs.items():
         if len({len(course.epoch) for course in courses}) > 1:
-            raise ValueError(f"The runs of {agent!r} were not evaluated equally often; draw them one by one.")
+            raise ValueError(f"The runs of {agent!r} differ in their number of evaluations; draw them separately.")
     return figure_of(lambda figure: _draw(figure, runs, title), (10.5, 4.5))
 
 
@@ -73,7 +73,7 @@ def _draw(figure: Figure, runs: Mapping[str, Sequence[Course]], title: str | Non
             axes.plot(epoch, values.mean(0), color=COLOURS[number % len(COLOURS)], label=agent)
             band = {"color": COLOURS[number % len(COLOURS)], "alpha": 0.2, "lw": 0}
             axes.fill_between(epoch, values.min(0), values.max(0), **band)
-    for axes, label in zip(panels, ("accuracy in %", "modules that no network has"), strict=True):
+    for axes, label in zip(panels, ("accuracy in %", "unused modules"), strict=True):
         axes.set_xlabel("epochs", color=INK)
         axes.set_ylabel(label, color=INK)
     panels[1].legend(fontsize=8, frameon=False)

@@ -1,4 +1,4 @@
-"""Two views of the same inputs: normalised ones for the modules, and pictures between 0 and 1 for the router."""
+"""Two views of each input: normalised values for the modules, and pictures in [0, 1] for the router."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mtl_gym.data import MultiTaskDataset
 
 
 class Inputs:
-    """Samples of one split, in the shape that the pool takes.
+    """Samples of one split in the input shape of the pool.
 
-    Pixels (uint8) are divided by 255 for the router; other values are scaled by the least and greatest of the training
-    split, and cut off at 0 and 1.
+    Pictures are pixels (uint8) divided by 255, or other values scaled by the minimum and maximum of the training split
+    and clipped to [0, 1].
 
     Args:
-        data: The data set, on the device.
-        split: Its part.
+        data: Data set, on the device.
+        split: Name of the split.
         image_shape: As in `LimitlessOptions`.
 
     Attributes:
-        shape: Of one input.
+        shape: Shape of one input.
 
     Raises:
-        ValueError: If inputs cannot be brought into `image_shape`.
+        ValueError: If inputs cannot be reshaped to `image_shape`.
 
     Example:
         >>> from mtl_gym.data import load
@@ -48,17 +48,17 @@ class Inputs:
         self._scale = 1 / (255.0 if pixels else max(float(train.max()) - self._low, 1e-9))
 
     def pictures(self, samples: NDArray[np.int64]) -> Tensor:
-        """What the router sees of `samples`, int64 [n]; float32 [n, *shape] in [0, 1]."""
+        """Return the pictures of `samples`, int64 [n], for the router; float32 [n, *shape] in [0, 1]."""
         x = self.data.split(self.split).x[self._index(samples)].float()
         return self._shaped(((x - self._low) * self._scale).clamp_(0, 1))
 
     def values(self, samples: NDArray[np.int64]) -> Tensor:
-        """What the modules get of `samples`, int64 [n]: normalised; float32 [n, *shape]."""
+        """Return the normalised inputs of `samples`, int64 [n], for the modules; float32 [n, *shape]."""
         return self._shaped(self.data.inputs(self.split, self._index(samples)))
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the data."""
+        """Device of the data."""
         return self.data.split(self.split).x.device
 
     def _index(self, samples: NDArray[np.int64]) -> Tensor:
@@ -74,15 +74,15 @@ class Inputs:
 
 
 class RowInputs:
-    """The input of each row.
+    """Current sample and picture of each row.
 
     Args:
-        inputs: Samples of the split.
+        inputs: Inputs of the split.
         rows: Number of rows.
 
     Attributes:
         sample: Sample of each row, -1 for none; int64 [rows].
-        images: Its picture, for the router; float32 [rows, *shape].
+        images: Picture of each sample for the router; float32 [rows, *shape].
     """
 
     def __init__(self, inputs: Inputs, rows: int) -> None:
@@ -91,12 +91,12 @@ class RowInputs:
         self.images = torch.zeros(rows, *inputs.shape, device=inputs.device)
 
     def begin(self, rows: NDArray[np.int64], samples: NDArray[np.int64]) -> None:
-        """Put `samples` into `rows`; int64 [n] each."""
+        """Assign `samples` to `rows`; int64 [n] each."""
         self.sample[rows] = samples
         self.images[torch.from_numpy(rows).to(self.images.device)] = self._inputs.pictures(samples)
 
     def load(self, sample: NDArray[np.int64]) -> None:
-        """Put a sample into every row; int64 [rows]."""
+        """Assign one sample to every row; int64 [rows]."""
         self.sample, self.images = sample, self._inputs.pictures(sample)
 
 
@@ -106,6 +106,6 @@ def _check_shape(data: MultiTaskDataset, shape: tuple[int, ...]) -> None:
     shrinks = len(given) == len(shape) == 3 and given[0] == shape[0] and all(np.less_equal(shape, given))
     if min(shape, default=0) < 1 or not (folds or shrinks or given == shape):
         raise ValueError(
-            f"image_shape={shape} does not fit inputs of shape {given}: flat inputs are folded into as many values, "
-            "images are shrunk to as many channels and no more rows or columns."
+            f"image_shape={shape} does not fit inputs of shape {given}: use a shape with as many values for flat "
+            "inputs; for images, the same number of channels and no larger height or width."
         )

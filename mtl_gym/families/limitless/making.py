@@ -1,4 +1,4 @@
-"""Make the pools of an environment from its options."""
+"""Construction of module pools from the options of an environment."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mtl_gym.families.limitless.pool import ModulePool
 
 
 def make_pool(options: LimitlessOptions, data: MultiTaskDataset, shape: Shape, context: NetworkContext) -> ModulePool:
-    """Return the pool of the options; `shape` is that of one input.
+    """Return the pool given by the options; `shape` is the shape of one input.
 
     Raises:
-        ValueError: If the option `network` is not possible, or made a pool that does not fit the data set.
+        ValueError: If `options.network` is invalid or its pool does not fit the data set.
     """
     default = partial(_paper_pool, options, data, shape)
     pool = given_network(options.network, ModulePool, context, default)
     if pool.input_shape != shape or pool.classes < data.max_classes:
         raise ValueError(
-            f"The pool takes inputs of shape {pool.input_shape} and gives {pool.classes} classes, but data set "
+            f"The pool takes inputs of shape {pool.input_shape} and returns {pool.classes} classes, but data set "
             f"{data.name!r} has inputs of shape {shape} and up to {data.max_classes} classes."
         )
     return pool
@@ -34,7 +34,7 @@ def make_pool(options: LimitlessOptions, data: MultiTaskDataset, shape: Shape, c
 def make_template(
     options: LimitlessOptions, data: MultiTaskDataset, shape: Shape, context: NetworkContext
 ) -> ModulePool:
-    """Return a pool as `make_pool`; the paper's without weights, because a pool may have millions."""
+    """Return the pool of `make_pool`, with the default pool on the meta device, which allocates no weights."""
     if options.network is not None:
         return make_pool(options, data, shape, context)
     with torch.device("meta"):

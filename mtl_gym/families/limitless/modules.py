@@ -1,4 +1,4 @@
-"""The paper's modules: convolutions for the input and between, fully connected ones, and heads.
+"""Modules of the paper: convolutions, fully connected layers and heads.
 
 Source: LRN, section 5.2.
 """
@@ -16,19 +16,19 @@ from mtl_gym.families.limitless.pool import ModulePool, PoolModule
 def paper_pool(
     input_shape: Sequence[int], classes: int, duplicates: int = 5, filters: int = 32, hidden: int = 256
 ) -> ModulePool:
-    """The paper's pool: `duplicates` of each of its six modules.
+    """Build the paper's pool, with `duplicates` copies of each of its six modules.
 
-    The copies follow each other as whole sets, so that a pool with more duplicates begins with the smaller one.
+    Modules are ordered copy by copy, so that a pool with more duplicates begins with the modules of a smaller pool.
 
     Args:
         input_shape: (channels, height, width) of an image.
         classes: Width of the heads.
-        duplicates: Copies of each module.
-        filters: Of each convolution: 3x3, stride and padding 1, instance norm, ReLU.
-        hidden: Width of the fully connected modules: layer norm, ReLU.
+        duplicates: Number of copies of each module.
+        filters: Number of filters of each convolution (3x3, stride and padding 1, instance norm, ReLU).
+        hidden: Width of the fully connected modules (layer norm, ReLU).
 
     Raises:
-        ValueError: If inputs are not images.
+        ValueError: If `input_shape` does not have three axes.
 
     Example:
         >>> pool = paper_pool((1, 8, 8), classes=2, duplicates=2)
@@ -37,8 +37,8 @@ def paper_pool(
     """
     if len(input_shape) != 3:
         raise ValueError(
-            f"Inputs of shape {tuple(input_shape)} are not images, which the paper's modules take: pass image_shape="
-            "(channels, height, width) to fold flat inputs into images, or a pool of your own, network=ModulePool(...)."
+            f"Inputs of shape {tuple(input_shape)} are not images, as the paper's modules require: pass image_shape="
+            "(channels, height, width) to reshape flat inputs, or network=ModulePool(...)."
         )
     modules = [
         module for copy in range(duplicates) for module in _set_of_modules(input_shape, classes, filters, hidden, copy)
@@ -60,7 +60,7 @@ def _set_of_modules(input_shape: Sequence[int], classes: int, filters: int, hidd
 
 
 def _convolution(channels: int, filters: int) -> nn.Module:
-    # Instance norm would take a bias out again.
+    # Instance norm cancels a bias.
     convolution = nn.Conv2d(channels, filters, 3, padding=1, bias=False)
     return nn.Sequential(convolution, nn.InstanceNorm2d(filters), nn.ReLU(inplace=True))
 

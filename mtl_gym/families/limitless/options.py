@@ -15,14 +15,14 @@ class LimitlessOptions(ClassificationOptions):
     """Keyword arguments of the limitless environments, besides those of `ClassificationOptions`.
 
     Attributes:
-        network: A `ModulePool` as a template, whose weights are drawn anew from every seed, or a function of one
-            `NetworkContext` that makes one. None builds the paper's modules from the next four fields.
-        image_shape: Shape (channels, height, width) of the inputs of router and modules: flat inputs are folded, images
-            are shrunk by averaging. None leaves inputs as they are.
-        duplicates: Copies of each module.
-        filters: Filters of each convolution.
+        network: `ModulePool` used as a template, with weights redrawn for every seed, or a function of one
+            `NetworkContext` that returns a pool. None builds the paper's modules from the next four fields.
+        image_shape: Input shape (channels, height, width) of router and modules: flat inputs are reshaped, images are
+            downsampled by averaging. None keeps the shape of the data set.
+        duplicates: Number of copies of each module.
+        filters: Number of filters of each convolution.
         hidden: Width of fully connected modules.
-        max_depth: Decisions per network, PASS included.
+        max_depth: Maximum number of decisions per network, including PASS.
         bonus: Weight of the diversity bonus (eq. 6); True is 1, False turns it off.
         invalid_reward: Reward of a masked choice, which also ends the episode.
 

@@ -1,4 +1,4 @@
-"""The module pool: anything with a declared input and output shape, and what may follow what.
+"""Module pool: modules with declared input and output shapes, and their possible successions.
 
 Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning"), sections 4.1 and 5.2.
 """
@@ -21,18 +21,18 @@ FAR = 2**30
 
 
 class PoolModule(nn.Module):
-    """A module of the pool, with the shapes it declares.
+    """Module of a pool with declared shapes.
 
     Args:
-        body: What is applied to float32 [rows, *in_shape].
-        in_shape: Shape of one input, without the rows.
-        out_shape: Shape of one output; None finds out.
-        head: Whether it ends a network. Then it gives logits, (classes,).
-        name: What pictures call it.
+        body: Module applied to float32 [rows, *in_shape].
+        in_shape: Shape of one input, without the batch axis.
+        out_shape: Shape of one output; None infers it.
+        head: True for a module that ends a network and returns logits of shape (classes,).
+        name: Label in pictures; defaults to the class name of `body`.
 
     Raises:
-        ValueError: If the body does not take `in_shape` or give `out_shape`, or cannot be trained on a single row, or a
-            head does not give logits.
+        ValueError: If `body` does not map `in_shape` to `out_shape` or cannot be trained on a single row, or if a head
+            does not return logits.
 
     Example:
         >>> module = PoolModule(nn.Linear(4, 8), (4,))
@@ -56,31 +56,31 @@ class PoolModule(nn.Module):
         error = trouble_with_one_row(body, self.in_shape)
         if error is not None:
             raise ValueError(
-                f"Module {self.name!r} cannot process a single row in training ({error}), and only one network of a "
-                "batch may have it: normalise each row by itself, with nn.LayerNorm or nn.GroupNorm."
+                f"Module {self.name!r} cannot be trained on a single row ({error}), but a batch may send only one row "
+                "to it: normalise rows independently, with nn.LayerNorm or nn.GroupNorm."
             )
         if out_shape is not None and tuple(out_shape) != self.out_shape:
             raise ValueError(
-                f"Module {self.name!r} declares outputs of shape {tuple(out_shape)}, but gives {self.out_shape} for "
-                f"inputs of shape {self.in_shape}: declare what it gives."
+                f"Module {self.name!r} declares outputs of shape {tuple(out_shape)}, but returns {self.out_shape} for "
+                f"inputs of shape {self.in_shape}: pass out_shape={self.out_shape}, or None."
             )
         if head and len(self.out_shape) != 1:
-            raise ValueError(f"Module {self.name!r} is a head: it must give logits (classes,), not {self.out_shape}.")
+            raise ValueError(f"Module {self.name!r} is a head: it must return logits (classes,), not {self.out_shape}.")
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [rows, *in_shape] -> [rows, *out_shape]."""
+        """Map float32 [rows, *in_shape] to float32 [rows, *out_shape]."""
         return self.body(x)
 
 
 class ModulePool(nn.Module):
-    """Modules from which networks are built. Its action numbers are the modules' places, and PASS comes last.
+    """Modules that networks are built of; the action of a module is its index, and PASS is the last action.
 
     Args:
-        modules: The modules, in the order of their action numbers.
-        input_shape: Shape of one input, without the rows.
+        modules: Modules in the order of their actions.
+        input_shape: Shape of one input, without the batch axis.
 
     Raises:
-        ValueError: If no network from inputs of that shape can end in a head, or heads differ in their classes.
+        ValueError: If no head can be reached from `input_shape`, or heads differ in their number of classes.
 
     Example:
         >>> pool = ModulePool([PoolModule(nn.Linear(4, 8), (4,)), PoolModule(nn.Linear(8, 2), (8,), head=True)], (4,))
@@ -93,48 +93,50 @@ class ModulePool(nn.Module):
         self.input_shape: Shape = tuple(input_shape)
         classes = {module.out_shape[0] for module in modules if module.head}
         if len(classes) != 1:
-            raise ValueError(f"The heads of a pool give the same number of classes; these give {sorted(classes)}.")
+            raise ValueError(
+                f"Heads of classes={sorted(classes)}: pass one head or more, all with the same number of classes."
+            )
         self.modules_in_order: Modules[PoolModule] = Modules(modules)
         self.classes = classes.pop()
         self.layout = Layout.of(modules, self.input_shape)
         if self.least_depth >= FAR:
             raise ValueError(
-                f"No head can be reached from inputs of shape {self.input_shape}: the shapes that are taken are "
+                f"No head can be reached from inputs of shape {self.input_shape}: the modules take the shapes "
                 f"{sorted({module.in_shape for module in modules})}. Add modules whose shapes lead to a head."
             )
 
     def __len__(self) -> int:
-        """Number of modules."""
+        """Return the number of modules."""
         return len(self.modules_in_order)
 
     def __getitem__(self, number: int) -> PoolModule:
-        """The module of that action number."""
+        """Return the module of an action."""
         return self.modules_in_order[number]
 
     @property
     def least_depth(self) -> int:
-        """Modules in the shortest network that can be built."""
+        """Number of modules in the shortest possible network."""
         return int(self.layout.whole[0])
 
     @property
     def names(self) -> list[str]:
-        """What pictures call the modules."""
+        """Labels of the modules in pictures."""
         return [self[number].name for number in range(len(self))]
 
     def renewed(self) -> ModulePool:
-        """A copy with fresh weights; as `mtl_gym.core.nn.weights.renewed`."""
+        """Return a copy with fresh weights, as `mtl_gym.core.nn.weights.renewed`."""
         return renewed(self)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The shapes of a pool as numbers. Modules that take, give and end alike are one kind.
+    """Shapes of a pool as numbers. Modules with equal shapes, heads apart from others, form one kind.
 
     Attributes:
         kind: Kind of each module; int64 [modules].
-        takes: Number of the shape that each kind takes; int64 [kinds]. Shape 0 is that of the inputs.
-        gives: Number of the shape that each kind gives, -1 for heads; int64 [kinds].
-        shapes: How many shapes there are.
+        takes: Number of the input shape of each kind; int64 [kinds]. Shape 0 is the input shape of the pool.
+        gives: Number of the output shape of each kind, -1 for heads; int64 [kinds].
+        shapes: Number of shapes.
     """
 
     kind: NDArray[np.int64]
@@ -144,7 +146,7 @@ class Layout:
 
     @classmethod
     def of(cls, modules: Sequence[PoolModule], input_shape: Shape) -> Layout:
-        """The layout of `modules`."""
+        """Return the layout of `modules`."""
         shapes: dict[Shape, int] = {input_shape: 0}
         kinds: dict[tuple[int, int], int] = {}
         kind = []
@@ -157,26 +159,27 @@ class Layout:
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
-        """Modules of each kind; int64 [kinds]."""
+        """Number of modules of each kind; int64 [kinds]."""
         return np.bincount(self.kind, minlength=len(self.takes))
 
     @cached_property
     def whole(self) -> NDArray[np.int64]:
-        """Distances to a head while no module is used up; int64 [shapes]."""
+        """Distances to the end of a network with all modules unused; int64 [shapes]."""
         return self.distances(np.ones((1, len(self.takes)), bool))[0]
 
     def distances(self, left: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """How many modules it takes at least from each shape to the end of a network.
+        """Return the least number of modules from each shape to the end of a network.
 
-        A shortest way passes no shape twice, so no module twice: kinds of which a module is left are all it needs.
+        A shortest path visits no shape twice and thus no module twice, so knowing the kinds with an unused module
+        suffices.
 
         Args:
-            left: Kinds of which a module is unused; bool [rows, kinds].
+            left: Mask of kinds with an unused module; bool [rows, kinds].
 
         Returns:
             int64 [rows, shapes]; `FAR` or more where no head can be reached.
         """
-        # The extra column stands for what is behind a head; -1 points at it.
+        # The extra column is the end of a network, with distance 0; heads (-1) point at it.
         far = np.full((len(left), self.shapes + 1), FAR)
         far[:, -1] = 0
         for _ in range(self.shapes):

@@ -1,4 +1,4 @@
-"""The networks that were built, as one graph, and which task uses which modules."""
+"""Graph of all networks, and heat map of the modules of each task."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Floats: TypeAlias = NDArray[np.float64]
 
 WINDOW = "mtl_gym: networks"
 LEAST_SHARE = 0.01
-CAPTION = f"""Arrows: share of all networks, from {LEAST_SHARE:.0%} on. Dashed: modules that no network has.
-Heat map: share of a task's networks that have a module, white 0%, darkest 100%."""
+CAPTION = f"""Arrows: share of all networks, {LEAST_SHARE:.0%} or more. Dashed: unused modules.
+Heat map: share of a task's networks with a module, white 0%, darkest 100%."""
 
 
 def show(
     mode: str | None, edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str]
 ) -> NDArray[np.uint8] | str | None:
-    """What `render()` does in a render mode; arguments as for `networks`."""
+    """Return the rendering for `mode`: pixels for "rgb_array", text for "ansi", else None; arguments of `networks`."""
     draw = partial(_draw, edges=edges, usage=usage, task_names=task_names, names=names, title=None)
     text = partial(ansi, edges, usage, task_names, names)
     return pictures.show(mode, draw, text, _size(task_names, names), WINDOW)
@@ -37,27 +37,27 @@ def show(
 def networks(
     edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str], title: str | None = None
 ) -> Figure:
-    """Draw the graph of all networks, and below it who uses what.
+    """Draw the graph of all networks, and below it a heat map of tasks by modules.
 
-    Modules stand in columns by how far from the input they were placed on average. An arrow from one to another is as
-    wide as the share of networks in which the second followed the first.
+    The column of a module is its mean distance from the input. The width of an arrow is the share of networks in which
+    the second module follows the first.
 
     Args:
-        edges: How often a module came right after another; [modules + 1, modules], the last row is the input.
-        usage: How often a task's network had a module; [tasks, modules].
+        edges: Counts of modules by preceding module, the input last; [modules + 1, modules].
+        usage: Counts of networks by task and module; [tasks, modules].
         task_names: One name per task.
         names: One name per module.
-        title: Drawn above.
+        title: Title of the figure.
 
     Raises:
-        ValueError: If the shapes do not fit the names.
+        ValueError: If the shapes do not match the numbers of names.
     """
     draw = partial(_draw, edges=edges, usage=usage, task_names=task_names, names=names, title=title)
     return pictures.figure_of(draw, _size(task_names, names))
 
 
 def ansi(edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str]) -> str:
-    """For each task the modules that its networks have most often, and how many modules are in use.
+    """Return a table of the most frequent modules of each task, and the number of used modules.
 
     Example:
         >>> edges = np.array([[0.0, 3.0, 1.0], [0, 0, 0], [0, 0, 0], [4.0, 0, 0]])
@@ -80,13 +80,13 @@ def _favourites(shares: Floats, names: Sequence[str], count: int = 4) -> str:
 
 
 def _shares(edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str]) -> Floats:
-    """Share of each task's networks that have a module; every network has one head, so heads count networks."""
+    """Return the share of a task's networks with each module; [tasks, modules]."""
     if usage.shape != (len(task_names), len(names)) or edges.shape != (len(names) + 1, len(names)):
         raise ValueError(
             f"usage {usage.shape} and edges {edges.shape} do not fit {len(task_names)} tasks and {len(names)} modules; "
             "pass [tasks, modules] and [modules + 1, modules]."
         )
-    # What no module ever follows is a head, as far as the counts tell.
+    # Every network has one head, and no module follows a head, so modules without successors count the networks.
     ends = usage[:, edges[:-1].sum(1) == 0].sum(1, keepdims=True)
     return usage / np.where(ends > 0, ends, 1)
 
@@ -133,7 +133,7 @@ def _short(name: str) -> str:
 
 
 def _places(flow: Floats) -> Floats:
-    """Where modules stand, the input last; [modules + 1, 2]: to the right the mean distance from the input."""
+    """Return the positions of modules, x being the mean distance from the input; [modules + 1, 2], input last."""
     modules = flow.shape[1]
     column = np.round(2 * _mean_distance(flow)) / 2
     places = np.zeros((modules + 1, 2))
@@ -141,14 +141,14 @@ def _places(flow: Floats) -> Floats:
         members = np.flatnonzero(column == at)
         places[members, 0] = at
         places[members, 1] = (len(members) - 1) / 2 - np.arange(len(members))
-        # Full columns are staggered, so that names do not cover each other.
+        # Columns of many modules are staggered to keep names apart.
         places[members, 0] += 0.22 * (np.arange(len(members)) % 2) * (len(members) > 4)
         places[members, 1] *= 10 / max(len(members), 4)
     return places
 
 
 def _mean_distance(flow: Floats) -> Floats:
-    """Mean place of each module in its networks; those that nobody took stand at the far right; [modules + 1]."""
+    """Return the mean depth of each module, unused ones beyond all others; [modules + 1], input last."""
     modules = flow.shape[1]
     distance = np.append(np.full(modules, 1.0), 0.0)
     arriving = flow.sum(0)

@@ -1,4 +1,4 @@
-"""The diversity bonus: modules that are seldom chosen earn more.
+"""Diversity bonus: rarely chosen modules earn more.
 
 Source: LRN, section 4.3, equations 6 and 7.
 """
@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 
 def diversity_bonus(counts: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bonus of choosing each module, from how often each was chosen: 1 - (c - c_min) / (c_max - c_min).
-
-    If all counts are equal it is 1 for all.
+    """Return the bonus of each module: 1 - (c - c_min) / (c_max - c_min), or 1 if all counts are equal.
 
     Args:
-        counts: [modules].
+        counts: Number of choices c of each module; [modules].
 
     Returns:
         float64 [modules], between 0 and 1.
@@ -31,17 +29,17 @@ def diversity_bonus(counts: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[
 
 
 class RunningBonus:
-    """Equation 6 for algorithms that want every reward at once: over the last choices instead of a finished batch.
+    """Bonus of equation 6 over recent choices instead of a finished batch, so that every step has a reward at once.
 
-    Counts fade, so that about the last `memory` choices matter.
+    Counts decay, with a memory of about `memory` choices.
 
-    Deviation: eq. 7 adds the bonus to the final reward of the episode in every time step. While a network is under
-    construction its loss is not known, so the environment pays the bonus alone, and the final reward with the head.
+    Deviation: eq. 7 adds the bonus to the final reward of the episode in every time step. The loss of a network under
+    construction is unknown, so the environment pays the bonus alone, and the final reward with the head.
 
     Args:
-        weight: What the bonus is multiplied with; 0 turns it off.
+        weight: Factor of the bonus; 0 turns it off.
         modules: Size of the pool.
-        memory: Choices to look back on.
+        memory: Approximate number of recent choices that count.
 
     Example:
         >>> bonus = RunningBonus(1.0, modules=3, memory=1000)
@@ -55,7 +53,7 @@ class RunningBonus:
         self.counts = np.zeros(modules)
 
     def __call__(self, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Bonus of each of the `chosen` modules; int64 [n] -> float32 [n]."""
+        """Return the bonus of each of the `chosen` modules; int64 [n] -> float32 [n]."""
         return (self.weight * diversity_bonus(self.counts)[chosen]).astype(np.float32)
 
     def add(self, chosen: NDArray[np.int64]) -> None:

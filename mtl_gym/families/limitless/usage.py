@@ -1,4 +1,4 @@
-"""Who uses which modules, and what follows what."""
+"""Counts of modules by task, and of successions of modules."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Usage:
         modules: Size of the pool.
 
     Attributes:
-        taken: How often a task's network had a module; float64 [tasks, modules].
-        edges: How often a module came right after another; float64 [modules + 1, modules], the last row is the input.
-        unused: Modules that no network of the last whole batch had; before there was one, of the networks so far.
+        taken: Counts of networks by task and module; float64 [tasks, modules].
+        edges: Counts of modules by preceding module, the input last; float64 [modules + 1, modules].
+        unused: Number of modules in no network of the last complete batch; before its end, of all networks so far.
 
     Example:
         >>> usage = Usage(tasks=1, modules=3)
@@ -37,11 +37,11 @@ class Usage:
 
     @property
     def unused(self) -> int:
-        """Modules that no network had: see the class."""
+        """Number of unused modules; see the class."""
         return self._last if self._last is not None else int((self._batch == 0).sum())
 
     def add(self, task: NDArray[np.int64], networks: NDArray[np.int64]) -> None:
-        """Count finished networks; int64 [n] and [n, depth], -1 behind the head."""
+        """Count finished networks, given their tasks, int64 [n], and modules, int64 [n, depth], padded with -1."""
         modules = self.taken.shape[1]
         before = np.concatenate([np.full((len(networks), 1), modules), networks[:, :-1]], axis=1)
         there = networks >= 0
@@ -52,7 +52,7 @@ class Usage:
         self._batch += np.bincount(networks[there], minlength=modules)
 
     def end_batch(self) -> None:
-        """A training batch is over: what it did not use is known, and older counts fade to about 200 a task."""
+        """End a training batch: store its number of unused modules, and scale counts down to about 200 per task."""
         self._last = int((self._batch == 0).sum())
         self._batch[:] = 0
         episodes = self.edges[-1].sum()
@@ -61,7 +61,7 @@ class Usage:
         self.edges *= fade
 
     def state(self) -> State:
-        """Return counts as tensors, and the modules that the last batch did not use."""
+        """Return counts as tensors, and the number of unused modules of the last batch."""
         return {**to_tensors({"taken": self.taken, "edges": self.edges, "batch": self._batch}), "last": self._last}
 
     def load(self, state: State) -> None:

@@ -1,1 +1,1 @@
-"""Routing networks: which block should process this input next?"""
+"""Routing networks: an agent picks the block that processes an input next."""

@@ -1,4 +1,4 @@
-"""Ready-made trunks and blocks: SimpleConvNet and the fully connected layers that the paper routes."""
+"""Ready-made trunks and blocks: SimpleConvNet and the routed fully connected layers of the paper."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
 
 
 class SimpleConvNet(nn.Sequential):
-    """Four times (3x3 convolution with 32 filters, batch norm, ReLU, 2x2 max-pool), then flat.
+    """Four stages of 3x3 convolution with 32 filters, batch norm, ReLU and 2x2 max-pooling; flattened output.
 
-    Takes float32 [rows, channels, height, width] of at least 16 x 16 pixels.
+    Inputs are float32 [rows, channels, height, width] with at least 16 x 16 pixels.
 
     Source: Ravi and Larochelle 2017, as used by Rosenbaum et al. 2018, section 4.
 
@@ -30,34 +30,34 @@ class SimpleConvNet(nn.Sequential):
             modules += [
                 nn.Conv2d(filters if stage else channels, filters, 3, padding=1),
                 nn.BatchNorm2d(filters),
-                # Rectified after pooling: the same values and gradients as before it, at a quarter of the cost.
+                # ReLU after pooling gives the same values and gradients as before it, at a quarter of the cost.
                 nn.MaxPool2d(2),
                 nn.ReLU(inplace=True),
             ]
         super().__init__(*modules, nn.Flatten())
-        # Channels last is the faster layout for small 3x3 convolutions, on CPU and GPU.
+        # The channels-last layout is faster for small 3x3 convolutions, on CPU and GPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [rows, channels, height, width] -> [rows, features]."""
+        """Map float32 [rows, channels, height, width] to float32 [rows, features]."""
         return super().forward(x.contiguous(memory_format=torch.channels_last))
 
 
 def simple_routed_network(
     input_shape: tuple[int, ...], blocks: int, classes: int, depth: int = 3, hidden: int = 128, layering: bool = True
 ) -> RoutedNetwork:
-    """The paper's network: SimpleConvNet on images, no trunk on flat inputs, then `depth` layers of linear blocks.
+    """Build the paper's network: SimpleConvNet for images, no trunk for flat inputs, then `depth` linear layers.
 
     Args:
         input_shape: (channels, height, width) of an image, or (features,).
-        blocks: Blocks in each routed layer.
-        classes: Width of the last layer, whose blocks give the logits.
-        depth: Routed layers.
-        hidden: Width of the layers before the last.
-        layering: Whether a depth takes the blocks of its own layer only, or all of the same shapes.
+        blocks: Number of blocks in each routed layer.
+        classes: Width of the last layer, which returns the logits.
+        depth: Number of routed layers.
+        hidden: Width of all layers except the last.
+        layering: If True, each depth uses the blocks of its own layer only; if False, all hidden blocks of equal shape.
 
     Raises:
-        ValueError: If the inputs are neither flat nor images.
+        ValueError: If `input_shape` has neither one nor three axes.
 
     Example:
         >>> simple_routed_network((3, 32, 32), blocks=20, classes=5).width
@@ -65,7 +65,7 @@ def simple_routed_network(
     """
     trunk = SimpleConvNet(input_shape[0]) if len(input_shape) == 3 else None
     if len(input_shape) not in (1, 3):
-        raise ValueError(f"Inputs of shape {input_shape} need a network of your own: pass network=RoutedNetwork(...).")
+        raise ValueError(f"Inputs of shape {input_shape} are neither flat nor images: pass network=RoutedNetwork(...).")
     features = prod(input_shape if trunk is None else output_shape(trunk, input_shape, "the trunk"))
     widths = [features, *[hidden] * (depth - 1), classes]
     pool: list[list[nn.Linear]] = [
@@ -78,7 +78,7 @@ def simple_routed_network(
 
 
 def _conformant(pool: list[list[nn.Linear]], own: list[nn.Linear]) -> list[nn.Linear]:
-    """The blocks of all layers but the last that could stand in for those of `own`; the last stands alone."""
+    """Return the hidden blocks with the weight shape of `own`; the last layer keeps its own blocks."""
     if own is pool[-1]:
         return own
     return [block for layer in pool[:-1] for block in layer if block.weight.shape == own[0].weight.shape]

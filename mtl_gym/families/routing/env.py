@@ -1,4 +1,4 @@
-"""Routing networks as an environment: which block should process this input next?
+"""Environment of routing networks: each action picks the block that processes an input next.
 
 Source: Rosenbaum et al. 2018, "Routing Networks: Adaptive Selection of Non-linear Functions for Multi-Task Learning".
 """
@@ -37,23 +37,22 @@ if TYPE_CHECKING:
 
 
 class RoutingVectorEnv(ClassificationVectorEnv):
-    """`num_envs` labelled inputs on their way through a routed network, which acting trains.
+    """Batch of `num_envs` routes, each of one labelled input through a routed network that trains during the steps.
 
-    Every episode sends one input through the network: at each depth the action picks the block that processes it next,
-    or PASS. After the last depth the loss is taken; when `train_batch` episodes have ended, the blocks that were used
-    get their gradient step, and only those.
+    An episode routes one input: at each depth, the action picks the next block or PASS. The loss is computed after the
+    last depth. Once `train_batch` episodes have ended, one gradient step updates the used blocks only.
 
-    * Observation: `value` float32 [num_envs, F], the output of the block chosen last, zero-padded (at depth 0 the
+    * Observation: `value` float32 [num_envs, F], the zero-padded output of the last chosen block (at depth 0, the
       trunk's features); `task` int64 [num_envs]; `depth` int64 [num_envs]. With a dispatcher also `agent` int64
-      [num_envs], the agent in charge, as many as there are agents while none is.
+      [num_envs], the agent in charge, or the number of agents before one is picked.
     * Action: int64 [num_envs] in [0, M]; M is PASS. `info["action_mask"]` is bool [num_envs, M + 1].
-    * Reward: float32 [num_envs]: the collaboration reward of each action, and the final reward with the last.
+    * Reward: float32 [num_envs]: the collaboration reward of each action, plus the final reward on the last one.
     * `final_info`: `loss`, `correct`, `is_success`, `prediction`, `label`, `task`, `route`, `sample`,
       `invalid_action`.
 
     Source: Rosenbaum et al. 2018, algorithms 1 and 2.
 
-    Deviation: an update may hold more than the paper's 10 episodes, where `num_envs` is larger.
+    Deviation: with a larger `num_envs`, an update may contain more than the paper's 10 episodes.
 
     Example:
         >>> env = RoutingVectorEnv(num_envs=4, data="digits", hidden=64)
@@ -76,20 +75,20 @@ class RoutingVectorEnv(ClassificationVectorEnv):
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
-        with seeded(0):  # a dispatcher's or mixture's weights, where nothing trains them
+        with seeded(0):  # fixes the weights of a dispatcher or mixture in untrained networks
             self._template = make_network(self.options, self.data, self._context)
         self._lone_row = trouble_with_one_row(self._template.trunk, self._template.input_shape)
         if self._lone_row and self.options.train and self.batch_size == 1:
             raise ValueError(
-                "train_batch=1 sends one input at a time through the trunk, which cannot be trained on it "
-                f"({self._lone_row}): take train_batch=2 or more, or nn.LayerNorm or nn.GroupNorm in the trunk."
+                f"train_batch=1: the trunk cannot be trained on a single input ({self._lone_row}). Use train_batch=2 "
+                "or more, or nn.LayerNorm or nn.GroupNorm in the trunk."
             )
         self._describe(self._template)
         self._count_anew()
 
     @property
     def agents(self) -> int:
-        """Number of agents that the dispatcher picks from; 0 without a dispatcher."""
+        """Number of agents of the dispatcher; 0 without a dispatcher."""
         return number_of_agents(self.options, self.data)
 
     def random_routes(self, count: int, random: np.random.Generator) -> Rows:
@@ -115,7 +114,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         given = self.options.network
         fresh = given is None or isinstance(given, RoutedNetwork)
         network = self._template.renewed() if fresh else make_network(self.options, self.data, self._context)
-        # In training mode, whatever mode its modules were made in, so that the network's own flag holds for all.
+        # Modules may have been made in different modes; `train()` makes all flags agree with that of the network.
         self.network = network.to(self.device).train()
         self.optimizer = torch.optim.Adam(self.network.parameters(), self.options.learning_rate, fused=True)
         self._set_up()
@@ -134,7 +133,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
 
     @property
     def collaboration_counts(self) -> Rows:
-        """Decisions by depth, agent and choice; int64 [depth, agents or tasks, M + 1]."""
+        """Number of decisions by depth, agent and choice; int64 [depth, agents or tasks, M + 1]."""
         return self._collaboration.counts.copy()
 
     def _adopt(self, source: ClassificationVectorEnv) -> None:
@@ -164,7 +163,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         return {"value": value, "task": self._tasks(), "depth": self._routes.now, **agent}
 
     def _in_charge(self) -> Rows:
-        """Return the agent in charge of each row, the number of agents while none is; int64 [num_envs]."""
+        """Return the agent in charge of each row, or the number of agents before one is picked; int64 [num_envs]."""
         if not self.agents:
             return self._tasks()
         first = self._routes.choice[:, 0]
@@ -195,7 +194,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         return Transition(reward, done, np.zeros(self.num_envs, bool), result)
 
     def _collaborate(self, rows: Rows, depth: int, choices: Rows) -> Floats:
-        if self.agents and depth == 0:  # agents share blocks; being picked is no sharing
+        if self.agents and depth == 0:  # picking an agent shares no block
             return np.zeros(len(rows), np.float32)
         reward = self._collaboration(depth, choices)
         if self.options.train:
@@ -224,7 +223,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         return torch.nn.functional.cross_entropy(self._classes.restrict(logits, task), label, reduction="none")
 
     def _cut_short(self, rows: Rows) -> None:
-        """Count them for the batch, as their inputs do: else a graph of routes that never end would grow and grow."""
+        """Count truncated episodes towards `train_batch`; otherwise truncation alone would never free the graph."""
         if self.options.train:
             self._ended += len(rows)
             self._update_if_due(np.ones(self.num_envs, bool))
@@ -235,7 +234,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         self._graph.clear()
 
     def _resume(self, under_way: Flags) -> None:
-        """Bring routes under way, and inputs not handed out yet, up to the weights after an update."""
+        """Recompute the values of unfinished routes and waiting inputs with the weights after an update."""
         rows, routes = np.flatnonzero(under_way), self._routes
         samples = np.concatenate([routes.sample[rows], self._waiting.left])
         if len(samples) == 1 and self._lone_row:
@@ -252,7 +251,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
 
     @property
     def signature(self) -> State:
-        """What a checkpoint must agree on to be loaded here."""
+        """Properties that must be equal in a checkpoint and in this environment."""
         return super().signature | {"masks": self.masks.astype(int).tolist(), "width": self.width}
 
     def _state(self) -> State:
@@ -270,15 +269,15 @@ class RoutingVectorEnv(ClassificationVectorEnv):
     def evaluation_figures(self) -> Info:
         """Return the counts of choices and the number of blocks in use.
 
-        `usage` float64 [tasks, depth, blocks + 1] counts choices, `blocks_used` distinct blocks, and `dispatched` tells
-        whether the first choice is an agent.
+        `usage` float64 [tasks, depth, blocks + 1] counts choices, `blocks_used` distinct blocks; `dispatched` is True
+        if the first choice is an agent.
         """
         blocks = self.network.blocks_used(self.usage.taken)
         return {"usage": self.usage.counts.copy(), "blocks_used": blocks, "dispatched": bool(self.agents)}
 
     @property
     def keeps_policies(self) -> bool:
-        """Whether runs keep the history of a policy table; behind a dispatcher a table is not a task's."""
+        """Support for the history of policy tables; False with a dispatcher, whose tables do not belong to tasks."""
         return not self.agents
 
     def pictures(self, figures: Info, title: str) -> dict[str, Figure]:
@@ -292,7 +291,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
 
 
 class RoutingEnv(BatchOfOne):
-    """One labelled input at a time on its way through a routed network: what `gym.make("MTLRouting-...")` returns.
+    """Single routing environment, as returned by `gym.make("MTLRouting-...")`.
 
     Args:
         **options: The fields of `RoutingOptions`.

@@ -1,7 +1,7 @@
-"""The passes through a network between two updates: values under way, and the losses that wait for their update.
+"""Forward passes between two updates: current values and the losses of the next update.
 
-The graph that is built while acting is the graph that is trained, so it cannot be copied; but it follows from the
-weights and from what was done, in order. That log is what a checkpoint keeps, and replaying it gives the same bits.
+Steps build the autograd graph that the update differentiates. A graph cannot be copied, but it is determined by the
+weights and the sequence of calls. A checkpoint stores this log of calls; replaying it restores the graph to the bit.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 class RouteGraph:
-    """Values of `num_envs` rows on their way through `network`.
+    """Values and losses of `num_envs` rows routed through `network`.
 
     Args:
-        network: The network; it is put into training or evaluation mode as `train` says whenever it runs.
-        inputs: Gives the inputs of samples: int64 [n] -> float32 [n, *input_shape].
-        num_envs: Rows.
-        train: Whether gradients are wanted; without, nothing is logged.
+        network: Routed network, set to training mode if `train`, else to evaluation mode, before each call.
+        inputs: Function that returns the inputs of samples: int64 [n] -> float32 [n, *input_shape].
+        num_envs: Number of rows.
+        train: Compute gradients and keep the log of calls.
 
     Attributes:
-        values: Outputs of the blocks chosen last; float32 [num_envs, width].
-        losses: Losses of finished routes, with their graphs; float32 [n] each.
+        values: Outputs of the last chosen blocks; float32 [num_envs, width].
+        losses: Losses of finished routes, attached to the graph; float32 [n] each.
         log: Calls since the last `clear`, in order.
     """
 
@@ -46,13 +46,13 @@ class RouteGraph:
         self.log: list[tuple[str, tuple[Index | int, ...]]] = []
 
     def embed(self, samples: Index) -> None:
-        """Send a batch of samples, int64 [n], through the trunk together."""
+        """Run the trunk on one batch of samples; int64 [n]."""
         self._note("embed", samples)
         with torch.set_grad_enabled(self.train):
             self.features = self.network.embed(self.inputs(samples))
 
     def begin(self, rows: Index, positions: Index) -> None:
-        """Put the features at `positions` of the last `embed` into `rows`; int64 [n] each."""
+        """Copy the features at `positions` of the last `embed` to `rows`; int64 [n] each."""
         self._note("begin", rows, positions)
         with torch.set_grad_enabled(self.train):
             if self._is_everything(positions, self.features) and self._is_everything(rows, self.values):
@@ -61,7 +61,7 @@ class RouteGraph:
                 self._put(rows, self.features[self._index(positions)])
 
     def apply(self, rows: Index, depth: int, choices: Index) -> None:
-        """Carry out the choices of `rows`, all at `depth`; int64 [n] each."""
+        """Apply the choices of `rows`, all at `depth`; int64 [n] each."""
         self._note("apply", rows, depth, choices)
         with torch.set_grad_enabled(self.train):
             everyone = self._is_everything(rows, self.values)
@@ -69,7 +69,12 @@ class RouteGraph:
             self._put(rows, self.network.decide(values, depth, choices))
 
     def finish(self, rows: Index, labels: Index, loss: Loss) -> tuple[Tensor, Tensor]:
-        """End the routes of `rows`, whose labels are `labels`; int64 [n] each.
+        """End the routes of `rows` and compute their losses.
+
+        Args:
+            rows: int64 [n].
+            labels: Second argument of `loss`; int64 [n, ...].
+            loss: Function from logits and labels to losses, float32 [n].
 
         Returns:
             Logits, float32 [n, classes], and losses, float32 [n]; both detached.
@@ -83,35 +88,35 @@ class RouteGraph:
         return logits.detach(), losses.detach()
 
     def clear(self) -> None:
-        """Forget everything under way; the next thing to do is `embed`."""
+        """Discard losses, log and graph; the next call must be `embed`."""
         self.features, self.values = self.features.detach(), self.values.detach()
         self.losses, self.log = [], []
 
     def state(self) -> State:
-        """Return what was done since the last `clear`, and the buffers of the network."""
-        log = [(what, [_tensor(value) for value in arguments]) for what, arguments in self.log]
+        """Return the calls since the last `clear` and the buffers of the network."""
+        log = [(name, [_tensor(value) for value in arguments]) for name, arguments in self.log]
         return {"log": log, "buffers": {key: value.clone() for key, value in self.network.named_buffers()}}
 
     def load(self, state: State, loss: Loss) -> None:
-        """Restore `state` by doing again what was done; `loss` as for `finish`."""
+        """Restore `state` by replaying its calls; `loss` as for `finish`."""
         actions: dict[str, Callable[..., object]] = {
             "embed": self.embed,
             "begin": self.begin,
             "apply": self.apply,
             "finish": partial(self.finish, loss=loss),
         }
-        for what, arguments in state["log"]:
-            actions[what](*map(_array, arguments))
-        # Inputs that go through batch norm a second time move its running statistics. `data`, because autograd would
-        # take the graph for outdated.
+        for name, arguments in state["log"]:
+            actions[name](*map(_array, arguments))
+        # Replayed inputs update the running statistics of batch norm a second time, so buffers are restored last.
+        # Writing to `data` does not mark the graph as outdated.
         for key, value in self.network.named_buffers():
             value.data.copy_(state["buffers"][key])
 
-    def _note(self, what: str, *arguments: Index | int) -> None:
+    def _note(self, name: str, *arguments: Index | int) -> None:
         if self.network.training != self.train:
             self.network.train(self.train)
         if self.train:
-            self.log.append((what, arguments))
+            self.log.append((name, arguments))
 
     def _put(self, rows: Index, values: Tensor) -> None:
         if self._is_everything(rows, self.values):

@@ -1,4 +1,4 @@
-"""Layers whose choices are not blocks: agents that a dispatcher picks from, and soft mixtures of all blocks.
+"""Layers with other choices than blocks: the agents of a dispatcher and soft mixtures of all blocks.
 
 Source: Rosenbaum et al. 2018, figure 3(c) and section 4 ("dispatched", "soft mixture").
 """
@@ -15,11 +15,11 @@ from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
 
 
 class DispatcherLayer(RoutedLayer):
-    """The dispatcher's decision: which agent routes the input from here on. The value stays as it is.
+    """Layer of a dispatcher: the choice is the agent that routes the input from here on; values are unchanged.
 
     Args:
-        shape: Of the value, without the batch axis.
-        agents: How many agents there are to pick from.
+        shape: Shape of the value, without the batch axis.
+        agents: Number of agents.
 
     Example:
         >>> layer = DispatcherLayer((4,), agents=3)
@@ -32,28 +32,28 @@ class DispatcherLayer(RoutedLayer):
 
     @property
     def can_pass(self) -> bool:
-        """An agent must be picked."""
+        """False: an agent must be picked."""
         return False
 
     def blocks_behind(self, taken: NDArray[np.bool_]) -> list[nn.Module]:
-        """An agent is no block."""
+        """Return an empty list: agents are not blocks."""
         return []
 
     def forward(self, x: Tensor, choices: NDArray[np.int64]) -> Tensor:
-        """`x`, whoever is picked."""
+        """Return `x` unchanged for every choice."""
         return x
 
 
 class MixtureLayer(RoutedLayer):
-    """Choices are trained softmax averages over what all blocks of a layer give.
+    """Layer whose choices are trained softmax averages over the outputs of all blocks.
 
     Args:
-        layer: The layer whose blocks are averaged, after its activation.
-        mixtures: How many averages there are to choose from, each with weights of its own.
+        layer: Layer of the averaged blocks; its activation is applied before averaging.
+        mixtures: Number of averages, each with its own weights.
 
     Attributes:
-        logits: The weights are softmax(logits / temperature); float32 [mixtures, blocks].
-        temperature: 1 unless a router lowers it: towards 0, each mixture becomes the block of its largest logit.
+        logits: Logits of the weights softmax(logits / temperature); float32 [mixtures, blocks].
+        temperature: 1 by default. As a router lowers it to 0, each mixture becomes the block of its largest logit.
 
     Example:
         >>> layer = MixtureLayer(RoutedLayer([nn.Linear(4, 2) for _ in range(5)]), mixtures=3)
@@ -68,37 +68,37 @@ class MixtureLayer(RoutedLayer):
         self.register_buffer("temperature", torch.ones(()))
 
     def reset_parameters(self) -> None:
-        """Begin as the plain average."""
+        """Reset all mixtures to the plain average."""
         nn.init.zeros_(self.logits)
         nn.init.ones_(self.temperature)
 
     @property
     def shares(self) -> Tensor:
-        """The weights of each mixture; float32 [mixtures, blocks]."""
+        """Weights of each mixture; float32 [mixtures, blocks]."""
         return (self.logits / self.temperature).softmax(1)
 
     @property
     def choices(self) -> int:
-        """How many mixtures there are."""
+        """Number of mixtures."""
         return len(self.logits)
 
     @property
     def can_pass(self) -> bool:
-        """A mixture is never skipped."""
+        """False: mixtures are never skipped."""
         return False
 
     def blocks_behind(self, taken: NDArray[np.bool_]) -> list[nn.Module]:
-        """All blocks take part in every mixture."""
+        """Return all blocks if any mixture is taken, since each averages all of them."""
         return list(self.blocks) if taken.any() else []
 
     def forward(self, x: Tensor, choices: NDArray[np.int64]) -> Tensor:
-        """float32 [rows, *in_shape] and int64 [rows], on the host -> float32 [rows, *out_shape]."""
+        """Map float32 [rows, *in_shape] and int64 [rows], on the host, to float32 [rows, *out_shape]."""
         shares = self.shares[torch.from_numpy(choices).to(x.device)]
         outputs = self._all_outputs(x)
         return (shares.unsqueeze(1) @ outputs.flatten(2)).view(len(x), *self.out_shape)
 
     def _all_outputs(self, x: Tensor) -> Tensor:
-        """What every block gives for every row; float32 [rows, blocks, *out_shape]."""
+        """Return the output of every block for every row; float32 [rows, blocks, *out_shape]."""
         if self._linear:
             linear = [block for block in self.blocks if isinstance(block, nn.Linear)]
             weight, bias = torch.cat([block.weight for block in linear]), torch.cat([block.bias for block in linear])
@@ -109,7 +109,7 @@ class MixtureLayer(RoutedLayer):
 
 
 def with_dispatcher(network: RoutedNetwork, agents: int) -> RoutedNetwork:
-    """The same network with a dispatcher's decision before the first routed layer.
+    """Return a network with a dispatcher layer before the routed layers of `network`.
 
     Example:
         >>> network = RoutedNetwork(None, [RoutedLayer([nn.Linear(4, 2)])], input_shape=(4,))
@@ -121,6 +121,6 @@ def with_dispatcher(network: RoutedNetwork, agents: int) -> RoutedNetwork:
 
 
 def with_mixtures(network: RoutedNetwork, mixtures: int) -> RoutedNetwork:
-    """The same network with trained softmax averages for choices."""
+    """Return a network with a mixture layer in place of each layer of `network`."""
     layers = [MixtureLayer(layer, mixtures) for layer in network.layers]
     return RoutedNetwork(network.trunk, layers, network.input_shape)

@@ -1,4 +1,4 @@
-"""Make the routed networks of an environment from its options."""
+"""Construction of routed networks from the options of an environment."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mtl_gym.families.routing.options import RoutingOptions
 
 
 def make_network(options: RoutingOptions, data: MultiTaskDataset, context: NetworkContext) -> RoutedNetwork:
-    """Return the network of the options, with mixtures and dispatcher where they ask for these.
+    """Return the network given by the options, with optional mixtures and dispatcher.
 
     Raises:
-        ValueError: If the option `network` is not possible, or made a network that does not fit the data set.
+        ValueError: If `options.network` is invalid or its network does not fit the data set.
     """
     default = partial(_paper_network, options, data)
     network = given_network(options.network, RoutedNetwork, context, default)
     if network.input_shape != data.input_shape or network.classes < data.max_classes:
         raise ValueError(
-            f"The network takes inputs of shape {network.input_shape} and gives {network.classes} classes, but "
+            f"The network takes inputs of shape {network.input_shape} and returns {network.classes} classes, but "
             f"data set {data.name!r} has inputs of shape {data.input_shape} and up to {data.max_classes} classes."
         )
     if options.mixture:
@@ -33,7 +33,7 @@ def make_network(options: RoutingOptions, data: MultiTaskDataset, context: Netwo
 
 
 def number_of_agents(options: RoutingOptions, data: MultiTaskDataset) -> int:
-    """Return the number of agents that the dispatcher picks from; 0 without a dispatcher."""
+    """Return the number of agents of the dispatcher; 0 without a dispatcher."""
     return data.num_tasks if isinstance(options.dispatch, str) else options.dispatch or 0
 
 

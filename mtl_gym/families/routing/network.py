@@ -1,4 +1,4 @@
-"""The routed network: a trunk that every input passes, then layers of blocks of which a route picks one each.
+"""Routed network: a trunk shared by all inputs, then layers of blocks; a route picks one block per layer.
 
 Source: Rosenbaum et al. 2018, section 3 and algorithm 1.
 """
@@ -20,15 +20,15 @@ from mtl_gym.core.nn.weights import renewed
 
 
 class RoutedLayer(nn.Module):
-    """The blocks of one depth, interchangeable for a router.
+    """Layer of interchangeable blocks at one depth.
 
     Args:
-        blocks: Modules that take and give the same shapes. Linear blocks of one shape run as a stack.
-        in_shape: What a block takes, without the batch axis; may be left out for linear blocks.
-        activation: Applied to what a block gives; rows that PASS skip it.
+        blocks: Modules with equal input and output shapes. Linear blocks run as one stack.
+        in_shape: Input shape of a block, without the batch axis; optional for linear blocks.
+        activation: Module applied to block outputs; rows that PASS skip it.
 
     Raises:
-        ValueError: If there is no block, or the blocks do not agree on their shapes.
+        ValueError: If there is no block, output shapes differ, or a block cannot be trained on a single row.
 
     Example:
         >>> layer = RoutedLayer([nn.Linear(4, 8) for _ in range(3)])
@@ -54,20 +54,20 @@ class RoutedLayer(nn.Module):
 
     @property
     def choices(self) -> int:
-        """How many choices there are, without PASS."""
+        """Number of choices, without PASS."""
         return len(self.blocks)
 
     @property
     def can_pass(self) -> bool:
-        """Whether leaving a value as it is keeps the network runnable: no block changes the shape."""
+        """True if blocks keep the shape of values, so that a row may skip the layer."""
         return self.in_shape == self.out_shape
 
     def blocks_behind(self, taken: NDArray[np.bool_]) -> list[nn.Module]:
-        """The blocks that are used if those choices are taken, bool [choices]."""
+        """Return the blocks used by the choices marked in `taken`; bool [choices]."""
         return [block for block, used in zip(self.blocks, taken, strict=True) if used]
 
     def forward(self, x: Tensor, choices: NDArray[np.int64]) -> Tensor:
-        """Apply to each row the block of its choice; `self.choices` is PASS.
+        """Apply to each row its chosen block; the number `self.choices` is PASS.
 
         Args:
             x: float32 [rows, *in_shape].
@@ -90,15 +90,15 @@ class RoutedLayer(nn.Module):
 
 
 class RoutedNetwork(nn.Module):
-    """Trunk and routed layers. Values travel flat and zero-padded to `width`, so that any two layers can meet.
+    """Network of a trunk and routed layers. Between layers, values are flat and zero-padded to `width`.
 
     Args:
-        trunk: What every input passes first, or None.
-        layers: The routed layers, in order; the last one gives the logits [classes].
+        trunk: Module applied to every input first, or None.
+        layers: Routed layers, in order; the last returns the logits [classes].
         input_shape: Shape of one input, without the batch axis.
 
     Raises:
-        ValueError: If what trunk and layers give and take does not fit together.
+        ValueError: If there is no layer, or the shapes of consecutive layers do not fit.
 
     Example:
         >>> layers = [RoutedLayer([nn.Linear(4, 4) for _ in range(3)]), RoutedLayer([nn.Linear(4, 2)])]
@@ -122,11 +122,11 @@ class RoutedNetwork(nn.Module):
 
     @property
     def depth(self) -> int:
-        """How many routed layers there are."""
+        """Number of routed layers."""
         return len(self.layers)
 
     def masks(self) -> NDArray[np.bool_]:
-        """Valid choices per depth; bool [depth, num_blocks + 1], the last column is PASS."""
+        """Return the valid choices per depth; bool [depth, num_blocks + 1], PASS in the last column."""
         masks = np.zeros((self.depth, self.num_blocks + 1), bool)
         for depth, layer in enumerate(self.layers):
             masks[depth, : layer.choices] = True
@@ -134,7 +134,7 @@ class RoutedNetwork(nn.Module):
         return masks
 
     def blocks_used(self, taken: NDArray[np.bool_]) -> int:
-        """How many distinct blocks are used if those choices are taken, since depths may share some.
+        """Return the number of distinct blocks used by the choices marked in `taken`; depths may share blocks.
 
         Args:
             taken: bool [depth, num_blocks].
@@ -143,16 +143,18 @@ class RoutedNetwork(nn.Module):
         return len({id(block) for blocks in used for block in blocks})
 
     def embed(self, x: Tensor) -> Tensor:
-        """The trunk's features; float32 [rows, *input_shape] -> [rows, width]."""
+        """Return the padded features of the trunk; float32 [rows, *input_shape] -> [rows, width]."""
         return self._pad(self.trunk(x))
 
     def decide(self, values: Tensor, depth: int, choices: NDArray[np.int64]) -> Tensor:
-        """Carry out one routing decision for every row: algorithm 1, lines 3 and 4.
+        """Apply one routing decision to every row.
+
+        Source: Rosenbaum et al. 2018, algorithm 1, lines 3 and 4.
 
         Args:
             values: float32 [rows, width].
-            depth: The layer.
-            choices: Block of each row, `num_blocks` is PASS; int64 [rows], on the host.
+            depth: Index of the layer.
+            choices: Block of each row, or `num_blocks` for PASS; int64 [rows], on the host.
 
         Returns:
             float32 [rows, width].
@@ -163,14 +165,14 @@ class RoutedNetwork(nn.Module):
         return self._pad(layer(x, choices))
 
     def forward(self, x: Tensor, routes: NDArray[np.int64]) -> Tensor:
-        """Logits of `x` along given routes, int64 [rows, depth]; float32 [rows, classes]."""
+        """Return the logits of `x` along the given routes, int64 [rows, depth]; float32 [rows, classes]."""
         values = self.embed(x)
         for depth in range(self.depth):
             values = self.decide(values, depth, routes[:, depth])
         return values[:, : self.classes]
 
     def renewed(self) -> RoutedNetwork:
-        """A copy with fresh weights; as `mtl_gym.core.nn.weights.renewed`."""
+        """Return a copy with fresh weights, as `mtl_gym.core.nn.weights.renewed`."""
         return renewed(self)
 
     def _pad(self, x: Tensor) -> Tensor:
@@ -181,17 +183,17 @@ class RoutedNetwork(nn.Module):
 def _linear_input(block: nn.Module) -> tuple[int, ...]:
     if isinstance(block, nn.Linear):
         return (block.in_features,)
-    raise ValueError(f"in_shape is needed for blocks that are not nn.Linear, such as {block}.")
+    raise ValueError(f"in_shape=None works for nn.Linear only, but the first block is {block}: pass in_shape.")
 
 
 def _check_single_rows(blocks: Sequence[nn.Module], in_shape: tuple[int, ...]) -> None:
-    """Refuse blocks that fail in training when a single row is routed to them, as batch norm of flat values does."""
+    """Raise ValueError for blocks that cannot be trained on a single row, such as batch norm of flat values."""
     for i, block in enumerate(blocks):
         error = trouble_with_one_row(block, in_shape)
         if error is not None:
             raise ValueError(
-                f"Block {i} cannot process a single row in training ({error}), and a route may send it just one: "
-                "normalise each row by itself, with nn.LayerNorm or nn.GroupNorm."
+                f"Block {i} cannot be trained on a single row ({error}), but a batch may route only one row to it: "
+                "normalise rows independently, with nn.LayerNorm or nn.GroupNorm."
             )
 
 
@@ -200,17 +202,17 @@ def _common_output(blocks: Sequence[nn.Module], in_shape: tuple[int, ...]) -> tu
     for i, shape in enumerate(shapes):
         if shape != shapes[0]:
             raise ValueError(
-                f"Blocks of one layer must be interchangeable: for an input of shape {in_shape}, block {i} gives "
-                f"{shape} and block 0 gives {shapes[0]}."
+                f"Blocks of one layer must have equal output shapes: for inputs of shape {in_shape}, block {i} returns "
+                f"{shape} and block 0 returns {shapes[0]}."
             )
     return shapes[0]
 
 
 def _check_chain(features: tuple[int, ...], layers: Sequence[RoutedLayer]) -> None:
-    given, giver = features, "the trunk"
+    given, source = features, "the trunk"
     for depth, layer in enumerate(layers):
         if prod(given) != prod(layer.in_shape):
-            raise ValueError(f"Layer {depth} takes {layer.in_shape}, but {giver} gives {given}: the shapes must fit.")
-        given, giver = layer.out_shape, f"layer {depth}"
+            raise ValueError(f"Layer {depth} takes {layer.in_shape}, but {source} returns {given}: use equal shapes.")
+        given, source = layer.out_shape, f"layer {depth}"
     if len(given) != 1:
-        raise ValueError(f"The last layer must give logits of shape (classes,), not {given}.")
+        raise ValueError(f"The last layer must return logits of shape (classes,), not {given}.")

@@ -16,17 +16,17 @@ class RoutingOptions(ClassificationOptions):
     """Keyword arguments of the routing environments, besides those of `ClassificationOptions`.
 
     Attributes:
-        network: A `RoutedNetwork`, or a function that makes one; None builds the paper's network from the four fields
-            below.
-        depth: Routed layers.
-        blocks: Blocks per routed layer; None is one per task.
+        network: `RoutedNetwork`, or a function of one `NetworkContext` that returns one; None builds the paper's
+            network from the next four fields.
+        depth: Number of routed layers.
+        blocks: Number of blocks per routed layer; None for one per task.
         hidden: Width of the routed layers.
-        layering: A depth takes the blocks of its own layer. False lets it take every block of the same shapes, whatever
-            layer it was made for ("recursive"): a block may then be applied several times.
-        dispatch: Adds a dispatcher (figure 3c): the first decision picks the agent that routes the input, out of so
-            many, or "per-task" for one per task. None: a task's own agent routes it.
-        mixture: A choice is not a block but one of as many softmax averages over all blocks as there are tasks, whose
-            weights are trained with the blocks ("soft mixture").
+        layering: If True, each depth uses the blocks of its own layer. If False, each depth uses all hidden blocks of
+            equal shape ("recursive"), so that a route may apply a block several times.
+        dispatch: Number of agents of a dispatcher (figure 3c), or "per-task" for one per task: the first decision picks
+            the agent that routes the input. None for no dispatcher: each task has its own agent.
+        mixture: If True, choices are not blocks but one softmax average over all blocks per task, with weights trained
+            together with the blocks ("soft mixture").
         rho: Weight of the collaboration reward; 0 turns it off.
         invalid_reward: Reward of a masked choice, which also ends the episode.
 
@@ -49,7 +49,7 @@ class RoutingOptions(ClassificationOptions):
     train_batch: int = 10
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
+        """Raise ValueError for invalid values."""
         super().__post_init__()
         known = not isinstance(self.dispatch, str) or self.dispatch == "per-task"
         self._require("dispatch", known, '1 or more agents, "per-task" or None')

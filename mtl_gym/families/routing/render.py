@@ -1,4 +1,4 @@
-"""The routing map: tasks on top, a row of blocks for each depth, and lines for who takes which block how often.
+"""Routing map: tasks on top, the blocks of each depth below, and lines for the shares of blocks by task.
 
 Source: Rosenbaum et al. 2018, figure 11.
 """
@@ -27,15 +27,15 @@ Floats: TypeAlias = NDArray[np.float64]
 LEAST_SHARE = 0.05
 WINDOW = "mtl_gym: routing map"
 BOX_WIDTH, BOX_HEIGHT = 0.72, 0.3
-CAPTION = f"""Lines: share of a task's episodes, from {LEAST_SHARE:.0%} on.
-Boxes: the darker, the more tasks use them; dashed: unused.
+CAPTION = f"""Lines: share of a task's episodes, {LEAST_SHARE:.0%} or more.
+Boxes: darker for more use; dashed: unused.
 Heat maps: share of a task's episodes, white 0%, darkest 100%; P is PASS."""
 
 
 def show(
     mode: str | None, usage: Usage, task_names: Sequence[str], dispatched: bool = False
 ) -> NDArray[np.uint8] | str | None:
-    """What `render()` does in a render mode: pixels for "rgb_array", text for "ansi", else None. None also warns."""
+    """Return the rendering for `mode`: pixels for "rgb_array", text for "ansi", else None; warn if `mode` is None."""
     shares = _shares(usage, task_names)
     draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched)
     text = partial(ansi, usage, task_names, dispatched)
@@ -43,7 +43,12 @@ def show(
 
 
 def ansi(usage: Usage, task_names: Sequence[str], dispatched: bool = False) -> str:
-    """The choice that each task takes most at each depth, and the number of blocks in use; arguments of `routing_map`.
+    """Return a table of the most frequent choice of each task and depth, and of the blocks in use.
+
+    Args:
+        usage: As for `routing_map`.
+        task_names: As for `routing_map`.
+        dispatched: As for `routing_map`.
 
     Example:
         >>> print(ansi(np.array([[[3.0, 1.0, 0.0]], [[0.0, 0.0, 2.0]]]), ["cats", "dogs"]))
@@ -72,21 +77,21 @@ def rgb_array(usage: Usage, task_names: Sequence[str], dispatched: bool = False)
 def routing_map(
     usage: Usage, task_names: Sequence[str], title: str | None = None, *, dispatched: bool = False
 ) -> Figure:
-    """Draw which task takes which blocks, as lines and, below them, as one heat map of tasks x blocks per depth.
+    """Draw the use of blocks by tasks as lines, and below as one heat map of tasks x blocks per depth.
 
-    Usage does not say which choices went together, so the flow of a task from a block to a block one depth deeper is
-    drawn as the product of its shares of the two, as if it chose them independently. Lines of less than 5% are left
-    out. A block is in use if the shares of all tasks add up to 5% or more.
+    Usage does not contain joint counts, so the flow of a task between blocks of consecutive depths is drawn as the
+    product of its shares, as for independent choices. Lines under 5% are omitted. A block is in use if the shares of
+    all tasks sum to 5% or more.
 
     Args:
-        usage: How often each task took each block at each depth, PASS last; float [tasks, depth, blocks + 1]. All
-            zero where nothing has been seen.
+        usage: Counts of the choices of each task at each depth, PASS last, zero without episodes; float
+            [tasks, depth, blocks + 1].
         task_names: One name per task.
         title: Drawn above the map.
-        dispatched: The first decision picks an agent, not a block, and is named so.
+        dispatched: Label the first decision as the choice of an agent.
 
     Raises:
-        ValueError: If usage does not have three axes, the first of them as long as `task_names`.
+        ValueError: If `usage` does not have three axes, or its first axis does not have one entry per name.
     """
     shares = _shares(usage, task_names)
     draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched)
@@ -97,15 +102,17 @@ def routing_map(
 
 
 def _shares(usage: Usage, task_names: Sequence[str]) -> Floats:
-    """Usage as shares of a task's episodes at a depth, zero where nothing was seen; [tasks, depth, blocks + 1]."""
+    """Return usage as shares of a task's episodes, zero without episodes; [tasks, depth, blocks + 1]."""
     if usage.ndim != 3 or len(usage) != len(task_names):
-        raise ValueError(f"usage is {usage.shape} for {len(task_names)} task names; pass [tasks, depth, blocks + 1].")
+        raise ValueError(
+            f"usage has shape {usage.shape} for {len(task_names)} task names; pass [tasks, depth, blocks + 1]."
+        )
     total = usage.sum(2, keepdims=True, dtype=np.float64)
     return usage / np.where(total > 0, total, 1)
 
 
 def _used(shares: Floats) -> NDArray[np.bool_]:
-    """Which choices are in use; [depth, blocks + 1]."""
+    """Return a mask of the choices in use; bool [depth, blocks + 1]."""
     return np.asarray(shares.sum(0) >= LEAST_SHARE)
 
 
@@ -114,7 +121,7 @@ def _blocks_used(shares: Floats) -> list[str]:
 
 
 def _favourite(shares: Floats) -> str:
-    """The most taken of [blocks + 1] choices, in words."""
+    """Return the name and share of the most frequent of [blocks + 1] choices, or "-"."""
     best = int(shares.argmax())
     return f"{_choice_name(best, len(shares))} {shares[best]:.0%}" if shares.any() else "-"
 
@@ -124,7 +131,7 @@ def _choice_name(choice: int, choices: int) -> str:
 
 
 def _size(shares: Floats, task_names: Sequence[str]) -> tuple[float, float]:
-    """Width and height in inches; multiples of half an inch are an exact and even number of pixels."""
+    """Return width and height in inches; multiples of half an inch are an even number of pixels."""
     tasks, depth, choices = shares.shape
     name = INCHES_PER_CHARACTER * max(map(len, task_names))
     width = 0.5 + name + max(4.5, 0.42 * tasks, 0.48 * choices, 0.14 * depth * choices)
@@ -133,7 +140,7 @@ def _size(shares: Floats, task_names: Sequence[str]) -> tuple[float, float]:
 
 
 def _heights(shares: Floats) -> tuple[float, float]:
-    """Inches for the lines and for the heat maps; the wider the map, the higher, lest its lines get flat."""
+    """Return the heights of lines and heat maps in inches; wider maps are taller, which keeps lines steep."""
     tasks, depth, choices = shares.shape
     return (depth + 0.8) * (0.6 + 0.03 * max(tasks, choices)), max(0.6, 0.17 * tasks)
 
@@ -152,7 +159,7 @@ def _draw(figure: Figure, shares: Floats, task_names: Sequence[str], dispatched:
 
 
 def _draw_frame(axes: Axes, shares: Floats, task_names: Sequence[str], depths: Sequence[str]) -> None:
-    """Name tasks and depths; tasks get a dot in their colour, a hollow one if nothing was seen of them."""
+    """Draw labels of tasks and depths, and a dot per task in its colour, hollow without episodes."""
     tasks, depth, choices = shares.shape
     x, colours = _task_x(tasks, choices), [COLOURS[task % len(COLOURS)] for task in range(tasks)]
     level = INCHES_PER_CHARACTER * max(map(len, task_names)) < (_size(shares, task_names)[0] - 1.5) / tasks
@@ -168,7 +175,7 @@ def _draw_frame(axes: Axes, shares: Floats, task_names: Sequence[str], depths: S
 
 
 def _depth_names(depth: int, dispatched: bool) -> list[str]:
-    """What the decisions of a route are called; a dispatcher's comes before depth 0."""
+    """Return the labels of the decisions; that of a dispatcher precedes depth 0."""
     return ["agent"] * dispatched + [f"depth {i}" for i in range(depth - dispatched)]
 
 
@@ -177,7 +184,7 @@ def _task_x(tasks: int, choices: int) -> Floats:
 
 
 def _block_x(choices: int) -> Floats:
-    """Where the boxes of a row stand; PASS half a place apart."""
+    """Return the x positions of the boxes of one depth, PASS set apart by half a unit."""
     return np.array([*range(choices - 1), choices - 0.5])
 
 
@@ -191,7 +198,7 @@ def _draw_lines(axes: Axes, shares: Floats) -> None:
 
 
 def _ports(shares: Floats) -> Floats:
-    """Where a task's lines meet a box, side by side with those of other tasks; [tasks, depth, blocks + 1]."""
+    """Return the x positions at which the lines of each task meet a box; [tasks, depth, blocks + 1]."""
     present = shares >= LEAST_SHARE
     count = np.maximum(present.sum(0), 1)
     gap = np.minimum(0.12, 0.9 * BOX_WIDTH / count)
@@ -199,7 +206,7 @@ def _ports(shares: Floats) -> Floats:
 
 
 def _add_lines(axes: Axes, depth: int, start: Floats, end: Floats, flow: Floats) -> None:
-    """Lines down to a depth, from [tasks, from] to [tasks, to], as wide and opaque as the flow [tasks, from, to]."""
+    """Draw lines to a depth from x [tasks, from] to x [tasks, to], as wide and opaque as flow [tasks, from, to]."""
     from matplotlib.collections import PathCollection
     from matplotlib.colors import to_rgba_array
 
@@ -217,7 +224,7 @@ def _add_lines(axes: Axes, depth: int, start: Floats, end: Floats, flow: Floats)
 
 
 def _curve(start: float, end: float, depth: int) -> Path:
-    """A line that leaves and arrives upright, so that lines which cross can be told apart at the boxes."""
+    """Return a curve with vertical ends, which keeps crossing lines distinguishable at the boxes."""
     from matplotlib.path import Path
 
     points = [(start, depth - 1), (start, depth - 0.5), (end, depth - 0.5), (end, depth)]
@@ -232,7 +239,7 @@ def _draw_boxes(axes: Axes, shares: Floats) -> None:
 
 
 def _add_box(axes: Axes, x: float, depth: int, name: str, shade: float) -> None:
-    """A block as a rectangle or PASS as an ellipse; hollow and dashed if its shade is 0."""
+    """Draw a block as a rectangle or PASS as an ellipse; hollow and dashed if its shade is 0."""
     from matplotlib import colormaps
     from matplotlib.patches import Ellipse, Rectangle
 
@@ -248,7 +255,7 @@ def _add_box(axes: Axes, x: float, depth: int, name: str, shade: float) -> None:
 
 
 def _draw_heat_map(axes: Axes, shares: Floats, depth: int, task_names: Sequence[str]) -> None:
-    """Shares at one depth, tasks down and blocks across: what stays legible where lines do not."""
+    """Draw the shares at one depth, tasks by blocks; legible even for many lines."""
     tasks, _, choices = shares.shape
     axes.pcolormesh(shares[:, depth], cmap="Blues", vmin=0, vmax=1, edgecolors="#e8e8e8", linewidth=0.5)
     axes.invert_yaxis()

@@ -1,4 +1,4 @@
-"""What a route earns: the final reward, and the collaboration reward of each action.
+"""Rewards of a route: the final reward, and the collaboration reward of each action.
 
 Source: Rosenbaum et al. 2018, section 3.1.
 """
@@ -13,22 +13,23 @@ from mtl_gym.core.classification import final_reward as final_reward
 
 
 class CollaborationReward:
-    """Pays an action in proportion to how often the agents that have taken it do take it, so that blocks get shared.
+    """Reward of an action in proportion to its mean share among the agents, which favours shared blocks.
 
-    An agent is a task. Its share of an action is how often it took it among its own decisions at that depth; the
-    reward is rho times the mean share over the agents that took the action before, 0 if none has.
+    An agent is a task, or an agent of a dispatcher. The share of an action is its relative frequency among the
+    decisions of an agent at that depth. The reward is rho times the mean share over all agents with a nonzero share, 0
+    without one.
 
     Source: Rosenbaum et al. 2018, section 3.1, the count-based version.
 
-    Deviation: the paper has "per-action reward <= final reward * rho". Where the answer is wrong (-1) that would leave
-    no reward above -rho, but an action is paid before the answer is known. It is read as a bound on the size: no reward
-    is above rho, which is rho times the size of a final reward of +1 or -1.
+    Deviation: the paper has "per-action reward <= final reward * rho". For a wrong answer (-1) this would bound rewards
+    by -rho, but an action is rewarded before the answer is known. We read it as a bound on the size: no reward exceeds
+    rho, which is rho times the size of a final reward of +1 or -1.
 
     Args:
         rho: Weight in [0, 10]; 0 turns the reward off.
         tasks: Number of agents.
-        depth: Decisions in a route.
-        actions: Choices at each decision.
+        depth: Number of decisions in a route.
+        actions: Number of choices at each decision.
 
     Raises:
         ValueError: If rho is outside [0, 10].
@@ -42,12 +43,12 @@ class CollaborationReward:
 
     def __init__(self, rho: float, tasks: int, depth: int, actions: int) -> None:
         if not 0 <= rho <= 10:
-            raise ValueError(f"rho={rho} is not possible; the collaboration reward takes 0 (off) to 10.")
+            raise ValueError(f"rho={rho} is out of range; pass a value from 0 (off) to 10.")
         self.rho = rho
         self.counts = np.zeros((depth, tasks, actions), np.int64)
 
     def __call__(self, depth: int, action: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Rewards of `action` at `depth`, int64 [rows]; float32 [rows]."""
+        """Return the rewards of `action`, int64 [rows], at `depth`; float32 [rows]."""
         counts = self.counts[depth]
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         mean = shares.sum(0) / np.maximum((counts > 0).sum(0), 1)

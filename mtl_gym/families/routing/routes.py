@@ -1,4 +1,4 @@
-"""Routes under way, and the choices of finished ones."""
+"""Current routes, and counts of the choices of finished routes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MEMORY = 200
 
 @dataclass
 class Routes:
-    """The routes of all rows.
+    """Routes of all rows.
 
     Attributes:
         sample: Sample of each row, -1 for none; int64 [num_envs].
-        depth: Decisions made; int64 [num_envs].
-        choice: Choice at each depth, -1 where none is made yet; int64 [num_envs, depth].
+        depth: Number of decisions made; int64 [num_envs].
+        choice: Choice at each depth, -1 for pending decisions; int64 [num_envs, depth].
     """
 
     sample: Rows
@@ -28,7 +28,7 @@ class Routes:
 
     @classmethod
     def none(cls, rows: int, depth: int) -> Routes:
-        """Return rows without samples."""
+        """Return empty routes without samples."""
         return cls(np.full(rows, -1), np.zeros(rows, np.int64), np.full((rows, depth), -1))
 
     def begin(self, rows: Rows, samples: Rows) -> None:
@@ -36,18 +36,18 @@ class Routes:
         self.sample[rows], self.depth[rows], self.choice[rows] = samples, 0, -1
 
     def extend(self, rows: Rows, choices: Rows) -> None:
-        """Add a choice to the route of each of `rows`; int64 [n] each."""
+        """Append one choice to the route of each of `rows`; int64 [n] each."""
         self.choice[rows, self.depth[rows]] = choices
         self.depth[rows] += 1
 
     @property
     def now(self) -> Rows:
-        """Return the depth of the coming decision, the last one for finished routes; int64 [num_envs]."""
+        """Depth of the next decision, the last depth for finished routes; int64 [num_envs]."""
         return np.minimum(self.depth, self.choice.shape[1] - 1)
 
     @property
     def finished(self) -> Flags:
-        """Return the rows whose route is whole; bool [num_envs]."""
+        """Mask of rows with a finished route; bool [num_envs]."""
         return self.depth == self.choice.shape[1]
 
 
@@ -56,12 +56,12 @@ class Usage:
 
     Args:
         tasks: Number of tasks.
-        depth: Decisions in a route.
-        choices: Choices at each decision, PASS included.
-        fades: Whether older routes count less, so that about the last 200 of each task matter.
+        depth: Number of decisions in a route.
+        choices: Number of choices at each decision, including PASS.
+        fades: Decay old counts, with a memory of about 200 routes per task.
 
     Attributes:
-        counts: float64 [tasks, depth, choices].
+        counts: Counts by task, depth and choice; float64 [tasks, depth, choices].
 
     Example:
         >>> usage = Usage(tasks=1, depth=2, choices=3, fades=False)
@@ -75,7 +75,7 @@ class Usage:
         self.fades = fades
 
     def add(self, task: Rows, routes: Rows) -> None:
-        """Count routes: their tasks, int64 [n], and choices, int64 [n, depth]."""
+        """Count routes, given their tasks, int64 [n], and choices, int64 [n, depth]."""
         tasks, depth, choices = self.counts.shape
         if self.fades:
             self.counts *= (1 - 1 / MEMORY) ** np.bincount(task, minlength=tasks)[:, None, None]
@@ -84,5 +84,5 @@ class Usage:
 
     @property
     def taken(self) -> Flags:
-        """Return the blocks that any task took; bool [depth, blocks]."""
+        """Mask of blocks taken by any task; bool [depth, blocks]."""
         return self.counts[..., :-1].sum(0) > 0

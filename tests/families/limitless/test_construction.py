@@ -113,18 +113,16 @@ def test_the_papers_pool_gives_exactly_these_masks():
     assert building.networks.modules.tolist() == [[0, 1, 7, 4], [0, 2, 3, 5], [6, 2, 11, -1], [0, 4, -1, -1]]
 
 
-def test_at_the_least_depth_nothing_but_the_shortest_networks_is_valid():
+def test_at_least_depth_only_shortest_networks_are_valid():
     pool = paper_pool((1, 8, 8), classes=2, duplicates=3, filters=2, hidden=4)
     building = Construction(pool.layout, 1, max_depth=pool.least_depth)
     building.choose(np.array([0]), np.array([0]))
     assert np.flatnonzero(building.masks()[0]).tolist() == [4, 10, 16]  # heads from conv; neither fc nor PASS
 
 
-def test_a_depth_that_cannot_hold_a_network_is_refused():
+def test_max_depth_below_shortest_network_is_refused():
     layout = paper_pool((1, 8, 8), classes=2, duplicates=1, filters=2, hidden=4).layout
-    with pytest.raises(
-        ValueError, match="max_depth=1 is not possible: the shortest network of this pool has 2 modules"
-    ):
+    with pytest.raises(ValueError, match="max_depth=1 .*2 modules"):
         Construction(layout, 1, max_depth=1)
 
 
@@ -141,19 +139,19 @@ def test_random_routes_build_networks_and_end_in_pass():
     assert len(np.unique(routes, axis=0)) > 20
 
 
-def test_what_a_module_declares_must_be_so():
-    with pytest.raises(ValueError, match=r"declares outputs of shape \(9,\), but gives \(8,\)"):
+def test_declared_shapes_of_a_module_are_checked():
+    with pytest.raises(ValueError, match=r"\(9,\).* \(8,\)"):
         PoolModule(nn.Linear(4, 8), (4,), (9,))
     with pytest.raises(ValueError, match=r"does not take inputs of shape \(5,\)"):
         PoolModule(nn.Linear(4, 8), (5,))
-    with pytest.raises(ValueError, match=r"is a head: it must give logits \(classes,\), not \(2, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"head.* logits .*\(2, 4, 4\)"):
         PoolModule(nn.Conv2d(1, 2, 3, padding=1), (1, 4, 4), head=True)
 
 
-def test_a_pool_without_a_way_to_a_head_is_refused():
-    with pytest.raises(ValueError, match=r"No head can be reached from inputs of shape \(4,\)"):
+def test_pool_without_reachable_head_is_refused():
+    with pytest.raises(ValueError, match=r"No head .*\(4,\)"):
         ModulePool([PoolModule(nn.Linear(4, 8), (4,)), PoolModule(nn.Linear(9, 2), (9,), head=True)], (4,))
-    with pytest.raises(ValueError, match=r"the same number of classes; these give \[\]"):
+    with pytest.raises(ValueError, match=r"classes=\[\]"):
         ModulePool([PoolModule(nn.Linear(4, 8), (4,))], (4,))
 
 

@@ -292,18 +292,18 @@ def test_images_are_shrunk_by_averaging():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_depth": 1}, "max_depth=1 is not possible: the shortest network"),
+        ({"max_depth": 1}, "max_depth=1 .*shortest network"),
         ({"max_depth": 0}, "max_depth=0 is not possible; it takes a whole number from 1 to 10,000"),
         ({"duplicates": 0}, "duplicates=0 is not possible"),
         ({"bonus": -1}, "bonus=-1 is not possible; it takes True, False or a number from 0 to 10"),
         ({"lr_decay": 0}, "lr_decay=0 is not possible"),
         ({"learning_rate": 0}, "learning_rate=0 is not possible"),
         ({"reward": "score"}, "reward='score' is unknown"),
-        ({"image_shape": None}, r"Inputs of shape \(16,\) are not images.*pass image_shape="),
-        ({"image_shape": [1, 5, 5]}, r"image_shape=\(1, 5, 5\) does not fit inputs of shape \(16,\)"),
+        ({"image_shape": None}, r"\(16,\) .*image_shape="),
+        ({"image_shape": [1, 5, 5]}, r"image_shape=\(1, 5, 5\) .*\(16,\)"),
         ({"duplicate": 3}, "no option 'duplicate'. Did you mean 'duplicates'"),
-        ({"network": ModulePool([PoolModule(nn.Linear(9, 3), (9,), head=True)], (9,))}, "pool takes inputs of"),
-        ({"pool": None}, "pool is now network"),
+        ({"network": ModulePool([PoolModule(nn.Linear(9, 3), (9,), head=True)], (9,))}, r"inputs of shape \(9,\)"),
+        ({"pool": None}, "option 'pool'.* network="),
         ({"network": lambda: None}, "takes no context"),
     ],
 )  # fmt: skip

@@ -48,7 +48,7 @@ def test_arrows_are_as_wide_as_the_share_of_networks():
 
 
 def test_shapes_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match=r"usage \(2, 3\) and edges \(4, 3\) do not fit 1 tasks"):
+    with pytest.raises(ValueError, match=r"\(2, 3\) .*\(4, 3\) .*1 tasks"):
         render.ansi(used().edges, used().taken, ["a"], NAMES)
 
 
@@ -65,7 +65,7 @@ def test_accuracy_and_unused_modules_are_drawn_from_a_progress_file(tmp_path):
     path.write_text("steps,epoch,accuracy,modules_unused\n10,0.5,none,7\n")
     with pytest.raises(CheckpointError, match=r"progress\.csv cannot be read"):
         read_progress(path, LimitlessVectorEnv.CURVES)
-    with pytest.raises(ValueError, match="were not evaluated equally often"):
+    with pytest.raises(ValueError, match="'lrn'.* evaluations"):
         accuracy_and_unused({"lrn": [course, Course(*np.ones((3, 1)))]})
 
 

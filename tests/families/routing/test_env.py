@@ -490,7 +490,7 @@ def test_a_function_may_make_the_network():
         ({"render_mode": "video"}, "render_mode='video'"),
         ({"data": "imagenet"}, "imagenet"),
         ({"network": RoutedNetwork(None, [RoutedLayer([nn.Linear(5, 3)])], (5,))}, r"inputs of shape \(5,\)"),
-        ({"network": RoutedNetwork(None, [RoutedLayer([nn.Linear(6, 2)])], (6,))}, "gives 2 classes"),
+        ({"network": RoutedNetwork(None, [RoutedLayer([nn.Linear(6, 2)])], (6,))}, "2 classes"),
     ],
 )
 def test_options_that_cannot_work_are_named(options, message):

@@ -90,21 +90,21 @@ def test_a_renewed_network_has_other_weights_and_leaves_its_template_alone():
     ("make", "message"),
     [
         (lambda: RoutedLayer([]), "at least one block"),
-        (lambda: RoutedLayer([nn.Linear(4, 4), nn.Linear(4, 3)]), r"block 1 gives \(3,\) and block 0 gives \(4,\)"),
+        (lambda: RoutedLayer([nn.Linear(4, 4), nn.Linear(4, 3)]), r"block 1 .*\(3,\) and block 0 .*\(4,\)"),
         (lambda: RoutedLayer([nn.Linear(4, 4), nn.Linear(5, 4)]), r"block 1 .* does not take inputs of shape \(4,\)"),
-        (lambda: RoutedLayer([nn.Sequential(nn.Linear(4, 4))]), "in_shape is needed"),
+        (lambda: RoutedLayer([nn.Sequential(nn.Linear(4, 4))]), "in_shape"),
         (
             lambda: RoutedLayer([nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))], in_shape=(4,)),
-            r"Block 0 cannot process a single row in training .* nn.LayerNorm",
+            r"Block 0 .* single row .* nn.LayerNorm",
         ),
         (lambda: RoutedNetwork(None, [], (4,)), "at least one routed layer"),
         (lambda: RoutedNetwork(None, [RoutedLayer([nn.Linear(4, 4)])], (5,)), r"Layer 0 takes \(4,\), but the trunk"),
         (
             lambda: RoutedNetwork(None, [RoutedLayer([nn.Linear(4, 4)]), RoutedLayer([nn.Linear(3, 2)])], (4,)),
-            r"Layer 1 takes \(3,\), but layer 0 gives \(4,\)",
+            r"Layer 1 .*\(3,\).* layer 0 .*\(4,\)",
         ),
         (lambda: RoutedNetwork(nn.Linear(7, 4), [RoutedLayer([nn.Linear(4, 4)])], (4,)), "the trunk .* does not take"),
-        (lambda: simple_routed_network((3, 4), 2, 2), "need a network of your own"),
+        (lambda: simple_routed_network((3, 4), 2, 2), r"\(3, 4\).* network="),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(make, message):
