@@ -126,5 +126,5 @@ def test_a_trunk_that_would_get_single_inputs_in_training_is_refused():
         gym.make(DIGITS, network=flat_trunk, train_batch=1)
     assert gym.make(DIGITS, network=flat_trunk, train_batch=1, train=False).reset(seed=0)
     layer = [nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64))]
-    with pytest.raises(ValueError, match="Block 0 .* single row"):
+    with pytest.raises(ValueError, match=r"Block 0 .* single row"):
         RoutedLayer(layer, (64,))

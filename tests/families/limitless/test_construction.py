@@ -122,7 +122,7 @@ def test_at_least_depth_only_shortest_networks_are_valid():
 
 def test_max_depth_below_shortest_network_is_refused():
     layout = paper_pool((1, 8, 8), classes=2, duplicates=1, filters=2, hidden=4).layout
-    with pytest.raises(ValueError, match="max_depth=1 .*2 modules"):
+    with pytest.raises(ValueError, match=r"max_depth=1 .*2 modules"):
         Construction(layout, 1, max_depth=1)
 
 

@@ -65,7 +65,7 @@ def test_accuracy_and_unused_modules_are_drawn_from_a_progress_file(tmp_path):
     path.write_text("steps,epoch,accuracy,modules_unused\n10,0.5,none,7\n")
     with pytest.raises(CheckpointError, match=r"progress\.csv cannot be read"):
         read_progress(path, LimitlessVectorEnv.CURVES)
-    with pytest.raises(ValueError, match="'lrn'.* evaluations"):
+    with pytest.raises(ValueError, match=r"'lrn'.* evaluations"):
         accuracy_and_unused({"lrn": [course, Course(*np.ones((3, 1)))]})
 
 
