@@ -82,5 +82,5 @@ def test_an_unknown_agent_is_found_before_anything_runs(settings):
 def test_settings_and_agents_at_once_are_refused(settings, tmp_path):
     command = ["compare", "MTLRouting-Digits-v0", "--settings", str(settings), "--out", str(tmp_path)]
     result = CliRunner().invoke(app, command)
-    assert result.exit_code == 1 and "--settings names environment" in result.output
+    assert result.exit_code == 1 and "--settings excludes" in result.output
     assert CliRunner().invoke(app, ["compare", "--out", str(tmp_path)]).exit_code == 1

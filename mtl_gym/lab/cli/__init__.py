@@ -1,11 +1,11 @@
-"""The command line: `mtl-gym list | data | train | evaluate | compare | report | transfer | figures`."""
+"""Command line: `mtl-gym list | data | train | evaluate | compare | report | transfer | figures`."""
 
 from __future__ import annotations
 
 import logging
 
 import mtl_gym  # noqa: F401 (registers the ids)
-from mtl_gym.lab.cli import catalogue, compare, report, train, transfer  # noqa: F401 (each adds its commands)
+from mtl_gym.lab.cli import catalogue, compare, report, train, transfer  # noqa: F401 (importing adds the commands)
 from mtl_gym.lab.cli.common import app
 from mtl_gym.lab.memory import keep_memory
 
@@ -14,11 +14,11 @@ __all__ = ["app", "program"]
 
 @app.callback()
 def main() -> None:
-    """Environments whose actions are decisions inside multi-task learning, and fair comparisons of agents on them."""
+    """Train and compare agents on environments whose actions are decisions inside multi-task learning."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
 
 
 def program() -> None:
-    """Run the command line as the program of this process, which ends with it."""
+    """Run the command line, then exit the process."""
     keep_memory()
     app()

@@ -1,4 +1,4 @@
-"""`python -m mtl_gym.lab.cli`."""
+"""Entry point of `python -m mtl_gym.lab.cli`."""
 
 from mtl_gym.lab.cli import program
 

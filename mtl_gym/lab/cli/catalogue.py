@@ -1,4 +1,4 @@
-"""`mtl-gym list` and `mtl-gym data`: environments, agents and data sets."""
+"""Commands `mtl-gym list` and `mtl-gym data`: environments, agents and data sets."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ app.add_typer(data_app, name="data")
 
 @app.command("list")
 def list_environments() -> None:
-    """Show the environments, whether their data is there, and the agents."""
+    """List the environments, the state of their data, and the agents."""
     from mtl_gym.data import catalogue, data_root
     from mtl_gym.lab.agents import agent_names, role_of
 
     sources = {source.name: source for source in catalogue()}
-    table = Table("environment", "data", "tasks", "is the data there?")
+    table = Table("environment", "data", "tasks", "available")
     for env_id in registered_ids():
         source = sources.get(gym.spec(env_id).kwargs.get("data", ""))
         if source is None:
@@ -39,11 +39,11 @@ def list_environments() -> None:
 
 @data_app.command("list")
 def list_data(root: Root = None) -> None:
-    """Show the data sets, where they come from, and whether they are there."""
+    """List the data sets with size, licence and availability."""
     from mtl_gym.data import catalogue, data_root
 
     folder = data_root(root)
-    table = Table("data set", "what it is", "tasks", "size", "licence", "there?")
+    table = Table("data set", "description", "tasks", "size", "licence", "available")
     for source in catalogue():
         there = "yes" if source.is_present(folder) else "no"
         table.add_row(source.name, source.description, str(source.tasks), source.size, source.licence, there)
@@ -52,7 +52,10 @@ def list_data(root: Root = None) -> None:
 
 
 @data_app.command("get")
-def get_data(name: Annotated[str, typer.Argument(metavar="NAME")], root: Root = None) -> None:
+def get_data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set; `mtl-gym data list` shows them.")],
+    root: Root = None,
+) -> None:
     """Download a data set into the data root."""
     from mtl_gym.data import download, load
 

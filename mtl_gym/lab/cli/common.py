@@ -1,4 +1,4 @@
-"""What the commands share: the application, its console, options, and errors as sentences."""
+"""Shared parts of the commands: the application, its console, options, and error handling."""
 
 from __future__ import annotations
 
@@ -23,51 +23,63 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = console_of()
-# Errors of writing into a folder that is mounted or marked read-only.
+# Error numbers of writes into a read-only folder.
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
-Env = Annotated[str, typer.Argument(metavar="ENV", help="An environment id, or MODULE:ID; `mtl-gym list` shows ids.")]
-OptionalEnv = Annotated[str | None, typer.Argument(metavar="[ENV]", help="As for train.", show_default=False)]
-Agents = Annotated[str | None, typer.Option(help="Comma-separated names of agents.")]
-Settings = Annotated[Path | None, typer.Option(help="A YAML file with environment, agents and all other settings.")]
-Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds of each agent: 0, 1, ...; default 3.")]
-OptionalSteps = Annotated[int | None, typer.Option(min=1, help="As for train; default 100,000.")]
-OptionalNumEnvs = Annotated[int | None, typer.Option(min=1, help="As for train; default 64.")]
+Env = Annotated[str, typer.Argument(metavar="ENV", help="Environment id, or MODULE:ID; `mtl-gym list` shows ids.")]
+OptionalEnv = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ENV]", help="Environment id, or MODULE:ID; required without --settings.", show_default=False
+    ),
+]
+Agents = Annotated[str | None, typer.Option(help="Comma-separated agent names; required without --settings.")]
+Settings = Annotated[
+    Path | None, typer.Option(help="YAML file with all settings, in place of ENV, --agents and --env-kwargs.")
+]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds per agent: 0, 1, ...; default 3.")]
+OptionalSteps = Annotated[
+    int | None, typer.Option(min=1, help="Total decisions of a run over all environments; default 100,000.")
+]
+OptionalNumEnvs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Parallel environments; also the minimum number of episodes per update; default 64."),
+]
 EnvKwargs = Annotated[str, typer.Option(help="Keyword arguments of the environment, as JSON.")]
 Control = Annotated[
-    str | None, typer.Option(help="The run that the others are compared with; default: the card's first control.")
+    str | None, typer.Option(help="Name of the reference run; default: first control on the environment's card.")
 ]
 ModuleId = Annotated[
     str | None,
-    typer.Option("--env", metavar="MODULE:ID", help="The environment of the runs, if a module registers it."),
+    typer.Option("--env", metavar="MODULE:ID", help="Environment of the runs, if importing MODULE registers it."),
 ]
 Root = Annotated[Path | None, typer.Option(help="Data root; default MTL_GYM_DATA or the user's cache folder.")]
-Wandb = Annotated[str | None, typer.Option(metavar="PROJECT", help="Log to this project of Weights and Biases too.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+Wandb = Annotated[str | None, typer.Option(metavar="PROJECT", help="Also log to this Weights & Biases project.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")]
 
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """End the program with the message of an error that a user can cause, not with a traceback."""
+    """Print user errors as one message without a traceback, then exit with code 1."""
     try:
         yield
     except (ValueError, OSError, ArithmeticError, ImportError, gym.error.Error) as error:
         complain(str(error))
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
-        say(console_of(stderr=True), "interrupted: what is finished, and the last checkpoint of each run, are kept.")
+        say(console_of(stderr=True), "interrupted: finished runs and the last checkpoint of each run are kept.")
         raise typer.Exit(130) from error
 
 
 @contextmanager
 def unless_read_only(out: Path) -> Iterator[None]:
-    """Warn instead of failing where a folder is read-only: its contents have been shown."""
+    """Warn, instead of failing, if a folder is read-only."""
     try:
         yield
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise
-        warn(f"{out} cannot be written ({error.strerror}): tables and pictures there are left as they are.")
+        warn(f"{out} cannot be written ({error.strerror}): its tables and pictures stay unchanged.")
 
 
 def planned(
@@ -77,10 +89,10 @@ def planned(
     env_kwargs: dict[str, object],
     changes: dict[str, int | None],
 ) -> list[RunSettings]:
-    """The runs of a comparison: of a settings file, or of an environment and agents from the command line.
+    """Return the runs of a comparison, from a settings file or from an environment and agents.
 
     Raises:
-        ValueError: If both are given, or neither, or a run cannot be made.
+        ValueError: If both sources are given, or neither, or a run has invalid arguments.
     """
     from mtl_gym.lab.compare import plan
     from mtl_gym.lab.records import RunSettings
@@ -88,19 +100,19 @@ def planned(
 
     if settings is not None:
         if env is not None or agents is not None or env_kwargs:
-            raise ValueError("--settings names environment, agents and --env-kwargs itself: leave those out.")
+            raise ValueError("--settings excludes ENV, --agents and --env-kwargs: set them in the file.")
         return check(read_comparison(settings, **changes))
     if env is None or agents is None:
-        raise ValueError("compare takes an environment and --agents, or --settings FILE.")
+        raise ValueError("No runs are defined: give ENV and --agents, or --settings FILE.")
     base = RunSettings(env, "", changes["steps"] or 100_000, 0, changes["num_envs"] or 64, env_kwargs)
     return check(plan(base, [name.strip() for name in agents.split(",") if name.strip()], changes["seeds"] or 3))
 
 
 def check(runs: list[RunSettings]) -> list[RunSettings]:
-    """The runs, if environments and agents take the arguments that they are given; nothing is made or loaded.
+    """Check the arguments of environments and agents without making or loading anything; return the runs.
 
     Raises:
-        ValueError: If one does not.
+        ValueError: If an argument is invalid.
     """
     for run in runs:
         run.check()
@@ -108,10 +120,10 @@ def check(runs: list[RunSettings]) -> list[RunSettings]:
 
 
 def read_json(option: str, text: str) -> dict[str, object]:
-    """A JSON object from the command line.
+    """Parse a JSON object from the command line.
 
     Raises:
-        ValueError: If `text` is none.
+        ValueError: If `text` is not a JSON object.
     """
     from mtl_gym.lab.parsing import parse_json
 

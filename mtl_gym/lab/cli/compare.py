@@ -1,4 +1,4 @@
-"""`mtl-gym compare`: several agents with several seeds each."""
+"""Command `mtl-gym compare`: several agents with several seeds each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def compare(
-    out: Annotated[Path, typer.Option(help="Folder of the comparison; finished runs in it are kept.")],
+    out: Annotated[Path, typer.Option(help="Folder of the comparison; its finished runs are reused.")],
     env: OptionalEnv = None,
     agents: Agents = None,
     settings: Settings = None,
@@ -45,10 +45,12 @@ def compare(
     num_envs: OptionalNumEnvs = None,
     env_kwargs: EnvKwargs = "{}",
     control: Control = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes on this machine; they share its threads.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Parallel processes on this machine; they share its threads.")] = 1,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help='A Ray cluster: its address, "auto", or "local" for this machine.'),
+        typer.Option(
+            metavar="ADDRESS", help='Address of a Ray cluster, "auto", or "local" for a cluster on this machine.'
+        ),
     ] = None,
     wandb: Wandb = None,
     quiet: Quiet = False,
@@ -68,7 +70,7 @@ def compare(
         runs = planned(env, agents, settings, read_json("--env-kwargs", env_kwargs), changes)
         env, names = runs[0].env_id, list(dict.fromkeys(run.name for run in runs))
         if control is not None and control not in names:
-            raise ValueError(f"--control {control!r} is no run of this comparison; it has {', '.join(names)}.")
+            raise ValueError(f"--control {control!r} is not a run of this comparison; choose from {', '.join(names)}.")
         control = control or default_control(names, env)
         with Bar(runs, console, quiet) as bar:
             outcomes = carry_out(Sweep(runs, out.absolute(), wandb), jobs, ray, bar)
@@ -89,7 +91,7 @@ def compare(
 
 
 def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
-    """Draw the pictures of a comparison; print their paths, and that of a picture of each agent's first run."""
+    """Draw the pictures of a comparison; print their paths and the picture of each agent's first run."""
     from mtl_gym.lab.environments import class_of
     from mtl_gym.lab.figures import task_accuracies
     from mtl_gym.lab.pictures import draw_curves, draw_more_curves, write_picture
@@ -112,13 +114,13 @@ def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
 
 
 def told(failures: Sequence[Failure]) -> str:
-    """Return a line per failed run, and what to do."""
+    """Return a message with a line per failed run and the remedy."""
     head = f"{len(failures)} of the runs failed; rerun the same command to retry them:"
     return "\n".join([head, *(f"  {failure}" for failure in failures)])
 
 
 def print_differences(results: Sequence[RunResult], control: str) -> None:
-    """Print the differences to the control in accuracy, and in the number of blocks or modules used."""
+    """Print the differences to the control in accuracy and in the number of blocks or modules used."""
     from mtl_gym.lab.statistics import differences
 
     compared = {"accuracy": differences(results, control)}

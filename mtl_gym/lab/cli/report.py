@@ -1,4 +1,4 @@
-"""`mtl-gym figures` and `mtl-gym report`: pictures and pages from the files of finished runs."""
+"""Commands `mtl-gym figures` and `mtl-gym report`: pictures and pages from the files of finished runs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ def figures(
     folder: Annotated[
         Path, typer.Argument(metavar="RUN_OR_COMPARISON", help="Folder of a finished run or comparison.")
     ],
-    block: Annotated[int | None, typer.Option(min=0, help="Also draw how probable this choice is over time.")] = None,
+    block: Annotated[
+        int | None, typer.Option(min=0, help="Also draw the probability of this choice over time.")
+    ] = None,
     depth: Annotated[int, typer.Option(min=0, help="Depth of the drawn policies.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder of the pictures; default RUN_OR_COMPARISON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the pictures; default: RUN_OR_COMPARISON.")] = None,
 ) -> None:
     """Redraw the pictures of a finished run or comparison from its files."""
     from mtl_gym.lab.pictures import redraw
@@ -33,11 +35,11 @@ def figures(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a comparison, or of several comparisons.")],
     control: Control = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; default DIR.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; default: DIR.")] = None,
     env: ModuleId = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write statistics, figures and a page about finished comparisons."""
+    """Write a report with statistics and figures on finished comparisons."""
     from mtl_gym.lab.environments import spec_of
     from mtl_gym.lab.report import report as write
 

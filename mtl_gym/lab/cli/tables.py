@@ -1,4 +1,4 @@
-"""Tables of results on the terminal."""
+"""Result tables for the terminal."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from rich.table import Table
 if TYPE_CHECKING:
     from mtl_gym.lab.compare import Row
 
-# The most of a name that a table keeps on one line, in columns.
+# Maximum width of a name on one line, in terminal columns.
 WIDEST_NAME = 60
 
 
 def table_of(rows: Sequence[Row], env: str) -> Table:
-    """Return a comparison as a table, a line per agent."""
+    """Return the table of a comparison, a line per agent."""
     from mtl_gym.lab.compare import table as lines_of
 
     seeds = max(row.seeds for row in rows)
     spread = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
     table = Table(title=f"{env}: accuracy on the test split in %{spread}")
     head, *body = lines_of(rows)
-    # Names that are cut short may be told apart no more.
+    # Truncated names may be indistinguishable.
     names = min(WIDEST_NAME, max(cell_len(line[0]) for line in [head, *body]))
     table.add_column(head[0], min_width=names, overflow="fold")
     for name in head[1:]:

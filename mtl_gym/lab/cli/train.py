@@ -1,4 +1,4 @@
-"""`mtl-gym train` and `mtl-gym evaluate`: one run."""
+"""Commands `mtl-gym train` and `mtl-gym evaluate`: one run."""
 
 from __future__ import annotations
 
@@ -13,24 +13,29 @@ from mtl_gym.lab.cli.common import Env, EnvKwargs, ModuleId, Quiet, Wandb, app, 
 from mtl_gym.lab.cli.tables import table_of
 from mtl_gym.lab.screen import say
 
-Steps = Annotated[int, typer.Option(min=1, help="Decisions of all episodes together; a routed input takes three.")]
-NumEnvs = Annotated[int, typer.Option(min=1, help="Episodes side by side; also the least episodes per update.")]
+Steps = Annotated[int, typer.Option(min=1, help="Total decisions over all environments; a routed input takes three.")]
+NumEnvs = Annotated[
+    int, typer.Option(min=1, help="Parallel environments; also the minimum number of episodes per update.")
+]
 
 
 @app.command()
 def train(
     env: Env,
-    agent: Annotated[str, typer.Option(help="An agent's name; `mtl-gym list` shows them.")],
+    agent: Annotated[str, typer.Option(help="Agent name; `mtl-gym list` shows them.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     steps: Steps = 100_000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of environment and agent.")] = 0,
     num_envs: NumEnvs = 64,
     env_kwargs: EnvKwargs = "{}",
     agent_kwargs: Annotated[str, typer.Option(help="Keyword arguments of the agent, as JSON.")] = "{}",
     wandb: Wandb = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train one agent with one seed and evaluate it on the test split; rerunning it resumes an interrupted run."""
+    """Train one agent with one seed and evaluate it on the test split.
+
+    Rerunning the same command resumes an interrupted run.
+    """
     from mtl_gym.lab.compare import summarise
     from mtl_gym.lab.progress import Bar
     from mtl_gym.lab.records import RunSettings
@@ -49,14 +54,14 @@ def train(
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
-    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    split: Annotated[str, typer.Option(help="Split to evaluate on: test, validation or train.")] = "test",
     env: ModuleId = None,
     module: Annotated[
         str | None,
-        typer.Option(help="A module to import first, where the data set or the network of the run are from."),
+        typer.Option(help="Module to import first, if it provides the data set or the network of the run."),
     ] = None,
 ) -> None:
-    """Evaluate a trained run: accuracy and loss of every task."""
+    """Evaluate a trained run; print accuracy and loss of every task."""
     from mtl_gym.core.evaluation import evaluate as evaluate_policy
     from mtl_gym.lab.run import restore
 

@@ -1,4 +1,4 @@
-"""`mtl-gym transfer`: one task left out."""
+"""Command `mtl-gym transfer`: transfer to a held-out task."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ Job: TypeAlias = "tuple[RunSettings, str]"
 
 @app.command()
 def transfer(
-    out: Annotated[Path, typer.Option(help="Folder of the table; finished runs in it are kept.")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs and the table; its finished runs are reused.")],
     env: OptionalEnv = None,
     agents: Agents = None,
     settings: Settings = None,
-    tasks: Annotated[str | None, typer.Option(help="Comma-separated names of tasks to leave out; default all.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated names of held-out tasks; default: all.")] = None,
     seeds: Seeds = None,
     steps: OptionalSteps = None,
     num_envs: OptionalNumEnvs = None,
     env_kwargs: EnvKwargs = "{}",
     quiet: Quiet = False,
 ) -> None:
-    """Train on all tasks but one, freeze the encoder, and cross-validate a new head on that one."""
+    """Train on all tasks but one, freeze the encoder, and cross-validate a new head on the held-out task."""
     from mtl_gym.lab import transfer as leave_one_out
 
     with sentences():
@@ -59,7 +59,7 @@ def transfer(
         with bar_of(len(jobs), quiet) as move:
             found = [leave_one_out.transfer(run, task, out) for run, task in map(move, jobs)]
     head, *body = leave_one_out.lines(found)
-    table = Table(*head, title=f"{runs[0].env_id}: accuracy in % on a task that was left out")
+    table = Table(*head, title=f"{runs[0].env_id}: accuracy in % on a held-out task")
     for line in body:
         table.add_row(*line)
     console.print(table)
@@ -70,7 +70,7 @@ def transfer(
 
 @contextmanager
 def bar_of(jobs: int, quiet: bool) -> Iterator[Callable[[Job], Job]]:
-    """Show a progress bar over jobs; yield the function that names the next one and returns it."""
+    """Show a progress bar over jobs; yield a function that displays the next job and returns it."""
     columns = (descriptions(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=hidden, transient=True) as progress:

@@ -1,4 +1,4 @@
-"""A report of one comparison or several: statistics, figures, a Markdown file and one self-contained page."""
+"""Reports on one or more comparisons: statistics, figures, a Markdown file and a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ def report(
     tell: Callable[[str], None] = lambda doing: None,
     out: Path | None = None,
 ) -> dict[str, list[Failure]]:
-    """Write `results.csv`, `report.md`, `report.html` and the folder `figures` about a folder of runs.
+    """Write `results.csv`, `report.md`, `report.html` and the folder `figures` for a folder of runs.
 
     Args:
-        folder: Of a comparison, or of several.
-        control: The run that the others are set against; by default random-fixed or uniform.
-        tell: Called with what is being done.
-        out: The folder of the report; by default that of the runs, which may be read-only otherwise.
+        folder: Folder of one comparison, or of several.
+        control: Name of the reference run; by default the first control on the environment's card.
+        tell: Callback that receives the name of each stage.
+        out: Folder of the report; default `folder`. Set it if `folder` is read-only.
 
     Returns:
-        The runs that failed or did not finish, by comparison.
+        Failed and unfinished runs, by comparison.
 
     Raises:
         ImportError: If rliable is not installed.
         FileNotFoundError: If there is no finished run.
-        ValueError: If no comparison has a run called `control`, or one is of several environments.
+        ValueError: If no finished run is called `control`, or a comparison mixes environments.
         OSError: If the report cannot be written.
     """
     rliable()
     comparisons = read_comparisons(folder)
     known = sorted({name for comparison in comparisons for name in comparison.agents})
     if control is not None and control not in known:
-        raise ValueError(f"The control {control!r} is no finished run here; there are {', '.join(known)}.")
+        raise ValueError(f"The control {control!r} is not a finished run; choose from {', '.join(known)}.")
     out = out or folder
     try:
         write_results(comparisons, out / "results.csv")
@@ -49,7 +49,7 @@ def report(
         tell("the pages")
         _write(sections, f"Report: {name_of(folder)}", out)
     except OSError as error:
-        raise OSError(f"The report cannot be written into {out} ({error}); --out names another folder.") from error
+        raise OSError(f"The report cannot be written into {out} ({error}); choose a folder with --out.") from error
     return {comparison.name: comparison.failures for comparison in comparisons}
 
 

@@ -1,4 +1,4 @@
-"""What a handful of runs tells: normalised scores, and rliable's figures of them with bootstrap intervals.
+"""Statistics of a few runs: normalised scores, and rliable's metrics with bootstrap intervals.
 
 Source: Agarwal et al. 2021, Deep Reinforcement Learning at the Edge of the Statistical Precipice.
 """
@@ -22,26 +22,26 @@ Floats: TypeAlias = NDArray[np.float64]
 METRICS = ("interquartile mean", "median", "mean")
 REPETITIONS = 2_000
 SEED = 0
-# Profiles and their pictures end here; scores beyond are counted, and named at the edge.
+# Limits of plotted scores; scores outside still count and are labelled at the edge.
 LOWEST, HIGHEST = -1.0, 2.0
-# Where random and the best static baseline lie closer than this, in percentage points, scores are mostly chance.
+# Scale width in percentage points below which normalised scores are mostly chance.
 NARROW = 1.0
-# With up to this many scores nothing is left to cut away from both ends.
+# Number of scores up to which the interquartile mean trims nothing.
 TOO_FEW_TO_CUT = 3
 
 
 class NoStatisticsError(ValueError):
-    """These runs cannot be aggregated; the message says why."""
+    """Runs that cannot be aggregated; the message states the reason."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95% interval.
+    """An estimate with its 95% interval.
 
     Attributes:
-        value: The figure.
+        value: Point estimate.
         low: Lower end; NaN for one seed.
-        high: Upper end.
+        high: Upper end; NaN for one seed.
 
     Example:
         >>> print(Estimate(0.5, 0.25, 1.0), "and", Estimate(0.5))
@@ -53,19 +53,19 @@ class Estimate:
     high: float = float("nan")
 
     def __str__(self) -> str:
-        """As it stands in a table."""
+        """Format the estimate for a table."""
         value, low, high = (f"{round(number, 2) + 0.0:.2f}" for number in (self.value, self.low, self.high))  # no -0.00
         return value if np.isnan(self.low) else f"{value} [{low}, {high}]"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Where the scores of a comparison are 0 and 1.
+    """The scale of normalised scores in a comparison.
 
     Attributes:
-        random: Accuracy of the random agent, mean over seeds: 0.
-        best: Accuracy of the best static baseline, mean over seeds: 1.
-        baseline: Its name.
+        random: Accuracy at score 0: the random agent's mean over seeds.
+        best: Accuracy at score 1: the best static baseline's mean over seeds.
+        baseline: Name of the best static baseline.
 
     Example:
         >>> Scale(0.5, 1.0, "shared")(0.75)
@@ -77,36 +77,36 @@ class Scale:
     baseline: str
 
     def __call__(self, accuracy: float | Floats) -> float | Floats:
-        """The scores of accuracies."""
+        """Return normalised scores of accuracies."""
         return (accuracy - self.random) / (self.best - self.random)
 
     @property
     def points(self) -> float:
-        """Percentage points from 0 to 1."""
+        """Percentage points between score 0 and score 1."""
         return 100 * (self.best - self.random)
 
     @property
     def narrow(self) -> bool:
-        """Whether 0 and 1 lie so close together that scores are mostly chance."""
+        """Return whether the scale is so narrow that scores are mostly chance."""
         return self.points < NARROW
 
 
 def scale_of(
     results: Sequence[RunResult], accuracy: Callable[[RunResult], float] = lambda result: result.accuracy
 ) -> Scale:
-    """The scale of a comparison.
+    """Return the scale of a comparison.
 
     Args:
-        results: Its runs.
-        accuracy: Of a run; by default on the test split.
+        results: Runs of the comparison.
+        accuracy: Function that returns the accuracy of a run; default test accuracy.
 
     Raises:
-        NoStatisticsError: If the environment has no card, or there is no run of the agents that its card names as
-            random, none of its controls, or no control that is better than random.
+        NoStatisticsError: If the environment has no card, the runs lack the card's random agent or all of its
+            controls, or no control is better than random.
     """
     card = card_of(results[0].settings.env_id) if results else None
     if card is None:
-        raise NoStatisticsError("no card names the controls of its environment, which scores are counted from.")
+        raise NoStatisticsError("the environment has no card, whose controls define the scale of scores.")
     random = [accuracy(result) for result in results if result.settings.agent in card.floor]
     static: dict[str, list[float]] = {}
     for result in results:
@@ -115,7 +115,7 @@ def scale_of(
     if not random or not static:
         static_names = f"a static baseline ({', '.join(card.controls)})"
         lacking = static_names if random else f"the agent {' or '.join(card.floor)}"
-        raise NoStatisticsError(f"there is no finished run of {lacking}, which scores are counted from.")
+        raise NoStatisticsError(f"there is no finished run of {lacking}, which defines the scale of scores.")
     name = max(static, key=lambda name: np.mean(static[name]))
     scale = Scale(float(np.mean(random)), float(np.mean(static[name])), name)
     if scale.best <= scale.random:
@@ -125,13 +125,13 @@ def scale_of(
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of agents that can be set side by side.
+    """Comparable scores of agents.
 
     Attributes:
-        comparisons: Names.
-        seeds: Those that every agent has in every comparison.
-        left_out: Agents that are not in every comparison.
-        values: By agent, float64 [seeds, comparisons], or [seeds, comparisons, points] of curves.
+        comparisons: Names of the comparisons.
+        seeds: Seeds that all agents finished in all comparisons.
+        left_out: Agents missing from at least one comparison.
+        values: Scores by agent, float64 [seeds, comparisons], or curves, float64 [seeds, comparisons, points].
     """
 
     comparisons: tuple[str, ...]
@@ -141,13 +141,13 @@ class Scores:
 
 
 def align(scores: Mapping[str, Mapping[tuple[str, int], float | Floats]]) -> Scores:
-    """Lay scores out as arrays: agents that are in every comparison, seeds that all of these share.
+    """Stack scores of the agents present in every comparison, at the seeds that these agents share.
 
     Args:
-        scores: By comparison, then by agent and seed.
+        scores: Scores by comparison, then by agent and seed.
 
     Raises:
-        NoStatisticsError: If no agent, or no seed, is everywhere.
+        NoStatisticsError: If no agent is in every comparison, or the agents share no seed.
     """
     everyone = dict.fromkeys(agent for runs in scores.values() for agent, _ in runs)
     agents = [agent for agent in everyone if all(any(name == agent for name, _ in runs) for runs in scores.values())]
@@ -165,23 +165,23 @@ def align(scores: Mapping[str, Mapping[tuple[str, int], float | Floats]]) -> Sco
 
 
 def rliable() -> tuple[ModuleType, ModuleType]:
-    """Its `library` and `metrics`.
+    """Import rliable; return its modules `library` and `metrics`.
 
     Raises:
-        ImportError: If it is not installed, or cannot be imported.
+        ImportError: If rliable cannot be imported.
     """
     try:
         from rliable import library, metrics
     except (ImportError, TypeError) as error:  # TypeError: rliable's own dependency arch 7 beside pandas 3
         raise ImportError(
-            f"A report takes rliable, which cannot be imported ({error}): pip install 'mtl-gym[report]'"
+            f"A report needs rliable, which cannot be imported ({error}): pip install 'mtl-gym[report]'"
         ) from error
     return library, metrics
 
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """Seed NumPy's global generator, from which rliable draws whatever it is given, and put it back afterwards."""
+    """Seed NumPy's global generator, from which rliable always draws, and restore its state afterwards."""
     state = np.random.get_state()
     np.random.seed(SEED)
     try:
@@ -191,11 +191,11 @@ def seeded() -> Iterator[None]:
 
 
 def estimate(values: Floats | list[Floats], function: Callable[..., Floats]) -> Floats:
-    """Figures with their stratified bootstrap intervals: seeds are drawn anew within each comparison.
+    """Return estimates with stratified bootstrap intervals; seeds are resampled within each comparison.
 
     Args:
-        values: float64 [seeds, comparisons, ...], or several such arrays, drawn independently.
-        function: Of such arrays; gives float64 [figures].
+        values: float64 [seeds, comparisons, ...], or several such arrays, resampled independently.
+        function: Function of these arrays that returns float64 [figures].
 
     Returns:
         Value, lower and upper end of the 95% percentile interval, float64 [3, figures]; the ends are NaN for one seed.
@@ -212,15 +212,15 @@ def estimate(values: Floats | list[Floats], function: Callable[..., Floats]) -> 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the scores of a comparison, or of several together, come to.
+    """Statistics of the scores of one or more comparisons.
 
     Attributes:
-        scores: Behind it all.
-        metrics: By metric ("interquartile mean", "mean", and of several comparisons "median") and agent.
-        thresholds: Of the profiles; float64 [thresholds].
-        profiles: By agent the share of runs above each threshold and its interval; float64 [3, thresholds].
-        control: What `improvement` compares with; None if it is not there.
-        improvement: How probably a run of the agent beats one of the control.
+        scores: The underlying scores.
+        metrics: Estimates by metric ("interquartile mean", "mean", and for several comparisons "median") and agent.
+        thresholds: Thresholds of the profiles, float64 [thresholds].
+        profiles: Share of runs above each threshold with its interval, by agent; float64 [3, thresholds].
+        control: Reference agent of `improvement`; None if it has no scores.
+        improvement: Probability that a run of an agent beats a run of the control, by agent.
     """
 
     scores: Scores
@@ -232,18 +232,18 @@ class Statistics:
 
     @property
     def ranking(self) -> list[str]:
-        """Agents, the highest interquartile mean first."""
+        """Agents by descending interquartile mean."""
         iqm = self.metrics["interquartile mean"]
         return sorted(iqm, key=lambda agent: -iqm[agent].value)
 
 
 def statistics_of(scores: Scores, control: str) -> Statistics:
-    """All figures of scores, float64 [seeds, comparisons] by agent."""
+    """Return all statistics of scores, float64 [seeds, comparisons] by agent."""
     found = {agent: estimate(values, _metrics) for agent, values in scores.values.items()}
     metrics = {
         name: {agent: Estimate(*figures[:, column]) for agent, figures in found.items()}
         for column, name in enumerate(METRICS)
-        if name != "median" or len(scores.comparisons) > 1  # of one comparison it is the mean
+        if name != "median" or len(scores.comparisons) > 1  # for one comparison it equals the mean
     }
     thresholds = _thresholds(scores)
     profiles = {
@@ -272,13 +272,13 @@ def _improvement(scores: Scores, control: str | None) -> dict[str, Estimate]:
 
 
 def probability_of_improvement(scores: Floats, base: Floats) -> Floats:
-    """How probably a score is higher than one of `base`, a tie counting half; mean over comparisons.
+    """Return the probability that a score exceeds one of `base`, mean over comparisons; a tie counts half.
 
-    It is rliable's figure of that name, which goes through a test from SciPy that warns of ties.
+    It equals rliable's metric of the same name, whose SciPy test warns about ties.
 
     Args:
         scores: float64 [seeds, comparisons].
-        base: The same; its seeds may be fewer or more.
+        base: float64 [base seeds, comparisons].
 
     Returns:
         float64 [1].
@@ -294,7 +294,7 @@ def probability_of_improvement(scores: Floats, base: Floats) -> Floats:
 
 
 def interquartile_curve(curves: Floats) -> Floats:
-    """Interquartile mean at every point, float64 [points], of curves, float64 [seeds, comparisons, points]."""
+    """Return the interquartile mean at every point, float64 [points], of curves [seeds, comparisons, points]."""
     from scipy.stats import trim_mean
 
     return trim_mean(curves.reshape(-1, curves.shape[-1]), 0.25, axis=0)

@@ -1,4 +1,4 @@
-"""The runs of one comparison or of several, as they lie in folders: finished, failed, or never finished."""
+"""Finished, failed and unfinished runs read from the folders of comparisons."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mtl_gym.lab.sheets import write_csv
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run and its folder; in a report it is called after the folder that its seeds share."""
+    """A finished run and its folder; a report names it after the parent folder that its seeds share."""
 
     folder: Path
     result: RunResult
 
     @property
     def pictures(self) -> list[Path]:
-        """What it drew, by name."""
+        """Pictures of the run, sorted by name."""
         return pictures_in(self.folder)
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures in a folder, by name."""
+    """Return the pictures in a folder, sorted by name."""
     return sorted(path for path in folder.glob("*.png") if path.is_file())
 
 
@@ -37,9 +37,9 @@ class Failure:
     """A run without a result.
 
     Attributes:
-        agent: What the run is called.
-        seed: As its folder says.
-        error: Why, in a sentence.
+        agent: Name of the run.
+        seed: Seed in the folder's name.
+        error: Reason, as a sentence.
     """
 
     agent: str
@@ -52,10 +52,10 @@ class Comparison:
     """Agents on one environment.
 
     Attributes:
-        name: Of its folder.
-        folder: Where its agents' folders are.
-        runs: Finished ones.
-        failures: All others.
+        name: Name of the comparison's folder.
+        folder: Parent of the agents' folders.
+        runs: Finished runs.
+        failures: Failed and unfinished runs.
     """
 
     name: str
@@ -65,33 +65,33 @@ class Comparison:
 
     @property
     def results(self) -> list[RunResult]:
-        """Of the finished runs."""
+        """Results of the finished runs."""
         return [run.result for run in self.runs]
 
     @property
     def env_id(self) -> str:
-        """The environment; empty if no run is finished."""
+        """Environment id; empty if no run is finished."""
         return self.runs[0].result.settings.env_id if self.runs else ""
 
     @property
     def agents(self) -> list[str]:
-        """Names of those with a finished run."""
+        """Names of the agents with a finished run."""
         return list(dict.fromkeys(result.settings.name for result in self.results))
 
     @property
     def pictures(self) -> list[Path]:
-        """What `compare` drew of all its runs together."""
+        """Pictures of the whole comparison, drawn by `compare`."""
         return pictures_in(self.folder)
 
 
 def read_comparisons(folder: Path) -> list[Comparison]:
-    """The comparison in a folder, or the comparisons in its subfolders.
+    """Read the comparison in a folder, or the comparisons in its subfolders.
 
     Args:
-        folder: Holds AGENT/seed-N or COMPARISON/AGENT/seed-N.
+        folder: Folder that contains AGENT/seed-N or COMPARISON/AGENT/seed-N.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or no finished run in it.
+        FileNotFoundError: If the folder does not exist or contains no finished run.
         ValueError: If a comparison has runs of several environments.
     """
     if not folder.is_dir():
@@ -103,14 +103,14 @@ def read_comparisons(folder: Path) -> list[Comparison]:
         _add(found.setdefault(place, Comparison(name, place)), path)
     if not any(comparison.runs for comparison in found.values()):
         raise FileNotFoundError(
-            f"There is no finished run in {folder}: a report takes the folder of a comparison (AGENT/seed-N/{RESULT}) "
+            f"There is no finished run in {folder}: give the folder of a comparison (AGENT/seed-N/{RESULT}) "
             "or of several (COMPARISON/AGENT/seed-N)."
         )
     return [_checked(comparison) for comparison in found.values()]
 
 
 def name_of(folder: Path) -> str:
-    """The name of a folder, however it is written."""
+    """Return the name of a folder, also for paths such as `.`."""
     return os.path.basename(os.path.realpath(folder))
 
 
@@ -127,7 +127,7 @@ def _add(comparison: Comparison, folder: Path) -> None:
     try:
         result = _read(folder)
     except CheckpointError as error:
-        # Readers of a report need not know where on somebody's disk it was made.
+        # A report does not reveal the paths of the disk it was written on.
         sentence = str(error).replace(f"{comparison.folder}/", "")
         comparison.failures.append(Failure(name, seed, sentence))
     else:
@@ -136,7 +136,7 @@ def _add(comparison: Comparison, folder: Path) -> None:
 
 def _read(folder: Path) -> RunResult:
     if not folder.exists():
-        raise CheckpointError("Its folder is a link that leads nowhere.")
+        raise CheckpointError("Its folder is a broken link.")
     if there(folder / RESULT):
         return read_result(folder)
     if there(folder / ERROR):
@@ -145,11 +145,13 @@ def _read(folder: Path) -> RunResult:
 
 
 def _checked(comparison: Comparison) -> Comparison:
-    """A comparison of one environment and, but for runs that are then told as failed, of the same tasks."""
+    """Check that the runs share one environment; move runs with other tasks to the failures."""
     env_ids = {result.settings.env_id: tuple(result.per_task) for result in comparison.results}
     if len(env_ids) > 1:
         several = "; ".join(f"{env_id} with the tasks {', '.join(tasks)}" for env_id, tasks in sorted(env_ids.items()))
-        raise ValueError(f"A comparison is of one environment; the runs in {comparison.folder} are of {several}.")
+        raise ValueError(
+            f"A comparison has one environment; the runs in {comparison.folder} have {several}. Move them apart."
+        )
     kept, odd = alike(comparison.results)
     told = [Failure(r.settings.name, str(r.settings.seed), f"{why[0].upper()}{why[1:]}") for r, why in odd]
     runs = [run for run in comparison.runs if run.result in kept]
@@ -157,7 +159,7 @@ def _checked(comparison: Comparison) -> Comparison:
 
 
 def write_results(comparisons: Sequence[Comparison], path: Path) -> None:
-    """One CSV line per run of every comparison; those that failed have their error and no figures."""
+    """Write a CSV line per run of every comparison; failed runs have an error in place of figures."""
     lines = [line for comparison in comparisons for line in _lines(comparison)]
     write_csv(lines, path, last=["error"])
 

@@ -1,4 +1,4 @@
-"""What a report says: its sections, and the pictures that they show."""
+"""Sections of a report and their pictures."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ FIGURES = "figures"
 CAPTIONS = {
     "differences": (
         "Differences to the control",
-        "Accuracy minus that of the control: dot, mean over the seeds that both have; bar, Student's 95% interval. A "
-        "bar that crosses 0 leaves open which of the two is better.",
+        "Accuracy minus that of the control. Dot: mean over the shared seeds; bar: Student's 95% interval. A bar that "
+        "crosses 0 does not decide which of the two is better.",
     ),
     "metrics": (
         "Aggregate scores",
-        "Normalised scores; bar: 95% interval of a stratified bootstrap over seeds. The interquartile mean leaves out "
-        "the lowest and the highest quarter of all runs. What lies beyond an axis is named at its edge.",
+        "Normalised scores; bar: 95% interval of a stratified bootstrap over seeds. The interquartile mean drops the "
+        "lowest and the highest quarter of all runs. Values outside an axis are labelled at its edge.",
     ),
     "profiles": (
         "Performance profiles",
-        "The share of an agent's runs above every score, and the 95% interval of that share. The further right a line "
-        "falls, the better; one line above another everywhere is better throughout.",
+        "Share of an agent's runs above each score, with 95% interval. The further right a line falls, the better; a "
+        "line above another at every score is better throughout.",
     ),
     "improvement": (
         "Probability of improvement",
-        "How probably a run of the agent is better than a run of the control, mean over comparisons, with 95% "
-        "interval; at 0.5 neither is.",
+        "Probability that a run of the agent is better than a run of the control, mean over comparisons, with 95% "
+        "interval; at 0.5 neither is better.",
     ),
     "efficiency": (
         "Sample efficiency",
@@ -61,14 +61,14 @@ CAPTIONS = {
 
 @dataclass(frozen=True)
 class Scope:
-    """What one set of statistics is about.
+    """Subject of one set of statistics.
 
     Attributes:
-        title: In pictures.
-        stem: What the files of its pictures begin with.
-        comparisons: One, or several together.
-        scales: Of each.
-        control: The agent that the others are set against.
+        title: Title of the pictures.
+        stem: Prefix of the pictures' file names.
+        comparisons: One or more comparisons.
+        scales: Scale of each comparison.
+        control: Reference agent.
     """
 
     title: str
@@ -78,7 +78,7 @@ class Scope:
     control: str
 
     def scores(self) -> Scores:
-        """Normalised test accuracies."""
+        """Return normalised test accuracies."""
         pairs = zip(self.comparisons, self.scales, strict=True)
         return align({comparison.name: _scaled(comparison, scale) for comparison, scale in pairs})
 
@@ -89,12 +89,12 @@ def _scaled(comparison: Comparison, scale: Scale) -> dict[tuple[str, int], float
 
 @dataclass(frozen=True)
 class Author:
-    """Writes the sections, and the pictures that they show.
+    """Writer of the sections and their pictures.
 
     Attributes:
-        folder: Of the runs.
-        control: The agent that the others are set against; None for the usual one.
-        out: The folder of the pictures; None for that of the runs.
+        folder: Folder of the runs.
+        control: Reference agent; None for the environment's default control.
+        out: Folder of the report; None for `folder`.
     """
 
     folder: Path
@@ -102,11 +102,11 @@ class Author:
     out: Path | None = None
 
     def control_of(self, names: Sequence[str], env_id: str) -> str:
-        """Return the agent that the others are compared with."""
+        """Return the reference agent."""
         return self.control or default_control(names, env_id)
 
     def headline(self, comparisons: Sequence[Comparison]) -> Section:
-        """The best agent of every comparison, and what it is worth beside the control."""
+        """Return the best agent of every comparison with its difference to the control."""
         finished = [comparison for comparison in comparisons if comparison.runs]
         failures = sum(len(comparison.failures) for comparison in comparisons)
         runs = sum(len(comparison.runs) for comparison in comparisons)
@@ -119,27 +119,30 @@ class Author:
         return Section("Headline", [" ".join([told, *failed]), tables.headlines(lines)])
 
     def across(self, comparisons: Sequence[Comparison]) -> Section:
-        """Statistics over all comparisons whose scores can be normalised, and are not mostly chance."""
+        """Return statistics over all comparisons with normalised scores that are not mostly chance."""
         scales, reasons = _scales(comparisons)
         reasons |= {name: _too_narrow(scale) for name, scale in scales.items() if scale.narrow}
         scales = {name: scale for name, scale in scales.items() if not scale.narrow}
         kept = [comparison for comparison in comparisons if comparison.name in scales]
-        blocks: list[Block] = [f"{name} is left out: {reason}" for name, reason in reasons.items()]
+        blocks: list[Block] = [f"{name} is excluded: {reason}" for name, reason in reasons.items()]
         names = [name for name in (kept[0].agents if kept else []) if all(name in other.agents for other in kept)]
         title = f"Across {', '.join(comparison.name for comparison in kept)}"
         if len(kept) < 2 or not names:
-            return Section("Across comparisons", [*blocks, "There are no two comparisons with normalised scores."])
+            return Section(
+                "Across comparisons",
+                [*blocks, "Fewer than two comparisons with a shared agent have normalised scores."],
+            )
         scope = Scope(title, "across", kept, list(scales.values()), self.control_of(names, kept[0].env_id))
         return Section("Across comparisons", [*blocks, *self._statistics(scope)])
 
     def comparison(self, comparison: Comparison) -> Section:
-        """One comparison: its table, its statistics, and the pictures of its runs."""
+        """Return the table, the statistics and the pictures of one comparison."""
         if not comparison.runs:
             return Section(comparison.name, ["No run of this comparison finished."])
         control = self.control_of(comparison.agents, comparison.env_id)
         scales, reasons = _scales([comparison])
         blocks: list[Block] = [
-            f"Environment: {comparison.env_id}. The control, against which the others are set, is {control}.",
+            f"Environment: {comparison.env_id}. Control: {control}.",
             *tables.scale_notes(scales),
         ]
         blocks += [f"There are no normalised scores: {reason}" for reason in reasons.values()]
@@ -154,10 +157,10 @@ class Author:
 
     def _differences(self, comparison: Comparison, control: str, title: str) -> list[Block]:
         if control not in comparison.agents:
-            return [f"No run of {control} is finished here, so that there are no differences to it."]
+            return [f"No differences: {control} has no finished run."]
         apart = differences(comparison.results, control)
         if not apart:
-            return [f"No other agent has a finished run with a seed of {control}."]
+            return [f"No differences: no other agent has a finished run with a seed of {control}."]
         estimates = {
             difference.agent: Estimate(difference.mean, difference.low, difference.high) for difference in apart
         }
@@ -176,7 +179,7 @@ class Author:
         if statistics.improvement:
             blocks.append(self._picture(figures.draw_improvement(statistics, title), stem, "improvement"))
         else:
-            blocks.append(f"No probability of improvement: it takes {scope.control} and another agent.")
+            blocks.append(f"No probability of improvement: it needs runs of {scope.control} and of another agent.")
         return [*blocks, *self._efficiency(scope, list(scores.values))]
 
     def _efficiency(self, scope: Scope, agents: Sequence[str]) -> list[Block]:
@@ -184,7 +187,7 @@ class Author:
             efficiency = efficiency_of(scope.comparisons)
         except NoStatisticsError as error:
             return [f"There are no curves of sample efficiency: {self._without_folder(str(error))}"]
-        damaged = [f"Left out of the curves: {self._without_folder(why)}" for why in efficiency.damaged]
+        damaged = [f"Excluded from the curves: {self._without_folder(why)}" for why in efficiency.damaged]
         without = ", ".join(agent for agent in agents if agent not in efficiency.curves)
         note = f"{tables.seeds_of(efficiency.scores)} in the curves of sample efficiency."
         note += f" Without curves in {PROGRESS}: {without}." if without else ""
@@ -199,7 +202,7 @@ class Author:
 
         path = (self.out or self.folder) / FIGURES / f"{stem}-{kind}.png"
         write_picture(figure, path)
-        # Without a fixed salt and date an SVG differs every time that it is drawn.
+        # Without a fixed date and salt every drawing of an SVG differs.
         with rc_context({"svg.hashsalt": path.stem}):
             write_atomically(
                 path.with_suffix(".svg"), lambda file: figure.savefig(file, format="svg", metadata={"Date": None})
@@ -208,7 +211,7 @@ class Author:
 
 
 def _scales(comparisons: Sequence[Comparison]) -> tuple[dict[str, Scale], dict[str, str]]:
-    """By name, the scale of each comparison, or why it has none."""
+    """Return the scale of each comparison and, where there is none, the reason; both by name."""
     found = {comparison.name: _scale(comparison) for comparison in comparisons}
     scales = {name: scale for name, scale in found.items() if isinstance(scale, Scale)}
     return scales, {name: reason for name, reason in found.items() if isinstance(reason, str)}
@@ -216,8 +219,8 @@ def _scales(comparisons: Sequence[Comparison]) -> tuple[dict[str, Scale], dict[s
 
 def _too_narrow(scale: Scale) -> str:
     return (
-        f"random and its best static baseline, {scale.baseline}, lie {scale.points:.2f} percentage points apart, so "
-        "that normalised scores are mostly chance."
+        f"random and its best static baseline, {scale.baseline}, are {scale.points:.2f} percentage points apart, so "
+        "normalised scores are mostly chance."
     )
 
 

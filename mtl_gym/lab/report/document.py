@@ -1,4 +1,4 @@
-"""A report as headings, sentences, tables and pictures, and its two forms: Markdown and one HTML page."""
+"""Blocks of a report (paragraphs, tables, pictures), and their rendering as Markdown and as one HTML page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHADES = 64
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; the first line is the head."""
+    """A table of text cells; the first line is the header."""
 
     caption: str
     lines: list[list[str]]
@@ -28,12 +28,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report, there as PNG and as SVG.
+    """A figure of the report, stored as PNG and as SVG.
 
     Attributes:
-        png: The file.
-        title: What it is.
-        text: How to read it.
+        png: Path of the PNG.
+        title: Title.
+        text: Caption that explains how to read the figure.
     """
 
     png: Path
@@ -43,13 +43,13 @@ class Picture:
 
     @property
     def svg(self) -> Path:
-        """The same as lines."""
+        """Path of the SVG."""
         return self.png.with_suffix(".svg")
 
 
 @dataclass(frozen=True)
 class Code:
-    """Text that is to be copied as it is."""
+    """Preformatted text."""
 
     text: str
     language: str
@@ -58,7 +58,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Item:
-    """Pictures that are shown when they are asked for."""
+    """Pictures behind a title, shown on a click."""
 
     title: str
     pictures: list[Path]
@@ -66,7 +66,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Items:
-    """Several of them."""
+    """A list of items."""
 
     items: list[Item]
     kind: str = "items"
@@ -77,14 +77,14 @@ Block: TypeAlias = "str | Table | Picture | Code | Items"
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it; strings are paragraphs."""
+    """A heading and its blocks; strings are paragraphs."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
 
 
 def to_markdown(title: str, sections: Sequence[Section], folder: Path) -> str:
-    """The report with links to the pictures, relative to `folder`."""
+    """Return the report as Markdown with links to the pictures, relative to `folder`."""
     parts = [f"# {plain(title)}"]
     for section in sections:
         parts += [f"## {plain(section.title)}", *(_markdown(block, folder) for block in section.blocks)]
@@ -115,7 +115,7 @@ def _link(path: Path, folder: Path) -> str:
 
 
 def to_html(title: str, sections: Sequence[Section]) -> str:
-    """The report as one page that holds its pictures and asks the network for nothing."""
+    """Return the report as one HTML page with embedded pictures and no network requests."""
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -125,20 +125,20 @@ def to_html(title: str, sections: Sequence[Section]) -> str:
 
 
 def embedded(path: Path) -> str:
-    """A picture as a data URI; PNGs lose all but 64 shades, which drawings do not miss."""
+    """Return a picture as a data URI; PNGs are reduced to 64 colours, enough for drawings."""
     if path.suffix == ".svg":
         return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
     return f"data:image/png;base64,{base64.b64encode(shrunk(path)).decode()}"
 
 
 def shrunk(path: Path) -> bytes:
-    """A PNG with a palette, or as it is where that is no smaller, or where it is damaged."""
+    """Return a PNG with a palette, or unchanged if that is not smaller or the file is damaged."""
     from PIL import Image
 
     file = io.BytesIO()
     try:
         with Image.open(path) as picture:
             picture.convert("RGB").quantize(SHADES).save(file, "png", optimize=True)
-    except Exception:  # Pillow raises a dozen kinds for a broken file
-        return path.read_bytes()  # the page shows its name then
+    except Exception:  # Pillow raises a dozen types of errors for a broken file
+        return path.read_bytes()  # the page then shows the file's name
     return min(file.getvalue(), path.read_bytes(), key=len)

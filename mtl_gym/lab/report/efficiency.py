@@ -1,4 +1,4 @@
-"""How soon agents learn: interquartile mean of normalised validation accuracy over the share of training done.
+"""Sample efficiency: interquartile mean of normalised validation accuracy over the completed share of training.
 
 Source: Agarwal et al. 2021, section 4.3 (sample efficiency).
 """
@@ -24,19 +24,19 @@ from mtl_gym.lab.report.aggregate import (
 from mtl_gym.lab.report.collection import Comparison, Run
 
 SHARES = np.linspace(0.05, 1, 20)
-# Decisions come in batches, so an evaluation after a tenth of the training may lie a little after it.
+# Decisions come in batches, so an evaluation at a tenth of the training may happen slightly later.
 TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
 class Efficiency:
-    """Learning curves of agents that can be set side by side.
+    """Comparable learning curves of agents.
 
     Attributes:
-        scores: The normalised curves behind it; float64 [seeds, comparisons, points] by agent.
-        shares: Share of the training done, of 1; float64 [points].
-        curves: By agent interquartile mean, lower and upper end of its interval; float64 [3, points].
-        damaged: Why runs are left out whose progress is damaged.
+        scores: Normalised curves by agent, float64 [seeds, comparisons, points].
+        shares: Completed share of the training, from 0 to 1; float64 [points].
+        curves: Interquartile mean, lower and upper end of its interval, by agent; float64 [3, points].
+        damaged: Messages about runs excluded because of damaged progress files.
     """
 
     scores: Scores
@@ -46,12 +46,12 @@ class Efficiency:
 
 
 def efficiency_of(comparisons: Sequence[Comparison]) -> Efficiency:
-    """The curves of the runs that kept their progress.
+    """Return the learning curves of all runs with a progress file.
 
-    Scores are 0 and 1 where random and the best static baseline are on the validation split, after training.
+    Scores 0 and 1 are the final validation accuracies of random and of the best static baseline.
 
     Raises:
-        NoStatisticsError: If the runs have no curves that can be set side by side.
+        NoStatisticsError: If the runs have no comparable curves.
     """
     damaged: list[str] = []
     curves = {comparison.name: _curves(comparison.runs, damaged) for comparison in comparisons}
@@ -68,7 +68,7 @@ def efficiency_of(comparisons: Sequence[Comparison]) -> Efficiency:
 
 
 def _curves(runs: Sequence[Run], damaged: list[str]) -> dict[tuple[str, int], tuple[Floats, Floats]]:
-    """Share of the training and accuracy at each evaluation, by agent and seed, for runs evaluated more than once."""
+    """Return share of training and accuracy per evaluation, by agent and seed, of runs with several evaluations."""
     known = {run.folder: run.result.settings for run in runs if there(run.folder / PROGRESS)}
     curves = read_each(known, lambda folder: read_curve(folder / PROGRESS), damaged.append)
     return {
@@ -83,7 +83,7 @@ def _share(curve: Curve, steps: int) -> Floats:
 
 
 def _shares(curves: Sequence[tuple[Floats, Floats]]) -> Floats:
-    """The points at which every run has been evaluated already, and still is."""
+    """Return the points between the first and the last evaluation of every run."""
     first, last = max(share[0] for share, _ in curves), min(share[-1] for share, _ in curves)
     shares = SHARES[(first - TOLERANCE <= SHARES) & (last + TOLERANCE >= SHARES)]
     if len(shares) < 2:

@@ -1,4 +1,4 @@
-"""The pictures of a report: figures with their intervals, performance profiles, learning curves.
+"""Pictures of a report: estimates with intervals, performance profiles, learning curves.
 
 Source: Agarwal et al. 2021, figures 1 to 7.
 """
@@ -29,13 +29,13 @@ class TextStyle(TypedDict):
 
 
 GRID = "#e8e8e8"
-# More lines than these get axes of their own.
+# Maximum number of lines that share axes.
 TOGETHER = 3
 SCORE = "normalised score: 0 random, 1 best static baseline"
 
 
 def draw_metrics(statistics: Statistics, title: str) -> Figure:
-    """Interquartile mean, median and mean of every agent, the best on top; of one comparison the first only."""
+    """Draw all metrics of every agent, best agent on top; for one comparison only the interquartile mean."""
     several = len(statistics.scores.comparisons) > 1
     metrics = statistics.metrics if several else {"": statistics.metrics["interquartile mean"]}
     label = SCORE if several else f"interquartile mean of the {SCORE}"
@@ -43,14 +43,14 @@ def draw_metrics(statistics: Statistics, title: str) -> Figure:
 
 
 def draw_improvement(statistics: Statistics, title: str) -> Figure:
-    """How probably a run of each agent beats one of the control."""
+    """Draw the probability that a run of each agent beats a run of the control."""
     names = [name for name in statistics.ranking if name in statistics.improvement]
     label = f"probability that a run is better than one of {statistics.control}"
     return _draw_panels({"": statistics.improvement}, names, title, label, (0, 0.5, 1), (0, 1))
 
 
 def draw_differences(apart: Mapping[str, Estimate], control: str, title: str) -> Figure:
-    """Accuracy of every agent minus that of the control, in percentage points, in the order given."""
+    """Draw the accuracy of every agent minus that of the control, in percentage points, in the given order."""
     label = f"test accuracy minus that of {control}, percentage points"
     return _draw_panels({"": apart}, list(apart), title, label, (0,), (-100, 100))
 
@@ -63,7 +63,7 @@ def _draw_panels(
     marks: Sequence[float],
     bounds: tuple[float, float],
 ) -> Figure:
-    """A panel per figure, a row per agent; `marks` are lines to compare with, `bounds` the most that an axis shows."""
+    """Draw a panel per metric and a line per agent, with reference lines at `marks` and axes within `bounds`."""
     size = (2.8 + 2.6 * len(panels) + INCHES_PER_CHARACTER * max(map(len, names)), 1.4 + 0.24 * len(names))
 
     def draw(figure: Figure) -> None:
@@ -95,7 +95,7 @@ def _draw_estimate(axes: Axes, row: int, estimate: Estimate) -> None:
     axes.hlines(row, estimate.low, estimate.high, color=COLOURS[0], lw=5, alpha=0.45)
     if low <= estimate.value <= high:
         axes.plot(estimate.value, row, "o", color=INK, ms=4)
-    # What lies outside is named at the edge: an axis that held it would show nothing of the others.
+    # Values outside are labelled at the edge: an axis that included them would compress all others.
     side: TextStyle = {"va": "center", "color": INK, "size": 8}
     if min(estimate.value, np.nan_to_num(estimate.low)) < low:
         axes.text(low, row, "◂" + (f" {estimate.value:.1f}" if estimate.value < low else ""), ha="left", **side)
@@ -104,21 +104,21 @@ def _draw_estimate(axes: Axes, row: int, estimate: Estimate) -> None:
 
 
 def draw_profiles(statistics: Statistics, title: str) -> Figure:
-    """The share of runs above every score: the higher a line, and the further right it falls, the better."""
+    """Draw the share of runs above every score; a line that falls further right is better."""
     shares = {name: statistics.profiles[name] for name in statistics.ranking}
     return _draw_lines(statistics.thresholds, shares, title, (SCORE, "share of runs above that score"), "y")
 
 
 def draw_efficiency(efficiency: Efficiency, title: str) -> Figure:
-    """Interquartile mean of normalised validation accuracy over the share of training done."""
+    """Draw the interquartile mean of normalised validation accuracy over the completed share of training."""
     last = {name: curve[0, -1] for name, curve in efficiency.curves.items()}
     curves = {name: efficiency.curves[name] for name in sorted(last, key=lambda name: -last[name])}
-    labels = ("share of the training done", "normalised validation accuracy, interquartile mean")
+    labels = ("completed share of training", "normalised validation accuracy, interquartile mean")
     return _draw_lines(efficiency.shares, curves, title, labels, "x")
 
 
 def _draw_lines(x: Floats, lines: Mapping[str, Floats], title: str, labels: tuple[str, str], percent: str) -> Figure:
-    """Lines in the bands of their intervals, each float64 [3, points]: together, or many of them side by side."""
+    """Draw lines with interval bands, each float64 [3, points]: a few in shared axes, many in separate axes."""
     together = len(lines) <= TOGETHER
     columns = 1 if together else 4
     rows = -(-len(lines) // columns) if not together else 1
@@ -152,7 +152,7 @@ def _draw_together(axes: Axes, x: Floats, lines: Mapping[str, Floats]) -> None:
 
 
 def _draw_apart(all_axes: Sequence[Axes], x: Floats, lines: Mapping[str, Floats], columns: int) -> None:
-    """Each line in axes of its own, before all others in grey: more than a few bands hide each other."""
+    """Draw each line in separate axes, with all others in grey: more than a few bands hide each other."""
     for number, (axes, (name, (value, low, high))) in enumerate(zip(all_axes, lines.items(), strict=False)):
         for other, _, _ in lines.values():
             axes.plot(x, other, color=FAINT, lw=0.6, alpha=0.7)

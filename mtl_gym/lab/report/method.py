@@ -1,4 +1,4 @@
-"""How the numbers of a report were made, so that they can be made again, and which runs gave none."""
+"""Sections on reproducing the numbers of a report and on failed runs."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ FAILED = "Runs that failed or did not finish"
 
 
 def failures(comparisons: Sequence[Comparison]) -> Section:
-    """The runs that are not in any figure."""
+    """Return the section on failed and unfinished runs."""
     lines = [[c.name, failure.agent, failure.seed, failure.error] for c in comparisons for failure in c.failures]
     if not lines:
         return Section(FAILED, ["None."])
-    head = ["comparison", "agent", "seed", "what happened"]
+    head = ["comparison", "agent", "seed", "error"]
     return Section(FAILED, [Table("These runs are in no figure of this report.", [head, *lines])])
 
 
 def method(comparisons: Sequence[Comparison], command: str) -> Section:
-    """How the numbers were made, so that they can be made again."""
+    """Return the section with commands, settings files and versions that reproduce the numbers."""
     again = "mtl-gym compare --settings FILE --out FOLDER"
     blocks: list[Block] = [
-        "The first command writes this report. The second makes the runs of a comparison again, from a FILE that holds "
-        "what stands below under its name.",
+        "The first command writes this report. The second repeats the runs of a comparison; FILE contains the "
+        "settings listed below under the comparison's name.",
         Code(f"$ {command}\n$ {again}\n", "console"),
     ]
     for comparison in (comparison for comparison in comparisons if comparison.runs):
@@ -40,7 +40,7 @@ def method(comparisons: Sequence[Comparison], command: str) -> Section:
 
 
 def _versions(runs: Sequence[Run]) -> str:
-    """Of all runs together; where they differ, all that there are."""
+    """Return the package versions of all runs; differing versions are all listed."""
     found: dict[str, dict[str, None]] = {}
     for run in runs:
         for name, version in _versions_of(run):
@@ -49,7 +49,7 @@ def _versions(runs: Sequence[Run]) -> str:
 
 
 def _versions_of(run: Run) -> list[tuple[str, str]]:
-    """What a run began with, and what it went on with."""
+    """Return the package versions at the start of a run and at each resumption."""
     try:
         origin = read_origin(run.folder)
     except (FileNotFoundError, CheckpointError):
@@ -58,7 +58,7 @@ def _versions_of(run: Run) -> list[tuple[str, str]]:
 
 
 def settings_files(runs: Sequence[RunSettings]) -> list[str]:
-    """Settings files from which `compare` makes these runs again, as YAML; one for each number of rows."""
+    """Return settings files for `compare` that repeat these runs, as YAML; one for each `num_envs`."""
     return [_settings_file([run for run in runs if run.num_envs == rows]) for rows in {run.num_envs: 0 for run in runs}]
 
 
@@ -68,7 +68,7 @@ def _settings_file(runs: Sequence[RunSettings]) -> str:
     fields = {"env": runs[0].env_id, "steps": steps, "num_envs": runs[0].num_envs}
     seeds = {"seeds": 1 + max(run.seed for run in runs)}
     text = yaml.safe_dump(fields | seeds | {"agents": agents}, sort_keys=False, allow_unicode=True)
-    return text.replace(": null\n", ":\n")  # as people write it
+    return text.replace(": null\n", ":\n")  # the usual way to write it by hand
 
 
 def _entry(run: RunSettings, steps: int) -> dict[str, object] | None:

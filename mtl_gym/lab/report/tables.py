@@ -1,4 +1,4 @@
-"""The tables of a report, and the sentences that say what they are of."""
+"""Tables of a report and their notes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mtl_gym.lab.statistics import Difference, differences
 
 
 def headlines(lines: Sequence[list[str]]) -> Table:
-    """A line per comparison."""
+    """Return the headline table, a line per comparison."""
     head = ["comparison", "best agent", "accuracy in %", "minus control", "control", "its accuracy", "above", "below"]
     caption = (
         "Test accuracy: mean over tasks and seeds ± standard deviation over seeds. Minus control: difference in "
-        "percentage points, paired by seed, with Student's 95% interval. Above, below: how many agents differ from "
-        "the control by more than their interval."
+        "percentage points, paired by seed, with Student's 95% interval. Above, below: number of agents whose interval "
+        "lies entirely above or below the control."
     )
     return Table(caption, [head, *lines])
 
 
 def scale_notes(scales: Mapping[str, Scale]) -> list[str]:
-    """Where scores are 0 and 1."""
+    """Return sentences that define scores 0 and 1."""
     notes = []
     for scale in scales.values():
         notes.append(
@@ -31,14 +31,12 @@ def scale_notes(scales: Mapping[str, Scale]) -> list[str]:
             f"baseline ({100 * scale.best:.2f} %): {scale.points:.2f} percentage points."
         )
         if scale.narrow:
-            notes.append(
-                "The two lie so close together that normalised scores here are mostly chance: read the accuracies."
-            )
+            notes.append("The two are so close together that normalised scores are mostly chance: read the accuracies.")
     return notes
 
 
 def headline(comparison: Comparison, control: str) -> list[str]:
-    """The best agent of a comparison, and what it is worth beside the control."""
+    """Return the headline of a comparison: its best agent and the difference to the control."""
     rows = {row.agent: row for row in summarise(comparison.results)}
     best, base = next(iter(rows.values())), rows.get(control)
     apart = {difference.agent: difference for difference in differences(comparison.results, control)}
@@ -54,7 +52,7 @@ def _percent(row: Row) -> str:
 
 
 def accuracies(comparison: Comparison, control: str, scale: Scale | None) -> Table:
-    """The table of `compare`, with the differences to the control and normalised means beside the accuracies."""
+    """Return the table of `compare` extended by differences to the control and normalised means."""
     rows = summarise(comparison.results)
     apart = {difference.agent: difference for difference in differences(comparison.results, control)}
     more = [[f"minus {control}", "normalised", "seeds"], *(_beside(row, apart, scale) for row in rows)]
@@ -72,19 +70,19 @@ def _beside(row: Row, apart: Mapping[str, Difference], scale: Scale | None) -> l
 
 
 def seeds_of(scores: Scores) -> str:
-    """The seeds that scores are of."""
+    """Return the seeds of scores as text."""
     return f"Seed{'s' * (len(scores.seeds) > 1)} {', '.join(map(str, scores.seeds))}"
 
 
 def scores_note(scores: Scores) -> str:
-    """Which runs the statistics are of, and what can be said with so few."""
-    notes = [f"{seeds_of(scores)}: those that every agent here finished in {_joined(scores.comparisons)}."]
+    """Return a note on the runs behind the statistics and the limits of small samples."""
+    notes = [f"{seeds_of(scores)}: finished by every agent in {_joined(scores.comparisons)}."]
     if scores.left_out:
-        notes.append(f"Not in every comparison, and so left out: {', '.join(scores.left_out)}.")
+        notes.append(f"Excluded because not in every comparison: {', '.join(scores.left_out)}.")
     if len(scores.seeds) == 1:
         notes.append("One seed: no interval.")
     if len(scores.seeds) * len(scores.comparisons) <= TOO_FEW_TO_CUT:
-        notes.append("With three scores or fewer nothing is cut away: the interquartile mean is the mean.")
+        notes.append("With three scores or fewer nothing is trimmed: the interquartile mean is the mean.")
     return " ".join(notes)
 
 
@@ -93,7 +91,7 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def statistics_table(statistics: Statistics) -> Table:
-    """Every metric of every agent."""
+    """Return a table of every metric for every agent."""
     head = ["agent", *statistics.metrics]
     lines = [[agent, *(str(of[agent]) for of in statistics.metrics.values())] for agent in statistics.ranking]
     if statistics.improvement:

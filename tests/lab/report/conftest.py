@@ -1,4 +1,4 @@
-"""Finished and failed runs, written without training anything."""
+"""Fixtures that write finished and failed runs without training."""
 
 import csv
 import json
@@ -20,7 +20,10 @@ def write_json(path, value):
 
 
 def write_run(folder, name, seed, accuracy, curve=(), env_id=DIGITS, agent=None, picture=False, **changes):
-    """A finished run of two tasks in FOLDER/NAME/seed-SEED; `curve` is its validation accuracy at equal spaces."""
+    """Write a finished run of two tasks; `curve` has validation accuracies at equal intervals.
+
+    Return its folder, FOLDER/NAME/seed-SEED.
+    """
     settings = RunSettings(env_id, agent or name, 1000, seed, 16, name=name, **changes)
     tasks = {"one": accuracy - 0.05, "two": accuracy + 0.05}
     result = RunResult(settings, accuracy, tasks, 0.5, 7, 2.0, 1234.5)
@@ -44,12 +47,12 @@ def write_failure(folder, name, seed, error):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Where intervals do not matter."""
+    """Reduce the bootstrap to 20 repetitions for tests that ignore intervals."""
     monkeypatch.setattr(aggregate, "REPETITIONS", 20)
 
 
 def write_comparison(folder):
-    """Three agents, three seeds each, with curves; random is 0.5 and the best static baseline 0.9."""
+    """Write three agents with three seeds and curves; random has 0.5 and the best static baseline 0.9."""
     for seed, noise in enumerate((-0.02, 0.0, 0.02)):
         write_run(folder, "random", seed, 0.5, [0.5, 0.5, 0.5, 0.5], picture=not seed)
         write_run(folder, "random-fixed", seed, 0.9 + noise, [0.6, 0.7, 0.8, 0.9])

@@ -1,4 +1,4 @@
-"""Normalised scores by hand, and rliable's figures by rliable."""
+"""Normalised scores against values computed by hand, metrics against rliable."""
 
 import csv
 import sys
@@ -27,7 +27,7 @@ from mtl_gym.lab.run import RunResult, RunSettings
 
 from .conftest import write_run
 
-rliable()  # once: it takes two seconds
+rliable()  # import it once: that takes two seconds
 
 
 def result(agent, seed, accuracy, name="", env_id="MTLScheduling-Digits-v0"):
@@ -35,7 +35,7 @@ def result(agent, seed, accuracy, name="", env_id="MTLScheduling-Digits-v0"):
 
 
 def test_random_is_zero_and_the_best_static_baseline_is_one():
-    """Means over seeds: random 0.5, uniform 0.7, weights (the agent uniform under another name) 0.8."""
+    """Use means over seeds: random 0.5, uniform 0.7, weights (the agent uniform under another name) 0.8."""
     runs = [result("random", 0, 0.4), result("random", 1, 0.6), result("uniform", 0, 0.7), result("qls", 0, 0.95)]
     scale = scale_of([*runs, result("uniform", 0, 0.9, "weights"), result("uniform", 1, 0.7, "weights")])
     assert (scale.random, scale.best, scale.baseline) == (0.5, pytest.approx(0.8), "weights")
@@ -50,7 +50,7 @@ def test_alignment_has_a_random_agent_of_its_own():
     assert (scale.random, scale.best) == (0.2, 0.6)
 
 
-def test_what_cannot_be_normalised_says_why():
+def test_scores_that_cannot_be_normalised_raise_with_the_reason():
     with pytest.raises(NoStatisticsError, match="no finished run of the agent random, which"):
         scale_of([result("uniform", 0, 0.5)])
     with pytest.raises(NoStatisticsError, match="of a static baseline"):
@@ -62,7 +62,7 @@ def test_what_cannot_be_normalised_says_why():
             scale_of(results)
 
 
-def test_only_agents_and_seeds_that_are_everywhere_enter():
+def test_align_keeps_agents_and_seeds_present_in_every_comparison():
     scores = align(
         {
             "a": {("wpl", 0): 1.0, ("wpl", 1): 2.0, ("wpl", 2): 3.0, ("ppo", 0): 9.0},
@@ -77,8 +77,8 @@ def test_only_agents_and_seeds_that_are_everywhere_enter():
         align({"a": {("wpl", 0): 1.0, ("ppo", 1): 1.0}})
 
 
-def test_figures_are_rliables_of_the_sheet(comparison, tmp_path):
-    """From results.csv to the interquartile mean, the median, the mean and their intervals, without our code."""
+def test_statistics_equal_those_of_rliable_on_results_csv(comparison, tmp_path):
+    """Compute interquartile mean, median, mean and their intervals from results.csv without our code."""
     for seed in range(3):
         write_run(tmp_path / "more", "random", seed, 0.1 + 0.02 * seed, env_id="MTLRouting-MNIST-v0")
         write_run(tmp_path / "more", "wpl", seed, 0.3 + 0.1 * seed**2, env_id="MTLRouting-MNIST-v0")
@@ -111,7 +111,7 @@ def test_figures_are_rliables_of_the_sheet(comparison, tmp_path):
 
 
 def scores_of_the_sheet(path, best):
-    """By agent float64 [seeds, comparisons]; `best` has each comparison's best static baseline."""
+    """Return scores by agent, float64 [seeds, comparisons]; `best` names each comparison's best static baseline."""
     lines = list(csv.DictReader(path.read_text().splitlines()))
 
     def of(where, agent):
@@ -126,7 +126,7 @@ def scores_of_the_sheet(path, best):
     return {agent: np.stack([normalised(where, agent) for where in best], 1) for agent in ("random", "shared", "wpl")}
 
 
-def test_intervals_are_the_same_every_time_and_leave_the_global_generator_alone():
+def test_intervals_are_reproducible_and_leave_the_global_generator_unchanged():
     values = np.random.default_rng(0).random((4, 2))
     np.random.seed(7)
     expected = np.random.random(3)
@@ -153,7 +153,7 @@ def test_probability_of_improvement_counts_pairs(scores, base):
     assert found == pytest.approx(1 - probability_of_improvement(base, scores)[0])
 
 
-def test_a_curve_is_cut_at_every_point():
+def test_the_interquartile_mean_of_curves_trims_at_every_point():
     curves = np.arange(16.0).reshape(4, 2, 2)
     _, metrics = rliable()
     expected = [metrics.aggregate_iqm(curves[..., point]) for point in (0, 1)]
@@ -161,7 +161,7 @@ def test_a_curve_is_cut_at_every_point():
 
 
 def test_sample_efficiency_is_normalised_on_validation(comparison, quick):
-    """On validation random ends at 0.5 and random-fixed at 0.9; evaluations after each quarter of the training."""
+    """Normalise with final validation accuracies 0.5 of random and 0.9 of random-fixed; evaluate at each quarter."""
     found = efficiency_of(read_comparisons(comparison))
     np.testing.assert_allclose(found.shares, np.linspace(0.25, 1, 16))
     np.testing.assert_allclose(found.curves["random"][0], 0, atol=1e-12)
@@ -180,7 +180,7 @@ def test_without_progress_there_are_no_curves(tmp_path):
 
 
 @pytest.mark.parametrize("reason", ["ImportError('no arch')", "TypeError('arch 7 beside pandas 3')"])
-def test_without_rliable_the_error_says_what_to_install(monkeypatch, tmp_path, reason):
+def test_a_missing_rliable_error_names_the_extra(monkeypatch, tmp_path, reason):
     (tmp_path / "rliable.py").write_text(f"raise {reason}")
     monkeypatch.syspath_prepend(tmp_path)
     for name in [name for name in sys.modules if name.partition(".")[0] == "rliable"]:

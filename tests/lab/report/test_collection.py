@@ -1,4 +1,4 @@
-"""Which runs there are, and why the others gave no result."""
+"""Collection of finished runs and of the reasons why others failed."""
 
 import csv
 import json
@@ -18,14 +18,14 @@ def test_a_folder_is_one_comparison_or_holds_several(comparison):
     assert [(c.name, len(c.runs)) for c in read_comparisons(comparison.parent)] == [("digits", 9), ("other", 1)]
 
 
-def test_a_run_is_called_after_its_folder(comparison):
+def test_a_run_is_named_after_its_folder(comparison):
     (comparison / "wpl").rename(comparison / "my-wpl")
     (one,) = read_comparisons(comparison)
     result = next(run.result for run in one.runs if run.result.settings.agent == "wpl")
     assert result.settings.name == "my-wpl"
 
 
-def test_runs_without_a_result_have_a_sentence(comparison):
+def test_runs_without_a_result_have_an_error(comparison):
     write_failure(comparison, "ppo", 0, "Training diverged.")
     (comparison / "ppo" / "seed-1").mkdir()
     (comparison / "ppo" / "seed-1" / "config.json").write_text("{}")
@@ -37,20 +37,20 @@ def test_runs_without_a_result_have_a_sentence(comparison):
     (one,) = read_comparisons(comparison)
     told = {(failure.agent, failure.seed): failure.error for failure in one.failures}
     assert told["ppo", "0"] == "Training diverged."
-    assert told["ppo", "1"] == "It did not finish: it has no result.json."
-    assert told["ppo", "2"].startswith("It failed, and the reason in ppo/seed-2/error.json cannot be read")
-    assert told["wpl", "2"].startswith("The result in wpl/seed-2/result.json cannot be read")
-    assert "accuracy=nan is not possible; it takes a finite number, 1 or less" in told["wpl", "1"]
+    assert "no result.json" in told["ppo", "1"]
+    assert "ppo/seed-2/error.json" in told["ppo", "2"]
+    assert "wpl/seed-2/result.json" in told["wpl", "2"]
+    assert "accuracy=nan" in told["wpl", "1"] and "1 or less" in told["wpl", "1"]
     assert len(one.runs) == 7 and len(told) == 5
     assert not any(str(comparison) in error for error in told.values())
 
 
-def test_a_finished_run_that_failed_before_has_finished(comparison):
+def test_a_run_that_finished_after_a_failure_counts_as_finished(comparison):
     write_failure(comparison, "wpl", 0, "Interrupted.")
     assert not read_comparisons(comparison)[0].failures
 
 
-def test_the_sheet_has_a_line_per_run_and_failures_with_their_error(comparison):
+def test_results_csv_has_a_line_per_run_and_failures_with_their_error(comparison):
     write_failure(comparison, "ppo", 0, "Training, diverged.")
     write_results(read_comparisons(comparison), comparison / "results.csv")
     lines = list(csv.DictReader((comparison / "results.csv").read_text().splitlines()))
@@ -61,8 +61,8 @@ def test_the_sheet_has_a_line_per_run_and_failures_with_their_error(comparison):
     assert (lines[-1]["name"], lines[-1]["accuracy"], lines[-1]["error"]) == ("ppo", "", "Training, diverged.")
 
 
-def test_mistakes_are_named(comparison, tmp_path):
-    with pytest.raises(FileNotFoundError, match="There is no folder"):
+def test_invalid_folders_raise(comparison, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
         read_comparisons(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no finished run"):
         read_comparisons(comparison / "wpl" / "seed-0")

@@ -1,4 +1,4 @@
-"""The page in a browser: sorting, pictures on a click, and nothing that leaves the page."""
+"""The page in a browser: sorting, pictures on a click, and no network requests."""
 
 import shutil
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"there is no browser: n
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A page about four agents, the best of which has a name that looks like HTML."""
+    """Write a page about four agents; the name of the best looks like HTML."""
     folder = write_comparison(tmp_path_factory.mktemp("page") / "digits")
     write_run(folder, "<b>bold", 0, 0.95)
     with pytest.MonkeyPatch.context() as patch:
@@ -37,7 +37,7 @@ def browser():
 
 @pytest.fixture
 def page(written, browser):
-    """The page, which notes what it asks for and what it complains of."""
+    """Open the page; record its requests in `asked` and its errors and console messages in `complaints`."""
     page = browser.new_page()
     page.asked, page.complaints = [], []
     page.on("request", lambda request: page.asked.append(request.url))
@@ -49,11 +49,11 @@ def page(written, browser):
 
 
 def column(page, number=0):
-    """Cells of the table of accuracies."""
+    """Return a column of the accuracy table."""
     return page.locator("table").nth(1).locator(f"tbody td:nth-child({number + 1})").all_inner_texts()
 
 
-def test_a_click_on_a_head_sorts_by_it(page):
+def test_a_click_on_a_column_header_sorts_the_table(page):
     best_first = ["<b>bold", "random-fixed", "wpl", "random"]
     assert column(page) == best_first
     head = page.locator("table").nth(1).locator("th", has_text="accuracy")
@@ -86,7 +86,7 @@ def test_pictures_of_a_run_are_one_click_away(page):
     assert picture.is_visible() and picture.evaluate("image => image.naturalWidth") > 100
 
 
-def test_nothing_leaves_the_page_and_nothing_is_wrong_with_it(page):
+def test_the_page_makes_no_requests_and_logs_no_errors(page):
     page.locator("summary").first.click()
     page.wait_for_load_state("networkidle")
     assert page.url in page.asked and all(url.startswith(("file:", "data:")) for url in page.asked)

@@ -1,4 +1,4 @@
-"""The whole report: what it says, what it writes, and what it does with mistakes."""
+"""The whole report: contents, files, and user errors."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def section(text, title):
 
 
 def line(text, agent):
-    """The cells of an agent's first line in a table."""
+    """Return the cells of an agent's first line in a table."""
     found = next(line for line in text.splitlines() if line.startswith(f"| {agent} |"))
     return [cell.strip() for cell in found.strip("|").split(" | ")]
 
@@ -56,14 +56,14 @@ def test_a_comparison_gets_tables_figures_and_a_page(comparison):
         assert (comparison / picture).is_file()
 
 
-def test_a_report_is_the_same_when_it_is_written_again(comparison):
+def test_rewriting_a_report_changes_no_byte(comparison):
     report(comparison)
     first = {path: path.read_bytes() for path in comparison.rglob("*") if path.is_file()}
     report(comparison)
     assert {path: path.read_bytes() for path in comparison.rglob("*") if path.is_file()} == first
 
 
-def test_several_comparisons_are_aggregated_over_the_agents_and_seeds_that_they_share(comparison):
+def test_several_comparisons_are_aggregated_over_shared_agents_and_seeds(comparison):
     other = comparison.parent / "mnist"
     for seed in range(2):
         for name, accuracy in {"random": 0.1, "random-fixed": 0.8, "wpl": 0.9, "lrn": 0.9}.items():
@@ -74,19 +74,19 @@ def test_several_comparisons_are_aggregated_over_the_agents_and_seeds_that_they_
     report(comparison.parent)
     text = (comparison.parent / "report.md").read_text()
     across = section(text, "Across comparisons")
-    assert "bare is left out: there is no finished run of the agent random" in across
-    assert "narrow is left out: random and its best static baseline, random-fixed, lie 0.50 percentage points" in across
-    assert "Seeds 0, 1: those that every agent here finished in digits and mnist." in across
-    assert "and so left out: lrn." in across
-    assert "There are no curves of sample efficiency: no run of mnist has a progress.csv" in across
+    assert re.search("^bare is excluded: .*agent random", across, re.MULTILINE)
+    assert re.search(r"^narrow is excluded: .*random-fixed, .*0\.50 percentage points", across, re.MULTILINE)
+    assert re.search(r"^Seeds 0, 1: .*digits and mnist\.", across, re.MULTILINE)
+    assert re.search(r"Excluded .*: lrn\.", across)
+    assert re.search(r"no curves .*mnist .*progress\.csv", across)
     # 0.4 and 0.5 in digits, 1.136 and 1.15 in mnist, where wpl always beats the control; in digits it never does.
     assert [cell.split()[0] for cell in line(across, "wpl")[1:]] == ["0.82", "0.80", "0.80", "0.50"]
     bare = section(text, "bare")
-    assert "There are no normalised scores" in bare and "No run of random-fixed is finished here" in bare
+    assert "no normalised scores" in bare and "No differences: random-fixed" in bare
     assert line(bare, "wpl")[1] == "50.00"
 
 
-def test_one_seed_has_no_interval_and_the_report_says_so(tmp_path):
+def test_one_seed_has_no_interval(tmp_path):
     for name, accuracy in {"random": 0.5, "random-fixed": 0.8, "wpl": 0.9}.items():
         write_run(tmp_path / "one", name, 0, accuracy)
     report(tmp_path / "one")
@@ -95,13 +95,13 @@ def test_one_seed_has_no_interval_and_the_report_says_so(tmp_path):
     assert "| wpl | 1.33 | 1.33 | 1.00 |" in text
 
 
-def test_a_narrow_scale_is_called_so(tmp_path):
+def test_the_report_warns_of_a_narrow_scale(tmp_path):
     for name, accuracy in {"random": 0.5, "uniform": 0.505, "qls": 0.3}.items():
         write_run(tmp_path, name, 0, accuracy, env_id="MTLScheduling-Digits-v0")
     report(tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert "mostly chance" in text and "0.50 percentage points" in text
-    assert "control, against which the others are set, is uniform" in text
+    assert "Control: uniform." in text
 
 
 def test_failed_runs_are_listed_everywhere(comparison):
@@ -118,10 +118,10 @@ def test_failed_runs_are_listed_everywhere(comparison):
     assert "Training diverged: lower the learning rate." in (comparison / "report.html").read_text()
     errors = [row["error"] for row in csv.DictReader((comparison / "results.csv").read_text().splitlines())]
     assert sum(map(bool, errors)) == 2 and len(errors) == 10
-    assert "Seeds 0, 1: those that every agent" in text
+    assert "Seeds 0, 1:" in text
 
 
-def test_a_comparison_of_which_no_run_finished_does_not_stop_the_others(comparison):
+def test_a_comparison_without_finished_runs_does_not_stop_the_others(comparison):
     write_failure(comparison.parent / "broken", "wpl", 0, "No memory.")
     report(comparison.parent)
     text = (comparison.parent / "report.md").read_text()
@@ -133,7 +133,7 @@ def test_damaged_progress_and_pictures_do_not_stop_the_report(comparison):
     (comparison / "wpl" / "seed-0" / "routing_map.png").write_bytes(b"nonsense")
     report(comparison)
     found = section((comparison / "report.md").read_text(), "digits")
-    assert "Left out of the curves: The progress in wpl/seed-0/progress.csv cannot be read" in found
+    assert re.search(r"Excluded from the curves: .*wpl/seed-0/progress\.csv", found)
     assert (comparison / "figures" / "digits-efficiency.png").is_file()
 
 
@@ -143,29 +143,29 @@ def test_any_run_may_be_the_control(comparison):
     assert "| minus wpl |" in text and "| better than wpl |" in text and "$ mtl-gym report digits --control wpl" in text
 
 
-def test_mistakes_end_with_a_sentence(comparison, tmp_path):
+def test_user_errors_print_a_message_and_exit_with_1(comparison, tmp_path):
     (tmp_path / "empty").mkdir()
     for arguments, message in [
-        ((tmp_path / "nowhere",), "There is no folder"),
-        ((tmp_path / "empty",), "There is no finished run in"),
-        ((comparison, "--control", "nobody"), "'nobody' is no finished run here; there are random, random-fixed, wpl"),
+        ((tmp_path / "nowhere",), "no folder .*nowhere"),
+        ((tmp_path / "empty",), "no finished run .*empty"),
+        ((comparison, "--control", "nobody"), "'nobody' .*random, random-fixed, wpl"),
     ]:
         outcome = call(*arguments)
-        assert outcome.exit_code == 1 and message in outcome.output.replace("\n", " ")
+        assert outcome.exit_code == 1 and re.search(message, outcome.output.replace("\n", " "))
     (comparison / "results.csv").mkdir()
     outcome = call(comparison)
-    assert outcome.exit_code == 1 and f"The report cannot be written into {comparison}" in outcome.output
+    assert outcome.exit_code == 1 and str(comparison) in outcome.output and "--out" in outcome.output
 
 
 def test_the_command_names_the_extra_in_full(comparison, monkeypatch):
-    """Square brackets are no markup here."""
+    """Print square brackets literally, not as markup."""
     monkeypatch.setitem(sys.modules, "rliable", None)
     outcome = call(comparison)
     assert outcome.exit_code == 1 and "pip install 'mtl-gym[report]'" in outcome.output
     assert not (comparison / "results.csv").exists()
 
 
-def test_the_settings_behind_a_comparison_make_its_runs_again(tmp_path):
+def test_settings_files_of_a_report_repeat_its_runs(tmp_path):
     runs = [
         RunSettings("MTLRouting-Digits-v0", agent, steps, seed, 32, {"rho": 0.1}, kwargs, name)
         for seed in range(2)
@@ -181,7 +181,7 @@ def test_the_settings_behind_a_comparison_make_its_runs_again(tmp_path):
     assert len(settings_files([*runs, RunSettings("MTLRouting-Digits-v0", "random", 500, num_envs=64)])) == 2
 
 
-def test_how_the_numbers_were_made_stands_in_the_report(comparison):
+def test_the_report_lists_versions_and_settings(comparison):
     report(comparison)
     config = comparison / "wpl" / "seed-0" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"versions": {"python": "3.12", "torch": "2.13"}}))
