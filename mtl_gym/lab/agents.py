@@ -8,21 +8,21 @@ episode_start, deterministic)`. With `save(path)` and `load(path, env)` its runs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeAlias
 
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_gym.core.arguments import refuse_wrong
+from mtl_gym.core.rows import Arguments
 from mtl_gym.core.validation import did_you_mean
-from mtl_gym.lab.protocols import ChoosesOptions, HasRole, HidesArguments, NeedsOptions
+from mtl_gym.lab.protocols import AgentFactory, ChoosesOptions, HasRole, HidesArguments, Learner, NeedsOptions
 from mtl_gym.registration import registered_agents
 
 GROUP = "mtl_gym.agents"
-AgentFactory: TypeAlias = Callable[..., Any]
 
 SB3: dict[str, tuple[str, str]] = {
     "a2c": ("stable_baselines3", "A2C"),
@@ -91,7 +91,7 @@ def role_of(name: str) -> str:
     return factory.ROLE if isinstance(factory, HasRole) else "learner"
 
 
-def options_for(name: str, env_id: str) -> dict[str, Any]:
+def options_for(name: str, env_id: str) -> Arguments:
     """Return the options that an agent needs of an environment of that id: its own answer, or its `ENV_KWARGS`."""
     agent = find_agent(name)
     if isinstance(agent, ChoosesOptions):
@@ -99,7 +99,7 @@ def options_for(name: str, env_id: str) -> dict[str, Any]:
     return dict(agent.ENV_KWARGS) if isinstance(agent, NeedsOptions) else {}
 
 
-def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
+def check_arguments(name: str, arguments: Mapping[str, object]) -> None:
     """Refuse keyword arguments that a run cannot give the agent of that name.
 
     Raises:
@@ -119,7 +119,9 @@ def _algorithm(name: str) -> type:
     return getattr(import_module(module), algorithm)
 
 
-def make_sb3(name: str, env: Any, *, seed: int | None = None, training: int = ROLLOUT, **arguments: Any) -> Any:
+def make_sb3(
+    name: str, env: VecEnv, *, seed: int | None = None, training: int = ROLLOUT, **arguments: object
+) -> Learner:
     """An SB3 or sb3-contrib algorithm on `env`, with its own defaults but for the size of rollouts.
 
     SB3's defaults are for one environment. Behind a batch they would fill rollouts `num_envs` times as large and learn
@@ -140,7 +142,7 @@ def make_sb3(name: str, env: Any, *, seed: int | None = None, training: int = RO
     return _algorithm(name)(f"{policy}{'Lstm' * recurrent}Policy", env, seed=seed, device="cpu", **arguments)
 
 
-def _check_spaces(name: str, env: Any) -> None:
+def _check_spaces(name: str, env: VecEnv) -> None:
     """Refuse what SB3 would refuse with an assertion."""
     action, observation = env.action_space, env.observation_space
     needs = {**dict.fromkeys(CONTINUOUS, spaces.Box), **dict.fromkeys(DISCRETE, spaces.Discrete)}.get(name)

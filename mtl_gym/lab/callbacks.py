@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -17,16 +17,16 @@ from stable_baselines3.common.callbacks import BaseCallback
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.evaluation import evaluate
 from mtl_gym.core.policies import PolicyHistory
+from mtl_gym.core.rows import AnyEnv, AnyVectorEnv, Info, State
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.core.validation import short
 from mtl_gym.core.wrappers import base_of
 from mtl_gym.lab.protocols import Diagnosed, Tabular
 
 if TYPE_CHECKING:
-    import gymnasium as gym
     from stable_baselines3.common.vec_env import VecEnv
 
-Wrapped: TypeAlias = "gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any] | VecEnv"
+Wrapped: TypeAlias = "AnyEnv | AnyVectorEnv | VecEnv"
 
 DIAGNOSTICS = ("policy_max", "policy_entropy")
 MOMENTS = 200
@@ -54,7 +54,7 @@ class HeldOutCurve(BaseCallback):
     def __init__(self, env: Wrapped, every: int | None, path: Path | None = None, split: str = "validation") -> None:
         super().__init__()
         self.env, self._wrapped, self.every, self.path, self.split = base_of(env), env, every, path, split
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[Info] = []
         self.seconds = 0.0
         self._evaluated = 0
 
@@ -65,11 +65,11 @@ class HeldOutCurve(BaseCallback):
             self._evaluate()
         return True
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """What it has seen, plain values; `seconds` as well, which are not of this process alone then."""
         return {"rows": [dict(row) for row in self.rows], "seconds": self.seconds, "evaluated": self._evaluated}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Undo `state_dict`.
 
         Raises:
@@ -83,7 +83,7 @@ class HeldOutCurve(BaseCallback):
     def _evaluate(self) -> None:
         start = time.perf_counter()
         result = evaluate(self.model, self._wrapped, self.split)
-        row: dict[str, Any] = {"steps": self.num_timesteps, "epoch": self.env.epoch}
+        row: Info = {"steps": self.num_timesteps, "epoch": self.env.epoch}
         row |= {"accuracy": result.mean_accuracy, "loss": result.mean_loss}
         row["blocks_used"] = result.figures.get("blocks_used")
         row |= {name: result.figures[name] for name in self.env.CURVES}
@@ -132,12 +132,12 @@ class PolicyRecorder(BaseCallback):
         decisions, samples, policy = zip(*self._kept, strict=True)
         return PolicyHistory(np.array(decisions), np.stack(samples), np.stack(policy))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """What was kept so far; tensors and plain values."""
         kept = [(decisions, torch.from_numpy(n), torch.from_numpy(policy)) for decisions, n, policy in self._kept]
         return {"samples": torch.from_numpy(self.samples.copy()), "kept": kept, "calls": self.n_calls}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Undo `state_dict`."""
         self.samples, self.n_calls = state["samples"].numpy().copy(), state["calls"]
         self._kept = [(decisions, n.numpy(), policy.numpy()) for decisions, n, policy in state["kept"]]

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from mtl_gym.core.rows import State
 from mtl_gym.lab.protocols import Logged
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Events(KVWriter):
 
             self._add(step=done + 1, session_log=SessionLog(status=SessionLog.START))
 
-    def _add(self, **fields: Any) -> None:
+    def _add(self, **fields: object) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -54,7 +55,7 @@ class Events(KVWriter):
             file.write(record.getvalue())
 
     def write(
-        self, key_values: dict[str, Any], key_excluded: Mapping[str, tuple[str, ...] | str], step: int = 0
+        self, key_values: dict[str, object], key_excluded: Mapping[str, tuple[str, ...] | str], step: int = 0
     ) -> None:
         """Write the numbers of one table."""
         from tensorboard.compat.proto.summary_pb2 import Summary
@@ -96,7 +97,7 @@ class WandbRun(KVWriter):
         )
 
     def write(
-        self, key_values: dict[str, Any], key_excluded: Mapping[str, tuple[str, ...] | str], step: int = 0
+        self, key_values: dict[str, object], key_excluded: Mapping[str, tuple[str, ...] | str], step: int = 0
     ) -> None:
         """Send the numbers of one table."""
         self.run.log(numbers(key_values), step=step)
@@ -106,7 +107,7 @@ class WandbRun(KVWriter):
         self.run.finish()
 
 
-def numbers(key_values: Mapping[str, Any]) -> dict[str, float]:
+def numbers(key_values: Mapping[str, object]) -> dict[str, float]:
     """What can be drawn as a curve.
 
     Example:
@@ -135,14 +136,14 @@ class RunLogger(Logger):
         if self.tables % self.every == 0:
             super().dump(step)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """The numbers that wait to be written, and the count of tables; plain values."""
         values = numbers(self.name_to_value)
         excluded = {name: list(self.name_to_excluded[name]) for name in values}
         counts = {name: count for name, count in self.name_to_count.items() if name in values}
         return {"values": values, "excluded": excluded, "counts": counts, "tables": self.tables}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Undo `state_dict`."""
         self.name_to_value.update(state["values"])
         self.name_to_excluded.update({name: tuple(outputs) for name, outputs in state["excluded"].items()})
@@ -159,7 +160,9 @@ def logger_of(settings: RunSettings, out: Path, done: int, wandb: str | None, ev
 
 
 @contextmanager
-def logging_to(agent: Any, settings: RunSettings, out: Path, done: int, wandb: str | None) -> Iterator[dict[str, int]]:
+def logging_to(
+    agent: object, settings: RunSettings, out: Path, done: int, wandb: str | None
+) -> Iterator[dict[str, int]]:
     """Let an agent that takes SB3's loggers log there; one that does not is left alone.
 
     Yields:

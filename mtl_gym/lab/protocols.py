@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv
+
+from mtl_gym.core.evaluation import Policy
+from mtl_gym.core.rows import State
+
+
+class Learner(Policy, Protocol):
+    """An agent as a run trains it: with SB3's `learn` and `predict`."""
+
+    def learn(self, total_timesteps: int, callback: list[BaseCallback] | None = None, **more: object) -> object:
+        """Train for that many decisions."""
+        ...
+
+
+AgentFactory: TypeAlias = Callable[..., Learner]
+
+
+@runtime_checkable
+class Loadable(Protocol):
+    """A class of agents that loads what `Saved.save` wrote."""
+
+    def load(self, path: Path, env: VecEnv) -> Learner:
+        """Return the agent of a file."""
+        ...
 
 
 @runtime_checkable
@@ -20,7 +45,7 @@ class HasRole(Protocol):
 class ChoosesOptions(Protocol):
     """A class of agents that chooses options of the environment from its id."""
 
-    def options_for(self, env: str) -> Mapping[str, Any]:
+    def options_for(self, env: str) -> Mapping[str, object]:
         """Return the options."""
         ...
 
@@ -29,7 +54,7 @@ class ChoosesOptions(Protocol):
 class NeedsOptions(Protocol):
     """A class of agents that needs options of the environment."""
 
-    ENV_KWARGS: Mapping[str, Any]
+    ENV_KWARGS: Mapping[str, object]
 
 
 @runtime_checkable
@@ -43,11 +68,11 @@ class HidesArguments(Protocol):
 class Resumable(Protocol):
     """An agent that continues from a state of tensors and plain values."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the state."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Continue from a state."""
         ...
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf, isnan
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mtl_gym.core.options import make_options
 from mtl_gym.core.rows import Arguments
@@ -15,6 +15,7 @@ from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
 from mtl_gym.lab.agents import SB3, check_arguments, find_agent, options_for
 from mtl_gym.lab.environments import class_of, spec_of
 from mtl_gym.lab.locations import functions, with_objects
+from mtl_gym.lab.protocols import Learner
 
 # Names of folders end here on most systems, in bytes.
 LONGEST_NAME = 255
@@ -56,7 +57,7 @@ class RunSettings:
         spec_of(self.env_id)  # a module of `module:id` may register the agent that is asked for options
         return make_vec_env(self.env_id, self.num_envs, self.seed, **with_objects(self._options()) | more)
 
-    def make_agent(self, env: BatchedVecEnv) -> Any:
+    def make_agent(self, env: BatchedVecEnv) -> Learner:
         """The agent, in that environment."""
         check_arguments(self.agent, self.agent_kwargs)
         length = {"training": self.steps} if self.agent in SB3 else {}

@@ -1,8 +1,8 @@
-"""Runs that are killed go on: checkpoints while an agent learns, from which it continues as if nothing had happened.
+"""Checkpoints during training, from which an interrupted run resumes exactly.
 
-A checkpoint holds the environment, the agent, the curves drawn so far and the states of the global generators, as
-tensors and plain values. It is made as often as keeps its cost under a twentieth of the time, at moments at which
-nothing is under way and everything up to then is logged: before a rollout, which for bundled agents is one step.
+A checkpoint contains the environment, the agent, the curves so far and the states of the global generators, as tensors
+and plain values. Checkpoints take at most a twentieth of the time. They are written before a rollout, when no step is
+under way and every figure is logged; a rollout of a bundled agent is one step.
 """
 
 from __future__ import annotations
@@ -10,44 +10,47 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
+from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 
+from mtl_gym.core.rows import Observation, State
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
+from mtl_gym.core.validation import bare
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 from mtl_gym.lab.callbacks import HeldOutCurve, PolicyRecorder
 from mtl_gym.lab.logs import RunLogger
 from mtl_gym.lab.protocols import Resumable
 
-# How many times its own cost lies between two checkpoints, and the least that does, in seconds.
+# Time between two checkpoints: a multiple of the time that the last one took, and a minimum in seconds.
 COSTS_APART, LEAST_APART = 20, 1.0
 
 ANEW = "; remove it to begin the run anew"
 
-# What SB3's algorithms remember outside of their networks and optimizers, where they have it.
+# Attributes of SB3's algorithms beside networks and optimizers; not every algorithm has all.
 COUNTS = ("num_timesteps", "_episode_num", "_n_updates", "_n_calls", "exploration_rate", "_current_progress_remaining")
 ARRAYS = ("_last_obs", "_last_original_obs", "_last_episode_starts")
 REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
 class Checkpoints(BaseCallback):
-    """Keeps in one file what a run needs to go on; the last of the callbacks, so that the others have seen the step.
+    """Write the checkpoint of a run; the last of its callbacks, so that the others have seen the step.
 
     Args:
         path: The file.
         env: The environment.
-        curve: Its rows are kept.
-        policies: Its moments are kept.
+        curve: Validation curve of the run.
+        policies: Policies of the run over time.
 
     Attributes:
-        seconds: Spent training before and since, without evaluations and checkpoints.
+        seconds: Seconds of training in all processes of the run, without evaluations and checkpoints.
     """
 
     def __init__(self, path: Path, env: BatchedVecEnv, curve: HeldOutCurve, policies: PolicyRecorder) -> None:
@@ -55,23 +58,23 @@ class Checkpoints(BaseCallback):
         self.path, self.env, self.curve, self.policies = path, env, curve, policies
         self._before, self._away = 0.0, 0.0
         self._cost, self._saved_at = 0.0, 0
-        self._log: dict[str, Any] | None = None
+        self._log: State | None = None
         self.start_clock()
 
     def start_clock(self) -> None:
-        """Count the seconds of training from now on; what came before, such as imports and a first reset, is none."""
+        """Start to count the seconds of training, after imports and the first reset."""
         self._start = self._saved = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Spent training, without evaluations and checkpoints."""
+        """Seconds of training, without evaluations and checkpoints."""
         return self._before + time.perf_counter() - self._start - self._away - self.curve.seconds
 
-    def restore(self, agent: Any) -> int:
-        """Bring environment, agent and callbacks to where the checkpoint was made.
+    def restore(self, agent: object) -> int:
+        """Restore environment, agent and callbacks from the checkpoint.
 
         Returns:
-            Decisions made by then; 0 without a checkpoint, or if the agent cannot be restored.
+            Decisions at the checkpoint; 0 without one, or if the agent cannot be restored.
 
         Raises:
             CheckpointError: If the file is damaged or from another run.
@@ -83,7 +86,7 @@ class Checkpoints(BaseCallback):
             self._restore(agent, state)
         return self._saved_at
 
-    def _restore(self, agent: Any, state: dict[str, Any]) -> None:
+    def _restore(self, agent: object, state: State) -> None:
         self.env.reset()
         self.env.load_state_dict(state["environment"])
         load_agent_state(agent, state["agent"])
@@ -134,29 +137,31 @@ class Checkpoints(BaseCallback):
         self._away += self._cost
 
 
-def can_be_kept(agent: Any) -> bool:
-    """Whether an agent's state can be taken while it learns: SB3's (but for ARS, which has no rollouts) and bundled."""
+def can_be_kept(agent: object) -> bool:
+    """Return whether the state of an agent can be saved between rollouts; ARS of sb3-contrib has none."""
     if isinstance(agent, BaseAlgorithm):
         return type(agent).__name__ != "ARS"
     return isinstance(agent, Resumable)
 
 
-def agent_state(agent: Any) -> dict[str, Any]:
-    """What the future of an agent depends on; tensors and plain values."""
+def agent_state(agent: object) -> State:
+    """Return the complete state of an agent: tensors and plain values."""
     own = agent.state_dict() if isinstance(agent, Resumable) else {}
     return {"own": own, "sb3": algorithm_state(agent) if isinstance(agent, BaseAlgorithm) else {}}
 
 
-def load_agent_state(agent: Any, state: dict[str, Any]) -> None:
-    """Undo `agent_state`."""
+def load_agent_state(agent: object, state: State) -> None:
+    """Restore the result of `agent_state`."""
     if state["sb3"]:
+        assert isinstance(agent, BaseAlgorithm)
         load_algorithm_state(agent, state["sb3"])
     if state["own"]:
+        assert isinstance(agent, Resumable)
         agent.load_state_dict(state["own"])
 
 
-def algorithm_state(agent: BaseAlgorithm) -> dict[str, Any]:
-    """The state of an SB3 algorithm between two rollouts, without pickled code."""
+def algorithm_state(agent: BaseAlgorithm) -> State:
+    """Return the state of an SB3 algorithm between two rollouts, without pickled code."""
     names = agent._get_torch_save_params()[1]
     own = vars(agent)
     states = own.get("_last_lstm_states")
@@ -173,8 +178,9 @@ def algorithm_state(agent: BaseAlgorithm) -> dict[str, Any]:
     }
 
 
-def load_algorithm_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
-    """Undo `algorithm_state`."""
+def load_algorithm_state(agent: BaseAlgorithm, state: State) -> None:
+    """Restore the result of `algorithm_state`."""
+    own = vars(agent)
     agent.set_parameters(state["parameters"], device=agent.device)
     for name, value in state["variables"].items():
         attrgetter(name)(agent).data.copy_(value)
@@ -186,14 +192,13 @@ def load_algorithm_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
     agent.ep_success_buffer = deque(state["successes"], maxlen=agent._stats_window_size)
     agent.action_space.np_random.bit_generator.state = state["space"]
     if state["lstm"] is not None:
-        last: Any = agent
-        last._last_lstm_states = type(last._last_lstm_states)(*map(tuple, state["lstm"]))
+        own["_last_lstm_states"] = type(own["_last_lstm_states"])(*map(tuple, state["lstm"]))
     if state["replay"]:
-        _load_replay(agent.replay_buffer, state["replay"])  # type: ignore[attr-defined]
+        _load_replay(own["replay_buffer"], state["replay"])
 
 
-def _replay(buffer: Any) -> dict[str, Any]:
-    """The filled part of a replay buffer."""
+def _replay(buffer: ReplayBuffer | None) -> State:
+    """Return the filled part of a replay buffer."""
     if buffer is None:
         return {}
     filled = buffer.buffer_size if buffer.full else buffer.pos
@@ -201,17 +206,17 @@ def _replay(buffer: Any) -> dict[str, Any]:
     return {"pos": buffer.pos, "full": buffer.full, **parts}
 
 
-def _load_replay(buffer: Any, state: dict[str, Any]) -> None:
+def _load_replay(buffer: ReplayBuffer, state: State) -> None:
     buffer.pos, buffer.full = state["pos"], state["full"]
     for name in REPLAY:
         _fill(getattr(buffer, name), to_arrays(state[name]))
 
 
-def _rows(values: Any, count: int) -> Any:
+def _rows(values: Observation, count: int) -> Observation:
     return {key: value[:count] for key, value in values.items()} if isinstance(values, dict) else values[:count]
 
 
-def _fill(there: Any, values: Any) -> None:
+def _fill(there: Observation, values: Observation) -> None:
     if isinstance(there, dict):
         for key, part in there.items():
             _fill(part, values[key])
@@ -219,24 +224,28 @@ def _fill(there: Any, values: Any) -> None:
         there[: len(values)] = values
 
 
-def plain(state: Any) -> Any:
-    """The same state with NumPy's numbers as Python's, which a checkpoint takes."""
-    if isinstance(state, dict):
-        return {key: plain(value) for key, value in state.items()}
-    if isinstance(state, (list, tuple)):
-        return type(state)(map(plain, state))
-    return state.item() if isinstance(state, np.generic) else state
+def plain(state: Mapping[str, object]) -> State:
+    """Return a state with Python's numbers in place of NumPy's, as a checkpoint takes it."""
+    return {key: _plain(value) for key, value in state.items()}
 
 
-def generators() -> dict[str, Any]:
-    """The states of the global generators, which SB3 draws from."""
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value))
+    return bare(value)
+
+
+def generators() -> State:
+    """Return the states of the global generators, which SB3 draws from."""
     kind, keys, *rest = np.random.get_state(legacy=True)
     numpy_state = [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
     return {"torch": torch.get_rng_state(), "numpy": numpy_state, "python": random.getstate()}
 
 
-def load_generators(state: dict[str, Any]) -> None:
-    """Undo `generators`."""
+def load_generators(state: State) -> None:
+    """Restore the result of `generators`."""
     torch.set_rng_state(state["torch"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))

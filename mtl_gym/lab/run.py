@@ -14,12 +14,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 
+from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.evaluation import Evaluation, evaluate
+from mtl_gym.core.rows import State
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting
 from mtl_gym.integrations.sb3 import BatchedVecEnv
@@ -44,7 +46,7 @@ from mtl_gym.lab.locations import refuse_imports
 from mtl_gym.lab.locks import LOCK, alone_in
 from mtl_gym.lab.logs import logging_to
 from mtl_gym.lab.pictures import draw_policies, title_of, write_picture
-from mtl_gym.lab.protocols import Saved
+from mtl_gym.lab.protocols import Learner, Loadable, Saved
 from mtl_gym.lab.provenance import git_state, versions
 from mtl_gym.lab.records import RunResult, RunSettings
 from mtl_gym.lab.resume import Checkpoints
@@ -97,7 +99,7 @@ def _train(
     settings: RunSettings,
     out: Path,
     env: BatchedVecEnv,
-    agent: Any,
+    agent: Learner,
     tell: Callable[[int, float], None],
     wandb: str | None,
 ) -> RunResult:
@@ -116,7 +118,7 @@ def _train(
     return _conclude(settings, out, env, agent, policies, seconds)
 
 
-def _origin(out: Path, done: int) -> dict[str, Any]:
+def _origin(out: Path, done: int) -> State:
     """What the run is made with; if it goes on, what it began with, and where that differs, what it goes on with."""
     now = {"versions": versions(), "git": git_state()}
     if not (done and there(out / CONFIG)):
@@ -130,7 +132,7 @@ def _origin(out: Path, done: int) -> dict[str, Any]:
 
 
 def _conclude(
-    settings: RunSettings, out: Path, env: BatchedVecEnv, agent: Any, policies: PolicyRecorder, seconds: float
+    settings: RunSettings, out: Path, env: BatchedVecEnv, agent: Learner, policies: PolicyRecorder, seconds: float
 ) -> RunResult:
     """Save, test and draw what was trained; `result.json` comes last."""
     checkpoint.save(env.batched.state_dict(), out / ENVIRONMENT)
@@ -149,7 +151,7 @@ def _conclude(
     return result
 
 
-def _result(settings: RunSettings, test: Evaluation, env: Any, seconds: float) -> RunResult:
+def _result(settings: RunSettings, test: Evaluation, env: MultiTaskVectorEnv, seconds: float) -> RunResult:
     answered = zip(test.task_names, test.accuracy, test.episodes, strict=True)
     per_task = {name: float(accuracy) for name, accuracy, episodes in answered if episodes}
     loss = test.mean_loss if np.isfinite(test.mean_loss) else None
@@ -159,7 +161,7 @@ def _result(settings: RunSettings, test: Evaluation, env: Any, seconds: float) -
     return RunResult(settings, test.mean_accuracy, per_task, loss, blocks, epochs, speed, f1)
 
 
-def restore(out: Path, env_id: str | None = None) -> tuple[RunSettings, BatchedVecEnv, Any]:
+def restore(out: Path, env_id: str | None = None) -> tuple[RunSettings, BatchedVecEnv, Learner]:
     """The settings, the environment and the agent of a finished run.
 
     Args:
@@ -187,9 +189,12 @@ def restore(out: Path, env_id: str | None = None) -> tuple[RunSettings, BatchedV
         return settings, env, load_agent(settings, out / AGENT, env)
 
 
-def save_agent(agent: Any, path: Path) -> None:
+def save_agent(agent: object, path: Path) -> None:
     """Save a bundled agent its own way, and an SB3 algorithm as its parameters, without pickled code."""
-    if type(agent).__module__.split(".")[0] in ("stable_baselines3", "sb3_contrib"):
+    if isinstance(agent, BaseAlgorithm) and type(agent).__module__.split(".")[0] in (
+        "stable_baselines3",
+        "sb3_contrib",
+    ):
         checkpoint.save({"parameters": agent.get_parameters()}, path)
     elif isinstance(agent, Saved):
         agent.save(path)
@@ -197,11 +202,15 @@ def save_agent(agent: Any, path: Path) -> None:
         logger.warning("%s has no save(path): this run cannot be evaluated again later.", type(agent).__name__)
 
 
-def load_agent(settings: RunSettings, path: Path, env: BatchedVecEnv) -> Any:
+def load_agent(settings: RunSettings, path: Path, env: BatchedVecEnv) -> Learner:
     """Undo `save_agent`."""
     if settings.agent not in SB3:
-        return find_agent(settings.agent).load(path, env)  # type: ignore[attr-defined]
+        kind = find_agent(settings.agent)
+        if not isinstance(kind, Loadable):
+            raise CheckpointError(f"The agent {settings.agent!r} has no load(path, env); {path} cannot be read.")
+        return kind.load(path, env)
     agent = settings.make_agent(env)
+    assert isinstance(agent, BaseAlgorithm)
     saved = checkpoint.load(path)
     if "parameters" not in saved:
         raise CheckpointError(f"{path} does not hold the parameters of {settings.agent}.")
@@ -226,6 +235,6 @@ def clear(out: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _write_json(path: Path, value: object) -> None:
     text = json.dumps(value, indent=2) + "\n"
     checkpoint.write_atomically(path, lambda file: file.write(text.encode()))
