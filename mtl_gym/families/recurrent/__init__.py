@@ -1,1 +1,1 @@
-"""Recurrent routing: which sub-networks to connect at this time step."""
+"""Recurrent routing: an agent connects sub-networks at every time step."""

@@ -1,7 +1,7 @@
-"""Episodes under way: what is known of each row's sequence, and what its connections made of it so far.
+"""Current episodes: the sequence, decisions and network values of each row.
 
-Nothing here keeps a graph. What depends on no decision is worked out for whole batches of sequences ahead of time; the
-graph that trains is built when a batch of episodes has ended (`MultiTaskNetwork.run`).
+No autograd graph is kept here. Values that depend on no decision are computed ahead, for whole batches of sequences;
+the graph for training is built at the end of a batch of episodes (`MultiTaskNetwork.run`).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from mtl_gym.families.recurrent.sequences import SequenceSplit
 
 @dataclass
 class Episodes:
-    """The sequence of each row, and the decisions on it so far.
+    """Current sequence of each row and its decisions.
 
     Attributes:
-        sample: The sequence, -1 for none; int64 [rows].
-        step: Decisions made; int64 [rows].
-        actions: Connections so far; int8 [rows, steps, connections].
-        spent: Steps in which each connection was on, as a share of the sequence; float32 [rows, connections].
+        sample: Sample of each row, -1 for none; int64 [rows].
+        step: Number of decisions made; int64 [rows].
+        actions: Connections of each step, 0 for pending ones; int8 [rows, steps, connections].
+        spent: Share of the sequence's steps in which each connection was on; float32 [rows, connections].
     """
 
     sample: Rows
@@ -40,7 +40,7 @@ class Episodes:
 
     @classmethod
     def none(cls, rows: int, steps: int, connections: int) -> Episodes:
-        """Return rows without sequences."""
+        """Return empty episodes without sequences."""
         actions, spent = np.zeros((rows, steps, connections), np.int8), np.zeros((rows, connections), np.float32)
         return cls(np.full(rows, -1), np.zeros(rows, np.int64), actions, spent)
 
@@ -51,13 +51,13 @@ class Episodes:
 
 @dataclass
 class Values:
-    """What the network made of each row's sequence so far.
+    """Network values of all rows.
 
     Attributes:
         memory: Last memory of the shared part; float32 [rows, memory].
-        total: Sum of what was taken from the shared part; float32 [rows, knowledge].
-        shared: Embedded for the shared part; float32 [rows, steps, embedded].
-        own: The rows' own representations; float32 [rows, steps, own].
+        total: Sum of the knowledge taken from the shared part; float32 [rows, knowledge].
+        shared: Embedded inputs of the shared part; float32 [rows, steps, embedded].
+        own: Task-specific representations; float32 [rows, steps, own].
     """
 
     memory: Tensor
@@ -67,18 +67,18 @@ class Values:
 
 
 class Acting:
-    """The episodes of `rows` rows.
+    """Episodes of `rows` rows, run step by step.
 
     Args:
-        network: The network.
-        split: Where sequences come from.
-        rows: Episodes side by side.
-        connections: Of an action; at least 1.
+        network: Network that is run.
+        split: Split of the sequences.
+        rows: Number of parallel episodes.
+        connections: Number of connections in an action; at least 1.
 
     Attributes:
-        episodes: Sequences and decisions of the rows.
-        values: What the network made of them.
-        waiting: Sequences that are embedded already and wait for a row.
+        episodes: Sequences and decisions of all rows.
+        values: Network values of all rows.
+        waiting: Embedded sequences that are not yet assigned to a row.
     """
 
     def __init__(self, network: MultiTaskNetwork, split: SequenceSplit, rows: int, connections: int) -> None:
@@ -103,34 +103,34 @@ class Acting:
 
     @property
     def length(self) -> Rows:
-        """Steps of each row's sequence; int64 [rows]."""
+        """Number of steps of each row's sequence; int64 [rows]."""
         return self.split.length[self.episodes.sample]
 
     @property
     def groups(self) -> Dispatch:
-        """Rows by task."""
+        """Dispatch of all rows by task."""
         if self._groups is None:
             self._groups = Dispatch.of(self.task, self.network.tasks, self.device)
         return self._groups
 
     def groups_of(self, rows: Rows) -> Dispatch:
-        """Return these rows by task; int64 [n]."""
+        """Return the dispatch of `rows`, int64 [n], by task."""
         if len(rows) == len(self.episodes.sample):
             return self.groups
         return Dispatch.of(self.task[rows], self.network.tasks, self.device)
 
     def supply(self, samples: Rows) -> None:
-        """Let sequences wait behind those that do; int64 [n]."""
+        """Append samples to the waiting sequences; int64 [n]."""
         self.waiting.add(samples)
         self.embed_waiting()
 
     def embed_waiting(self) -> None:
-        """Bring waiting sequences up to the present weights."""
+        """Embed the waiting sequences with the current weights."""
         self.waiting = Waiting(self.waiting.left)
         self._ahead = self._embed(self.waiting.samples) if len(self.waiting.samples) else None
 
     def drop_waiting(self) -> None:
-        """Forget the waiting sequences."""
+        """Discard the waiting sequences."""
         self.waiting, self._ahead = Waiting(), None
 
     @torch.no_grad()
@@ -138,7 +138,7 @@ class Acting:
         return self.network.embed(self.split.inputs(samples), self.split.sequences(samples).groups)
 
     def begin(self, rows: Rows) -> None:
-        """Hand the sequences that have waited longest to `rows`; int64 [n]."""
+        """Assign the oldest waiting sequences to `rows`; int64 [n]."""
         assert self._ahead is not None
         part = slice(self.waiting.used, self.waiting.used + len(rows))
         self.episodes.begin(rows, self.waiting.samples[self.waiting.take(len(rows))])
@@ -156,22 +156,25 @@ class Acting:
 
     @property
     def now(self) -> tuple[Tensor, Tensor]:
-        """What is embedded for the coming step: for the shared part, and the rows' own; float32 [rows, ...]."""
+        """Embedded inputs of the shared part and own representations at the next step; float32 [rows, ...]."""
         at = self._at(np.minimum(self.episodes.step, self.length - 1))
         return self.values.shared[self._rows, at], self.values.own[self._rows, at]
 
     @property
     def units(self) -> Tensor:
-        """What a router sees; float32 [rows, embedded + memory + own], a fresh one."""
+        """New tensor of the inputs of a router; float32 [rows, embedded + memory + own]."""
         shared, own = self.now
         return torch.cat([shared, self.values.memory, own], 1)
 
     @torch.no_grad()
     def advance(self, actions: NDArray[np.int8]) -> tuple[Tensor, Tensor]:
-        """Carry out one decision in every row.
+        """Apply one decision in every row.
+
+        Args:
+            actions: int8 [rows, connections].
 
         Returns:
-            What each took from the shared part, [rows, knowledge], and its own representation, [rows, own].
+            Knowledge taken from the shared part, [rows, knowledge], and task-specific representations, [rows, own].
         """
         shared, own = self.now
         given = torch.from_numpy(actions).to(self.device).to(shared.dtype)
@@ -184,7 +187,7 @@ class Acting:
         return step.knowledge, own
 
     def read(self, rows: Rows, taken: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the inputs of answers at the end of sequences, as in `MultiTaskNetwork`; float32 [n, ...] each.
+        """Return the inputs of `MultiTaskNetwork.answer` at the end of sequences; float32 [n, ...] each.
 
         Args:
             rows: Rows at their last step; int64 [n].
@@ -198,7 +201,7 @@ class Acting:
         return self.values.total[index] / lengths[:, None], own[index]
 
     def refresh(self, episodes: bool = True) -> None:
-        """Bring waiting sequences, and `episodes` under way, up to the present weights."""
+        """Recompute the values of waiting sequences and, if `episodes`, of all rows with the current weights."""
         self.embed_waiting()
         if not episodes:
             return
@@ -217,7 +220,7 @@ class Acting:
 
     @torch.no_grad()
     def _retrace(self) -> None:
-        """Carry out again all decisions of episodes under way, all steps at once."""
+        """Repeat the decisions of unfinished episodes, all steps at once."""
         row, step = np.nonzero(np.arange(self.episodes.actions.shape[1]) < self.episodes.step[:, None])
         groups = Dispatch.of(self.task[row], self.network.tasks, self.device)
         on_device = torch.from_numpy(np.stack([row, step])).to(self.device)
@@ -231,7 +234,7 @@ class Acting:
         self.values.memory[on_device[0][last]] = taken.memory[last]
 
     def _retrace_in_turn(self) -> None:
-        """The same for shared parts that carry a memory from step to step."""
+        """Repeat the decisions of unfinished episodes, step by step, for shared parts that carry a memory."""
         target, actions, spent = self.episodes.step.copy(), self.episodes.actions.copy(), self.episodes.spent
         self.episodes.step[:] = 0
         for step in range(int(target.max(initial=0))):
@@ -246,9 +249,9 @@ class Acting:
         self.episodes.actions, self.episodes.spent = actions, spent
 
     def state(self) -> State:
-        """Return everything the episodes depend on.
+        """Return episodes, values and waiting sequences as tensors.
 
-        Values are kept as well, because other batch sizes round otherwise.
+        Values are stored because recomputing them in other batch sizes could round differently.
         """
         ahead = None if self._ahead is None else clone(vars(self._ahead))
         rows = {"episodes": tensors_of(self.episodes), "values": clone(vars(self.values))}

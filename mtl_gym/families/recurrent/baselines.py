@@ -1,4 +1,4 @@
-"""Other ways to share knowledge between tasks, in the place of the modular network.
+"""Alternatives to the modular network for sharing knowledge between tasks.
 
 Source: Xu et al. 2021 (MT-RMN), tables 1 to 3: DC-MTL, IC-MTL and RRNs.
 """
@@ -17,9 +17,9 @@ from mtl_gym.families.recurrent.modular import Shared, Sharing, connected
 
 
 class Communicating(Sharing):
-    """LSTMs of tasks that send each other messages at every step; nothing is routed.
+    """One LSTM per task, with messages between them at every step and no routing.
 
-    A message is an average of states, weighted by how well they match the receiver's (scaled dot products).
+    A message is an average of states, weighted by their match with the state of the receiver (scaled dot products).
 
     Args:
         inputs: Width of x_t.
@@ -36,17 +36,17 @@ class Communicating(Sharing):
         self.match = GroupedLinear(tasks, hidden, hidden, bias=False)
 
     def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
-        """The state of the row's own task."""
+        """Return the state of the LSTM of each row's task."""
         return Shared(embedded, memory, embedded.new_zeros(len(embedded), 0))
 
     def _own_states(self, states: list[Tensor], groups: Dispatch) -> Tensor:
-        """[tasks, rows, hidden] per step -> [rows, steps, hidden] of each row's task."""
+        """Select the states of each row's task; [tasks, rows, hidden] per step -> [rows, steps, hidden]."""
         rows = torch.arange(len(groups.group), device=groups.group.device)
         return torch.stack(states, 2)[groups.group, rows]
 
 
 class DirectCommunication(Communicating):
-    """DC-MTL: every task's LSTM reads what the other tasks' LSTMs knew of the same input a step before.
+    """DC-MTL: the LSTM of a task reads the states of all other LSTMs at the previous step of the same input.
 
     Example:
         >>> import numpy as np
@@ -56,7 +56,7 @@ class DirectCommunication(Communicating):
     """
 
     def embed(self, x: Tensor, groups: Dispatch) -> Tensor:
-        """As `Sharing.embed`."""
+        """Embed sequences, as `Sharing.embed`."""
         tasks = len(self.lstms.recurrent)
         state, states = self.lstms.begin(len(x)), []
         to_itself = torch.eye(tasks, dtype=torch.bool, device=x.device)[:, None]
@@ -68,12 +68,12 @@ class DirectCommunication(Communicating):
         return self._own_states(states, groups)
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """None: every LSTM is some task's."""
+        """Return an empty list: every LSTM belongs to one task."""
         return []
 
 
 class IndirectCommunication(Communicating):
-    """IC-MTL: tasks' LSTMs communicate through one more, which reads all of them and which all of them read."""
+    """IC-MTL: the LSTMs of tasks communicate through a common LSTM, which reads all of them and is read by all."""
 
     def __init__(self, inputs: int, hidden: int, tasks: int) -> None:
         super().__init__(inputs, hidden, tasks)
@@ -81,7 +81,7 @@ class IndirectCommunication(Communicating):
         self.match = GroupedLinear(1, hidden, hidden, bias=False)
 
     def embed(self, x: Tensor, groups: Dispatch) -> Tensor:
-        """As `Sharing.embed`."""
+        """Embed sequences, as `Sharing.embed`."""
         tasks = len(self.lstms.recurrent)
         state, common, states = self.lstms.begin(len(x)), self.common.begin(len(x)), []
         for now in x.unsqueeze(0).unbind(2):
@@ -93,17 +93,17 @@ class IndirectCommunication(Communicating):
         return self._own_states(states, groups)
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Those of the LSTM between the tasks."""
+        """Return the parameters of the common LSTM and of its matching weights."""
         return [*self.common.parameters(), *self.match.parameters()]
 
 
 def messages(asking: Tensor, states: Tensor, hidden_from: Tensor | None = None) -> Tensor:
-    """What each receiver hears: an average of states, weighted by how well they match what it asks for.
+    """Return the message to each receiver: an average of states, weighted by scaled dot products with its query.
 
     Args:
-        asking: float32 [receivers, rows, hidden].
-        states: float32 [senders, rows, hidden].
-        hidden_from: Senders that a receiver does not hear; bool [receivers, 1, senders].
+        asking: Queries of the receivers; float32 [receivers, rows, hidden].
+        states: States of the senders; float32 [senders, rows, hidden].
+        hidden_from: Mask of senders excluded for a receiver; bool [receivers, 1, senders].
 
     Returns:
         float32 [receivers, rows, hidden].
@@ -116,22 +116,22 @@ def messages(asking: Tensor, states: Tensor, hidden_from: Tensor | None = None) 
 
 
 class RecursiveRouting(Sharing):
-    """RRN: one set of functions, of which those that are connected transform the input again and again; then an LSTM.
+    """RRN: repeated transformation of the input by one set of functions, followed by an LSTM.
 
-    A task's connections decide at every depth which functions are applied; where they are several, their outputs are
-    averaged, and where there is none the value stays as it is.
+    The connections select the functions at every depth. Outputs of several functions are averaged; without a function,
+    the value is unchanged.
 
     Args:
         inputs: Width of x_t.
         hidden: Width of functions and LSTM.
         tasks: Number of tasks.
-        functions: How many.
-        depth: How often they are applied.
+        functions: Number of functions.
+        depth: Number of times that functions are applied.
 
     Source: Cases et al. 2019, "Recursive Routing Networks"; "We apply RRNs to route an LSTM input transformation"
     (MT-RMN).
 
-    Deviation: the original picks exactly one function a depth. Connections are binary here, as in the whole family.
+    Deviation: the original picks exactly one function per depth; here connections are binary, as in the whole family.
     """
 
     carries = True
@@ -146,11 +146,11 @@ class RecursiveRouting(Sharing):
         self.lstm = GroupedLSTM(1, hidden, hidden)
 
     def embed(self, x: Tensor, groups: Dispatch) -> Tensor:
-        """Inputs as wide as the functions take them."""
+        """Project inputs to the width of the functions; [rows, steps, inputs] -> [rows, steps, hidden]."""
         return self.input(x[None])[0]
 
     def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
-        """Transform the input as the connections say, then take a step of the LSTM."""
+        """Transform the input by the connected functions, then take one step of the LSTM."""
         value, decided = embedded, []
         for depth in range(len(self.layout.decoder)):
             proposed = self.functions(value.expand(len(self.functions.hidden.weight), -1, -1))
@@ -163,5 +163,5 @@ class RecursiveRouting(Sharing):
         return Shared(hidden[0], torch.cat([hidden[0], cell[0]], 1), torch.cat(decided, 1))
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """All of them."""
+        """Return all parameters."""
         return list(self.parameters())

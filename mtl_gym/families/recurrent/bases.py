@@ -1,6 +1,6 @@
-"""The multi-task recurrent models that a modular network is incorporated in: what each task has without it.
+"""Multi-task recurrent models that a modular network extends.
 
-All read whole sequences, since none depends on a routing decision.
+All process whole sequences at once, since none depends on a routing decision.
 
 Source: Xu et al. 2021 (MT-RMN), sections on tfMRI (FS-MTL, SP-MTL) and on POS tagging (the others).
 """
@@ -17,37 +17,37 @@ from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLinear, GroupedLSTM
 from mtl_gym.core.nn.typing import Context, Modules
 
-LAYERS = 2  # of the models that stitch layers together
+LAYERS = 2  # number of layers of stitched models
 
 
 class Base(nn.Module):
     """A multi-task recurrent model without its output layer.
 
     Attributes:
-        width: Of a representation.
-        task_specific: Whether the representation is the task's own, so that policies may see it (eq. 6).
+        width: Width of a representation.
+        task_specific: True if representations are task-specific, so that policies use them (eq. 6).
     """
 
     width: int
     task_specific: bool = True
 
     def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
-        """Representations h_t^k; [rows, steps, inputs] -> [rows, steps, width]."""
+        """Return representations h_t^k; [rows, steps, inputs] -> [rows, steps, width]."""
         raise NotImplementedError
 
     def auxiliary(self, last: Tensor, groups: Dispatch) -> Tensor:
-        """What the model adds to the loss, given its representations [rows, width] at the last step; a scalar."""
+        """Return the additional loss, a scalar, from the representations [rows, width] at the last step."""
         return last.new_zeros(())
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Those that more than one task uses."""
+        """Return the parameters used by more than one task."""
         return []
 
 
 class SeparateLSTMs(Base):
-    """NS-MTL: an LSTM for each task, jointly optimised.
+    """NS-MTL: one LSTM per task, jointly optimised.
 
-    Source: MT-RMN, section "POS Tagging"; with a modular network it is mtl-RMN of table 1.
+    Source: MT-RMN, section "POS Tagging"; with a modular network, mtl-RMN of table 1.
 
     Example:
         >>> import numpy as np
@@ -62,12 +62,12 @@ class SeparateLSTMs(Base):
         self.private = GroupedLSTM(tasks, inputs, hidden)
 
     def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
-        """As `Base.forward`."""
+        """Return representations, as `Base.forward`."""
         return self.private.of_rows(x, groups)
 
 
 class SharedLSTM(Base):
-    """FS-MTL: one LSTM for all tasks, which differ in their output layers alone.
+    """FS-MTL: one LSTM for all tasks, with task-specific output layers only.
 
     Source: Caruana 1993, as in MT-RMN.
     """
@@ -80,24 +80,24 @@ class SharedLSTM(Base):
         self.common = GroupedLSTM(1, inputs, hidden)
 
     def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
-        """As `Base.forward`."""
+        """Return representations, as `Base.forward`."""
         return self.common.of_all(x)[:, :, 0]
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """All of them."""
+        """Return all parameters."""
         return list(self.parameters())
 
 
 class SharedPrivate(Base):
-    """SP-MTL: a private LSTM per task beside one that all share, which must not know the task.
+    """SP-MTL: a private LSTM per task and a shared LSTM with task-invariant states.
 
-    A discriminator guesses the task from the shared state, which learns against it; private and shared states are held
-    orthogonal.
+    A discriminator predicts the task from the shared state, which is trained adversarially; a penalty keeps private and
+    shared states orthogonal.
 
     Source: Liu, Qiu and Huang 2017, eqs. 7 to 13, with their weights: 0.05 adversarial, 0.01 orthogonal.
 
-    Deviation: both terms see the states of the last step, and the orthogonality is a mean over pairs of inputs, so that
-    it does not grow with the batch.
+    Deviation: both terms use the states of the last step, and the orthogonality is a mean over pairs of inputs, which
+    makes it independent of the batch size.
     """
 
     def __init__(
@@ -109,11 +109,11 @@ class SharedPrivate(Base):
         self.discriminator = GroupedLinear(1, hidden, tasks)
 
     def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
-        """As `Base.forward`: the private state, then the shared one."""
+        """Return the private state followed by the shared state, as `Base.forward`."""
         return torch.cat([self.private.of_rows(x, groups), self.common.of_all(x)[:, :, 0]], 2)
 
     def auxiliary(self, last: Tensor, groups: Dispatch) -> Tensor:
-        """The discriminator's loss, whose gradient the shared LSTM gets with its sign turned, and the overlap."""
+        """Return the loss of the discriminator, with reversed gradient for the shared LSTM, plus the overlap."""
         private, common = last.chunk(2, 1)
         guess = self.discriminator(_Reversed.apply(common)[None])[0]
         adversarial = nn.functional.cross_entropy(guess, groups.group)
@@ -123,12 +123,12 @@ class SharedPrivate(Base):
         return self.adversarial * adversarial + self.orthogonality * overlap
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Those of the shared LSTM and the discriminator."""
+        """Return the parameters of the shared LSTM and the discriminator."""
         return [*self.common.parameters(), *self.discriminator.parameters()]
 
 
 class _Reversed(torch.autograd.Function):
-    """The identity, with the gradient's sign turned."""
+    """Identity with a reversed gradient."""
 
     @staticmethod
     def forward(ctx: Context, x: Tensor) -> Tensor:
@@ -140,19 +140,22 @@ class _Reversed(torch.autograd.Function):
 
 
 class Stitched(Base):
-    """Cross-stitch and sluice networks: layers of task LSTMs that mix their outputs by trained weights.
+    """Cross-stitch and sluice networks: layers of task LSTMs, with outputs mixed by trained weights.
 
     Args:
         inputs: Width of x_t.
         hidden: Width of every LSTM.
         tasks: Number of tasks.
-        subspaces: Parts into which the channels of every layer are split; each is mixed by itself (sluice: 2).
-        skip: A task's representation is a trained mixture of its layers, not the last of them.
-        orthogonality: Weight of the penalty that keeps subspaces apart.
+        subspaces: Number of groups of channels per layer, with separate mixing weights (sluice: 2).
+        skip: Represent a task by a trained mixture of its layers instead of its last layer.
+        orthogonality: Weight of the penalty on overlapping subspaces.
+
+    Raises:
+        ValueError: If `hidden` is not a multiple of `subspaces`.
 
     Source: Misra et al. 2016; Ruder et al. 2019.
 
-    Deviation: stitches begin at 0.9 for what is a task's own, with the rest spread evenly.
+    Deviation: the initial weight of a subspace for itself is 0.9; the others share the rest evenly.
     """
 
     def __init__(
@@ -166,7 +169,9 @@ class Stitched(Base):
     ) -> None:
         super().__init__()
         if hidden % subspaces:
-            raise ValueError(f"hidden={hidden} cannot be split into {subspaces} subspaces; take a multiple.")
+            raise ValueError(
+                f"hidden={hidden} cannot be split into {subspaces} subspaces; use a multiple of {subspaces}."
+            )
         self.width, self.tasks, self.subspaces, self.orthogonality = hidden, tasks, subspaces, orthogonality
         self.lstms: Modules[GroupedLSTM] = Modules(
             GroupedLSTM(tasks, inputs if i == 0 else hidden, hidden) for i in range(LAYERS)
@@ -175,7 +180,7 @@ class Stitched(Base):
         self.mixture = nn.Parameter(torch.full((tasks, LAYERS), 1 / LAYERS)) if skip else None
 
     def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
-        """As `Base.forward`: all tasks' LSTMs run on every input; the row's own task answers."""
+        """Run the LSTMs of all tasks on every input and return the representations of each row's task."""
         values, layers = x.expand(self.tasks, *x.shape), []
         for lstm, stitch in zip(self.lstms, self.stitches, strict=True):
             values = self._mixed(lstm(values), stitch)
@@ -187,13 +192,13 @@ class Stitched(Base):
         return (own * self.mixture[groups.group][:, :, None, None]).sum(1)
 
     def _mixed(self, values: Tensor, stitch: Tensor) -> Tensor:
-        """Every subspace of every task becomes a weighted sum of all; [tasks, rows, steps, hidden]."""
+        """Replace each subspace of each task by a weighted sum of all; [tasks, rows, steps, hidden]."""
         apart = values.unflatten(3, (self.subspaces, -1)).movedim(3, 1).flatten(0, 1)
         mixed = (stitch @ apart.flatten(1)).view_as(apart)
         return mixed.unflatten(0, (self.tasks, self.subspaces)).movedim(1, 3).flatten(3)
 
     def auxiliary(self, last: Tensor, groups: Dispatch) -> Tensor:
-        """The squared overlap of what the subspaces of each LSTM read from its state."""
+        """Return the weighted squared overlap of the recurrent weights of the subspaces of each LSTM."""
         if not self.orthogonality:
             return super().auxiliary(last, groups)
         overlap = last.new_zeros(())
@@ -205,7 +210,7 @@ class Stitched(Base):
         return self.orthogonality * overlap
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """The stitches."""
+        """Return the stitches."""
         return list(self.stitches.parameters())
 
 
@@ -215,10 +220,10 @@ def _stitch(size: int) -> nn.Parameter:
 
 
 class Interleaved(Base):
-    """GIRNet: LSTMs of the auxiliary tasks, whose states are interleaved into one for the primary task, the first.
+    """GIRNet: LSTMs of auxiliary tasks, with states interleaved into a composite state for the primary (first) task.
 
-    At every step, gates that an LSTM of the primary task computes weigh what each auxiliary LSTM makes of the composite
-    state. On an auxiliary input its own LSTM has all the weight.
+    At every step, each auxiliary LSTM updates the composite state; the results are weighted by gates from an LSTM of
+    the primary task. An input of an auxiliary task gives all weight to the LSTM of its task.
 
     Source: Gupta, Chakraborty and Chakrabarti 2019.
 
@@ -229,13 +234,15 @@ class Interleaved(Base):
     def __init__(self, inputs: int, hidden: int, tasks: int) -> None:
         super().__init__()
         if tasks < 2:
-            raise ValueError("GIRNet needs an auxiliary task beside the primary one, which is the first.")
+            raise ValueError(
+                f"tasks={tasks} leaves GIRNet without an auxiliary task; use two tasks or more, the primary one first."
+            )
         self.width = hidden
         self.auxiliaries, self.primary = GroupedLSTM(tasks - 1, inputs, hidden), GroupedLSTM(1, inputs, hidden)
         self.weigh = GroupedLinear(1, hidden, tasks - 1)
 
     def forward(self, x: Tensor, groups: Dispatch) -> Tensor:
-        """As `Base.forward`."""
+        """Return representations, as `Base.forward`."""
         primary = (groups.group == 0)[:, None, None]
         fixed = nn.functional.one_hot((groups.group - 1).clamp(min=0), len(self.auxiliaries.recurrent))
         weights = self.weigh(self.primary.of_all(x)[:, :, 0][None])[0].softmax(2)
@@ -250,17 +257,17 @@ class Interleaved(Base):
         return torch.stack(states, 1)
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """All of them: the primary task uses every LSTM."""
+        """Return all parameters: the primary task uses every LSTM."""
         return list(self.parameters())
 
 
 def cross_stitch(inputs: int, hidden: int, tasks: int) -> Base:
-    """A cross-stitch network (Misra et al. 2016)."""
+    """Build a cross-stitch network (Misra et al. 2016)."""
     return Stitched(inputs, hidden, tasks)
 
 
 def sluice(inputs: int, hidden: int, tasks: int) -> Base:
-    """A sluice network (Ruder et al. 2019): two subspaces, skip connections, orthogonality of weight 0.01."""
+    """Build a sluice network (Ruder et al. 2019): two subspaces, skip connections, orthogonality of weight 0.01."""
     return Stitched(inputs, hidden, tasks, subspaces=2, skip=True, orthogonality=0.01)
 
 

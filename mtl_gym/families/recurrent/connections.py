@@ -1,4 +1,4 @@
-"""The connections that are decided at every time step: which there are, how many are too many, and where they lead.
+"""Connections decided at every time step: their layout, sources and sparsity penalty.
 
 Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
 """
@@ -21,14 +21,14 @@ from mtl_gym.core.nn.dispatch import Dispatch
 
 @dataclass(frozen=True)
 class Layout:
-    """Where connections are, in the order in which an action lists them.
+    """Connections in the order of the entries of an action.
 
-    First those of the encoder, block after block: from every sub-network of a layer to every one of the next, those of
-    the first sub-network before those of the second. Then those from sub-encoders to the task's sub-decoders.
+    Connections of the encoder come first, block by block, ordered by source, then by target sub-network; then those
+    from sub-encoders to the sub-decoders of the task.
 
     Attributes:
-        encoder: Per block the sub-networks that connections come from and those that they lead to.
-        decoder: Per sub-decoder the sub-encoders that it may take.
+        encoder: Numbers of source and target sub-networks of each block.
+        decoder: Number of sub-encoders available to each sub-decoder.
 
     Example:
         >>> layout = Layout.of_layers((3, 3, 3))
@@ -41,38 +41,38 @@ class Layout:
 
     @classmethod
     def of_layers(cls, sizes: tuple[int, ...]) -> Layout:
-        """Every layer feeds the next, and every layer but the first a sub-decoder."""
+        """Return a layout in which each layer feeds the next, and each layer except the first feeds a sub-decoder."""
         return cls(tuple(pairwise(sizes)), tuple(sizes[1:]))
 
     @property
     def c1(self) -> int:
-        """Connections between sub-networks of the encoder (C_1 of eq. 10)."""
+        """Number of connections within the encoder (C_1 of eq. 10)."""
         return sum(map(prod, self.encoder))
 
     @property
     def c2(self) -> int:
-        """Connections between sub-encoders and the sub-decoders of one task (C_2 of eq. 11)."""
+        """Number of connections from sub-encoders to the sub-decoders of one task (C_2 of eq. 11)."""
         return sum(self.decoder)
 
     @property
     def size(self) -> int:
-        """All connections."""
+        """Number of all connections."""
         return self.c1 + self.c2
 
     def encoder_part(self, block: int, flat: Tensor) -> Tensor:
-        """Connections of one block of the encoder; [rows, size] -> [rows, from, to]."""
+        """Return the connections of one block of the encoder; [rows, size] -> [rows, from, to]."""
         start = sum(map(prod, self.encoder[:block]))
         shape = self.encoder[block]
         return flat[:, start : start + prod(shape)].unflatten(1, shape)
 
     def decoder_part(self, block: int, flat: Tensor) -> Tensor:
-        """Connections of one sub-decoder; [rows, size] -> [rows, from]."""
+        """Return the connections of one sub-decoder; [rows, size] -> [rows, from]."""
         start = self.c1 + sum(self.decoder[:block])
         return flat[:, start : start + self.decoder[block]]
 
     @cached_property
     def receivers(self) -> NDArray[np.int64]:
-        """Number of the sub-network that each connection leads to: sub-encoders, then sub-decoders; int64 [size]."""
+        """Number of the target of each connection, counting sub-encoders, then sub-decoders; int64 [size]."""
         firsts = np.cumsum([0, *(to for _, to in self.encoder)])
         parts = [np.tile(np.arange(to) + first, n) for (n, to), first in zip(self.encoder, firsts, strict=False)]
         parts += [np.full(n, firsts[-1] + number) for number, n in enumerate(self.decoder)]
@@ -80,7 +80,7 @@ class Layout:
 
     @cached_property
     def names(self) -> list[str]:
-        """What pictures call the connections."""
+        """Labels of the connections in pictures."""
         layers = [*[n for n, _ in self.encoder[:1]], *[to for _, to in self.encoder]] or [0, *self.decoder]
         units = [[f"cell {i + 1}" for i in range(layers[0])]]
         for size in layers[1:]:
@@ -92,7 +92,7 @@ class Layout:
         return names + [f"{a} > decoder {i + 1}" for i, layer in enumerate(units[1:]) for a in layer]
 
     def random(self, count: int, random: np.random.Generator) -> NDArray[np.int8]:
-        """Random connections, each on with probability 1/2, at least one into every receiver; int8 [count, size]."""
+        """Draw connections, each on with probability 1/2, at least one into every target; int8 [count, size]."""
         drawn = random.integers(2, size=(count, self.size)).astype(np.int8)
         for receiver in np.unique(self.receivers):
             into = np.flatnonzero(self.receivers == receiver)
@@ -102,25 +102,29 @@ class Layout:
 
 
 def letter(number: int) -> str:
-    """A, B, ..., Z, AA, ...: what figure 4 calls the sub-encoders."""
+    """Return the label of a sub-encoder as in figure 4: A, B, ..., Z, AA, ..."""
     return (letter(number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)
 
 
 class Gates(Protocol):
-    """Where the binary decisions of a time step come from: an action, or policy networks."""
+    """Source of the binary decisions of a time step: an action or policy networks."""
 
     def encoder(self, block: int, units: Tensor) -> Tensor:
-        """Connections of a block, given the outputs [from, rows, width]; float32 [rows, from, to]."""
+        """Return the connections of a block, given outputs [from, rows, width]; float32 [rows, from, to]."""
         ...
 
     def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Dispatch) -> Tensor:
-        """Connections of a sub-decoder, given the same and the task's own state [rows, own]; float32 [rows, from]."""
+        """Return the connections of a sub-decoder, given outputs and task states [rows, own]; float32 [rows, from]."""
         ...
 
 
 @dataclass(frozen=True)
 class Given:
-    """Decisions that an action holds; float32 [rows, connections].
+    """Gates given by an action.
+
+    Attributes:
+        layout: Layout of the connections.
+        action: float32 [rows, connections].
 
     Example:
         >>> gates = Given(Layout.of_layers((1, 2)), torch.tensor([[1.0, 0, 1, 1]]))
@@ -132,27 +136,27 @@ class Given:
     action: Tensor
 
     def encoder(self, block: int, units: Tensor) -> Tensor:
-        """As `Gates.encoder`."""
+        """Return the connections of a block, as `Gates.encoder`."""
         return self.layout.encoder_part(block, self.action)
 
     def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Dispatch | None) -> Tensor:
-        """As `Gates.decoder`."""
+        """Return the connections of a sub-decoder, as `Gates.decoder`."""
         return self.layout.decoder_part(block, self.action)
 
 
 def sparsity(
     gates: Tensor, layout: Layout, weights: tuple[float, float] = (1.0, 1.0), free: tuple[float, float] = (0.75, 0.75)
 ) -> Tensor:
-    """What too many connections cost: lambda_1 R_1 + lambda_2 R_2.
+    """Return the sparsity penalty lambda_1 R_1 + lambda_2 R_2.
 
-    The sums of the equations run over time as well, and so does the number of possible connections; both are divided by
-    the number of time steps here. A sequence may spend its connections where it likes.
+    The sums of the equations and the numbers of possible connections extend over time; here both are divided by the
+    number of time steps. The penalty does not depend on when connections are on.
 
     Args:
-        gates: Connections, mean over the time steps of a sequence; float32 [..., connections].
-        layout: Which they are.
+        gates: Connections, averaged over the time steps of a sequence; float32 [..., connections].
+        layout: Layout of the connections.
         weights: lambda_1 and lambda_2.
-        free: gamma_1 and gamma_2, the shares of connections that cost nothing.
+        free: gamma_1 and gamma_2, the shares of connections without cost.
 
     Returns:
         float32 [...].
@@ -176,13 +180,16 @@ def sparsity(
 
 @dataclass(frozen=True)
 class SparsityPenalty:
-    """The penalties of an environment; fields as the arguments of `sparsity`."""
+    """Sparsity penalty of an environment; fields as the arguments of `sparsity`."""
 
     layout: Layout
     weights: tuple[float, float]
     free: tuple[float, float]
 
     def __call__(self, gates: Tensor) -> Tensor:
-        """Return the penalty of mean connections, the one without effect left out; float32 [n, C] -> [n]."""
-        (first, second), (some, others) = self.weights, self.free  # a settings file gives lists
+        """Return the penalty of mean connections; float32 [n, C] -> [n].
+
+        Networks without a layout have one connection without effect, which is ignored.
+        """
+        (first, second), (some, others) = self.weights, self.free  # settings files contain lists
         return sparsity(gates[:, : self.layout.size], self.layout, (first, second), (some, others))

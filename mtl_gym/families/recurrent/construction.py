@@ -1,4 +1,4 @@
-"""Networks by name: every combination of a base model and a part that tasks share.
+"""Construction of networks from the names of a base model and of a shared part.
 
 Source: Xu et al. 2021 (MT-RMN), tables 1 to 3.
 """
@@ -17,7 +17,7 @@ from mtl_gym.families.recurrent.network import MultiTaskNetwork
 
 SharingMaker: TypeAlias = Callable[[int, int, int], Sharing]
 
-# By name; those that are routed through an encoder of layers also take them.
+# Shared parts by name; `make_network` passes `layers` to modular networks.
 SHARINGS: dict[str, SharingMaker] = {
     "mt-rmn": ModularNetwork,
     "rrn-rmn": lambda inputs, hidden, tasks: ModularNetwork(inputs, hidden, tasks, recursive=True),
@@ -36,15 +36,15 @@ def make_network(
     layers: Sequence[int] = (3, 3, 3),
     readout: str = "mean",
 ) -> MultiTaskNetwork:
-    """A network from names.
+    """Build a network from the names or makers of its parts.
 
     Args:
-        front: Makes float inputs of x, `inputs` wide.
-        inputs: That width.
+        front: Module that maps inputs to float32 [rows, steps, inputs].
+        inputs: Output width of `front`.
         base: As in `RecurrentOptions`.
-        sharing: The same.
-        sizes: Width of LSTMs and sub-networks, tasks, and classes.
-        layers: Of a modular network.
+        sharing: As in `RecurrentOptions`.
+        sizes: Width of LSTMs and sub-networks, number of tasks, and number of classes.
+        layers: Number of sub-networks per layer of a modular network.
         readout: As in `MultiTaskNetwork`.
 
     Example:

@@ -1,4 +1,4 @@
-"""The first thing that reads an input: numbers as they are, words as vectors."""
+"""Fronts of networks: identity for numbers, embeddings for words."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ WORD, CHARACTER = 64, 16
 
 
 class WordsAndCharacters(nn.Module):
-    """Words by their embedding and by their characters: the largest response of a convolution over them.
+    """Embeddings of words, joined with max-pooled convolutions over the embeddings of their characters.
 
     Args:
         words: Size of the vocabulary; id 0 is padding.
-        characters: Of the alphabet; 0 if there are none.
-        word: Width of a word's embedding.
-        character: Width of a character's embedding, and of what is made of all of a word's.
+        characters: Size of the alphabet; 0 for inputs without characters.
+        word: Width of the embedding of a word.
+        character: Width of the embedding of a character, and of the pooled convolution.
 
-    Source: Santos and Zadrozny 2014, as MT-RMN's tagging task is introduced; the widths are ours.
+    Source: Santos and Zadrozny 2014, cited by MT-RMN for the tagging task; the widths are ours.
 
     Example:
         >>> front = WordsAndCharacters(words=100, characters=30)
@@ -35,7 +35,7 @@ class WordsAndCharacters(nn.Module):
         self.width = word + (character if characters else 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Ids [rows, steps], or [rows, steps, 1 + characters] -> float32 [rows, steps, width]."""
+        """Map ids [rows, steps] or [rows, steps, 1 + characters] to float32 [rows, steps, width]."""
         if self.character is None or self.convolution is None:
             return self.word(x if x.ndim == 2 else x[:, :, 0])
         spelled = self.character(x[:, :, 1:]).flatten(0, 1).mT
@@ -44,7 +44,7 @@ class WordsAndCharacters(nn.Module):
 
 
 def front_of(data: MultiTaskDataset) -> tuple[nn.Module, int]:
-    """What reads the inputs of a data set, and how wide it makes them."""
+    """Return the front for a data set and its output width."""
     if not data.has_text:
         return nn.Identity(), data.input_shape[1]
     front = WordsAndCharacters(len(data.vocabulary), len(data.characters))

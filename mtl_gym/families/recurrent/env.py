@@ -1,4 +1,4 @@
-"""Recurrent routing as an environment: which sub-networks should be connected at this time step?
+"""Environment of recurrent routing: each action connects the sub-networks at a time step.
 
 Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
 """
@@ -41,29 +41,29 @@ if TYPE_CHECKING:
 
 
 class RecurrentVectorEnv(ClassificationVectorEnv):
-    """`num_envs` sequences on their way through a modular recurrent network, which acting trains.
+    """Batch of `num_envs` sequences in a modular recurrent network, which trains during the steps.
 
-    An episode is one sequence. At each time step the action says which connections are on: between the layers of the
-    encoder, and from its sub-encoders to the sub-decoders of the sequence's task. When `train_batch` episodes have
-    ended, the network gets a gradient step on them.
+    An episode is one sequence. At each time step, the action turns connections on or off: between the layers of the
+    encoder, and from its sub-encoders to the sub-decoders of the task. Once `train_batch` episodes have ended, the
+    network takes one gradient step on them.
 
-    * Observation: `units` float32 [num_envs, U]: the outputs of the cells at this step, those of the sub-encoders at
-      the step before (this step's depend on the action), and the task's own representation at this step; `task` int64
-      [num_envs]; `step` int64 [num_envs].
+    * Observation: `units` float32 [num_envs, U]: the outputs of the cells at this step, of the sub-encoders at the
+      previous step (at this step they depend on the action), and the task-specific representation at this step; `task`
+      int64 [num_envs]; `step` int64 [num_envs].
     * Action: int8 [num_envs, C], 0 or 1 for each connection, in the order of `network.layout.names`. All are valid;
-      `info["action_mask"]` is bool [num_envs, 2 C], off and on for each connection, as sb3-contrib wants it.
-    * Reward: float32 [num_envs]: minus what this step's connections add to the two sparsity penalties, and the reward
-      of an answer where one is given: at the last step, or at every step of sequences with a label for each. These pay
-      the penalties once for every step.
+      `info["action_mask"]` is bool [num_envs, 2 C], off and on for each connection, as sb3-contrib requires.
+    * Reward: float32 [num_envs]: minus the increase of the two sparsity penalties by the connections of this step, plus
+      the reward of an answer: at the last step, or at every step for data with a label per step. There the penalties
+      are multiplied by the number of steps.
     * `final_info`: `loss`, `correct`, `is_success`, `right`, `answers`, `prediction`, `label`, `task`, `route`,
       `connected`, `sample`, `invalid_action`.
 
-    Networks without a routed part have one connection that does nothing.
+    Networks without a routed part have one connection without effect.
 
     Source: MT-RMN, eqs. 1 to 7, 10 and 11.
 
-    Deviation: by default an answer is made from the mean of what was taken at all steps (`readout`): the paper's last
-    step alone would make the decisions of all others pointless.
+    Deviation: by default, an answer uses the mean of the knowledge taken at all steps (`readout`); with the paper's
+    last step alone, earlier decisions would have no effect.
 
     Example:
         >>> env = RecurrentVectorEnv(num_envs=4)
@@ -150,7 +150,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         return {"units": self._acting.units, "task": self._tasks(), "step": step}
 
     def _masks(self) -> Flags:
-        """Return that every choice is valid; bool [num_envs, 2 C], off and on for each connection."""
+        """Return a mask of ones; bool [num_envs, 2 C], off and on for each connection."""
         return np.ones((self.num_envs, 2 * self.connections), bool)
 
     def _advance(self, actions: NDArray[np.int8], valid: Flags) -> Transition:
@@ -168,7 +168,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         return Transition(reward, done, np.zeros(self.num_envs, bool), result)
 
     def _cost(self, spent: Floats) -> Floats:
-        """Return the cost of each row's connections so far, for every answer of its sequence; float32 [num_envs]."""
+        """Return the cost of each row's connections so far, times its number of answers; float32 [num_envs]."""
         cost: Floats = self._penalties(torch.from_numpy(spent)).numpy()
         return (cost * self._acting.length).astype(np.float32) if self._split.every_step else cost
 
@@ -214,7 +214,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         self._acting.refresh(episodes=bool(under_way.any()))
 
     def _let_arrive(self, after: int) -> None:
-        """Switch to the held-back task, if it is due after so many updates."""
+        """Switch to the held-back task if it is due after this number of updates."""
         if self._held_back.is_due(after):
             self._held_back.arrive(self.network, self.episodes)
             self._acting.drop_waiting()
@@ -222,26 +222,26 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
 
     @property
     def transferring(self) -> bool:
-        """Whether the held-back task is trained now."""
+        """True once the held-back task is trained."""
         return self._held_back.arrived
 
     @property
     def epoch(self) -> float:
-        """Passes over the training data so far; over that of the unseen task, once its turn has come."""
+        """Number of passes over the training data; over that of the unseen task once it is trained."""
         return (self.episodes - self._held_back.episodes) / len(self._candidates)
 
     def policy_networks(self, hidden: int = 16, log_odds: float = 0.0) -> PolicyNetworks:
-        """Return fresh policy networks for the connections; arguments and errors as for `policies_for`."""
+        """Return fresh policy networks for the connections, with the arguments and errors of `policies_for`."""
         return policies_for(self._template, hidden, log_odds).to(self.device)
 
     def random_routes(self, count: int, random: np.random.Generator) -> NDArray[np.int8]:
-        """Draw random connections, at least one into every sub-network; int8 [count, C]."""
+        """Draw connections, at least one into every sub-network; int8 [count, C]."""
         drawn = self.layout.random(count, random)
         return drawn if drawn.size else np.zeros((count, self.connections), np.int8)
 
     @property
     def signature(self) -> State:
-        """What a checkpoint must agree on to be loaded here."""
+        """Properties that must be equal in a checkpoint and in this environment."""
         shapes = {"tasks": list(self.data.task_names), "connections": self.connections, "units": self.parts}
         return super().signature | {"layers": list(self.options.layers), **shapes}
 
@@ -264,9 +264,9 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         super()._adopt(source)
 
     def evaluation_figures(self) -> Info:
-        """Return the shares of connections and how far the tasks' connections overlap, as `Usage.figures` does.
+        """Return the figures of `Usage.figures`: shares of connections and their overlap between tasks.
 
-        Where every step is answered, also `f1`: macro F1 over labels, by task name.
+        For data with a label per step, `f1` is the macro F1 over labels, keyed by task name.
         """
         figures = self.usage.figures(self.layout)
         if self._split.every_step:
@@ -274,7 +274,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         return figures
 
     def pictures(self, figures: Info, title: str) -> dict[str, Figure]:
-        """Return the routing patterns, if there is anything to route."""
+        """Return the routing patterns; empty without connections."""
         if self.layout.size == 0:
             return {}
         return {self.PICTURE: render.routing_patterns(figures["usage"], self.layout, self.task_names, title)}
@@ -285,7 +285,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
 
 
 class RecurrentEnv(BatchOfOne):
-    """One sequence at a time on its way through a modular recurrent network: `gym.make("MTLRecurrent-...")`.
+    """Single recurrent environment, as returned by `gym.make("MTLRecurrent-...")`.
 
     Args:
         **options: The fields of `RecurrentOptions`.

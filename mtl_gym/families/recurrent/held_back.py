@@ -1,4 +1,4 @@
-"""A task that is held back until the network is trained on the others.
+"""Held-back task, trained after all others.
 
 Source: MT-RMN, table 2.
 """
@@ -11,50 +11,50 @@ from mtl_gym.families.recurrent.sequences import SequenceSplit, number_of
 
 
 class HeldBack:
-    """Which tasks are trained: first the others, then the held-back task alone, with shared parameters frozen.
+    """Order of training: first all other tasks, then the held-back task alone with frozen shared parameters.
 
     Args:
-        name: The held-back task; None trains all tasks all the time.
-        updates: Updates on the other tasks.
-        split: The samples.
+        name: Name of the held-back task; None trains all tasks throughout.
+        updates: Number of updates on the other tasks.
+        split: Split of the samples.
 
     Attributes:
-        arrived: Whether the held-back task is trained now.
-        episodes: Episodes before it arrived.
+        arrived: True once the held-back task is trained.
+        episodes: Number of episodes before the switch.
 
     Raises:
-        ValueError: If there is no such task, or no other task.
+        ValueError: If `name` is unknown or there is no other task.
     """
 
     def __init__(self, name: str | None, updates: int, split: SequenceSplit) -> None:
         if name is not None and split.data.num_tasks < 2:
-            raise ValueError(f"unseen_task={name!r} leaves no other task to train on first; take two tasks or more.")
+            raise ValueError(f"unseen_task={name!r} leaves no other task to train on first; use two tasks or more.")
         self._task = None if name is None else number_of(name, split.data.task_names)
         self._name, self._updates, self._split = name, updates, split
         self.arrived, self.episodes = False, 0
 
     def anew(self) -> HeldBack:
-        """Return the same before the first update."""
+        """Return a copy in its state before the first update."""
         return HeldBack(self._name, self._updates, self._split)
 
     @property
     def samples(self) -> Rows:
-        """Return the samples of the tasks that are trained now; int64 [n]."""
+        """Samples of the currently trained tasks; int64 [n]."""
         tasks = range(self._split.data.num_tasks)
         return self._split.of_tasks([task for task in tasks if (task == self._task) == self.arrived])
 
     def is_due(self, updates: int) -> bool:
-        """Return whether the held-back task arrives after this many updates."""
+        """Return whether to switch to the held-back task after this number of updates."""
         return self._task is not None and updates == self._updates
 
     def arrive(self, network: MultiTaskNetwork, episodes: int) -> None:
-        """Freeze shared parameters and switch to the held-back task, whose own parts are untrained."""
+        """Freeze shared parameters and switch to the held-back task, with untrained task-specific parts."""
         self.arrived, self.episodes = True, episodes
         for parameter in network.shared_parameters():
             parameter.requires_grad_(False)
 
     def state(self) -> State:
-        """Return plain values."""
+        """Return the attributes as plain values."""
         return {"arrived": self.arrived, "episodes": self.episodes}
 
     def load(self, state: State, network: MultiTaskNetwork) -> None:

@@ -1,4 +1,4 @@
-"""Make the multi-task networks of an environment from its options."""
+"""Construction of multi-task networks from the options of an environment."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mtl_gym.families.recurrent.options import RecurrentOptions
 
 
 def network_of(options: RecurrentOptions, data: MultiTaskDataset, context: NetworkContext) -> MultiTaskNetwork:
-    """Return the network of the options.
+    """Return the network given by the options.
 
     Raises:
-        ValueError: If the option `network` is not possible, or made a network that does not fit the data set.
+        ValueError: If `options.network` is invalid or its network does not fit the data set.
     """
     network = given_network(options.network, MultiTaskNetwork, context, partial(_paper_network, options, data))
     _check(network, data)
@@ -27,7 +27,7 @@ def network_of(options: RecurrentOptions, data: MultiTaskDataset, context: Netwo
 
 
 def template_of(options: RecurrentOptions, data: MultiTaskDataset, context: NetworkContext) -> MultiTaskNetwork:
-    """Return a network as `network_of`, without weights where it is the default."""
+    """Return the network of `network_of`, with the default network on the meta device, without weights."""
     if options.network is not None:
         return network_of(options, data, context)
     with torch.device("meta"):

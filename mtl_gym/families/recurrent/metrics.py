@@ -1,4 +1,4 @@
-"""Answers of the episodes under way, at the end or at every step, and of all episodes of an evaluation."""
+"""Answers of current episodes, and counts of answers over all episodes of an evaluation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mtl_gym.core.rows import Array, Flags, Rows
 
 @dataclass
 class AnswersSoFar:
-    """Answers of the episodes under way.
+    """Answers of current episodes, one at the end or one at every step.
 
     Attributes:
-        right: Right answers; int64 [rows].
-        answers: All answers; int64 [rows].
-        loss: Their summed cross-entropies; float64 [rows].
-        prediction: Predicted classes, -1 before the answer; int64 [rows], or [rows, steps] for an answer at every step.
-        label: Right classes; of the same shape.
+        right: Number of correct answers; int64 [rows].
+        answers: Number of answers; int64 [rows].
+        loss: Sum of cross-entropies; float64 [rows].
+        prediction: Predicted classes, -1 before an answer; int64 [rows], or [rows, steps] with answers at every step.
+        label: Correct classes, -1 before an answer; shape as `prediction`.
     """
 
     right: Rows
@@ -37,12 +37,12 @@ class AnswersSoFar:
         return cls(right, answers, np.zeros(rows), np.full(shape, -1), np.full(shape, -1))
 
     def begin(self, rows: Rows) -> None:
-        """Forget the answers of `rows`; int64 [n]."""
+        """Reset the answers of `rows`; int64 [n]."""
         self.right[rows], self.answers[rows], self.loss[rows] = 0, 0, 0
         self.prediction[rows], self.label[rows] = -1, -1
 
     def add(self, rows: Rows, step: Rows, label: Rows, prediction: Rows, loss: NDArray[np.float32]) -> None:
-        """Count answers at `step`; [n] each."""
+        """Record answers of `rows` at `step`; [n] each."""
         self.right[rows] += label == prediction
         self.answers[rows] += 1
         self.loss[rows] += loss
@@ -50,7 +50,7 @@ class AnswersSoFar:
         self.prediction[place], self.label[place] = prediction, label
 
     def result(self, ended: Flags, task: Rows, **more: Array) -> AnswerResult:
-        """Return the result of the episodes that ended; the loss is the mean over a row's answers."""
+        """Return the result of the ended episodes; the loss is the mean over the answers of a row."""
         correct = self.right == self.answers
         return AnswerResult(
             ended=ended,
@@ -67,11 +67,11 @@ class AnswersSoFar:
 
 
 class Confusion:
-    """Counts of pairs of label and answer, by task.
+    """Confusion matrix of each task.
 
     Args:
         tasks: Number of tasks.
-        classes: Greatest number of labels of a task.
+        classes: Largest number of labels of a task.
 
     Example:
         >>> confusion = Confusion(tasks=1, classes=3)
@@ -84,12 +84,12 @@ class Confusion:
         self.counts = np.zeros((tasks, classes, classes), np.int64)
 
     def add(self, task: Rows, label: Rows, prediction: Rows) -> None:
-        """Count answers, int64 [n] each; labels of -1 are left out."""
+        """Count answers, int64 [n] each; labels of -1 are ignored."""
         real = label >= 0
         np.add.at(self.counts, (task[real], label[real], prediction[real]), 1)
 
     def f1(self) -> NDArray[np.float64]:
-        """Return macro F1 of each task: the mean over labels that occur, in the data or in answers; float64 [tasks]."""
+        """Return the macro F1 of each task, over labels that occur in data or answers; float64 [tasks]."""
         right = self.counts.diagonal(axis1=1, axis2=2)
         total = self.counts.sum(1) + self.counts.sum(2)
         score = np.divide(2 * right, total, out=np.zeros(total.shape), where=total > 0)

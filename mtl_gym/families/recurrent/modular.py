@@ -1,4 +1,4 @@
-"""The modular encoder and the task-specific decoders: equations 1 to 5 of MT-RMN.
+"""Modular encoder and task-specific decoders: equations 1 to 5 of MT-RMN.
 
 Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks", section "The MT-RMN Architecture".
 """
@@ -18,12 +18,12 @@ from mtl_gym.families.recurrent.connections import Gates, Layout
 
 @dataclass(frozen=True)
 class Shared:
-    """What a part that tasks share gave in one time step.
+    """Outputs of a shared part at one time step.
 
     Attributes:
-        knowledge: What the task takes from it; float32 [rows, width].
-        memory: What it shows, and may carry to the next step; float32 [rows, memory].
-        gates: The connections that were on; float32 [rows, connections].
+        knowledge: Knowledge taken by the task; float32 [rows, width].
+        memory: Memory shown to routers and, if `Sharing.carries`, passed to the next step; float32 [rows, memory].
+        gates: Connections, 1 for on; float32 [rows, connections].
     """
 
     knowledge: Tensor
@@ -32,15 +32,15 @@ class Shared:
 
 
 class Sharing(nn.Module):
-    """A part of the network that tasks share, beside what each has for itself.
+    """Part of a network that is shared by tasks.
 
     Attributes:
-        layout: The connections that are decided at every time step.
-        width: Of the knowledge that a task takes from it.
-        embedded: Width of what does not depend on the connections.
-        memory: Width of what it shows of the step before.
+        layout: Connections decided at every time step.
+        width: Width of the knowledge taken by a task.
+        embedded: Width of the embedded inputs, which do not depend on connections.
+        memory: Width of the memory.
         unit: Width of the outputs that policy networks score.
-        carries: Whether the memory takes part in the next step; if not, all steps can be run at once.
+        carries: True if a step depends on the memory of the previous step; otherwise all steps run at once.
     """
 
     layout = Layout()
@@ -51,39 +51,42 @@ class Sharing(nn.Module):
     carries: bool = False
 
     def embed(self, x: Tensor, groups: Dispatch) -> Tensor:
-        """Whole sequences, as far as no decision matters; [rows, steps, inputs] -> [rows, steps, embedded]."""
+        """Embed whole sequences, without any decision; [rows, steps, inputs] -> [rows, steps, embedded]."""
         raise NotImplementedError
 
     def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
-        """One time step.
+        """Run one time step.
 
         Args:
-            embedded: What `embed` gave; float32 [rows, embedded].
-            own: The tasks' own representations; float32 [rows, own], or None.
-            memory: Of the step before, zeros at first; float32 [rows, memory].
-            groups: Rows by task.
-            gates: Where the decisions come from.
+            embedded: Embedded inputs of the step; float32 [rows, embedded].
+            own: Task-specific representations, or None; float32 [rows, own].
+            memory: Memory of the previous step, initially zeros; float32 [rows, memory].
+            groups: Dispatch of rows by task.
+            gates: Source of the decisions.
         """
         raise NotImplementedError
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Those that all tasks use: what stays fixed when an unseen task arrives (table 2)."""
+        """Return the parameters used by all tasks, which are frozen for an unseen task (table 2)."""
         raise NotImplementedError
 
 
 class ModularNetwork(Sharing):
-    """MT-RMN: recurrent cells, layers of sub-encoders, and sub-decoders of every task; connections are binary.
+    """MT-RMN: recurrent cells, layers of sub-encoders, and sub-decoders per task, with binary connections.
 
-    Sub-networks without an input get zeros.
+    Sub-networks without connections receive zeros.
 
     Args:
         inputs: Width of x_t.
         hidden: Width of cells, sub-encoders and sub-decoders.
         tasks: Number of tasks.
-        layers: Sub-networks per layer; the first are LSTM cells.
-        recursive: All layers of sub-encoders are the same ("rrn-RMN"): one set, applied again and again.
+        layers: Number of sub-networks per layer; the first layer consists of LSTM cells.
+        recursive: Use one set of sub-encoders for all layers ("rrn-RMN").
 
-    Source: MT-RMN, eqs. 1, 4 and 5. MLPs have one hidden layer, as wide as the rest.
+    Raises:
+        ValueError: If there are fewer than two layers or an empty one, or recursive layers differ in size.
+
+    Source: MT-RMN, eqs. 1, 4 and 5. MLPs have one hidden layer of width `hidden`.
 
     Example:
         >>> network = ModularNetwork(inputs=10, hidden=8, tasks=4)
@@ -96,10 +99,10 @@ class ModularNetwork(Sharing):
     ) -> None:
         super().__init__()
         if len(layers) < 2 or min(layers) < 1:
-            raise ValueError(f"layers={layers} is not possible; it takes two or more layers of 1 or more sub-networks.")
+            raise ValueError(f"layers={layers} is invalid; use two or more layers of one or more sub-networks each.")
         if recursive and len(set(layers[1:])) > 1:
             raise ValueError(
-                f"layers={layers} is not possible for one recursive set: all but the first must be as large."
+                f"layers={layers} is invalid for recursive sub-encoders; use equal sizes after the first layer."
             )
         self.layout, self.layers, self.hidden = Layout.of_layers(layers), layers, hidden
         self.cells = GroupedLSTM(layers[0], inputs, hidden)
@@ -110,19 +113,19 @@ class ModularNetwork(Sharing):
         self.embedded, self.memory = layers[0] * hidden, sum(layers[1:]) * hidden
 
     def embed(self, x: Tensor, groups: Dispatch) -> Tensor:
-        """Hidden states h_{t,i} of the cells, side by side (eq. 1)."""
+        """Return the concatenated hidden states h_{t,i} of the cells (eq. 1)."""
         return self.cells.of_all(x).flatten(2)
 
     def units(self, flat: Tensor) -> Tensor:
-        """Sub-networks of a layer apart; [rows, n * hidden] -> [n, rows, hidden]."""
+        """Split the outputs of a layer by sub-network; [rows, n * hidden] -> [n, rows, hidden]."""
         return flat.unflatten(-1, (-1, self.hidden)).movedim(-2, 0)
 
     def sub_encoder(self, block: int) -> GroupedMLP:
-        """The sub-encoders that a block of connections leads to."""
+        """Return the sub-encoders that receive a block of connections."""
         return self.sub_encoders[min(block, len(self.sub_encoders) - 1)]
 
     def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
-        """Layer after layer: decide, average what is connected (eq. 4), apply the sub-encoders (eq. 5)."""
+        """Decide, average connected outputs (eq. 4) and apply sub-encoders (eq. 5), layer by layer."""
         units, outputs, decided = self.units(embedded), [], []
         for block in range(len(self.layout.encoder)):
             on = gates.encoder(block, units)
@@ -138,12 +141,12 @@ class ModularNetwork(Sharing):
         return Shared(torch.cat(knowledge, 1), shown, torch.cat([*decided, *taken], 1))
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Those of the encoder."""
+        """Return the parameters of the encoder."""
         return [*self.cells.parameters(), *self.sub_encoders.parameters()]
 
 
 def connected(units: Tensor, on: Tensor) -> Tensor:
-    """The mean of the connected outputs, zeros where nothing is connected.
+    """Return the mean of the connected outputs, zeros without connections.
 
     Args:
         units: u_{t,i}; float32 [from, rows, width].
@@ -160,5 +163,5 @@ def connected(units: Tensor, on: Tensor) -> Tensor:
         tensor([2., 3., 0.])
     """
     shares = on / on.sum(1, keepdim=True).clamp(min=1)
-    # Products and a sum: a batched product would run over samples.
+    # Elementwise products and a sum avoid a batched matrix product per sample.
     return (shares.permute(2, 1, 0).unsqueeze(3) * units).sum(1)

@@ -1,4 +1,4 @@
-"""A multi-task recurrent network: what each task has for itself, what tasks share, and one answer or many.
+"""Multi-task recurrent network: a base model, a shared part, and an output layer per task.
 
 Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
 """
@@ -29,14 +29,14 @@ READOUTS = ("mean", "last", "every")
 
 @dataclass(frozen=True)
 class Sequences:
-    """Which time steps a batch of sequences has.
+    """Tasks and lengths of a batch of sequences; a pair is a row and one of its time steps.
 
     Attributes:
-        task: int64 [rows].
-        length: Steps of each; int64 [rows].
-        steps: Steps that inputs are padded to.
+        task: Task of each row; int64 [rows].
+        length: Number of steps of each row; int64 [rows].
+        steps: Number of steps of padded inputs.
         tasks: Number of tasks.
-        device: Where tensors are wanted.
+        device: Device of the tensors.
     """
 
     task: Index
@@ -47,7 +47,7 @@ class Sequences:
 
     @cached_property
     def groups(self) -> Dispatch:
-        """Rows by task."""
+        """Dispatch of rows by task."""
         return Dispatch.of(self.task, self.tasks, self.device)
 
     @cached_property
@@ -57,53 +57,53 @@ class Sequences:
 
     @cached_property
     def flat(self) -> Tensor:
-        """Place in [rows * steps] of every step of every sequence; int64 [pairs]."""
+        """Index of each pair in [rows * steps]; int64 [pairs]."""
         row, step = self._pairs
         return torch.from_numpy(row * self.steps + step).to(self.device, non_blocking=True)
 
     @cached_property
     def row(self) -> Tensor:
-        """Row of each of these; int64 [pairs]."""
+        """Row of each pair; int64 [pairs]."""
         return torch.from_numpy(self._pairs[0]).to(self.device, non_blocking=True)
 
     @cached_property
     def pair_task(self) -> Index:
-        """Task of each of these, on the host; int64 [pairs]."""
+        """Task of each pair, on the host; int64 [pairs]."""
         return self.task[self._pairs[0]]
 
     @cached_property
     def pair_groups(self) -> Dispatch:
-        """The same by task."""
+        """Dispatch of pairs by task."""
         return Dispatch.of(self.pair_task, self.tasks, self.device)
 
     @cached_property
     def last(self) -> Tensor:
-        """Place in [rows * steps] of the last step of each; int64 [rows]."""
+        """Index of the last step of each row in [rows * steps]; int64 [rows]."""
         return torch.from_numpy(np.arange(len(self.length)) * self.steps + self.length - 1).to(self.device)
 
     @cached_property
     def last_pairs(self) -> Tensor:
-        """Place of the last step of each among the pairs; int64 [rows]."""
+        """Index of the last step of each row among the pairs; int64 [rows]."""
         return torch.from_numpy(np.cumsum(self.length) - 1).to(self.device)
 
     @cached_property
     def lengths(self) -> Tensor:
-        """`length` as float32 [rows, 1]."""
+        """Lengths on the device; float32 [rows, 1]."""
         return torch.from_numpy(self.length[:, None]).to(self.device, torch.float32)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean over the steps of each sequence; [pairs, width] -> [rows, width]."""
+        """Return the mean over the steps of each sequence; [pairs, width] -> [rows, width]."""
         total = values.new_zeros(len(self.task), values.shape[1])
         return total.index_add(0, self.row, values) / self.lengths
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """What a network makes of whole sequences before any decision.
+    """Values of whole sequences that depend on no decision.
 
     Attributes:
-        shared: For the part that tasks share; float32 [rows, steps, embedded].
-        own: Of the base model; float32 [rows, steps, own].
+        shared: Embedded inputs of the shared part; float32 [rows, steps, embedded].
+        own: Representations of the base model; float32 [rows, steps, own].
     """
 
     shared: Tensor
@@ -112,12 +112,12 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a network answers on whole sequences.
+    """Outputs of a network for whole sequences.
 
     Attributes:
-        logits: float32 [rows, classes], or [pairs, classes] where every step is answered.
-        gates: The connections that were on; float32 [pairs, connections].
-        auxiliary: What the base model adds to the loss; a scalar.
+        logits: float32 [rows, classes], or [pairs, classes] with answers at every step.
+        gates: Connections, 1 for on; float32 [pairs, connections].
+        auxiliary: Additional loss of the base model; a scalar.
     """
 
     logits: Tensor
@@ -126,27 +126,28 @@ class Outcome:
 
 
 class MultiTaskNetwork(nn.Module):
-    """A front, a base model, a part that tasks share, and an output layer for each task.
+    """Network of a front, a base model, a shared part, and an output layer per task.
 
-    The answer is made from what the task took from the shared part and its own representation, side by side.
+    The input of an output layer is the knowledge taken from the shared part, concatenated with the representation of
+    the base model.
 
     Args:
-        front: Makes float inputs [rows, steps, width] of x.
-        base: The base model, or None.
-        sharing: What tasks share, or None.
+        front: Module that maps inputs to float32 [rows, steps, width].
+        base: Base model, or None.
+        sharing: Shared part, or None.
         tasks: Number of tasks.
         classes: Width of the output layers.
-        readout: "every" answers at each time step. "last" answers once, from the last step. "mean" answers once, from
-            the mean of what was taken from the shared part over all steps, and the last own representation.
+        readout: "every" for an answer at each time step, "last" for one answer from the last step, or "mean" for one
+            answer from the mean knowledge over all steps and the last representation of the base model.
 
     Raises:
-        ValueError: If there is neither base nor sharing, or the readout is unknown.
+        ValueError: If `base` and `sharing` are both None, or `readout` is unknown.
 
     Source: MT-RMN, "combining the extracted task-specific knowledge with the task-specific output of the recurrent
     model"; "the output of the new decoder is concatenated with the hidden representation of the new LSTM".
 
-    Deviation: "mean". Sub-encoders and sub-decoders have no state, so with the paper's "last" the connections of all
-    time steps but the last have no effect on an answer.
+    Deviation: the default "mean". Sub-encoders and sub-decoders have no state, so with the paper's "last" only the
+    connections of the last time step affect an answer.
 
     Example:
         >>> from mtl_gym.families.recurrent.bases import SeparateLSTMs
@@ -167,7 +168,7 @@ class MultiTaskNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if base is None and sharing is None:
-            raise ValueError("A network needs a base model or a part that tasks share; give one of the two or both.")
+            raise ValueError("base=None and sharing=None leave no network; pass a base model, a shared part, or both.")
         if readout not in READOUTS:
             raise ValueError(f"readout={readout!r} is unknown; use one of {', '.join(READOUTS)}.")
         self.front, self.base, self.sharing = front, base, sharing
@@ -178,64 +179,64 @@ class MultiTaskNetwork(nn.Module):
 
     @property
     def layout(self) -> Layout:
-        """The connections that are decided at every time step."""
+        """Connections decided at every time step."""
         return self.sharing.layout if self.sharing else Layout()
 
     @property
     def embedded(self) -> int:
-        """Width of what is embedded for the shared part."""
+        """Width of the embedded inputs of the shared part."""
         return self.sharing.embedded if self.sharing else 0
 
     @property
     def memory(self) -> int:
-        """Width of what the shared part shows of the step before."""
+        """Width of the memory of the shared part."""
         return self.sharing.memory if self.sharing else 0
 
     @property
     def policies_see(self) -> int:
-        """Width of the tasks' own representations, where policies see them (eq. 6); else 0 (eq. 7)."""
+        """Width of the task-specific representations that policies use (eq. 6); 0 without them (eq. 7)."""
         return self.own if self.base is not None and self.base.task_specific else 0
 
     @property
     def parts(self) -> dict[str, int]:
-        """Return the widths of the parts of what a router sees."""
+        """Widths of the parts of a router's input."""
         return {"embedded": self.embedded, "memory": self.memory, "own": self.own}
 
     @property
     def scored(self) -> tuple[int, int]:
-        """Return the widths that policy networks see: of a sub-network, and of a task's own representation."""
+        """Input widths of policy networks: of a sub-network's output, and of a task-specific representation."""
         return self.sharing.unit if self.sharing else 0, self.policies_see
 
     @property
     def carries(self) -> bool:
-        """Whether the shared part carries a memory from step to step."""
+        """True if the shared part carries a memory from step to step."""
         return self.sharing is not None and self.sharing.carries
 
     def embed(self, x: Tensor, groups: Dispatch) -> Embedded:
-        """Everything that no decision has a part in; x [rows, steps, ...]."""
+        """Return all values of inputs [rows, steps, ...] that depend on no decision."""
         values = self.front(x)
         nothing = values.new_zeros(*values.shape[:2], 0)
         shared = self.sharing.embed(values, groups) if self.sharing else nothing
         return Embedded(shared, self.base(values, groups) if self.base else nothing)
 
     def share(self, shared: Tensor, own: Tensor, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
-        """One time step of the shared part; as `Sharing.share`."""
+        """Run one time step of the shared part, as `Sharing.share`."""
         if self.sharing is None:
             nothing = shared.new_zeros(len(shared), 0)
             return Shared(nothing, nothing, nothing)
         return self.sharing.share(shared, own if self.policies_see else None, memory, groups, gates)
 
     def answer(self, knowledge: Tensor, own: Tensor, groups: Dispatch) -> Tensor:
-        """Logits of each row's task; [rows, knowledge] and [rows, own] -> [rows, classes]."""
+        """Return the logits of each row's task; [rows, knowledge] and [rows, own] -> [rows, classes]."""
         return self.head.of_rows(torch.cat([knowledge, own], 1), groups)
 
     def run(self, x: Tensor, sequences: Sequences, gates: GatesOf) -> Outcome:
-        """Whole sequences at once.
+        """Run whole sequences.
 
         Args:
             x: Inputs [rows, steps, ...].
-            sequences: Their tasks and lengths.
-            gates: Given places in [rows * steps], int64 [n], the decisions made there.
+            sequences: Tasks and lengths of the sequences.
+            gates: Function from indices in [rows * steps], int64 [n], to the decisions of these steps.
         """
         embedded = self.embed(x, sequences.groups)
         shared, own = embedded.shared.flatten(0, 1), embedded.own.flatten(0, 1)
@@ -253,7 +254,7 @@ class MultiTaskNetwork(nn.Module):
         return step.knowledge, step.gates
 
     def _in_turn(self, shared: Tensor, own: Tensor, sequences: Sequences, gates: GatesOf) -> tuple[Tensor, Tensor]:
-        """The same for shared parts that carry a memory from step to step."""
+        """Run shared parts that carry a memory, step by step."""
         rows = torch.arange(len(sequences.task), device=shared.device) * sequences.steps
         memory, knowledge, on = shared.new_zeros(len(rows), self.memory), [], []
         by_step = (part.unflatten(0, (len(rows), -1)).unbind(1) for part in (shared, own))
@@ -269,6 +270,6 @@ class MultiTaskNetwork(nn.Module):
         return knowledge[sequences.last_pairs] if self.readout == "last" else sequences.mean(knowledge)
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Those that stay fixed when an unseen task arrives: of the part that tasks share (table 2)."""
+        """Return the parameters of front and shared part, which are frozen for an unseen task (table 2)."""
         shared = self.sharing.shared_parameters() if self.sharing else []
         return [*self.front.parameters(), *shared]

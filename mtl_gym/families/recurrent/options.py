@@ -19,23 +19,23 @@ class RecurrentOptions(ClassificationOptions):
 
     Attributes:
         data: Name of a data set of sequences, or a `MultiTaskDataset`.
-        network: A `MultiTaskNetwork` as a template, whose weights are drawn anew from every seed, or a function of one
-            `NetworkContext` that makes one. None builds the paper's network from `base`, `sharing`, `layers`, `hidden`
-            and `readout`.
-        data_kwargs: Arguments of a data set that is loaded by name, such as {"relatedness": 0.5}.
-        tasks: Names of the tasks to take part; None takes all.
-        base: What a task has for itself: "ns-mtl", "fs-mtl", "sp-mtl", "cross-stitch", "sluice", "girnet", None, or a
-            function of (inputs, hidden, tasks) that gives a `Base`.
-        sharing: What tasks share: "mt-rmn", "rrn-rmn", "dc-mtl", "ic-mtl", "rrn", None, or a function of (inputs,
-            hidden, tasks) that gives a `Sharing`.
-        layers: Sub-networks per layer of the encoder; the first are LSTM cells.
+        network: `MultiTaskNetwork` used as a template, with weights redrawn for every seed, or a function of one
+            `NetworkContext` that returns one. None builds the paper's network from `base`, `sharing`, `layers`,
+            `hidden` and `readout`.
+        data_kwargs: Arguments of a data set loaded by name, such as {"relatedness": 0.5}.
+        tasks: Names of the tasks to use; None for all.
+        base: Base model: "ns-mtl", "fs-mtl", "sp-mtl", "cross-stitch", "sluice", "girnet", None, or a function of
+            (inputs, hidden, tasks) that returns a `Base`.
+        sharing: Shared part: "mt-rmn", "rrn-rmn", "dc-mtl", "ic-mtl", "rrn", None, or a function of (inputs, hidden,
+            tasks) that returns a `Sharing`.
+        layers: Number of sub-networks per layer of the encoder; the first layer consists of LSTM cells.
         hidden: Width of LSTMs, sub-encoders and sub-decoders.
-        readout: "mean" or "last", as in `MultiTaskNetwork`; data with a label for every step are answered at every one.
+        readout: "mean" or "last", as in `MultiTaskNetwork`; ignored for data with a label per step ("every").
         penalties: lambda_1 and lambda_2 of the sparsity penalties (eqs. 10 and 11); zeros turn them off.
-        free: gamma_1 and gamma_2, the shares of connections that cost nothing.
-        unseen_task: Name of a task that is held back (table 2): the network is trained on the other tasks first; then
-            what tasks share is fixed, and the held-back task begins with parts of its own.
-        seen_updates: Updates on the other tasks before that; 0 fixes an untrained encoder.
+        free: gamma_1 and gamma_2, the shares of connections without cost.
+        unseen_task: Name of a held-back task (table 2): the network trains on the other tasks first; then shared
+            parameters are frozen and the held-back task trains alone, with fresh task-specific parts.
+        seen_updates: Number of updates on the other tasks; 0 freezes an untrained encoder.
 
     Defaults are the paper's.
     """
@@ -60,7 +60,7 @@ class RecurrentOptions(ClassificationOptions):
     seen_updates: int = 1000
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
+        """Raise ValueError for invalid values."""
         super().__post_init__()
         if self.readout not in ("mean", "last"):
             raise ValueError(f"readout={self.readout!r} is unknown; use mean or last.")
@@ -68,4 +68,4 @@ class RecurrentOptions(ClassificationOptions):
             if isinstance(value, str) and value not in known:
                 raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(known)}, None, or a function.")
         if self.network is None and self.base is None and self.sharing is None:
-            raise ValueError("base=None and sharing=None leave no network; give one of the two or both.")
+            raise ValueError("base=None and sharing=None leave no network; pass a base model, a shared part, or both.")

@@ -1,4 +1,4 @@
-"""Policy networks, and the straight-through router that turns their scores into binary decisions.
+"""Policy networks and the straight-through router, which turns their scores into binary decisions.
 
 Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN), sections "Policy Networks" and
 "Straight-Through Router".
@@ -23,18 +23,18 @@ _Part: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class PolicyNetworks(nn.Module):
-    """Small networks that score connections: one per sub-encoder, and one per task.
+    """Small networks that score connections: one per sub-encoder and one per task.
 
-    A sub-encoder's network N_j scores every sub-network of the layer before by its output. A task's network scores
-    every sub-encoder by its output and, where the base model has one, by the task's own representation.
+    The network N_j of a sub-encoder scores the sub-networks of the previous layer by their outputs. The network of a
+    task scores all sub-encoders by their outputs and, if available, the task-specific representation.
 
     Args:
-        layout: The connections.
+        layout: Layout of the connections.
         units: Width of the outputs of sub-networks.
         tasks: Number of tasks.
-        own: Width of the tasks' own representations; 0 where there are none (eq. 7).
+        own: Width of the task-specific representations; 0 without them (eq. 7).
         hidden: Width of the hidden layer.
-        log_odds: Added to the score of "connect" at first: above 0, connections begin rather on than off.
+        log_odds: Initial bias of the score of "connect"; positive values favour connections.
 
     Source: MT-RMN, eqs. 2, 6 and 7.
 
@@ -57,13 +57,13 @@ class PolicyNetworks(nn.Module):
                 policies.output.bias[..., 1] += log_odds
 
     def encoder_scores(self, block: int, units: Tensor) -> Tensor:
-        """alpha_{t,ij} = N_j(u_{t,i}); [from, rows, width] -> [rows, from, to, 2]."""
+        """Return alpha_{t,ij} = N_j(u_{t,i}); [from, rows, width] -> [rows, from, to, 2]."""
         policies = self.encoder[block]
         everyone = units.expand(len(policies.hidden.weight), *units.shape)
         return policies(everyone).permute(2, 1, 0, 3)
 
     def decoder_scores(self, units: Tensor, own: Tensor | None, groups: Dispatch) -> Tensor:
-        """beta_{t,j}^k = N^k(u_{t,j}, W_k h_t^k); [from, rows, width] and [rows, own] -> [rows, from, 2]."""
+        """Return beta_{t,j}^k = N^k(u_{t,j}, W_k h_t^k); [from, rows, width] and [rows, own] -> [rows, from, 2]."""
         seen = units.movedim(0, 1)
         if self.transformation is not None:
             assert own is not None
@@ -76,27 +76,27 @@ def policies_for(network: MultiTaskNetwork, hidden: int, log_odds: float) -> Pol
     """Return fresh policy networks for a network; `hidden` and `log_odds` as for `PolicyNetworks`.
 
     Raises:
-        ValueError: If there is nothing to route.
+        ValueError: If the network has no connections.
     """
     if network.layout.size == 0:
-        raise ValueError("This network has no connections to decide; take sharing=mt-rmn or another.")
+        raise ValueError('This network has no connections to decide; use sharing="mt-rmn", "rrn-rmn" or "rrn".')
     units, own = network.scored
     return PolicyNetworks(network.layout, units, network.tasks, own, hidden, log_odds)
 
 
 def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Standard Gumbel noise, -log(-log(x)) with x uniform on (0, 1); float32 [*shape]."""
+    """Draw standard Gumbel noise, -log(-log(x)) with x uniform on (0, 1); float32 [*shape]."""
     # -log(x) of a uniform x is exponential.
     noise = torch.empty(shape, device=generator.device).exponential_(generator=generator)
     return -noise.clamp_(min=torch.finfo(noise.dtype).tiny).log()
 
 
 def decide(scores: Tensor, noise: Tensor | None = None) -> Tensor:
-    """The binary decision: 1 where "connect" scores higher with its noise, else 0.
+    """Return binary decisions: 1 where "connect" scores higher than "disconnect", noise included, else 0.
 
     Args:
         scores: alpha, [disconnect, connect] on the last axis; float32 [..., 2].
-        noise: g, of the same shape; None leaves it out.
+        noise: g, shaped as `scores`; None for no noise.
 
     Returns:
         float32 [...].
@@ -108,7 +108,7 @@ def decide(scores: Tensor, noise: Tensor | None = None) -> Tensor:
 
 
 def relaxed(scores: Tensor, noise: Tensor, temperature: float) -> Tensor:
-    """mu_1: the softmax in place of arg max; float32 [..., 2] -> [...].
+    """Return mu_1, the softmax in place of arg max; float32 [..., 2] -> [...].
 
     Source: MT-RMN, eq. 9.
 
@@ -120,10 +120,10 @@ def relaxed(scores: Tensor, noise: Tensor, temperature: float) -> Tensor:
 
 
 def straight_through(decision: Tensor, scores: Tensor, noise: Tensor, temperature: float) -> Tensor:
-    """A decision whose value is binary and whose gradient is that of the softmax; float32 [...].
+    """Return decisions with binary values and the gradient of the softmax; float32 [...].
 
     Args:
-        decision: zeta, as `decide` gave it from these scores and this noise; float32 [...].
+        decision: zeta, the result of `decide` for these scores and this noise; float32 [...].
         scores: alpha; float32 [..., 2].
         noise: g; float32 [..., 2].
         temperature: tau, above 0.
@@ -131,20 +131,20 @@ def straight_through(decision: Tensor, scores: Tensor, noise: Tensor, temperatur
     Source: MT-RMN, section "Straight-Through Router": arg max (eq. 8) on the forward pass, eq. 9 on the backward pass.
     """
     soft = relaxed(scores, noise, temperature)
-    # In this order the sum is the decision to the bit.
+    # In this order, the sum equals the decision to the bit.
     return decision + (soft - soft.detach())
 
 
 @dataclass
 class Decided:
-    """Gates that policy networks decide.
+    """Gates decided by policy networks.
 
     Attributes:
-        policies: The networks.
-        noise: Gumbel noise of every connection; float32 [rows, connections, 2]. None decides without.
-        taken: Decisions that were made before, float32 [rows, connections]: these are kept and given the gradient of
-            the softmax. None decides anew, without a gradient.
-        temperature: tau, where there is a gradient.
+        policies: Policy networks.
+        noise: Gumbel noise of every connection, None for no noise; float32 [rows, connections, 2].
+        taken: Earlier decisions, which are kept and get the gradient of the softmax; None for new decisions without a
+            gradient; float32 [rows, connections].
+        temperature: tau of the gradient.
     """
 
     policies: PolicyNetworks
@@ -153,12 +153,12 @@ class Decided:
     temperature: float = 1.0
 
     def encoder(self, block: int, units: Tensor) -> Tensor:
-        """As `Gates.encoder`."""
+        """Return the connections of a block, as `Gates.encoder`."""
         scores = self.policies.encoder_scores(block, units)
         return self._gate(scores, lambda flat: self.policies.layout.encoder_part(block, flat))
 
     def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Dispatch) -> Tensor:
-        """As `Gates.decoder`."""
+        """Return the connections of a sub-decoder, as `Gates.decoder`."""
         scores = self.policies.decoder_scores(units, own, groups)
         return self._gate(scores, lambda flat: self.policies.layout.decoder_part(block, flat))
 

@@ -1,4 +1,4 @@
-"""Routing patterns: which sub-encoders each task takes at which time step, and who shares them.
+"""Routing patterns: the sub-encoders of each task by time step, and their overlap between tasks.
 
 Source: Xu et al. 2021 (MT-RMN), figure 4.
 """
@@ -27,37 +27,37 @@ Floats: TypeAlias = NDArray[np.float64]
 WINDOW = "mtl_gym: routing patterns"
 STEPS_SHOWN = 28
 CAPTION = """Left: share of a task's sequences that take a sub-encoder at a time step, white 0%, darkest 100%.
-Middle: whose sequences a sub-encoder serves. Right: overlap of what two tasks take, mean over time steps."""
+Middle: share of each task in the use of a sub-encoder. Right: overlap of two tasks, mean over time steps."""
 
 
 def show(mode: str | None, shares: Floats, layout: Layout, task_names: Sequence[str]) -> NDArray[np.uint8] | str | None:
-    """What `render()` does in a render mode; arguments as for `routing_patterns`."""
+    """Return pixels for "rgb_array", text for "ansi", else None; other arguments as for `routing_patterns`."""
     draw = partial(_draw, shares=shares, layout=layout, task_names=task_names, title=None)
     text = partial(ansi, shares, layout, task_names)
     return pictures.show(mode, draw, text, _size(layout, task_names), WINDOW)
 
 
 def routing_patterns(shares: Floats, layout: Layout, task_names: Sequence[str], title: str | None = None) -> Figure:
-    """Draw who takes which sub-encoder when, whom each serves, and how far tasks overlap.
+    """Draw the use of sub-encoders by task and time step, the shares of tasks, and the overlap of tasks.
 
     Args:
         shares: Share of a task's sequences in which a connection was on; float64 [tasks, steps, connections].
-        layout: The connections.
+        layout: Layout of the connections.
         task_names: One name per task.
-        title: Drawn above.
+        title: Title of the figure.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: If the shape of `shares` does not match layout and names.
 
-    Source: MT-RMN, figure 4. Deviation: a task's sub-encoders stand below each other, so that a time step is one
-    column; the overlap is ours.
+    Source: MT-RMN, figure 4. Deviation: the sub-encoders of a task are rows and time steps are columns; the overlap is
+    ours.
     """
     draw = partial(_draw, shares=shares, layout=layout, task_names=task_names, title=title)
     return pictures.figure_of(draw, _size(layout, task_names))
 
 
 def ansi(shares: Floats, layout: Layout, task_names: Sequence[str]) -> str:
-    """For each task how often it takes each sub-encoder, over all time steps.
+    """Return a table of the share of each sub-encoder by task, averaged over time steps.
 
     Example:
         >>> print(ansi(np.ones((1, 2, 4)) / 2, Layout.of_layers((1, 2)), ["tagging"]))
@@ -79,7 +79,7 @@ def _names(layout: Layout) -> list[str]:
 
 
 def _taken(shares: Floats, layout: Layout, task_names: Sequence[str]) -> Floats:
-    """The shares of connections to sub-decoders; [tasks, steps, sub-encoders]."""
+    """Return the shares of connections to sub-decoders; [tasks, steps, sub-encoders]."""
     if shares.ndim != 3 or shares.shape[0] != len(task_names) or shares.shape[2] != max(layout.size, 1):
         raise ValueError(
             f"shares {shares.shape} do not fit {len(task_names)} tasks and {layout.size} connections; "

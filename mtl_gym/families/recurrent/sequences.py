@@ -1,4 +1,4 @@
-"""Data sets of sequences, as the recurrent environments read them."""
+"""Data sets of sequences for the recurrent environments."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from mtl_gym.families.recurrent.network import Sequences
 
 
 class SequenceSplit:
-    """One split of a data set of sequences.
+    """Split of a data set of sequences.
 
     Args:
-        data: The data set, on the device; inputs are [steps, features], or ids [steps] or [steps, 1 + characters].
-        split: Its part.
+        data: Data set, on the device; inputs are [steps, features], or ids [steps] or [steps, 1 + characters].
+        split: Name of the split.
 
     Attributes:
-        task: int64 [n].
-        label: int64 [n], or [n, steps] with -1 behind the end.
-        length: Steps of each sequence; int64 [n].
-        steps: Steps that sequences are padded to.
-        every_step: Whether every step has a label.
+        task: Task of each sequence; int64 [n].
+        label: Labels; int64 [n], or [n, steps] padded with -1.
+        length: Number of steps of each sequence; int64 [n].
+        steps: Number of steps of padded sequences.
+        every_step: True if every step has a label.
 
     Raises:
-        ValueError: If inputs are no sequences.
+        ValueError: If inputs are not sequences.
 
     Example:
         >>> from mtl_gym.data import load
@@ -44,8 +44,8 @@ class SequenceSplit:
         self.data, self.name = data, split
         if part.x.ndim < (2 if data.has_text else 3) or part.x.ndim > 3:
             raise ValueError(
-                f"data set {data.name!r} has inputs of shape {list(data.input_shape)}, which are no sequences "
-                "[steps, features]; choose brain-series or code-switched, or a data set of your own."
+                f"data set {data.name!r} has inputs of shape {list(data.input_shape)}, which are not sequences "
+                "[steps, features]; use brain-series, code-switched, or your own data set of sequences."
             )
         self.task, self.label = part.task.cpu().numpy(), part.y.cpu().numpy()
         self.steps, self.every_step = int(part.x.shape[1]), data.has_sequences
@@ -60,45 +60,45 @@ class SequenceSplit:
         return np.full(len(part), self.steps)
 
     def __len__(self) -> int:
-        """Number of sequences."""
+        """Return the number of sequences."""
         return len(self.task)
 
     def inputs(self, samples: Rows) -> Tensor:
-        """What a network takes of `samples`, int64 [n], as long as the longest of them; [n, steps, ...].
+        """Return the network inputs of `samples`, int64 [n], cut to the longest of them; [n, steps, ...].
 
-        Sample -1 stands for any.
+        Sample -1 returns a placeholder.
         """
         index = torch.from_numpy(samples).clamp(min=0).to(self.data.split(self.name).x.device, non_blocking=True)
         return self.data.inputs(self.name, index)[:, : self.length[samples].max()]
 
     def sequences(self, samples: Rows) -> Sequences:
-        """Their tasks and lengths."""
+        """Return the tasks and lengths of `samples`; int64 [n]."""
         length, device = self.length[samples], self.data.split(self.name).x.device
         return Sequences(self.task[samples], length, int(length.max()), self.data.num_tasks, device)
 
     def of_tasks(self, tasks: Sequence[int]) -> NDArray[np.int64]:
-        """The samples of these tasks; int64 [n]."""
+        """Return the samples of `tasks`; int64 [n]."""
         return np.flatnonzero(np.isin(self.task, tasks))
 
 
 def number_of(name: str, task_names: Sequence[str]) -> int:
-    """The number of a task.
+    """Return the number of a task.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If the name is unknown.
     """
     if name not in task_names:
-        raise ValueError(f"There is no task {name!r}; the tasks are {', '.join(task_names)}.")
+        raise ValueError(f"There is no task {name!r}; use one of {', '.join(task_names)}.")
     return list(task_names).index(name)
 
 
 @lru_cache(maxsize=32)
 def select_tasks(data: MultiTaskDataset, names: tuple[str, ...]) -> MultiTaskDataset:
-    """The data set with these tasks only, in this order; the same object for the same arguments.
+    """Return the data set restricted to `names`, in this order; equal arguments return the same object.
 
     Raises:
-        ValueError: If a name is unknown or given twice, or there is none.
+        ValueError: If a name is unknown or repeated, or there is none.
     """
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"tasks={list(names)} is not possible; name each of one or more tasks once.")
+        raise ValueError(f"tasks={list(names)} is invalid; pass one or more distinct task names.")
     return data.part([number_of(name, data.task_names) for name in names])

@@ -1,4 +1,4 @@
-"""Gradient steps on whole episodes, with the connections that were chosen in them.
+"""Gradient steps on whole episodes with their chosen connections.
 
 Source: MT-RMN, section 3.4.
 """
@@ -21,39 +21,39 @@ from mtl_gym.families.recurrent.connections import Given
 from mtl_gym.families.recurrent.network import GatesOf, MultiTaskNetwork
 from mtl_gym.families.recurrent.sequences import SequenceSplit
 
-# Samples, connections, and what a router keeps of one batch of episodes.
+# Samples, connections, and stored router data of one batch of episodes.
 Kept: TypeAlias = tuple[Tensor, Tensor, Tensor | None]
 
 
 class Router(Protocol):
-    """A router that is trained by the gradient of the environment's own loss, through its decisions."""
+    """Router trained by the gradient of the environment's loss through its decisions."""
 
     def ended(self, rows: Rows) -> Tensor:
-        """Episodes have ended in these rows, int64 [n]: what to keep of how they were decided until they train."""
+        """Return the data about the decisions of ended `rows`, int64 [n], that `gates` needs later."""
         ...
 
     def gates(self, actions: Tensor, kept: Sequence[tuple[int, Tensor | None]]) -> GatesOf:
-        """The decisions of all episodes that have ended since the last update, with their gradient.
+        """Return the decisions of all episodes since the last update, with their gradient.
 
         Args:
-            actions: What was decided; float32 [episodes, steps, connections].
-            kept: Episode after episode, so many and what `ended` gave for them; None where something else decided.
+            actions: Decisions; float32 [episodes, steps, connections].
+            kept: Consecutive groups of episodes: their number and the result of `ended`, None for other deciders.
         """
         ...
 
     def descend(self) -> None:
-        """The gradient of the loss is there: take a step."""
+        """Take an optimizer step on the gradient of the loss."""
         ...
 
 
 class Training:
-    """Episodes that have ended and wait for their gradient step.
+    """Ended episodes and their gradient step.
 
     Args:
-        network: What is trained.
-        split: Where sequences come from.
-        classes: Which labels each task has.
-        penalties: What connections cost a router that learns by gradient, from their means over time, [n, C] -> [n].
+        network: Network to train.
+        split: Split of the sequences.
+        classes: Valid labels of each task.
+        penalties: Penalty of mean connections for routers trained by gradient; [n, C] -> [n].
     """
 
     def __init__(
@@ -67,20 +67,20 @@ class Training:
         self.ended: list[tuple[Rows, NDArray[np.int8], Tensor | None]] = []
 
     def add(self, samples: Rows, actions: NDArray[np.int8], kept: Tensor | None) -> None:
-        """Let episodes wait: their sequences, int64 [n], connections, int8 [n, steps, C], and what a router keeps."""
+        """Store ended episodes: samples, int64 [n], connections, int8 [n, steps, C], and result of `Router.ended`."""
         self.ended.append((samples, actions, kept))
 
     def __len__(self) -> int:
-        """How many episodes wait."""
+        """Return the number of stored episodes."""
         return sum(len(samples) for samples, _, _ in self.ended)
 
     def update(self, optimizer: torch.optim.Optimizer, router: Router | None, seed: int) -> None:
-        """Take a gradient step on all episodes that wait; only meanwhile is the network in training mode.
+        """Take one gradient step on all stored episodes, with the network in training mode.
 
         Args:
-            optimizer: Of the network.
-            router: One that learns along.
-            seed: Of whatever the network draws, such as dropout.
+            optimizer: Optimizer of the network.
+            router: Router trained with the network, or None.
+            seed: Seed of random layers such as dropout.
         """
         samples, actions = (np.concatenate([entry[part] for entry in self.ended]) for part in (0, 1))
         self.network.train()
@@ -94,7 +94,7 @@ class Training:
         self.ended = []
 
     def _loss(self, samples: Rows, actions: NDArray[np.int8], router: Router | None) -> Tensor:
-        """Mean loss of the answers, and what a router is to lower besides."""
+        """Return the mean loss of the answers, plus the penalties if connections have a gradient."""
         sequences = self.split.sequences(samples)
         taken = torch.from_numpy(actions[:, : sequences.steps, : self.network.layout.size])
         taken = taken.to(next(self.network.parameters()).device).float()
@@ -116,7 +116,7 @@ class Training:
         return lambda at: Given(self.network.layout, flat[at])
 
     def state(self) -> list[Kept]:
-        """Return the episodes that wait, as tensors."""
+        """Return the stored episodes as tensors."""
         return [(torch.from_numpy(samples), torch.from_numpy(actions), kept) for samples, actions, kept in self.ended]
 
     def load(self, state: list[Kept]) -> None:

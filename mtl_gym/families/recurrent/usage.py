@@ -1,4 +1,4 @@
-"""Count connections by task and time step, and measure how far two tasks overlap."""
+"""Counts of connections by task and time step, and overlap of tasks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Usage:
 
     Args:
         tasks: Number of tasks.
-        steps: Time steps.
-        connections: Connections per time step.
-        fades: Whether older episodes count less, so that about the last 200 of each task matter.
+        steps: Number of time steps.
+        connections: Number of connections per time step.
+        fades: Decay old counts, with a memory of about 200 episodes per task.
 
     Example:
         >>> usage = Usage(tasks=1, steps=2, connections=2)
@@ -35,7 +35,7 @@ class Usage:
         self.fades = fades
 
     def add(self, task: NDArray[np.int64], length: NDArray[np.int64], actions: NDArray[np.int8]) -> None:
-        """Count episodes: their tasks and lengths, int64 [n], and connections, int8 [n, steps, connections]."""
+        """Count episodes, given tasks and lengths, int64 [n], and connections, int8 [n, steps, connections]."""
         tasks, steps, _ = self.on.shape
         member = (np.arange(tasks)[:, None] == task).astype(np.float32)
         if self.fades:
@@ -46,9 +46,9 @@ class Usage:
 
     @property
     def shares(self) -> Floats:
-        """Return the share of a task's episodes in which a connection was on at a step; float64 [tasks, steps, C].
+        """Share of a task's episodes in which a connection was on at a step; float64 [tasks, steps, C].
 
-        It is 0 where no episode has that many steps.
+        Steps without episodes have a share of 0.
         """
         return self.on / np.maximum(self.seen, 1e-9)[:, :, None]
 
@@ -56,8 +56,8 @@ class Usage:
         """Return figures of the connections.
 
         `usage` [K, T, C]: share of a task's sequences in which a connection was on at a step. `overlap` [T, K, K]:
-        overlap of the connections to the sub-decoders of two tasks. `blocks_used`: number of sub-encoders that any task
-        took. `names`: names of the connections.
+        overlap of the connections to the sub-decoders of two tasks. `blocks_used`: number of sub-encoders taken by any
+        task. `names`: names of the connections.
         """
         taken = self.shares[:, :, layout.c1 : layout.size]
         used = int((taken.max((0, 1), initial=0) > 0).sum())
@@ -74,10 +74,10 @@ class Usage:
 
 
 def overlap(shares: Floats) -> Floats:
-    """Return how far the connections of two tasks are the same, at each time step.
+    """Return the overlap of the connections of each two tasks at each time step.
 
-    It is the sum over connections of the lesser share over the sum of the greater: 1 for tasks that connect alike, 0
-    for tasks that have no connection in common, and 0 where neither has any.
+    The overlap is the sum over connections of the smaller share, divided by the sum of the larger share: 1 for equal
+    connections, 0 for disjoint connections or none.
 
     Args:
         shares: [tasks, steps, connections].

@@ -323,7 +323,7 @@ def test_a_network_of_ones_own_is_a_template_or_a_function_of_the_context():
 )
 def test_a_network_that_does_not_fit_the_data_is_refused(tasks, classes, readout):
     network = MultiTaskNetwork(nn.Identity(), SharedLSTM(3, 4, tasks), None, tasks, classes, readout)
-    with pytest.raises(ValueError, match="The network has"):
+    with pytest.raises(ValueError, match="2 tasks|2 classes|readout='every'"):
         make(network=network)
 
 
@@ -339,8 +339,8 @@ def test_tasks_can_be_selected_by_name():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tasks": ("fourth",)}, "no task 'fourth'; the tasks are first, second, third"),
-        ({"tasks": ("first", "first")}, "name each of one or more tasks once"),
+        ({"tasks": ("fourth",)}, "task 'fourth'.* first, second, third"),
+        ({"tasks": ("first", "first")}, "tasks=.*distinct"),
         ({"base": "lstm"}, "base='lstm' is unknown; use one of ns-mtl"),
         ({"sharing": "rmn"}, "sharing='rmn' is unknown; use one of mt-rmn"),
         ({"base": None, "sharing": None}, "leave no network"),
@@ -356,8 +356,8 @@ def test_tasks_can_be_selected_by_name():
         ({"data_kwargs": {"noise": 1}}, "for data sets that are loaded by name"),
         ({"network": lambda: None}, "takes no context"),
         ({"network": nn.Linear(1, 1)}, "give a MultiTaskNetwork"),
-        ({"data": "digits"}, "are no sequences"),
-        ({"layers": (2,)}, "takes two or more layers"),
+        ({"data": "digits"}, "'digits'.* sequences"),
+        ({"layers": (2,)}, r"layers=\(2,\) .*two or more layers"),
     ],
 )
 def test_impossible_options_are_answered_with_what_is_possible(options, message):

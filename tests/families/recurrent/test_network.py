@@ -208,7 +208,7 @@ def test_girnets_primary_task_uses_every_auxiliary_lstm():
     x, _ = batch(2)
     model(x, Dispatch.of(np.array([0, 0]), TASKS)).sum().backward()
     assert (model.auxiliaries.recurrent.grad.flatten(1) != 0).any(1).all()
-    with pytest.raises(ValueError, match="needs an auxiliary task"):
+    with pytest.raises(ValueError, match=r"tasks=1 .*auxiliary"):
         BASES["girnet"](INPUTS, HIDDEN, 1)
 
 
@@ -317,15 +317,15 @@ def test_sparsity_is_the_hand_computed_sum_of_equations_10_and_11():
 
 
 def test_impossible_networks_are_refused():
-    with pytest.raises(ValueError, match=r"layers=\(3,\) is not possible"):
+    with pytest.raises(ValueError, match=r"layers=\(3,\) .*two or more"):
         ModularNetwork(4, 4, 2, layers=(3,))
-    with pytest.raises(ValueError, match=r"one recursive set: all but the first"):
+    with pytest.raises(ValueError, match=r"layers=.*recursive"):
         ModularNetwork(4, 4, 2, layers=(3, 2, 3), recursive=True)
-    with pytest.raises(ValueError, match="needs a base model or a part"):
+    with pytest.raises(ValueError, match="base=None and sharing=None"):
         MultiTaskNetwork(nn.Identity(), None, None, 2, 2)
     with pytest.raises(ValueError, match="readout='first' is unknown"):
         MultiTaskNetwork(nn.Identity(), SeparateLSTMs(4, 4, 2), None, 2, 2, "first")
-    with pytest.raises(ValueError, match="cannot be split into 2 subspaces"):
+    with pytest.raises(ValueError, match=r"hidden=.* 2 subspaces"):
         Stitched(4, 5, 2, subspaces=2)
 
 

@@ -38,7 +38,7 @@ def test_the_text_names_sub_encoders_and_shares():
 
 
 def test_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"shares \(3, 4, 12\) do not fit 2 tasks and 12 connections"):
+    with pytest.raises(ValueError, match=r"\(3, 4, 12\) .*2 tasks"):
         render.routing_patterns(shares(), LAYOUT, ["one", "two"])
 
 
