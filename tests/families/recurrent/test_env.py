@@ -323,7 +323,7 @@ def test_a_network_of_ones_own_is_a_template_or_a_function_of_the_context():
 )
 def test_a_network_that_does_not_fit_the_data_is_refused(tasks, classes, readout):
     network = MultiTaskNetwork(nn.Identity(), SharedLSTM(3, 4, tasks), None, tasks, classes, readout)
-    with pytest.raises(ValueError, match="2 tasks|2 classes|readout='every'"):
+    with pytest.raises(ValueError, match=r"2 tasks|2 classes|readout='every'"):
         make(network=network)
 
 
