@@ -10,16 +10,16 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypedDict, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import configure_logger, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
-from torch import Tensor
 from typing_extensions import Self
 
 from mtl_agents.environments import StandIn, options_of
-from mtl_agents.files import read_agent, write_agent
+from mtl_agents.files import Tables, load_tables, read_agent, write_agent
+from mtl_agents.sb3 import collect_callbacks
 from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.rows import Array, State
@@ -27,7 +27,6 @@ from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
 from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
 
-Tables: TypeAlias = dict[str, Array]
 Parts: TypeAlias = Mapping[str, Array]
 ObsT = TypeVar("ObsT")
 StateT = TypeVar("StateT")
@@ -44,10 +43,9 @@ class AgentArguments(TypedDict, total=False):
 class Agent(Generic[ObsT, StateT], metaclass=Checked):
     """An algorithm with Stable-Baselines3's interface.
 
-    The base class of a family implements `_sizes_of`. An agent implements `predict` and, if it learns, `_record`; files
-    keep the arrays of `_tables` and `_rows` and the arguments of `_hyperparameters`. `ENV_KWARGS` holds the options of
-    an environment that the agent cannot do without, `RANGES` the numbers that its arguments take, which are checked
-    before anything is made.
+    The base class of a family implements `_sizes_of`, an agent `predict` and, if it learns, `_record`. Files keep the
+    arrays of `_tables` and `_rows` and the arguments of `_hyperparameters`. `ENV_KWARGS` holds the options that the
+    environment must have, `RANGES` the numbers that arguments take.
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv`.
@@ -197,10 +195,8 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
             self.num_timesteps += self.n_envs
             self._last_obs = cast(ObsT, new_obs)
             self._record(obs, actions, rewards, dones)
-            if dones.any():
-                self.ep_info_buffer.extend(
-                    infos[row]["episode"] for row in np.flatnonzero(dones) if "episode" in infos[row]
-                )
+            ended = (infos[row] for row in np.flatnonzero(dones))
+            self.ep_info_buffer.extend(info["episode"] for info in ended if "episode" in info)
             calls.update_locals(locals())
             if not calls.on_step():
                 break
@@ -267,8 +263,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
     def save(self, path: str | Path) -> Path:
         """Write the agent to `path`: plain values and tensors, no code."""
         common = {"seed": self.seed, "verbose": self.verbose, "tensorboard_log": self.tensorboard_log}
-        arguments = common | self._hyperparameters()
-        return write_agent(path, type(self).__name__, arguments, self.env, self.state_dict())
+        return write_agent(path, type(self).__name__, common | self._hyperparameters(), self.env, self.state_dict())
 
     @classmethod
     def load(cls, path: str | Path, env: EnvLike | None = None) -> Self:
@@ -289,9 +284,8 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
             here = there if given is None else given
             known, sizes = cls._sizes_of(there), cls._sizes_of(here)
             if known != sizes:
-                raise CheckpointError(
-                    f"The saved agent knows {list(known)} {cls.SIZES}; this environment has {list(sizes)}."
-                )
+                told = f"The saved agent knows {list(known)} {cls.SIZES}; this environment has {list(sizes)}."
+                raise CheckpointError(told)
             agent = cls(here, **saved["arguments"] | {"seed": None})
             agent.seed = saved["arguments"]["seed"]
             same = here.num_envs == there.num_envs
@@ -306,27 +300,3 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         """The agent and its hyperparameters."""
         arguments = ", ".join(f"{key}={value!r}" for key, value in self._hyperparameters().items())
         return f"{type(self).__name__}({arguments})"
-
-
-def load_tables(own: Tables, saved: Mapping[str, Tensor]) -> None:
-    """Write saved arrays into an agent's own.
-
-    Raises:
-        CheckpointError: If one is missing, or of another shape or kind of numbers; nothing is written then.
-    """
-    for name, table in own.items():
-        there = saved.get(name)
-        if there is None or tuple(there.shape) != table.shape or there.numpy().dtype.kind != table.dtype.kind:
-            found = None if there is None else f"{tuple(there.shape)} of {there.dtype}"
-            raise CheckpointError(
-                f"The saved table {name!r} has shape {found}, this environment needs {table.shape} of {table.dtype}."
-            )
-    for name, table in own.items():
-        table[...] = saved[name].numpy()
-
-
-def collect_callbacks(callback: MaybeCallback, progress_bar: bool) -> BaseCallback:
-    """Return one SB3 callback for the callbacks that `learn` takes."""
-    calls = callback if isinstance(callback, list) else [callback] if callback is not None else []
-    calls = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in calls]
-    return CallbackList([*calls, ProgressBarCallback()] if progress_bar else calls)

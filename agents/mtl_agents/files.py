@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
 
 from mtl_agents.environments import plain_spaces
 from mtl_gym.core.errors import CheckpointError
-from mtl_gym.core.rows import State
+from mtl_gym.core.rows import Array, State
 from mtl_gym.core.state import checkpoint
+
+Tables: TypeAlias = dict[str, Array]
 
 
 def write_agent(path: str | Path, name: str, arguments: Mapping[str, object], env: VecEnv, state: State) -> Path:
@@ -43,3 +47,20 @@ def read_agent(path: str | Path, name: str) -> State:
             "Train the agent again, or load it with the version that saved it."
         )
     return saved
+
+
+def load_tables(own: Tables, saved: Mapping[str, Tensor]) -> None:
+    """Write saved arrays into an agent's own.
+
+    Raises:
+        CheckpointError: If one is missing, or of another shape or kind of numbers; nothing is written then.
+    """
+    for name, table in own.items():
+        there = saved.get(name)
+        if there is None or tuple(there.shape) != table.shape or there.numpy().dtype.kind != table.dtype.kind:
+            found = None if there is None else f"{tuple(there.shape)} of {there.dtype}"
+            raise CheckpointError(
+                f"The saved table {name!r} has shape {found}, this environment needs {table.shape} of {table.dtype}."
+            )
+    for name, table in own.items():
+        table[...] = saved[name].numpy()

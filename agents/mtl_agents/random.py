@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Unpack
 
-from mtl_agents.base import Agent, AgentArguments, Parts, Tables
+from mtl_agents.base import Agent, AgentArguments, Parts
 from mtl_agents.environments import StandIn, interface
+from mtl_agents.files import Tables
 from mtl_gym.core.interfaces import ROUTES
 from mtl_gym.core.rows import AnySpace, Array
 from mtl_gym.core.spaces import part_of

@@ -9,6 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
@@ -136,3 +138,10 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
     def _vec_env(self) -> VecEnv:
         assert self.env is not None
         return self.env
+
+
+def collect_callbacks(callback: MaybeCallback, progress_bar: bool) -> BaseCallback:
+    """Return one SB3 callback for the callbacks that `learn` takes."""
+    calls = callback if isinstance(callback, list) else [callback] if callback is not None else []
+    calls = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in calls]
+    return CallbackList([*calls, ProgressBarCallback()] if progress_bar else calls)

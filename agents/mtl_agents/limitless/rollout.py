@@ -17,8 +17,6 @@ from torch import Tensor
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.families.limitless.rewards import diversity_bonus
 
-NAMES = ("actions", "values", "log_probs", "advantages", "returns", "action_masks")
-
 
 class BonusRolloutBuffer(MaskableDictRolloutBuffer):
     """Every time step of an episode earns the episode's final reward, plus the bonus of its module.
@@ -94,8 +92,10 @@ class BonusRolloutBuffer(MaskableDictRolloutBuffer):
         if not self.generator_ready:
             trained = self.trained.swapaxes(0, 1).ravel()
             self.observations = {key: self.swap_and_flatten(part)[trained] for key, part in self.observations.items()}
-            for name in NAMES:
-                setattr(self, name, self.swap_and_flatten(getattr(self, name))[trained])
+            flat = lambda array: self.swap_and_flatten(array)[trained]  # noqa: E731
+            self.actions, self.values, self.log_probs = flat(self.actions), flat(self.values), flat(self.log_probs)
+            self.advantages, self.returns = flat(self.advantages), flat(self.returns)
+            self.action_masks = flat(self.action_masks)
             self.generator_ready = True
         order = self.random.permutation(len(self.actions))
         for chosen in np.array_split(order, -(-len(order) // (batch_size or len(order)))):

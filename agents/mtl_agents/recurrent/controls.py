@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Unpack
 
-from mtl_agents.base import Agent, AgentArguments, Parts, Tables
+from mtl_agents.base import Agent, AgentArguments, Parts
+from mtl_agents.files import Tables
 from mtl_agents.random import RandomConnections, RandomFixedConnections
 from mtl_gym.core.spaces import part_of
 from mtl_gym.integrations.sb3 import EnvLike

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Unpack
 
-from mtl_agents.base import AgentArguments, Parts, Tables
+from mtl_agents.base import AgentArguments, Parts
 from mtl_agents.environments import StandIn, interface
+from mtl_agents.files import Tables
 from mtl_agents.random import Random, RandomFixed
 from mtl_agents.routing.router import Index, Masks, RoutingAgent
 from mtl_gym.core.interfaces import LAYERS

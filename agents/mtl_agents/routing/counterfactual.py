@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Unpack
 
-from mtl_agents.base import Parts, Tables
+from mtl_agents.base import Parts
 from mtl_agents.environments import behind
+from mtl_agents.files import Tables
 from mtl_agents.routing.router import Index
 from mtl_agents.routing.routes import Floats
 from mtl_agents.routing.tables import Averaging, PolicyArguments, TabularPolicyGradient, Weighting

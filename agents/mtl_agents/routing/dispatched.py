@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from mtl_agents.base import Tables
+from mtl_agents.files import Tables
 from mtl_agents.routing.networks import Trained, masked, of_groups, perceptrons
 from mtl_agents.routing.router import Index, dispatched_agents
 from mtl_agents.routing.routes import Decisions, Floats, Situations

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import Unpack
 
-from mtl_agents.base import AgentArguments, Parts, Tables
+from mtl_agents.base import AgentArguments, Parts
 from mtl_agents.environments import behind
+from mtl_agents.files import Tables
 from mtl_agents.routing.controls import FixedRouting, own_blocks
 from mtl_agents.routing.router import Index
 from mtl_gym.core.ranges import NOT_NEGATIVE, PART, Range

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from mtl_agents.base import Tables
+from mtl_agents.files import Tables
+from mtl_agents.routing.exploration import epsilon_greedy, falling_epsilon
 from mtl_agents.routing.networks import Agents, Approximator, Trained, masked
 from mtl_agents.routing.routes import Decisions, Floats, LearningRouter, RouterArguments, Situations
-from mtl_agents.routing.tables import epsilon_greedy, falling_epsilon, move_towards
+from mtl_agents.routing.tables import move_towards
 from mtl_gym.core.ranges import PART, POSITIVE, SHARES, SIZES, Range
 from mtl_gym.families.routing.network import RoutedNetwork
 from mtl_gym.integrations.sb3 import EnvLike

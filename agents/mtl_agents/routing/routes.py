@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Unpack
 
-from mtl_agents.base import Agent, AgentArguments, Parts, Tables
+from mtl_agents.base import Agent, AgentArguments, Parts
 from mtl_agents.environments import options_of
+from mtl_agents.files import Tables
 from mtl_agents.routing.router import SIZES, Index, Masks, routing_sizes, value_width
 from mtl_gym.core.ranges import SHARES, Range
 from mtl_gym.core.rows import Array, State

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import Unpack
 
-from mtl_agents.base import Tables
+from mtl_agents.files import Tables
+from mtl_agents.routing.exploration import epsilon_greedy, falling_epsilon
 from mtl_agents.routing.router import Index
 from mtl_agents.routing.routes import Decisions, Floats, LearningRouter, RouterArguments, Situations
 from mtl_gym.core.ranges import NOT_NEGATIVE, PART, SHARES, Range
@@ -264,19 +264,6 @@ class TabularQHistory(TabularQ):
 
     def __init__(self, env: EnvLike, *, history: bool = True, **arguments: Unpack[QArguments]) -> None:
         super().__init__(env, history=history, **arguments)
-
-
-def epsilon_greedy(values: Floats, valid: NDArray[np.bool_], epsilon: Floats | int) -> Floats:
-    """Probabilities of all choices: mostly the best, ties broken evenly; [n, actions] each, -inf where not valid."""
-    best = values == values.max(-1, keepdims=True)
-    greedy, uniform = best / best.sum(-1, keepdims=True), valid / valid.sum(-1, keepdims=True)
-    return (1 - epsilon) * greedy + epsilon * uniform
-
-
-def falling_epsilon(agent: LearningRouter, final: float, fraction: float) -> Floats:
-    """Return the share of random choices now: it falls linearly from 1 to `final` over a fraction of the training."""
-    progress = agent.num_timesteps / max(1.0, fraction * agent.total_timesteps)
-    return np.array(max(final, 1 - (1 - final) * progress))
 
 
 def move_towards(table: Floats, index: tuple[Index, ...], values: Floats, rate: float) -> None:
