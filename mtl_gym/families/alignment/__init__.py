@@ -1,1 +1,1 @@
-"""MUiR: which shared module generates which block of weights, across architectures that have nothing in common."""
+"""Alignment: assign shared modules to the weight blocks of different architectures (MUiR)."""

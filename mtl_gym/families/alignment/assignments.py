@@ -1,4 +1,4 @@
-"""The assignments that a run can begin with."""
+"""Initial assignments of a run, and comparison of assignments with true groups."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ STARTS = ("disjoint", "hierarchical", "oracle")
 
 
 def first_assignment(start: str | Sequence[int], joint: JointModel, data: TaskCollection) -> Index:
-    """The module of each location at first; int64 [locations].
+    """Return the initial module of each location; int64 [locations].
 
     Raises:
-        ValueError: If there are too few modules for it, the data's groups are not known, or it does not fit.
+        ValueError: If it needs more modules or known groups, or a given assignment is invalid.
 
     Source: MUiR, section 3.2 ("disjoint"), section 4.1 ("oracle"), section 4.2.3 ("hierarchical").
     """
@@ -32,8 +32,8 @@ def first_assignment(start: str | Sequence[int], joint: JointModel, data: TaskCo
         wanted = _by_group(data, places.architecture, places.order)
     if wanted.max() >= joint.num_modules:
         raise ValueError(
-            f"start={start!r} needs {wanted.max() + 1} modules, and there are {joint.num_modules}; "
-            "leave modules=None, or begin with another assignment."
+            f"start={start!r} needs {wanted.max() + 1} modules, but there are {joint.num_modules}: "
+            "use modules=None or another start."
         )
     return wanted.astype(np.int64)
 
@@ -43,7 +43,7 @@ def _given(start: Sequence[int], joint: JointModel) -> Index:
     fits = given.shape == (joint.num_locations,) and given.dtype.kind in "iu"
     if not fits or given.min() < 0 or given.max() >= joint.num_modules:
         raise ValueError(
-            f"start={start!r} does not fit: it takes one module, 0 to {joint.num_modules - 1}, for each of the "
+            f"start={start!r} is not possible: give one module, 0 to {joint.num_modules - 1}, for each of the "
             f"{joint.num_locations} locations."
         )
     return given.astype(np.int64)
@@ -51,18 +51,18 @@ def _given(start: Sequence[int], joint: JointModel) -> Index:
 
 def _by_group(data: TaskCollection, architecture: Index, order: Index) -> Index:
     if data.groups is None:
-        raise ValueError(f"start='oracle' needs data whose groups are known; those of {data.name!r} are not.")
+        raise ValueError(f"start='oracle' needs data with known groups, which {data.name!r} lacks: use {STARTS[:2]}.")
     pairs = np.stack([np.array(data.groups)[architecture], order], 1)
     return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def find_groups(assignment: Index, architecture: Index, groups: Sequence[int]) -> Flags:
-    """Return the runs in which two locations have one module exactly if their tasks are of one group; bool [runs].
+    """Return the runs in which locations share a module exactly if their tasks share a group; bool [runs].
 
     Args:
-        assignment: The module of each location; int64 [runs, locations].
-        architecture: The architecture of each location, with one location each; int64 [locations].
-        groups: The group of each task.
+        assignment: Module of each location; int64 [runs, locations].
+        architecture: Architecture of each location; int64 [locations]. Each architecture must have one location.
+        groups: Group of each task.
     """
     return np.array([_finds_groups(one, np.asarray(groups)[architecture]) for one in assignment])
 

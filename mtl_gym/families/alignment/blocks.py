@@ -1,4 +1,4 @@
-"""Weight tensors as blocks of m inputs x n outputs: which tensors there are, cutting them, putting them together.
+"""Weight tensors as blocks of m inputs x n outputs: selection, cutting and joining.
 
 Source: MUiR, section 3.1.
 """
@@ -13,21 +13,21 @@ import torch
 from torch import Tensor, nn
 
 Block = tuple[int, int]
-# Gates whose matrices torch stacks in the rows of one tensor.
+# Number of gates whose matrices torch stacks along the first axis of one tensor.
 RECURRENT: dict[type[nn.Module], int] = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
-# Why a matrix is left out that could have been generated, were its layer known here.
+# Reason for leaving out matrices of unsupported layers.
 UNKNOWN = "matrix of a kind that is not generated"
 
 
 @dataclass(frozen=True)
 class WeightTensor:
-    """One weight tensor, which holds a matrix per gate and per place of the receptive field.
+    """A weight tensor with one matrix per gate and per position of the receptive field.
 
     Attributes:
-        name: Of the parameter in its architecture.
+        name: Parameter name in its architecture.
         shape: [gates * outputs, inputs, *receptive field].
-        gates: Matrices that are stacked in the first axis: 4 for an LSTM, else 1.
+        gates: Number of matrices stacked along the first axis, as in `RECURRENT`; 1 for other layers.
 
     Example:
         >>> kernel = WeightTensor("conv.weight", (16, 6, 5, 5))
@@ -45,20 +45,20 @@ class WeightTensor:
 
     @property
     def matrices(self) -> tuple[int, int, int, int]:
-        """Gates, outputs, inputs, places of the receptive field."""
+        """Numbers of gates, outputs, inputs and positions of the receptive field."""
         return self.gates, self.shape[0] // self.gates, self.shape[1], prod(self.shape[2:])
 
     def tiles(self, block: Block) -> tuple[int, int]:
-        """Blocks along the inputs and along the outputs of one matrix; those at the edges may overflow it."""
+        """Return the numbers of blocks along the inputs and the outputs of a matrix; edge blocks may overflow it."""
         _, outputs, inputs, _ = self.matrices
         return ceil(inputs / block[0]), ceil(outputs / block[1])
 
     def count(self, block: Block) -> int:
-        """Blocks of the whole tensor."""
+        """Return the number of blocks of the whole tensor."""
         return self.gates * prod(self.shape[2:]) * prod(self.tiles(block))
 
     def join(self, blocks: Tensor) -> Tensor:
-        """Put blocks together, and discard what overflows the edges; [..., count, m, n] -> [..., *shape]."""
+        """Join blocks and discard entries beyond the edges; [..., count, m, n] -> [..., *shape]."""
         m, n = blocks.shape[-2:]
         gates, outputs, inputs, places = self.matrices
         rows, columns = self.tiles((m, n))
@@ -70,7 +70,7 @@ class WeightTensor:
         return whole[..., :outputs, :inputs, :].reshape(*lead, *self.shape)
 
     def cut(self, weight: Tensor, block: Block, fill: Callable[..., Tensor]) -> Tensor:
-        """Undo `join`: [*shape] -> [count, m, n], where overflow is what `fill(*size)` gives."""
+        """Cut a weight into blocks and fill entries beyond the edges by `fill(*size)`; [*shape] -> [count, m, n]."""
         m, n = block
         gates, outputs, inputs, places = self.matrices
         rows, columns = self.tiles(block)
@@ -81,30 +81,30 @@ class WeightTensor:
 
 
 def weight_tensors(architecture: nn.Module, keep: Sequence[str] = ()) -> list[WeightTensor]:
-    """The weights of dense, 1-d and 2-d convolutional and recurrent layers that can be generated.
+    """Return the weights to generate: those of dense, 1-d and 2-d convolutional and recurrent layers.
 
-    Biases, embeddings and norms are no linear maps of the paper's kind and stay parameters of their own, as do
-    parameters that two layers share. So do matrices of other layers: transposed and 3-d convolutions, bilinear layers,
-    the stacked input projections of attention, and weights that a parametrization makes (`weight_norm`,
-    `spectral_norm`). `left_out` names them. Parameters that require no gradient stay as they are.
+    All other parameters stay in the architecture: biases, embeddings, norms and parameters that two layers share;
+    matrices of other layers (transposed and 3-d convolutions, bilinear layers, the stacked input projections of
+    attention); weights computed by a parametrization (`weight_norm`, `spectral_norm`); and frozen parameters.
+    `left_out` lists them.
 
     Args:
         architecture: Any module.
-        keep: Names of layers that stay as they are.
+        keep: Names of layers to leave unchanged.
 
     Raises:
-        ValueError: If `keep` names a layer that is not there, or nothing is left to generate.
+        ValueError: If `keep` names an unknown layer, or no weight is left to generate.
     """
     layers = dict(architecture.named_modules())
     unknown = [name for name in keep if name not in layers]
     if unknown:
-        raise ValueError(f"keep names the layer {unknown[0]!r}; there is only {', '.join(filter(None, layers))}.")
+        raise ValueError(f"keep names the unknown layer {unknown[0]!r}; use some of {', '.join(filter(None, layers))}.")
     found = _generated(architecture, keep)
     if not found:
         others = "; ".join(f"{name}: {reason}" for name, reason in left_out(architecture, keep).items())
         raise ValueError(
-            f"{type(architecture).__name__} has no dense, convolutional or recurrent weight to generate "
-            f"that is neither frozen nor kept ({others or 'it has no parameters'})."
+            f"{type(architecture).__name__} has no dense, convolutional or recurrent weight that is neither frozen nor "
+            f"kept ({others or 'it has no parameters'}): use another architecture, or a shorter keep."
         )
     return found
 
@@ -135,7 +135,7 @@ def _weights_of(layer: nn.Module) -> list[tuple[str, Tensor, int]]:
 
 
 def left_out(architecture: nn.Module, keep: Sequence[str] = ()) -> dict[str, str]:
-    """Say why a parameter is not generated, by the name of each that is not.
+    """Return the reason for each parameter that is not generated, by name.
 
     Args:
         architecture: As for `weight_tensors`.
@@ -161,7 +161,7 @@ def _joined(layer: str, part: str) -> str:
 
 
 def _reason(parameter: Tensor, layer: nn.Module, kept: bool, shared: bool) -> str:
-    """The first that applies."""
+    """Return the first reason that applies."""
     reasons = {
         "frozen": not parameter.requires_grad,
         "kept": kept,
@@ -173,7 +173,7 @@ def _reason(parameter: Tensor, layer: nn.Module, kept: bool, shared: bool) -> st
 
 
 def _shared(architecture: nn.Module) -> set[str]:
-    """Names of parameters that stand in the architecture more than once."""
+    """Return the names of parameters that occur more than once in the architecture."""
     names: dict[int, list[str]] = {}
     for name, value in architecture.named_parameters(remove_duplicate=False):
         names.setdefault(id(value), []).append(name)
@@ -181,11 +181,11 @@ def _shared(architecture: nn.Module) -> set[str]:
 
 
 def root_mean_square(weights: Sequence[Tensor]) -> float:
-    """Of all the numbers in `weights`; 0 without any."""
+    """Return the root mean square of all numbers in `weights`; 0 without any."""
     total = sum(float(weight.square().sum()) for weight in weights)
     return (total / max(1, sum(weight.numel() for weight in weights))) ** 0.5
 
 
 def normal(deviation: float) -> Callable[..., Tensor]:
-    """Draws numbers of that standard deviation from torch's CPU generator, in any shape."""
+    """Return a function that draws centred normal numbers of any shape from torch's CPU generator."""
     return lambda *size: deviation * torch.randn(*size)

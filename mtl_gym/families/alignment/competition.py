@@ -1,4 +1,4 @@
-"""Modules that compete for locations: the incumbent and its challengers, what is believed of them, and who stays."""
+"""Competition of modules for locations: an incumbent and its challengers, softmax weights, scores and selection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DECOMPOSITIONS = ("location", "task", "model")
 
 
 def units(decomposition: str, locations: Locations) -> Index:
-    """The submapping that each location belongs to; int64 [locations].
+    """Return the submapping of each location; int64 [locations].
 
     "location" is the paper's D = L, "task" its D = T, "model" its D = 1.
     """
@@ -28,13 +28,13 @@ def units(decomposition: str, locations: Locations) -> Index:
 
 @dataclass(frozen=True)
 class Competition:
-    """One generation's mappings psi^0 (the incumbents) to psi^lambda.
+    """Mappings psi^0 (the incumbents) to psi^lambda of one generation.
 
     Attributes:
-        slots: The modules at each location, the incumbent first; a slot without a challenger repeats the incumbent.
-            int64 [runs, locations, 1 + challengers].
-        real: Where a challenger was named; bool [runs, locations, challengers].
-        unit: The submapping of each location; int64 [locations].
+        slots: Modules at each location, the incumbent first; slots without a challenger repeat the incumbent. int64
+            [runs, locations, 1 + challengers].
+        real: Slots with a challenger; bool [runs, locations, challengers].
+        unit: Submapping of each location; int64 [locations].
     """
 
     slots: Index
@@ -43,7 +43,14 @@ class Competition:
 
     @classmethod
     def between(cls, incumbents: Index, challengers: Index, modules: int, unit: Index) -> Competition:
-        """Set challengers, int64 [runs, locations, challengers], against incumbents; `modules` stands for none."""
+        """Return the competition of incumbents and challengers.
+
+        Args:
+            incumbents: Module of each location; int64 [runs, locations].
+            challengers: Challengers of each location, `modules` for none; int64 [runs, locations, challengers].
+            modules: Number of modules.
+            unit: Submapping of each location; int64 [locations].
+        """
         real = challengers < modules
         slots = np.where(real, challengers, incumbents[..., None])
         return cls(np.concatenate([incumbents[..., None], slots], -1), real, unit)
@@ -55,32 +62,32 @@ class Competition:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Runs, submappings, slots: of the weights s that belief is learned by."""
+        """Shape of the logits s: runs, submappings, slots."""
         runs, _, slots = self.slots.shape
         return runs, int(self.unit.max()) + 1, slots
 
     @property
     def contested(self) -> bool:
-        """Whether there is any challenger."""
+        """Whether any location has a challenger."""
         return bool(self.real.any())
 
     def used(self, modules: int) -> NDArray[np.bool_]:
-        """Modules that stand in any slot; bool [runs, modules]."""
+        """Return the modules in at least one slot; bool [runs, modules]."""
         found = np.zeros((len(self.slots), modules), bool)
         np.put_along_axis(found, self.slots.reshape(len(found), -1), True, 1)
         return found
 
     def first_scores(self, share: float | None, device: torch.device) -> Tensor:
-        """The weights s at first: all slots alike, or challengers with `share` of the belief together."""
+        """Return the initial logits s: equal, or with a total softmax weight of `share` for the challengers."""
         scores = torch.zeros(self.shape, device=device)
         if share is not None:
             scores[..., 1:] = log(share) - log(1 - share) - log(self.shape[2] - 1)
         return scores.requires_grad_()
 
     def spread(self, scores: Tensor) -> Tensor:
-        """softmax(s) of each location's submapping; [runs, submappings, slots] -> [runs, locations, slots].
+        """Return softmax(s) of each location's submapping; [runs, submappings, slots] -> [runs, locations, slots].
 
-        Source: MUiR, eq. 8; for D < L the locations of a submapping share their weights s.
+        Source: MUiR, eq. 8; for D < L the locations of a submapping share the logits s.
         """
         belief = scores.softmax(-1)
         if belief.shape[1] == len(self.unit):
@@ -88,7 +95,7 @@ class Competition:
         return belief[:, torch.from_numpy(self.unit).to(belief.device)]
 
     def scores(self, belief: Floats) -> Floats:
-        """The scores h of all mappings at every location, where mappings that agree add up; [runs, locations, slots].
+        """Return the scores h, the summed softmax weights of equal mappings; float32 [runs, locations, slots].
 
         Args:
             belief: softmax(s) of each location's submapping; float32 [runs, locations, slots].
@@ -102,21 +109,21 @@ class Competition:
         return self.slots[..., :, None] == self.slots[..., None, :]
 
     def _same(self) -> NDArray[np.bool_]:
-        """Whether two mappings agree at all locations of a submapping; bool [runs, submappings, slots, slots]."""
+        """Return the pairs of slots that agree in all of a submapping; bool [runs, submappings, slots, slots]."""
         runs, submappings, slots = self.shape
         same = np.ones((submappings, runs, slots, slots), bool)
         np.logical_and.at(same, self.unit, np.moveaxis(self._equal(), 1, 0))
         return np.moveaxis(same, 0, 1)
 
     def best(self, scores: Floats) -> Index:
-        """The assignment in which every submapping is its best one, ties to the incumbent; int64 [runs, locations].
+        """Select the slot of highest score, with ties to the incumbent; int64 [runs, locations].
 
         Source: MUiR, algorithm 1, line 9.
         """
         return self._take(scores.argmax(-1))
 
     def random(self, random: np.random.Generator) -> Index:
-        """The assignment in which every submapping is any of the mappings: the control of table 2."""
+        """Select a random slot for every submapping, the control of table 2; int64 [runs, locations]."""
         runs, submappings, slots = self.shape
         return self._take(random.integers(slots, size=(runs, submappings))[:, self.unit])
 

@@ -1,4 +1,4 @@
-"""How small a joint model is once modules that are hardly used give way to the blocks they generate.
+"""Compression of joint models: rarely used modules are replaced by the blocks they generate.
 
 Source: MUiR, section 3.2, last paragraph.
 """
@@ -16,15 +16,15 @@ from mtl_gym.families.alignment.joint import Index, JointModel
 
 @dataclass(frozen=True)
 class Compact:
-    """All blocks of one run, with as few numbers as its assignment allows.
+    """Compressed blocks of one run.
 
     Attributes:
         generic: Locations whose module is used at least c times; int64 [generic].
-        module: The module of each generic location, counted among those that are left; int64 [generic].
-        hypermodules: The modules that are left, [left, c, m, n].
-        contexts: Of the generic locations, [generic, c].
-        plain: The blocks of all other locations, in their order; [specific, m, n].
-        specific: Those locations; int64 [specific].
+        module: Index in `hypermodules` of each generic location's module; int64 [generic].
+        hypermodules: Modules used at least c times; float32 [kept, c, m, n].
+        contexts: Contexts of the generic locations; float32 [generic, c].
+        plain: Blocks of the specific locations; float32 [specific, m, n].
+        specific: Locations whose module is used fewer than c times; int64 [specific].
     """
 
     generic: Tensor
@@ -36,11 +36,11 @@ class Compact:
 
     @property
     def parameters(self) -> int:
-        """(L - L_o) c + K c m n + L_o m n."""
+        """Number of parameters, (L - L_o) c + K c m n + L_o m n."""
         return self.hypermodules.numel() + self.contexts.numel() + self.plain.numel()
 
     def blocks(self) -> Tensor:
-        """All blocks again, [locations, m, n]."""
+        """Return the blocks of all locations; float32 [locations, m, n]."""
         count = len(self.generic) + len(self.specific)
         blocks = self.plain.new_zeros(count, *self.plain.shape[1:])
         blocks[self.generic] = torch.einsum("lc,lcmn->lmn", self.contexts, self.hypermodules[self.module])
@@ -52,7 +52,7 @@ class Compact:
 def compact(joint: JointModel, run: int = 0) -> Compact:
     """Replace every module that is used fewer than c times by the blocks it generates.
 
-    Terms that locations add of their own (`adapter`) are part of no module and are not in it.
+    Adapters of locations (`Form.adapter`) are not included.
 
     Example:
         >>> from torch import nn
@@ -74,7 +74,7 @@ def compact(joint: JointModel, run: int = 0) -> Compact:
 
 
 def count_parameters(joint: JointModel) -> Index:
-    """The size of `compact` for every run, without making it; int64 [runs]."""
+    """Return `compact(joint, run).parameters` of every run, without compression; int64 [runs]."""
     m, n = joint.form.block
     c = joint.form.context
     counts = []

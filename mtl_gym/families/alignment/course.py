@@ -1,4 +1,4 @@
-"""The course of training runs: the best weights so far, and the assignments that led there."""
+"""Best weights and assignment history of training runs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Best:
     """Weights and assignments of each run at its lowest score on the validation samples.
 
     Attributes:
-        state: State of the joint models.
-        score: Score of each run with it, the lower the better; float32 [runs].
+        state: State dict of the joint models.
+        score: Score of each run with these weights, lower is better; float32 [runs].
     """
 
     state: dict[str, Tensor]
@@ -29,11 +29,11 @@ class Best:
 
     @classmethod
     def none_yet(cls, joint: JointModel) -> Best:
-        """Return the start, which every offer improves on."""
+        """Return the current weights with infinite scores, which every offer improves."""
         return cls(clone(joint.state_dict()), np.full(joint.runs, np.inf, np.float32))
 
     def offer(self, joint: JointModel, score: Floats) -> None:
-        """Take over the runs with a lower score than before; float32 [runs]."""
+        """Save the current weights of runs with a lower score than before; float32 [runs]."""
         better = score < self.score
         if better.any():
             runs = torch.from_numpy(np.flatnonzero(better)).to(joint.contexts.device)
@@ -44,11 +44,11 @@ class Best:
 
 @dataclass
 class Course:
-    """Best weights of the runs, and the history of the first.
+    """Best weights of all runs, and assignment history of the first run.
 
     Attributes:
         best: Best weights on the validation samples so far.
-        history: Assignments of the first run, generation after generation.
+        history: Assignments of the first run, one per generation.
     """
 
     best: Best
@@ -56,11 +56,11 @@ class Course:
 
     @classmethod
     def start(cls, joint: JointModel, generations: int) -> Course:
-        """Return the course of runs of at most so many generations before the first measurement."""
+        """Return the course of runs of at most `generations` before the first measurement."""
         return cls(Best.none_yet(joint), AssignmentHistory(generations, joint.num_locations))
 
     def add(self, joint: JointModel, measured: Measured) -> None:
-        """Enter the runs as they are after one more generation."""
+        """Record the runs after one more generation."""
         self.best.offer(joint, measured.relative)
         self.history.add(measured.assignment[0])
 
@@ -74,7 +74,7 @@ class Course:
 
     @classmethod
     def of(cls, state: State, generations: int, device: torch.device) -> Course:
-        """Return the course that `state` was taken of, on a device."""
+        """Restore a course from `state` on a device."""
         weights = {name: value.to(device, copy=True) for name, value in state["weights"].items()}
         history = AssignmentHistory.of(state["history"].numpy(), generations)
         return cls(Best(weights, state["score"].numpy().copy()), history)

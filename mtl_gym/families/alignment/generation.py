@@ -1,4 +1,4 @@
-"""One generation of a competition, as the joint models go through it: training with the soft merge, then selection."""
+"""One generation of a competition: training with the soft merge, then selection."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def generation(
     """Train the modules that compete for the locations, and select one for each.
 
     Args:
-        training: The joint models, whose assignment stays as it is.
-        competition: The modules at each location.
+        training: Training of the joint models; their assignment does not change.
+        competition: Competing modules.
         iterations: Gradient steps.
-        random: Selects any of the mappings; None selects the best.
+        random: Generator of a random selection; None selects by score.
 
     Source: MUiR, algorithm 1, lines 3 to 9.
     """

@@ -1,4 +1,4 @@
-"""Which architectures compute the same function of inputs and trained parameters, so that they can run as one."""
+"""Grouping of architectures that compute the same function of inputs and trained parameters, to run them stacked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.d
 
 
 def alike(architectures: Sequence[nn.Module], apart: Sequence[object]) -> list[list[int]]:
-    """Numbers of the architectures, those together that differ in trained parameters only, and are equal in `apart`.
+    """Group the numbers of architectures that differ only in trained parameters and have equal values in `apart`.
 
     Raises:
-        ValueError: If one is no module, or cannot be called with generated weights.
+        ValueError: If an architecture is not a module, or has running statistics or uninitialised lazy parameters.
     """
     groups: list[list[int]] = []
     for number, architecture in enumerate(architectures):
@@ -41,17 +41,19 @@ def _check(architecture: nn.Module) -> None:
     for part in architecture.modules():
         if isinstance(part, nn.modules.batchnorm._NormBase) and part.running_mean is not None:
             raise ValueError(
-                f"{name} has a {type(part).__name__}; layers with running statistics cannot be reparameterised here: "
-                "take GroupNorm or LayerNorm instead of BatchNorm."
+                f"{name} has a {type(part).__name__}, but layers with running statistics cannot be reparameterised: "
+                "use GroupNorm or LayerNorm instead of BatchNorm."
             )
         if any(nn.parameter.is_lazy(p) for p in part.parameters(recurse=False)):
-            raise ValueError(f"{name} has a {type(part).__name__} without a shape; call it on a batch first.")
+            raise ValueError(
+                f"{name} has an uninitialised {type(part).__name__}: call the architecture on a batch first."
+            )
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two parts of architectures are the same but for trained parameters, of which shapes count.
+    """Return whether two parts of architectures are equal, except for the values of trained parameters.
 
-    Where it cannot be known (two functions, say, that are not one object) they are not.
+    Objects that cannot be compared, such as two different function objects, count as different.
 
     Example:
         >>> same(nn.Sequential(nn.Linear(2, 3), nn.Tanh()), nn.Sequential(nn.Linear(2, 3), nn.Tanh()))
@@ -71,7 +73,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def _names(module: nn.Module) -> list[str]:
-    """Of its parameters, those that stand in several places once: where they differ, something else is shared."""
+    """Return the names of all parameters, of shared ones the first only, so that they show which ones are shared."""
     return [name for name, _ in module.named_parameters()]
 
 

@@ -1,4 +1,4 @@
-"""Which module was where, generation after generation."""
+"""Assignments over generations, and measures of module sharing."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mtl_gym.families.alignment.joint import Index
 
 
 class AssignmentHistory:
-    """The assignments of one run over its generations.
+    """Assignments of one run over its generations.
 
     Args:
-        generations: At most.
-        locations: L.
+        generations: Maximum number of generations.
+        locations: Number of locations, L.
 
     Attributes:
-        length: Assignments so far, that of the beginning included.
+        length: Number of assignments so far, including the initial one.
     """
 
     def __init__(self, generations: int, locations: int) -> None:
@@ -25,29 +25,29 @@ class AssignmentHistory:
 
     @classmethod
     def of(cls, assignment: NDArray[np.int32], generations: int) -> AssignmentHistory:
-        """A history that goes on after these assignments, [length, locations]."""
+        """Restore a history from its assignments; [length, locations]."""
         history = cls(generations, assignment.shape[1])
         history.length = len(assignment)
         history._assignment[: len(assignment)] = assignment
         return history
 
     def add(self, assignment: Index) -> None:
-        """Keep the assignment of one more generation; int64 [locations]."""
+        """Record the assignment of one more generation; int64 [locations]."""
         self._assignment[self.length] = assignment
         self.length += 1
 
     @property
     def assignment(self) -> NDArray[np.int32]:
-        """[generations so far + 1, locations]."""
+        """Assignments so far; int32 [length, locations]."""
         return self._assignment[: self.length]
 
     def modules_used(self) -> Index:
-        """How many modules had a location; int64 [generations so far + 1]."""
+        """Count the modules in use; int64 [length]."""
         return modules_used(self.assignment)
 
 
 def modules_used(assignment: NDArray[np.integer]) -> Index:
-    """How many modules have a location; [..., locations] -> int64 [...].
+    """Count the modules in use; [..., locations] -> int64 [...].
 
     Example:
         >>> modules_used(np.array([[0, 2, 2], [1, 1, 1]]))
@@ -57,7 +57,12 @@ def modules_used(assignment: NDArray[np.integer]) -> Index:
 
 
 def used_by(assignment: NDArray[np.integer], architecture: Index, modules: int) -> NDArray[np.bool_]:
-    """Which architectures use which modules, from both by location; bool [architectures, modules].
+    """Return the modules that each architecture uses; bool [architectures, modules].
+
+    Args:
+        assignment: Module of each location; [locations].
+        architecture: Architecture of each location; int64 [locations].
+        modules: Number of modules.
 
     Example:
         >>> used_by(np.array([0, 2, 2]), np.array([0, 0, 1]), 3).astype(int).tolist()
@@ -69,16 +74,16 @@ def used_by(assignment: NDArray[np.integer], architecture: Index, modules: int) 
 
 
 def sharing_between(assignment: NDArray[np.integer], layer: Index) -> NDArray[np.float64]:
-    """How many times likelier than by chance two locations of a pair of layers have the same module.
+    """Return the rate at which locations of two layers share a module, divided by the rate over all layers.
 
-    By chance means by the share of all pairs of different locations that have the same module.
+    Rates are shares of pairs of different locations.
 
     Args:
-        assignment: The module of each location; [locations].
-        layer: The layer of each location; int64 [locations].
+        assignment: Module of each location; [locations].
+        layer: Layer of each location; int64 [locations].
 
     Returns:
-        float64 [layers, layers]; NaN for a layer of one location with itself, or where no module is shared at all.
+        float64 [layers, layers]; NaN for a layer of one location with itself, or if no module is shared at all.
 
     Source: MUiR, figure 3b.
     """

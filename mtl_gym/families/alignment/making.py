@@ -1,4 +1,4 @@
-"""The joint model of an environment, of the architectures in the option `network` or of those that fit the data."""
+"""Joint models of environments, from the option `network` or default architectures."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mtl_gym.families.alignment.samples import data_key
 
 
 def joint_model(context: NetworkContext, data: TaskCollection, runs: int) -> JointModel:
-    """Return the joint models of an environment, tried on samples of every task.
+    """Make the joint models of an environment, and test them on samples of every task.
 
     Raises:
         ValueError: If the architectures do not fit the tasks.
     """
     assert isinstance(context.options, AlignmentOptions)
     apart = [data_key(task) for task in data.tasks]
-    with seeded(0):  # weights that no run keeps: the caller's generator stays as it was
+    with seeded(0):  # runs redraw the weights; the caller's generator must not advance
         found = templates(context, context.options, data)
         modules, keep = zip(*((one.module, one.keep) for one in found), strict=True)
         joint = JointModel(modules, context.options.form, runs, keep, apart).to(context.device)
@@ -36,26 +36,27 @@ def joint_model(context: NetworkContext, data: TaskCollection, runs: int) -> Joi
 
 
 def templates(context: NetworkContext, options: AlignmentOptions, data: TaskCollection) -> list[Architecture]:
-    """Return one architecture for each task: those of the option `network`, or those that fit.
+    """Return one architecture per task, from the option `network` or by default.
 
     Raises:
-        ValueError: If their number or that of `keep` is not the number of tasks, or none is known for a task.
+        ValueError: If `network` or `keep` does not have one entry per task, or a task has no default architecture.
     """
     if options.network is None:
         return [architecture_for(task, data.name, WIDTHS[options.width]) for task in data.tasks]
     modules = _given(options.network, context)
     keep = options.keep or [()] * len(modules)
     if len(modules) != data.num_tasks:
-        raise ValueError(f"network has {len(modules)} architectures for {data.num_tasks} tasks; give one for each.")
+        raise ValueError(f"network has {len(modules)} architectures for {data.num_tasks} tasks: give one per task.")
     if len(keep) != len(modules):
         raise ValueError(
-            f"keep={short(keep)} is not possible; it takes one list of names for each of {len(modules)} architectures."
+            f"keep={short(keep)} is not possible: give one list of layer names for each of the {len(modules)} "
+            "architectures."
         )
     return [Architecture(module, kept) for module, kept in zip(modules, keep, strict=True)]
 
 
 def _given(network: object, context: NetworkContext) -> nn.ModuleList:
-    """Return the modules of the option `network`, which may also be a list, or a function that returns one."""
+    """Return the modules of the option `network`: a module list, a list, or a function that returns one of them."""
     given = _listed(network)
     if callable(network) and not isinstance(network, (nn.Module, type)):
         make: Callable[[NetworkContext], object] = network
@@ -64,10 +65,10 @@ def _given(network: object, context: NetworkContext) -> nn.ModuleList:
 
 
 def _listed(made: object) -> object:
-    """Return lists of modules as an `nn.ModuleList`, and everything else as it is.
+    """Convert a list of modules to an `nn.ModuleList`; return other objects unchanged.
 
     Raises:
-        ValueError: If a list holds anything else.
+        ValueError: If a list has an element that is not a module.
     """
     if not isinstance(made, (list, tuple)):
         return made

@@ -1,4 +1,4 @@
-"""Observations and actions: which module is where, how challengers fared, and who challenges next."""
+"""Observations and spaces of the alignment environments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mtl_gym.families.alignment.joint import Index, JointModel
 
 
 def spaces_of(joint: JointModel, challengers: int) -> tuple[spaces.Dict, spaces.MultiDiscrete]:
-    """Return the spaces of one run's observation, `assignment`, `score` and `usage`, and of its action."""
+    """Return the observation and action space of one run."""
     locations, modules = joint.num_locations, joint.num_modules
     slots = locations * challengers
     seen = spaces.Dict(
@@ -23,7 +23,13 @@ def spaces_of(joint: JointModel, challengers: int) -> tuple[spaces.Dict, spaces.
 
 
 def observation(assignment: Index, score: Floats, modules: int) -> dict[str, Array]:
-    """Return the observation of all runs in fresh arrays; int64 [runs, locations], float32 [runs, slots]."""
+    """Return the observations of all runs, in fresh arrays.
+
+    Args:
+        assignment: Module of each location; int64 [runs, locations].
+        score: Score of each challenger; float32 [runs, locations * challengers].
+        modules: Number of modules.
+    """
     usage = np.zeros((len(assignment), modules), np.float32)
     np.add.at(usage, (np.arange(len(assignment))[:, None], assignment), 1)
     return {"assignment": assignment.copy(), "score": score.copy(), "usage": usage}

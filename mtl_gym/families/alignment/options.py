@@ -1,4 +1,4 @@
-"""The keyword arguments of the alignment environments."""
+"""Keyword arguments of the alignment environments."""
 
 from __future__ import annotations
 
@@ -22,37 +22,36 @@ SELECTIONS = ("best", "random")
 class AlignmentOptions(EnvOptions):
     """Keyword arguments of the alignment environments, besides those of `EnvOptions`.
 
-    Defaults are the paper's for its cross-modal experiments; where it is silent, those of its authors' program.
+    Defaults are those of the paper's cross-modal experiments or, where unspecified, of the authors' program.
 
     Attributes:
         data: Name of a data set, or a `TaskCollection`.
-        tasks: Names of the tasks that are taken; None takes all.
-        network: One module per task, in a list or `nn.ModuleList`, as templates whose weights are drawn anew for every
-            run; or a function of one `NetworkContext` (data, options, device) that returns them. None takes the
-            architectures that fit the data.
-        keep: With `network`: for each module the names of layers that are not generated.
-        width: "small" or "paper": the size of the architectures that fit the data.
-        block: m inputs and n outputs of a block.
-        context: c, the size of a context vector; 0 shares blocks exactly.
-        modules: K, how many hypermodules there are; None for as many as locations.
-        adapter: Rank of a term of its own that every location adds to its block; 0 for none.
-        start: The assignment that a run begins with: "disjoint" (a module for each location), "hierarchical" (the i-th
-            locations of all architectures have the i-th module), "oracle" (the locations of a group have one module;
-            for data whose groups are known), or the module of each location.
-        challengers: lambda, the challengers at each location in a step; the action names as many for each location.
-        decomposition: What competes as one: "location" (D = L), "task" (D = T) or "model" (D = 1).
-        selection: "best", or "random", which is the control of table 2.
-        reward: What a generation earns: "validation" (the fall of the validation loss relative to its scale),
-            "training" (the fall of the training loss), or a callable of what was `Measured` before and after it that
-            gives a number for each run.
-        challenger_share: The belief that challengers begin with, all together; None gives every slot the same.
-        iterations: Gradient steps in a generation, which is a step of the environment.
-        generations: Of a run, which is an episode.
-        final_generations: So many more follow for the assignment that was best on the validation samples.
-        learning_rate: Adam's, for hypermodules, contexts and all other parameters.
-        score_learning_rate: Adam's, for the weights s of the soft merge.
+        tasks: Names of the tasks to use; None for all.
+        network: One module per task, in a list or `nn.ModuleList`, as templates whose weights are redrawn for every
+            run; or a function of one `NetworkContext` (data, options, device) that returns them. None chooses default
+            architectures by the data.
+        keep: With `network`: for each module, the names of layers whose weights are not generated.
+        width: Size of the default architectures: "small" or "paper".
+        block: Inputs m and outputs n of a block.
+        context: Size c of a context vector; 0 shares blocks exactly.
+        modules: Number K of hypermodules; None for the number of locations.
+        adapter: Rank of a term that every location adds to its block; 0 for none.
+        start: Initial assignment: "disjoint" (one module per location), "hierarchical" (the i-th locations of all
+            architectures share the i-th module), "oracle" (the i-th locations of a group's architectures share a
+            module; for data with known groups), or the module of each location.
+        challengers: Number lambda of challengers per location in a step and in the action.
+        decomposition: Unit of competition: "location" (D = L), "task" (D = T) or "model" (D = 1).
+        selection: "best", or "random" for the control of table 2.
+        reward: "validation" (decrease of the relative validation loss), "training" (decrease of the training loss), or
+            a callable of the `Measured` before and after a generation that returns one number per run.
+        challenger_share: Total initial softmax weight of the challengers; None gives all slots equal weights.
+        iterations: Gradient steps per generation, which is a step of the environment.
+        generations: Generations per run, which is an episode.
+        final_generations: Further generations without challengers, from the best weights on the validation samples.
+        learning_rate: Learning rate of Adam for hypermodules, contexts and all other parameters.
+        score_learning_rate: Learning rate of Adam for the logits s of the soft merge.
         minibatch: Training samples of each task in a gradient step, drawn with replacement; None for all.
-        samples: Training and validation samples of each task that are measured after a generation; None for all.
+        samples: Training and validation samples of each task to measure after a generation; None for all.
     """
 
     RANGES: ClassVar[Mapping[str, Range]] = {
@@ -86,7 +85,7 @@ class AlignmentOptions(EnvOptions):
     samples: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
+        """Reject invalid values."""
         super().__post_init__()
         self._require("width", self.width in ("small", "paper"), 'one of ("small", "paper")')
         self._require("decomposition", self.decomposition in DECOMPOSITIONS, f"one of {DECOMPOSITIONS}")
@@ -104,5 +103,5 @@ class AlignmentOptions(EnvOptions):
 
     @property
     def recipe(self) -> JointRecipe:
-        """How joint models are trained."""
+        """Hyperparameters of the joint models' training."""
         return JointRecipe(self.learning_rate, self.score_learning_rate, self.challenger_share, self.minibatch)

@@ -1,4 +1,4 @@
-"""Architectures are tried on samples of their tasks before anything is trained, so that what does not fit is told."""
+"""Test of architectures on samples of their tasks before training, for early error messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def try_out(tasks: Sequence[TaskData], architectures: Sequence[nn.Module], joint
     """Call every architecture on samples of its task, alone and as part of the joint model.
 
     Raises:
-        ValueError: If one cannot be called, or gives something else than its task needs.
+        ValueError: If a call fails, or an output does not fit its task.
     """
     with torch.no_grad(), seeded(0):
         for task, architecture in zip(tasks, architectures, strict=True):
@@ -32,7 +32,7 @@ def try_out(tasks: Sequence[TaskData], architectures: Sequence[nn.Module], joint
             except Exception as error:
                 raise ValueError(
                     f"task {members[0].name!r}: its architecture cannot be called with generated weights ({error}); "
-                    "what it does must not depend on values (no `if` on data, no .item())."
+                    "its control flow must not depend on values (no `if` on data, no .item())."
                 ) from error
 
 
@@ -46,7 +46,7 @@ def _alone(task: TaskData, architecture: nn.Module) -> None:
         raise ValueError(f"task {task.name!r}: its architecture cannot take {given}: {error}") from error
     if not isinstance(answers, Tensor) or list(answers.shape) != expected or not answers.is_floating_point():
         raise ValueError(
-            f"task {task.name!r}: its architecture gives {_named(answers)} for {given}; a {task.kind} with "
+            f"task {task.name!r}: its architecture returns {_named(answers)} for {given}; a {task.kind} with "
             f"{task.outputs} outputs needs float32 {expected}."
         )
 

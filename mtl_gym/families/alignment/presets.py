@@ -1,4 +1,4 @@
-"""Which architecture fits which task.
+"""Default architectures by task.
 
 Source: MUiR, sections 4.1 and 4.2.
 """
@@ -16,11 +16,11 @@ from mtl_gym.data import TaskData
 
 @dataclass(frozen=True)
 class Architecture:
-    """An architecture as a template.
+    """Template of an architecture.
 
     Attributes:
         module: The module.
-        keep: Names of its layers that stay as they are.
+        keep: Names of layers to leave unchanged.
     """
 
     module: nn.Module
@@ -29,13 +29,13 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Width:
-    """How large the cross-modal architectures are.
+    """Sizes of the cross-modal architectures.
 
     Attributes:
         dense: Units of LeNet's two dense layers.
-        lstm: Units of each LSTM layer, and of the words' vectors.
-        filters: Of the convolution over DNA, and units of the dense layer behind it.
-        kernel: Length of that convolution.
+        lstm: Units of each LSTM layer, and width of word vectors.
+        filters: Filters of the convolution over DNA, and units of the dense layer after it.
+        kernel: Kernel length of the convolution over DNA.
     """
 
     dense: tuple[int, int]
@@ -48,19 +48,19 @@ WIDTHS = {"small": Width((64, 48), 32, 32, 12), "paper": Width((128, 96), 256, 2
 
 
 class Linear(nn.Linear):
-    """A linear model without bias, He normal at first."""
+    """Linear layer with He normal initial weights."""
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew."""
+        """Redraw the weights."""
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
 
 
 class LeNet(nn.Module):
-    """Two convolutions and three dense layers, for uint8 pictures [rows, 3, 32, 32].
+    """Two convolutions and three dense layers for uint8 images [rows, 3, 32, 32].
 
     Args:
         dense: Units of the first two dense layers.
-        classes: Of the last.
+        classes: Units of the last dense layer.
     """
 
     def __init__(self, dense: tuple[int, int], classes: int) -> None:
@@ -69,7 +69,7 @@ class LeNet(nn.Module):
         self.fc1, self.fc2, self.fc3 = nn.Linear(576, dense[0]), nn.Linear(*dense), nn.Linear(dense[1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, [rows, classes]."""
+        """Return logits; float32 [rows, classes]."""
         x = x.float() / 127.5 - 1
         for conv in (self.conv1, self.conv2):
             x = nn.functional.max_pool2d(conv(x).relu(), 2)
@@ -77,11 +77,11 @@ class LeNet(nn.Module):
 
 
 class StackedLSTM(nn.Module):
-    """A language model of two LSTM layers, whose words have the same vectors before and behind them.
+    """Language model of two LSTM layers with tied input and output word vectors.
 
     Args:
-        units: Of each layer.
-        words: In the vocabulary.
+        units: Units of each layer.
+        words: Size of the vocabulary.
     """
 
     def __init__(self, units: int, words: int) -> None:
@@ -91,15 +91,15 @@ class StackedLSTM(nn.Module):
         self.decoder = Tied(self.embedding)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of the next word at each place; int64 [rows, steps] -> [rows, steps, words]."""
+        """Return logits of the next word at each step; int64 [rows, steps] -> float32 [rows, steps, words]."""
         return self.decoder(self.lstm(self.embedding(tokens))[0])
 
 
 class Tied(nn.Module):
-    """Scores words by their own vectors.
+    """Output layer that shares the word vectors of an embedding.
 
     Args:
-        embedding: That has them; drawn anew, they are small enough for the first scores to be even.
+        embedding: The embedding; its vectors are redrawn small, for nearly equal initial scores.
     """
 
     def __init__(self, embedding: nn.Embedding) -> None:
@@ -108,21 +108,21 @@ class Tied(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew."""
+        """Redraw the weights."""
         nn.init.uniform_(self.weight, -0.1, 0.1)
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, [..., words]."""
+        """Return logits; float32 [..., words]."""
         return nn.functional.linear(x, self.weight, self.bias)
 
 
 class DeepBind(nn.Module):
-    """A convolution over DNA, its maximum over all places, and two dense layers; int64 [rows, length] -> [rows, 1].
+    """A convolution over DNA, the maximum over all positions, and two dense layers.
 
     Args:
-        filters: Of the convolution; also the units of the dense layer.
-        kernel: Its length.
+        filters: Filters of the convolution, and units of the first dense layer.
+        kernel: Kernel length of the convolution.
     """
 
     def __init__(self, filters: int, kernel: int) -> None:
@@ -132,7 +132,7 @@ class DeepBind(nn.Module):
         self.fc1, self.fc2 = nn.Linear(filters, filters), nn.Linear(filters, 1)
 
     def forward(self, bases: Tensor) -> Tensor:
-        """The binding strength."""
+        """Return the binding strength; int64 [rows, length] -> float32 [rows, 1]."""
         x = self.conv(self.embedding(bases).transpose(1, 2)).relu().amax(-1)
         return self.fc2(self.fc1(x).relu())
 
@@ -145,16 +145,20 @@ CROSS_MODAL: dict[str, Callable[[Width, int], Architecture]] = {
 
 
 def architecture_for(task: TaskData, name: str, width: Width) -> Architecture:
-    """Return the architecture that fits a task of the data set of that name.
+    """Return the default architecture of a task.
+
+    Args:
+        task: The task.
+        name: Name of its data set.
+        width: Sizes of cross-modal architectures.
 
     Raises:
-        ValueError: If none is known.
+        ValueError: If the task has no default architecture.
     """
     if name == "cross-modal" and task.name in CROSS_MODAL:
         return CROSS_MODAL[task.name](width, task.outputs)
     if task.kind == "regression" and len(task.input_shape) == 1:
         return Architecture(Linear(task.input_shape[0], task.outputs, bias=False))
     raise ValueError(
-        f"No architecture is known for task {task.name!r} of {name!r}, {task}; give one module for each task in "
-        "network."
+        f"Task {task.name!r} of {name!r}, {task}, has no default architecture: pass one module per task in network=."
     )

@@ -1,4 +1,4 @@
-"""Pictures of alignment: assignments over generations, sharing between layers, modules by the tasks that use them."""
+"""Pictures of alignment: assignments over generations, sharing between layers, and modules by task."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GOLDEN = 0.618033988749895
 def show(
     mode: str | None, history: AssignmentHistory, places: Locations, task_names: Sequence[str]
 ) -> NDArray[np.uint8] | str | None:
-    """What `render()` does in a render mode: assignments so far beside how layers share modules now."""
+    """Render the assignments so far beside the current sharing of modules between layers."""
     draw = partial(_draw_all, history=history, places=places, task_names=task_names)
     return pictures.show(mode, draw, partial(ansi, history, places, task_names), (11.0, 5.0), WINDOW)
 
@@ -34,13 +34,13 @@ def show(
 def over_time(
     history: AssignmentHistory, places: Locations, task_names: Sequence[str], title: str | None = None
 ) -> Figure:
-    """Draw the module of every location, one colour each, generation after generation.
+    """Draw the module of every location over generations, with one colour per module.
 
     Args:
-        history: Of one run.
-        places: What its locations belong to.
+        history: Assignments of one run.
+        places: Architecture and layer of each location.
         task_names: One name per architecture.
-        title: Drawn above.
+        title: Title above the picture.
 
     Source: MUiR, figure 2.
     """
@@ -51,13 +51,13 @@ def over_time(
 def between_layers(
     assignment: NDArray[np.integer], places: Locations, task_names: Sequence[str], title: str | None = None
 ) -> Figure:
-    """Draw how many times likelier than by chance two locations of a pair of layers have the same module.
+    """Draw the result of `sharing_between` for all pairs of layers.
 
     Args:
-        assignment: The module of each location; [locations].
-        places: What the locations belong to.
+        assignment: Module of each location; [locations].
+        places: Architecture and layer of each location.
         task_names: One name per architecture.
-        title: Drawn above.
+        title: Title above the picture.
 
     Source: MUiR, figure 3b.
     """
@@ -68,7 +68,7 @@ def between_layers(
 def subsets(
     history: AssignmentHistory, places: Locations, task_names: Sequence[str], title: str | None = None
 ) -> Figure:
-    """Draw how many modules are used by exactly which tasks, over generations; arguments as for `over_time`.
+    """Draw the number of modules by the exact set of tasks that use them; arguments as for `over_time`.
 
     Source: MUiR, figure 3a.
     """
@@ -77,7 +77,7 @@ def subsets(
 
 
 def ansi(history: AssignmentHistory, places: Locations, task_names: Sequence[str]) -> str:
-    """For each task how many locations and modules it has now, and how many of these no other task uses.
+    """Return a table of each task's current numbers of locations, modules, and modules that no other task uses.
 
     Example:
         >>> history = AssignmentHistory(4, 3)
@@ -102,7 +102,7 @@ def ansi(history: AssignmentHistory, places: Locations, task_names: Sequence[str
 
 
 def colours_of(modules: NDArray[np.integer]) -> NDArray[np.float64]:
-    """A colour for each module, the same one everywhere; any shape -> [..., 3] in [0, 1]."""
+    """Return a fixed colour for each module; any shape -> float64 [..., 3] in [0, 1]."""
     from matplotlib.colors import hsv_to_rgb
 
     hue = (modules * GOLDEN) % 1
@@ -125,7 +125,7 @@ def _draw_over_time(
     _name_axis(axes.set_yticks, places.architecture[order], task_names)
     axes.set_xlabel("generation", fontsize=8, color=INK)
     used = history.modules_used()[-1]
-    axes.set_title(title or f"The module of each location ({used} in use)", fontsize=9, color=INK)
+    axes.set_title(title or f"Module of each location ({used} in use)", fontsize=9, color=INK)
     _plain(axes)
 
 
@@ -144,7 +144,7 @@ def _draw_between(
     for name in (axes.set_xticks, axes.set_yticks):
         _name_axis(name, layers[order], task_names)
     axes.tick_params(axis="x", rotation=90)
-    axes.set_title(title or "Modules shared by two layers, against chance", fontsize=9, color=INK)
+    axes.set_title(title or "Modules shared by two layers, relative to chance", fontsize=9, color=INK)
     _plain(axes)
 
 
@@ -166,14 +166,14 @@ def _draw_subsets(
 
 
 def _count_subsets(used: NDArray[np.bool_]) -> dict[tuple[int, ...], int]:
-    """How many modules are used by exactly those tasks, from bool [tasks, modules]."""
+    """Count modules by the exact set of tasks that use them; bool [tasks, modules]."""
     columns, counts = np.unique(used[:, used.any(0)], axis=1, return_counts=True)
     pairs = zip(columns.T, counts.tolist(), strict=True)
     return {tuple(np.flatnonzero(column).tolist()): count for column, count in pairs}
 
 
 def _name_axis(set_ticks, owner: NDArray[np.integer], task_names: Sequence[str]) -> None:  # type: ignore[no-untyped-def]  # a method of matplotlib
-    """Write each task's name in the middle of its places, if there are not too many to be read."""
+    """Write each task's name at the centre of its locations, unless there are more than `MOST_NAMES`."""
     first = np.flatnonzero(np.diff(owner, prepend=-1))
     last = np.append(first[1:], len(owner))
     names = [task_names[owner[place]] for place in first] if len(first) <= MOST_NAMES else [""] * len(first)

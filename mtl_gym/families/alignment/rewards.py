@@ -1,4 +1,4 @@
-"""What a generation earns."""
+"""Rewards of generations."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mtl_gym.families.alignment.joint import Index
 
 @dataclass(frozen=True)
 class Measured:
-    """What the runs have between two generations, under their assignments.
+    """Losses and assignments of the runs between two generations.
 
     Attributes:
-        train_loss: Of training samples; float32 [runs, tasks].
-        validation_loss: Of validation samples; float32 [runs, tasks].
-        scale: The variance of a regression's training targets, or a classification's first validation loss;
-            float32 [runs, tasks].
-        assignment: The module of each location; int64 [runs, locations].
+        train_loss: Mean loss over training samples; float32 [runs, tasks].
+        validation_loss: Mean loss over validation samples; float32 [runs, tasks].
+        scale: Variance of the training targets (regression) or first validation loss (classification); float32
+            [runs, tasks].
+        assignment: Module of each location; int64 [runs, locations].
     """
 
     train_loss: Floats
@@ -33,16 +33,16 @@ class Measured:
 
     @property
     def relative(self) -> Floats:
-        """The validation loss over its scale, mean over tasks; float32 [runs]."""
+        """Relative validation loss, the mean over tasks of loss divided by scale; float32 [runs]."""
         relative: Floats = (self.validation_loss / self.scale).mean(1)
         return relative
 
 
 def scales(first: Floats, tasks: Sequence[TaskData]) -> Floats:
-    """What validation losses are set against: the first ones, or the variance of training targets.
+    """Return the scale of each validation loss, as in `Measured`.
 
     Args:
-        first: A run's first validation losses; float32 [runs, tasks].
+        first: First validation losses of the runs; float32 [runs, tasks].
         tasks: The tasks.
 
     Returns:
@@ -66,14 +66,14 @@ AlignmentReward: TypeAlias = Callable[[Measured, Measured], NDArray[np.floating[
 
 
 def validation(before: Measured, after: Measured) -> Floats:
-    """The fall of the relative validation loss; float32 [runs]."""
+    """Return the decrease of the relative validation loss; float32 [runs]."""
     return before.relative - after.relative
 
 
 def training(before: Measured, after: Measured) -> Floats:
-    """The fall of the training loss, mean over tasks; float32 [runs].
+    """Return the decrease of the training loss, mean over tasks; float32 [runs].
 
-    It is largest where nothing is shared, since many modules fit few training samples best.
+    It is largest without sharing, because many modules fit few training samples best.
     """
     fall: Floats = (before.train_loss - after.train_loss).mean(1)
     return fall
@@ -83,7 +83,7 @@ REWARDS: dict[str, AlignmentReward] = {"validation": validation, "training": tra
 
 
 def earned(reward: AlignmentReward, before: Measured, after: Measured) -> Floats:
-    """What a generation earns each run; float32 [runs].
+    """Return the reward of a generation; float32 [runs].
 
     Raises:
         ValueError: If the reward is not one number per run.
@@ -92,7 +92,7 @@ def earned(reward: AlignmentReward, before: Measured, after: Measured) -> Floats
     runs = len(after.assignment)
     if given.shape != (runs,) or given.dtype.kind not in "biuf":
         raise ValueError(
-            f"reward={reward!r} gave {given.dtype} of shape {list(given.shape)}; of what was measured before and after "
-            f"a generation it makes one number per run, an array of shape [{runs}] here."
+            f"reward={reward!r} returned {given.dtype} of shape {list(given.shape)}: it must return one number per "
+            f"run, here an array of shape [{runs}]."
         )
     return given.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The samples of architectures of one kind, side by side, and what their answers cost."""
+"""Stacked samples of tasks whose architectures run together, with their losses and accuracies."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch.nn import functional
 
 from mtl_gym.data.collection import Pair, TaskData
 
-# Numbers of an answer that are held at once.
+# Maximum number of output values in memory at once.
 ANSWERS_AT_ONCE = 4_000_000
 MOST_ROWS = 512
 
 
 def data_key(task: TaskData) -> tuple[object, ...]:
-    """Tasks with different keys cannot be stacked."""
+    """Return a key that is equal only for tasks that can be stacked."""
     shapes = [(tuple(x.shape), tuple(y.shape), x.dtype) for x, y in task.splits.values()]
     return task.kind, task.outputs, *shapes
 
 
 class Samples:
-    """The tasks of one kind of architecture.
+    """Samples of the tasks of one stack of architectures.
 
     Args:
-        tasks: Alike in kind and shapes.
-        number: Of the kind, which its draws depend on.
+        tasks: Tasks of equal kind and shapes.
+        number: Number of the stack, part of the seed of its draws.
         minibatch: Training samples of each task in a gradient step; None for all.
     """
 
@@ -39,7 +39,7 @@ class Samples:
         self.minibatch = minibatch if minibatch is not None and minibatch < rows else None
 
     def draw(self, split: str, seeds: Sequence[int], update: int) -> Pair:
-        """The samples of a gradient step: of each run its own, or all; drawn with replacement.
+        """Draw the samples of a gradient step with replacement, separately for each run; or return all samples.
 
         Returns:
             Inputs and outputs [runs, members, minibatch, ...], or [members, rows, ...].
@@ -53,18 +53,18 @@ class Samples:
         return x[self.members[:, None], index], y[self.members[:, None], index]
 
     def part(self, split: str, limit: int | None) -> list[Pair]:
-        """The first `limit` samples of each task, in pieces; [members, rows, ...] each."""
+        """Return the first `limit` samples of each task in parts; [members, rows, ...] each."""
         x, y = (part[:, :limit] for part in self.splits[split])
         answer = len(self.members) * self.outputs * y[0, 0].numel()
         rows = max(1, min(MOST_ROWS, ANSWERS_AT_ONCE // answer))
         return list(zip(x.split(rows, 1), y.split(rows, 1), strict=True))
 
     def losses(self, answers: Tensor, y: Tensor) -> Tensor:
-        """Squared error or cross-entropy of each answer, mean over its outputs or steps; [runs, members, rows].
+        """Return the squared error or cross-entropy of each sample, mean over outputs or steps; [runs, members, rows].
 
         Args:
-            answers: [runs, members, rows, ..., outputs].
-            y: As `draw` or `part` gives it.
+            answers: float32 [runs, members, rows, ..., outputs].
+            y: Labels from `draw` or `part`.
         """
         if self.kind == "regression":
             return (answers - y).square().mean(-1)
@@ -73,18 +73,18 @@ class Samples:
         return flat.view(y.shape).flatten(3).mean(-1) if y.ndim > 3 else flat.view(y.shape)
 
     def right(self, answers: Tensor, y: Tensor) -> Tensor:
-        """The share of right labels of each answer; of a regression what `explained` needs, minus its squared error."""
+        """Return the share of right labels of each sample or, for a regression, the negative mean squared error."""
         if self.kind == "regression":
             return -(answers - y).square().mean(-1)
         right = (answers.argmax(-1) == y).float()
         return right.flatten(3).mean(-1) if right.ndim > 3 else right
 
     def accuracy(self, right: Tensor, split: str, limit: int | None) -> Tensor:
-        """Per task the share of right labels, or of the variance that a regression explains; [runs, members] in [0, 1].
+        """Return the share of right labels, or of variance explained by a regression; [runs, members] in [0, 1].
 
         Args:
-            right: The mean of `right` over the samples; [runs, members].
-            split: That the samples are of.
+            right: Mean of `right` over the samples; float32 [runs, members].
+            split: Split of the samples.
             limit: As for `part`.
         """
         if self.kind != "regression":

@@ -1,4 +1,4 @@
-"""Architectures of one kind run as one stacked computation; architectures of other kinds one after the other."""
+"""Stacked computation of architectures of the same kind."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ logger = logging.getLogger(__name__)
 
 
 class Kind(StackedModule):
-    """Architectures that are alike but for their weights, with the parameters that are not generated.
+    """Stack of architectures that differ only in their weights, with the parameters that are not generated.
 
     Args:
         members: Numbers of the architectures in the joint model.
-        template: One of them.
-        runs: Joint models side by side.
+        template: One of the architectures.
+        runs: Number of joint models side by side.
         block: Inputs and outputs of a block.
         start: First location of these architectures in the joint model.
-        keep: Names of layers that stay as they are.
+        keep: Names of layers to leave unchanged.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class Kind(StackedModule):
 
     @property
     def locations(self) -> int:
-        """Blocks of all members."""
+        """Number of blocks of all members."""
         return len(self.members) * sum(self.counts)
 
     def ranges(self) -> list[tuple[WeightTensor, slice]]:
-        """Each weight tensor with the locations of its blocks in all members, member after member."""
+        """Return each weight tensor with the locations of its blocks in all members, member by member."""
         places, at = [], self.start
         for tensor, count in zip(self.tensors, self.counts, strict=True):
             places.append((tensor, slice(at, at + count * len(self.members))))
@@ -57,7 +57,7 @@ class Kind(StackedModule):
         return places
 
     def weights(self, blocks: Tensor) -> Named:
-        """Return generated and other parameters, [runs * members, ...]; from all blocks [runs, locations, m, n]."""
+        """Return all parameters, generated or not; blocks [runs, locations, m, n] -> [runs * members, ...] each."""
         members = len(self.members)
         named = {name: value.flatten(0, 1) for name, value in self.named().items()}
         for tensor, places in self.ranges():
@@ -90,11 +90,11 @@ class Kind(StackedModule):
         return at(weights, run * len(self.members) + member)
 
 
-@cache  # once: evaluation views and forks are made of the same architectures
+@cache  # evaluation views and forks would repeat the warning
 def _warn_of(architecture: str, names: str) -> None:
     logger.warning(
-        "%s: blocks do not generate %s. Generated are the weights of dense, 1-d and 2-d convolutional and recurrent "
-        "layers; other matrices stay parameters of their own, which share nothing. JointModel.coverage lists both.",
+        "%s: %s will not be generated or shared. Only weights of dense, 1-d and 2-d convolutional and recurrent layers "
+        "are generated; JointModel.coverage lists all parameters.",
         architecture,
         names,
     )

@@ -1,4 +1,4 @@
-"""N joint models in training side by side: a generation of a competition, and what they reach."""
+"""Training of N joint models side by side, and measurement of losses and accuracies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mtl_gym.families.alignment.samples import Samples
 
 @dataclass(frozen=True)
 class JointRecipe:
-    """How joint models are trained: the fields of `AlignmentOptions` of the same names."""
+    """Hyperparameters of training, as in `AlignmentOptions`."""
 
     learning_rate: float = 1e-3
     score_learning_rate: float = 1e-2
@@ -32,7 +32,7 @@ class JointRecipe:
 
 @dataclass(frozen=True)
 class TaskFigures:
-    """What every run has on every task.
+    """Loss and accuracy of every run on every task.
 
     Attributes:
         loss: Squared error, or cross-entropy; float32 [runs, tasks].
@@ -47,10 +47,10 @@ class JointTraining:
     """Joint models with their optimizer and samples.
 
     Args:
-        data: The tasks, one for each architecture, on the device of the joint model.
+        data: Tasks, one per architecture, on the device of the joint model.
         joint: The joint models.
-        split: The part that is trained on.
-        recipe: How.
+        split: Split to train on.
+        recipe: Hyperparameters.
     """
 
     def __init__(self, data: TaskCollection, joint: JointModel, split: str, recipe: JointRecipe) -> None:
@@ -67,12 +67,12 @@ class JointTraining:
         self.begin([0] * joint.runs)
 
     def begin(self, seeds: Sequence[int], updates: int = 0) -> None:
-        """Start optimizer and draws anew, the latter from a seed for each run, or go on after so many updates."""
+        """Reset the optimizer, and set the seed of each run's draws and the number of updates so far."""
         self.seeds, self.updates = list(seeds), updates
         self.optimizer.state.clear()
 
     def resume(self, seeds: Sequence[int], updates: int) -> None:
-        """Undo `state`; the optimizer stays."""
+        """Restore the result of `state`; keep the optimizer."""
         self.seeds, self.updates = list(seeds), updates
 
     @property
@@ -81,13 +81,13 @@ class JointTraining:
         return sum(len(s.members) * (s.minibatch or s.splits[self.split][0].shape[1]) for s in self.samples)
 
     def generation(self, competition: Competition, iterations: int) -> tuple[Floats, Floats]:
-        """Train with the soft merge, so that the modules at each location compete.
+        """Train with the soft merge of the modules that compete for each location.
 
-        A module that no location has in any slot keeps its values and its optimizer state bit for bit.
+        Modules in no slot keep their values and optimizer states bit for bit.
 
         Args:
-            competition: The modules at each location.
-            iterations: Gradient steps, n_iter.
+            competition: Competing modules.
+            iterations: Number of gradient steps, n_iter.
 
         Returns:
             softmax(s) of every slot, [runs, locations, slots], and the last training losses, [runs, tasks].
@@ -99,7 +99,7 @@ class JointTraining:
         device = self.joint.contexts.device
         table = self.joint.table(torch.from_numpy(slots).to(device))
         scores = competition.first_scores(self.recipe.challenger_share if contested else None, device)
-        # Its own optimizer: the weights s, and what Adam knows of them, begin anew in every generation.
+        # A separate optimizer, because the logits s and their Adam state are reset in every generation.
         ranking = torch.optim.Adam([scores], self.recipe.score_learning_rate, fused=True)
         losses = torch.zeros(())
         used = torch.from_numpy(competition.used(self.joint.num_modules)).to(device)
@@ -113,7 +113,7 @@ class JointTraining:
         return competition.spread(scores.detach()).cpu().numpy(), losses.cpu().numpy()
 
     def _update(self, table: Tensor, belief: Tensor | None) -> Tensor:
-        with seeded(self.updates):  # for dropout, wherever it may be
+        with seeded(self.updates):  # for dropout in any architecture
             losses = self._losses(self.joint.weights(self.joint.blocks(table, belief)))
         losses.mean(1).sum().backward()
         self.optimizer.step()
@@ -122,7 +122,7 @@ class JointTraining:
         return losses.detach()
 
     def _losses(self, weights: list[Named]) -> Tensor:
-        """Mean training loss of a step's samples; [runs, tasks]."""
+        """Return the mean loss of the samples of a gradient step; float32 [runs, tasks]."""
         parts = []
         for kind, samples, named in zip(self.joint.stacks, self.samples, weights, strict=True):
             x, y = samples.draw(self.split, self.seeds, self.updates)
@@ -147,9 +147,9 @@ class JointTraining:
         return loss, samples.accuracy(right, split, limit)
 
     def assign(self, assignment: Index) -> None:
-        """Change which module is at which location; int64 [runs, locations]."""
+        """Set the module of each location; int64 [runs, locations]."""
         self.joint.assignment.copy_(torch.from_numpy(assignment))
 
     def state(self) -> State:
-        """Return seeds and position; the environment keeps weights and optimizer."""
+        """Return seeds and position of the draws; the environment saves weights and optimizer."""
         return {"seeds": self.seeds, "updates": self.updates}

@@ -44,7 +44,7 @@ def test_with_one_submapping_all_locations_change_together():
     assert found.best(found.scores(belief)).tolist() == [[5, 8]]
 
 
-def test_submappings_are_the_same_only_if_they_agree_everywhere():
+def test_submappings_are_equal_only_if_they_agree_at_all_locations():
     found = competition([[[5, 5], [8, 9]]], ONE)
     scores = found.scores(np.tile([0.2, 0.3, 0.5], (1, 2, 1)))
     assert scores == pytest.approx(np.tile([0.2, 0.3, 0.5], (1, 2, 1)))
@@ -52,13 +52,13 @@ def test_submappings_are_the_same_only_if_they_agree_everywhere():
     assert found.scores(np.tile([0.4, 0.3, 0.3], (1, 2, 1)))[0, 0] == pytest.approx([0.4, 0.6, 0.6])
 
 
-def test_random_selection_takes_every_slot_of_a_submapping_together():
+def test_random_selection_takes_one_slot_for_a_whole_submapping():
     found = competition([[[5, 6], [8, 0]]], ONE)
     chosen = {tuple(found.random(np.random.default_rng(seed))[0]) for seed in range(30)}
     assert chosen == {(4, 7), (5, 8), (6, 0)}
 
 
-def test_challengers_begin_with_their_share_of_the_belief():
+def test_challengers_begin_with_their_share_of_the_softmax_weight():
     found = competition([[[5, 6], [8, 0]]])
     belief = found.spread(found.first_scores(0.5, torch.device("cpu"))).detach()
     assert belief[0, 0].tolist() == pytest.approx([0.5, 0.25, 0.25])
@@ -73,13 +73,13 @@ def test_submappings_are_locations_tasks_or_the_model():
     assert units("model", places).tolist() == [0] * 6
 
 
-def test_the_true_groups_are_found_up_to_the_names_of_modules():
+def test_the_true_groups_are_found_up_to_the_numbers_of_modules():
     location = np.arange(4)
     assignment = np.array([[5, 5, 2, 2], [5, 5, 5, 5], [5, 1, 2, 2], [5, 2, 5, 2]])
     assert find_groups(assignment, location, (0, 0, 1, 1)).tolist() == [True, False, False, False]
 
 
-def test_rare_modules_give_way_to_the_blocks_they_generate():
+def test_rare_modules_are_replaced_by_the_blocks_they_generate():
     torch.manual_seed(0)
     joint = JointModel([nn.Linear(12, 8)], Form((4, 4), 3), runs=2)
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_rare_modules_give_way_to_the_blocks_they_generate():
     assert count_parameters(joint).tolist() == [6 * 16, small.parameters]
 
 
-def test_a_rare_module_makes_no_model_larger_than_the_original():
+def test_rare_modules_do_not_make_a_model_larger_than_the_original():
     joint = JointModel([nn.Linear(16, 16)], Form((4, 4), 4))
     random = np.random.default_rng(0)
     for modules in (1, 3, 8, 16):
@@ -101,14 +101,14 @@ def test_a_rare_module_makes_no_model_larger_than_the_original():
         assert count_parameters(joint)[0] == compact(joint).parameters
 
 
-def test_sharing_is_counted_against_chance():
+def test_sharing_is_measured_relative_to_chance():
     assignment, layer = np.array([1, 1, 2, 1, 3, 4]), np.array([0, 0, 0, 1, 1, 1])
     ratio = sharing_between(assignment, layer)
     same = 3 / 15  # of all pairs, locations 0, 1 and 3 share
     assert ratio == pytest.approx(np.array([[1 / 3, 2 / 9], [2 / 9, 0]]) / same)
 
 
-def test_a_history_counts_modules_and_can_go_on():
+def test_a_history_counts_modules_and_can_be_restored():
     history = AssignmentHistory(3, 4)
     history.add(np.array([0, 1, 2, 3]))
     history.add(np.array([0, 0, 2, 2]))

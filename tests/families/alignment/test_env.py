@@ -25,7 +25,7 @@ def nobody(env):
 
 
 def mixed(seed=0):
-    """A regression, a classification and labelled sequences, with architectures of their own."""
+    """Make options of a regression, a classification and labelled sequences, with their own architectures."""
     random = torch.Generator().manual_seed(seed)
     x = torch.randn(40, 5, generator=random)
     pictures = torch.randn(40, 1, 6, 6, generator=random)
@@ -45,7 +45,7 @@ def mixed(seed=0):
     return {"data": TaskCollection("mixed", parts), "network": nets, "block": (4, 4), "context": 2}
 
 
-def test_a_run_begins_with_a_module_for_each_location():
+def test_a_run_begins_with_one_module_per_location():
     env = linear()
     obs, info = env.reset(seed=1)
     assert obs["assignment"].tolist() == [list(range(30))] * 2
@@ -53,7 +53,7 @@ def test_a_run_begins_with_a_module_for_each_location():
     assert info["modules_used"].tolist() == [30, 30]
 
 
-def test_the_training_reward_is_the_fall_of_the_training_loss():
+def test_the_training_reward_is_the_decrease_of_the_training_loss():
     env = linear(reward="training")
     _, before = env.reset(seed=0)
     _, reward, *_, after = env.step(nobody(env))
@@ -61,7 +61,7 @@ def test_the_training_reward_is_the_fall_of_the_training_loss():
     assert (reward > 0).all()
 
 
-def test_the_validation_loss_trains_nothing():
+def test_validation_data_do_not_affect_training():
     spoiled = load("generated-linear")
     parts = [
         TaskData(
@@ -80,13 +80,13 @@ def test_the_validation_loss_trains_nothing():
     assert not np.allclose(ours[4]["validation_loss"], theirs[4]["validation_loss"])
 
 
-def test_without_challengers_the_assignment_stays_and_no_score_is_shown():
+def test_without_challengers_the_assignment_does_not_change_and_scores_are_zero():
     env = linear()
     obs, *_ = env.step(nobody(env))
     assert obs["assignment"].tolist() == [list(range(30))] * 2 and not obs["score"].any()
 
 
-def test_a_challenger_is_scored_where_it_was_named_and_may_stay():
+def test_a_challenger_is_scored_at_its_location_and_may_be_selected():
     env = linear(challengers=2)
     actions = nobody(env).reshape(2, 30, 2)
     actions[0, 3] = 8, 9
@@ -97,7 +97,7 @@ def test_a_challenger_is_scored_where_it_was_named_and_may_stay():
 
 
 def test_the_better_challenger_wins():
-    """A location whose own module says the opposite takes over the one that says what is right."""
+    """A location whose module has the wrong sign selects the challenger of the right sign."""
     data = load("generated-linear").choose(["task 0", "task 1"])
     weights = [torch.linalg.lstsq(*task.splits["test"]).solution[:, 0] for task in data.tasks]
     env = linear(1, data=data, iterations=60, learning_rate=1e-4)
@@ -109,7 +109,7 @@ def test_the_better_challenger_wins():
     assert obs["assignment"].tolist() == [[0, 0]] and obs["score"][0, 1] > 0.5
 
 
-def test_a_module_that_stands_nowhere_stays_as_it_is_bit_for_bit():
+def test_a_module_without_location_does_not_change_bit_for_bit():
     env = linear(1, start=[0, 1] + [2] * 28)
     env.step(nobody(env))
     env.training.assign(np.full((1, 30), 2))
@@ -134,7 +134,7 @@ def test_every_decomposition_trains(decomposition):
     assert truncated.all() and np.isfinite(reward).all()
 
 
-def test_with_one_submapping_a_run_takes_over_all_challengers_or_none():
+def test_with_one_submapping_a_run_selects_all_challengers_or_none():
     env = linear(6, decomposition="model")
     env.action_space.seed(1)
     actions = env.action_space.sample() % NONE
@@ -143,7 +143,7 @@ def test_with_one_submapping_a_run_takes_over_all_challengers_or_none():
         assert obs["assignment"][row].tolist() in (list(range(30)), actions[row].tolist())
 
 
-def test_runs_side_by_side_are_what_each_would_be_alone():
+def test_runs_side_by_side_equal_single_runs():
     wide = AlignmentVectorEnv(3, **mixed(), **SHORT, minibatch=8, device="cpu")
     alone = AlignmentVectorEnv(1, **mixed(), **SHORT, minibatch=8, device="cpu")
     wide.reset(seed=5), alone.reset(seed=5)
@@ -154,7 +154,7 @@ def test_runs_side_by_side_are_what_each_would_be_alone():
         assert not np.allclose(mine[4]["train_loss"][0], mine[4]["train_loss"][1])
 
 
-def test_evaluation_looks_at_the_run_under_way_and_then_at_the_one_that_ended():
+def test_evaluation_measures_the_run_under_way_and_after_its_end_the_completed_run():
     env = linear(generations=2)
     env.step(nobody(env))
     under_way = mtl_gym.evaluate(lambda obs: nobody(env), env)
@@ -167,7 +167,7 @@ def test_evaluation_looks_at_the_run_under_way_and_then_at_the_one_that_ended():
     assert ended.mean_loss < under_way.mean_loss
 
 
-def test_figures_are_those_of_the_weights_that_were_measured():
+def test_evaluation_figures_belong_to_the_measured_weights():
     env = linear(1, start="oracle", generations=2)
     agreed = nobody(env)
     agreed[:] = 0
@@ -178,7 +178,7 @@ def test_figures_are_those_of_the_weights_that_were_measured():
     assert np.array_equal(result.figures["assignment"], best.numpy())
 
 
-def test_rmse_is_the_mean_over_tasks_of_their_roots():
+def test_rmse_is_the_mean_of_the_tasks_root_mean_square_errors():
     env = linear(1)
     view = env.evaluation_view("test")
     result = mtl_gym.evaluate(lambda obs: nobody(env), env)
@@ -191,7 +191,7 @@ def test_rmse_is_the_mean_over_tasks_of_their_roots():
     assert result.figures["rmse"][0] == pytest.approx(np.mean(by_hand), rel=1e-5)
 
 
-def test_accuracy_of_a_regression_is_the_variance_it_explains():
+def test_accuracy_of_a_regression_is_its_explained_variance():
     task = load("generated-linear").tasks[0]
     right = {split: task.splits[split] for split in SPLITS}
     weights = torch.linalg.lstsq(*task.splits["test"]).solution.T
@@ -209,7 +209,7 @@ def test_accuracy_of_a_regression_is_the_variance_it_explains():
     assert explained == pytest.approx(max(0, float(by_hand)), abs=1e-5)
 
 
-def test_the_best_weights_on_the_validation_samples_come_back_at_the_end():
+def test_the_best_weights_on_the_validation_samples_are_restored_at_the_end():
     env = linear(1, generations=4, final_generations=0, learning_rate=3.0)
     variance = np.array([float(task.splits["train"][1].var(correction=0)) for task in env.data.tasks])
     seen = [env.progress.validation_loss[0]]
@@ -222,7 +222,7 @@ def test_the_best_weights_on_the_validation_samples_come_back_at_the_end():
     assert min(scores) < scores[-1]
 
 
-def test_losses_are_set_against_the_variance_of_targets_or_the_first_loss():
+def test_losses_are_relative_to_the_variance_of_targets_or_the_first_loss():
     env = AlignmentVectorEnv(1, **mixed(), **SHORT, device="cpu")
     _, info = env.reset(seed=0)
     line = env.data.tasks[0].splits["train"][1]
@@ -230,7 +230,7 @@ def test_losses_are_set_against_the_variance_of_targets_or_the_first_loss():
     assert np.array_equal(env.progress.scale[0, 1:], info["validation_loss"][0, 1:])
 
 
-def test_an_evaluation_trains_nothing():
+def test_an_evaluation_does_not_train():
     env = linear()
     env.step(nobody(env))
     before = {name: value.clone() for name, value in env.network.state_dict().items()}
@@ -245,7 +245,7 @@ def test_the_oracle_begins_with_the_true_groups_and_ends_with_success():
     assert info["final_info"]["modules_used"].tolist() == [3, 3]
 
 
-def test_hierarchical_alignment_gives_the_ith_locations_one_module():
+def test_hierarchical_start_shares_the_ith_module_among_ith_locations():
     env = AlignmentVectorEnv(1, **mixed(), start="hierarchical", device="cpu")
     places = env.network.locations
     for member in range(3):
@@ -273,19 +273,19 @@ def test_three_kinds_of_tasks_learn():
         ({"start": [0, 1]}, "30 locations"),
         ({"challenger_share": 1.0}, "challenger_share=1.0"),
         ({"block": (20,)}, "block="),
-        ({"modules": 5}, r"start='disjoint' needs 30 modules, and there are 5"),
+        ({"modules": 5}, r"start='disjoint' needs 30 modules.* 5"),
         ({"keep": [["a"]]}, "keep="),
         ({"data": "digits"}, "TaskCollection"),
         ({"tasks": ["task 77"]}, "no task 'task 77'"),
         ({"network": [nn.Linear(20, 1)]}, "1 architectures for 30 tasks"),
     ],
 )
-def test_what_cannot_work_is_refused_by_name(options, message):
+def test_invalid_options_are_rejected_by_name(options, message):
     with pytest.raises(ValueError, match=message):
         AlignmentVectorEnv(**LINEAR | options)
 
 
-def test_modules_come_as_a_list_a_module_list_or_from_a_function_of_the_context():
+def test_network_takes_a_list_a_module_list_or_a_function_of_the_context():
     nets = mixed()["network"]
     seen = []
 
@@ -304,20 +304,20 @@ def test_modules_come_as_a_list_a_module_list_or_from_a_function_of_the_context(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"architectures": [nn.Linear(20, 1)] * 30}, "architectures is now network"),
+        ({"architectures": [nn.Linear(20, 1)] * 30}, "architectures.*network="),
         ({"network": lambda: None}, "takes no context"),
         ({"network": lambda context: nn.Linear(20, 1)}, "made a Linear"),
         ({"network": lambda context: [1] * 30}, "Architecture 0 is 1"),
         ({"network": nn.Linear(20, 1)}, "network=Linear.*ModuleList"),
     ],
 )
-def test_a_network_of_another_form_is_refused(options, message):
+def test_a_network_of_another_type_is_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         AlignmentVectorEnv(**LINEAR | options)
 
 
-def test_the_final_generations_draw_nothing():
-    """A run whose selection is random continues from the same generator, however long it is trained at its end."""
+def test_the_final_generations_do_not_advance_the_generator():
+    """With random selection, the generator's state after a run does not depend on the number of final generations."""
     states = []
     for final_generations in (0, 2):
         env = linear(1, generations=1, selection="random", final_generations=final_generations)
@@ -327,16 +327,16 @@ def test_the_final_generations_draw_nothing():
 
 
 def test_the_oracle_needs_groups():
-    with pytest.raises(ValueError, match="groups are known"):
+    with pytest.raises(ValueError, match="known groups"):
         AlignmentVectorEnv(1, **mixed(), start="oracle", device="cpu")
 
 
-def test_an_evaluation_of_another_width_is_refused():
+def test_an_evaluation_of_another_width_is_rejected():
     with pytest.raises(ValueError, match="num_envs=5"):
         linear().evaluation_view(num_envs=5)
 
 
-def test_a_loss_that_is_not_finite_names_the_task():
+def test_a_non_finite_loss_raises_an_error_with_the_task():
     env = linear(1)
     with torch.no_grad():
         env.network.contexts[0, 4] = torch.inf
@@ -378,7 +378,7 @@ def test_the_cross_modal_architectures_have_the_papers_blocks():
     assert (reward > 0).all()
 
 
-def test_a_state_that_was_taken_is_not_changed_by_what_follows():
+def test_a_state_dict_does_not_change_with_later_steps():
     env = linear(1, generations=10)
     env.step(nobody(env))
     state = env.state_dict()
@@ -393,7 +393,7 @@ def test_a_state_that_was_taken_is_not_changed_by_what_follows():
     assert env.course.history.length == 2
 
 
-def test_both_runs_and_histories_come_back_from_a_checkpoint():
+def test_a_checkpoint_restores_both_runs_and_histories():
     env = linear(2, generations=2)
     for _ in range(3):
         env.step(nobody(env))
@@ -413,7 +413,7 @@ def two_tasks(kind="regression", outputs=1, x=None):
 
 
 class Clipped(nn.Module):
-    """Whether it clips depends on the values."""
+    """Module with control flow that depends on values."""
 
     def __init__(self):
         super().__init__()
@@ -427,22 +427,22 @@ class Clipped(nn.Module):
 @pytest.mark.parametrize(
     ("net", "data", "message"),
     [
-        (nn.Linear(6, 2), {}, r"'a': its architecture gives float32 \[2, 2\] .*needs float32 \[2, 1\]"),
+        (nn.Linear(6, 2), {}, r"'a': .*float32 \[2, 2\] .*needs float32 \[2, 1\]"),
         (nn.Linear(6, 3), {"kind": "classification", "outputs": 2}, r"needs float32 \[2, 2\]"),
         (nn.Linear(5, 1), {}, r"'a': its architecture cannot take inputs float32 \[2, 6\]: mat1 and mat2"),
-        (nn.LSTM(6, 1), {}, "its architecture gives tuple"),
+        (nn.LSTM(6, 1), {}, "its architecture returns tuple"),
         (nn.Linear(6, 1), {"x": torch.arange(72).view(12, 6)}, r"cannot take inputs int64 \[2, 6\]"),
         (Clipped(), {}, "cannot be called with generated weights"),
     ],
     ids=["outputs", "classes", "inputs", "tuple", "dtype", "values"],
 )
-def test_an_architecture_that_does_not_fit_its_task_is_told_before_training(net, data, message):
+def test_an_architecture_that_does_not_fit_its_task_is_rejected_before_training(net, data, message):
     with pytest.raises(ValueError, match=message):
         AlignmentVectorEnv(2, data=two_tasks(**data), network=[net, net], block=(3, 1), context=1, device="cpu")
 
 
 class Recurrent(nn.Module):
-    """Dropout that no module of its own carries out."""
+    """Module with dropout inside an LSTM."""
 
     def __init__(self):
         super().__init__()
@@ -464,7 +464,7 @@ def test_dropout_within_a_layer_repeats_with_the_seed():
     assert np.array_equal(*losses)
 
 
-def test_success_is_told_of_the_run_that_ended_also_when_the_next_has_begun():
+def test_views_report_the_success_of_the_completed_run_after_the_next_has_begun():
     nets = [nn.Linear(6, 1), nn.Linear(6, 1)]
     options = {"generations": 1, "iterations": 200, "final_generations": 0, "learning_rate": 0.01, "device": "cpu"}
     env = AlignmentVectorEnv(2, data=two_tasks(), network=nets, block=(6, 1), context=1, **options)

@@ -8,7 +8,7 @@ from mtl_gym.families.alignment.env import AlignmentVectorEnv
 from .test_env import LINEAR, SHORT, linear, mixed, nobody
 
 
-def test_the_network_of_a_run_that_ended_is_had_after_the_next_began():
+def test_the_network_of_a_completed_run_can_be_exported_after_the_next_began():
     env = linear(2, generations=2)
     env.step(nobody(env))
     *_, info = env.step(nobody(env))
@@ -26,7 +26,7 @@ def test_the_network_of_a_run_that_ended_is_had_after_the_next_began():
     assert float(loss) == pytest.approx(info["final_info"]["loss"][0, 0], rel=1e-4)
 
 
-def test_accuracy_of_an_exported_classifier_is_that_of_the_final_info():
+def test_accuracy_of_an_exported_classifier_equals_the_final_info():
     env = gym.make("MTLAlignment-Linear-v0", **mixed(), **SHORT, device="cpu").unwrapped
     env.reset(seed=0)
     for _ in range(3):
@@ -46,7 +46,7 @@ def test_before_a_run_has_ended_its_best_weights_are_exported():
     assert torch.equal(env.fork().export(5).weight, env.export(5).weight)
 
 
-def test_an_export_of_what_is_not_there_is_refused():
+def test_an_export_of_an_unknown_task_or_run_is_rejected():
     with pytest.raises(gym.error.ResetNeeded, match=r"Call reset\(\) before export\(\)"):
         AlignmentVectorEnv(1, **LINEAR).export(0)
     env = linear()
@@ -57,7 +57,7 @@ def test_an_export_of_what_is_not_there_is_refused():
         env.network.export(0, -1)
 
 
-def test_making_environments_and_views_draws_nothing_from_torchs_generator():
+def test_environments_and_views_do_not_advance_torchs_generator():
     options = mixed()
     before = torch.get_rng_state()
     env = AlignmentVectorEnv(2, **options, **SHORT, device="cpu")
@@ -70,6 +70,6 @@ def test_making_environments_and_views_draws_nothing_from_torchs_generator():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_class_in_the_place_of_an_architecture_is_told():
-    with pytest.raises(ValueError, match=r"Linear is a class: give an object of it, such as Linear\(...\)"):
+def test_a_class_instead_of_an_architecture_is_rejected():
+    with pytest.raises(ValueError, match=r"Linear is a class.*Linear\(...\)"):
         AlignmentVectorEnv(**LINEAR, network=[nn.Linear] * 30)

@@ -51,7 +51,7 @@ def counting(*shape):
     st.integers(1, 4), st.integers(1, 7), st.integers(1, 7), st.sampled_from([(), (3,), (2, 3)]),
     st.integers(1, 5), st.integers(1, 5),
 )  # fmt: skip
-def test_cut_and_join_give_back_any_weight(gates, outputs, inputs, places, m, n):
+def test_cut_and_join_restore_any_weight(gates, outputs, inputs, places, m, n):
     tensor = WeightTensor("w", (gates * outputs, inputs, *places), gates)
     weight = counting(*tensor.shape)
     blocks = tensor.cut(weight, (m, n), torch.zeros)
@@ -68,7 +68,7 @@ def test_a_block_maps_m_neighbouring_inputs_to_n_neighbouring_outputs():
     assert blocks[2].tolist() == weight[:3, 2:].T.tolist()
 
 
-def test_the_gates_of_an_lstm_and_the_places_of_a_kernel_are_cut_separately():
+def test_the_gates_of_an_lstm_and_the_positions_of_a_kernel_are_cut_separately():
     lstm = WeightTensor("w", (4 * 3, 5), gates=4)
     blocks = lstm.cut(counting(12, 5), (5, 3), torch.zeros)
     assert blocks.shape == (4, 5, 3) and torch.equal(blocks[1].T, counting(12, 5)[3:6])
@@ -77,14 +77,14 @@ def test_the_gates_of_an_lstm_and_the_places_of_a_kernel_are_cut_separately():
     assert torch.equal(blocks[3].T, counting(2, 3, 2, 2)[:, :, 1, 1])
 
 
-def test_what_overflows_an_edge_is_filled_and_discarded():
+def test_entries_beyond_an_edge_are_filled_and_discarded():
     tensor = WeightTensor("w", (3, 3))
     blocks = tensor.cut(counting(3, 3), (2, 2), torch.ones)
     assert blocks.shape == (4, 2, 2) and blocks[3].tolist() == [[8, 1], [1, 1]]
     assert torch.equal(tensor.join(blocks + 0), counting(3, 3))
 
 
-def test_dense_convolutional_and_recurrent_weights_are_found_and_no_others():
+def test_only_dense_convolutional_and_recurrent_weights_are_generated():
     assert [tensor.name for tensor in weight_tensors(vision())] == ["0.weight", "3.weight", "5.weight"]
     found = weight_tensors(Language(), keep=["out"])
     names = [f"lstm.weight_{part}_l{layer}" for layer in range(2) for part in ("ih", "hh")]
@@ -92,21 +92,21 @@ def test_dense_convolutional_and_recurrent_weights_are_found_and_no_others():
     assert {tensor.gates for tensor in found} == {4}
 
 
-def test_weights_that_two_layers_share_stay_as_they_are():
+def test_weights_that_two_layers_share_are_not_generated():
     net = Language()
     net.lstm, net.out = nn.LSTM(6, 6, batch_first=True), nn.Linear(6, 11)
     net.out.weight = net.embedding.weight
     assert [tensor.name for tensor in weight_tensors(net)] == ["lstm.weight_ih_l0", "lstm.weight_hh_l0"]
 
 
-def test_the_papers_networks_have_as_many_blocks_as_it_says():
+def test_the_papers_networks_have_the_papers_numbers_of_blocks():
     lstm = nn.LSTM(256, 256, num_layers=2)
     assert sum(tensor.count((16, 16)) for tensor in weight_tensors(lstm)) == 4096
     deepbind = nn.Sequential(nn.Conv1d(256, 256, 24), nn.Linear(256, 256))
     assert sum(tensor.count((16, 16)) for tensor in weight_tensors(deepbind)) == 6400
 
 
-def test_a_layer_to_keep_that_is_not_there_and_nothing_to_generate_are_refused():
+def test_an_unknown_layer_to_keep_and_an_architecture_without_weights_are_rejected():
     with pytest.raises(ValueError, match=r"'head'.*embedding, lstm, out"):
         weight_tensors(Language(), keep=["head"])
     with pytest.raises(ValueError, match="no dense, convolutional or recurrent weight"):
@@ -115,7 +115,7 @@ def test_a_layer_to_keep_that_is_not_there_and_nothing_to_generate_are_refused()
 
 @pytest.mark.parametrize("context", [0, 1, 4])
 @pytest.mark.parametrize("block", [(3, 5), (16, 16)])
-def test_with_a_module_per_location_the_joint_model_begins_as_the_architectures_are(context, block):
+def test_with_one_module_per_location_the_initial_joint_model_equals_the_architectures(context, block):
     nets = three()
     joint = JointModel(nets, Form(block, context))
     for number, (net, x) in enumerate(zip(nets, inputs(), strict=True)):
@@ -123,7 +123,7 @@ def test_with_a_module_per_location_the_joint_model_begins_as_the_architectures_
 
 
 @pytest.mark.parametrize("context", [1, 2, 4])
-def test_initial_weights_have_the_statistics_of_the_architectures_own(context):
+def test_initial_weights_have_the_statistics_of_the_architectures(context):
     torch.manual_seed(1)
     net = nn.Linear(90, 70)
     nn.init.kaiming_normal_(net.weight)
@@ -137,14 +137,14 @@ def test_initial_weights_have_the_statistics_of_the_architectures_own(context):
     assert joint.contexts.unique().numel() == 1
 
 
-def test_context_elements_of_hypermodules_are_independent_at_first():
+def test_context_elements_of_initial_hypermodules_are_independent():
     torch.manual_seed(2)
     joint = JointModel([nn.Linear(160, 160)], Form((16, 16), 4))
     elements = joint.hypermodules[0].detach().transpose(0, 1).flatten(1).numpy()
     assert np.abs(np.corrcoef(elements) - np.eye(4)).max() < 0.03
 
 
-def test_blocks_that_a_fresh_module_generates_elsewhere_keep_the_variance():
+def test_blocks_of_an_initial_module_at_other_locations_preserve_the_variance():
     torch.manual_seed(3)
     joint = JointModel([nn.Linear(320, 320)], Form((16, 16), 4))
     shuffled = torch.randperm(joint.num_locations)[None, :, None]
@@ -152,7 +152,7 @@ def test_blocks_that_a_fresh_module_generates_elsewhere_keep_the_variance():
     assert elsewhere.var().item() == pytest.approx(1 / (3 * 320), rel=0.05)
 
 
-def test_generating_is_the_sum_over_context_and_belief():
+def test_blocks_are_sums_over_context_and_softmax_weights():
     joint = JointModel(three(), Form((4, 4), 3), runs=2)
     slots = torch.randint(joint.num_modules, (2, joint.num_locations, 3))
     belief = torch.rand(slots.shape).softmax(-1)
@@ -168,7 +168,7 @@ def test_generating_is_the_sum_over_context_and_belief():
         assert torch.allclose(found[run, location], by_hand, atol=1e-5)
 
 
-def test_gradients_agree_with_finite_differences():
+def test_gradients_match_finite_differences():
     torch.manual_seed(4)
     joint = JointModel([nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2))], Form((3, 2), 2)).double()
     slots = torch.randint(joint.num_modules, (1, joint.num_locations, 2))
@@ -192,7 +192,7 @@ def test_gradients_agree_with_finite_differences():
     assert torch.autograd.gradcheck(loss, tuple(part.requires_grad_() for part in point))
 
 
-def test_a_state_dict_goes_to_another_joint_model_with_its_assignment():
+def test_a_state_dict_transfers_weights_and_assignment_to_another_joint_model():
     joint = JointModel(three(), Form((4, 4), 2))
     joint.assignment.random_(joint.num_modules)
     other = JointModel([vision(), Language(), dna()], Form((4, 4), 2))
@@ -201,7 +201,7 @@ def test_a_state_dict_goes_to_another_joint_model_with_its_assignment():
         assert torch.equal(joint(number, x), other(number, x))
 
 
-def test_exported_architectures_are_plain_and_give_identical_outputs():
+def test_exported_architectures_are_plain_and_have_identical_outputs():
     joint = JointModel(three(), Form((4, 4), 2))
     with torch.no_grad():
         joint.contexts.normal_()
@@ -212,7 +212,7 @@ def test_exported_architectures_are_plain_and_give_identical_outputs():
         assert torch.equal(plain(x), joint(number, x))
 
 
-def test_architectures_of_one_kind_run_together_and_agree_with_each_alone():
+def test_stacked_architectures_equal_single_ones():
     torch.manual_seed(5)
     nets = [nn.Linear(6, 3) for _ in range(4)]
     joint = JointModel(nets, Form((3, 3), 2), runs=3)
@@ -226,7 +226,7 @@ def test_architectures_of_one_kind_run_together_and_agree_with_each_alone():
             assert torch.allclose(joint.export(number, run)(x[number]), together[run, number], atol=1e-6)
 
 
-def test_runs_of_recurrent_architectures_agree_with_each_alone():
+def test_runs_of_recurrent_architectures_equal_single_ones():
     joint = JointModel([Language()], Form((4, 4), 2), runs=2)
     joint.renew(1, 7, np.arange(joint.num_locations))
     tokens = torch.randint(11, (1, 2, 5))
@@ -236,7 +236,7 @@ def test_runs_of_recurrent_architectures_agree_with_each_alone():
     assert not torch.allclose(together[0], together[1])
 
 
-def test_an_adapter_adds_nothing_at_first_and_belongs_to_its_location():
+def test_an_adapter_is_initially_zero_and_belongs_to_its_location():
     joint = JointModel([nn.Linear(6, 3) for _ in range(2)], Form((6, 3), 0, adapter=1))
     before = joint.export(0).weight
     with torch.no_grad():
@@ -253,14 +253,14 @@ def test_locations_know_their_architecture_layer_and_order():
     assert places.layer_names == ("0:0.weight", "1:0.weight", "0:1.weight", "1:1.weight")
 
 
-def test_running_statistics_and_impossible_forms_are_refused():
+def test_running_statistics_and_invalid_forms_are_rejected():
     with pytest.raises(ValueError, match=r"BatchNorm1d.*GroupNorm"):
         JointModel([nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))])
     with pytest.raises(ValueError, match=r"block=\(0, 4\)"):
         Form((0, 4))
     with pytest.raises(ValueError, match="context=-1"):
         Form(context=-1)
-    with pytest.raises(ValueError, match="no architecture 3; there are 1"):
+    with pytest.raises(ValueError, match="no architecture 3"):
         JointModel([nn.Linear(2, 2)]).export(3)
 
 
@@ -273,7 +273,7 @@ def test_a_copy_is_independent():
 
 
 class Activated(nn.Module):
-    """Two layers with a function between them that `repr` does not show."""
+    """Two layers with a function between them that is missing from `repr`."""
 
     def __init__(self, function):
         super().__init__()
@@ -284,7 +284,7 @@ class Activated(nn.Module):
 
 
 class Twice(nn.Module):
-    """One layer after another, which may be the same."""
+    """Two layers in sequence, possibly the same one."""
 
     def __init__(self, tied):
         super().__init__()
@@ -303,7 +303,7 @@ def frozen(value):
 
 
 class Positioned(nn.Module):
-    """A layer with a table that is no parameter."""
+    """A layer with a table that is not a parameter."""
 
     def __init__(self, scale):
         super().__init__()
@@ -325,7 +325,7 @@ class Positioned(nn.Module):
     ],
     ids=["functions", "frozen", "buffers", "tied", "settings"],
 )
-def test_architectures_that_compute_something_else_do_not_run_as_one(nets, kinds):
+def test_architectures_of_different_functions_are_not_stacked(nets, kinds):
     joint, x = JointModel(nets, Form((3, 4), 2)), torch.randn(5, 6)
     assert [kind.members for kind in joint.kinds] == kinds
     for number, net in enumerate(nets):
@@ -333,7 +333,7 @@ def test_architectures_that_compute_something_else_do_not_run_as_one(nets, kinds
         assert torch.allclose(joint.export(number)(x), net(x), atol=1e-6)
 
 
-def test_frozen_weights_stay_as_they_are():
+def test_frozen_weights_do_not_change():
     net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))
     net[0].weight.requires_grad_(False)
     joint = JointModel([net], Form((4, 4), 2))
@@ -345,6 +345,6 @@ def test_frozen_weights_stay_as_they_are():
         JointModel([net], Form((4, 4), 2))
 
 
-def test_a_layer_without_a_shape_is_named():
-    with pytest.raises(ValueError, match="LazyLinear without a shape; call it on a batch first"):
+def test_an_uninitialised_lazy_layer_is_rejected():
+    with pytest.raises(ValueError, match="uninitialised LazyLinear"):
         JointModel([nn.Sequential(nn.LazyLinear(3))])

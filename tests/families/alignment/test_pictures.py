@@ -32,13 +32,13 @@ def test_the_picture_over_time_has_a_column_per_generation(history):
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == NAMES
 
 
-def test_the_picture_between_layers_shows_who_shares(history):
+def test_the_picture_between_layers_shows_sharing(history):
     (image,) = render.between_layers(history.assignment[-1], PLACES, NAMES).axes[0].images
     shown = np.asarray(image.get_array())
     assert shown.shape == (3, 3) and shown[0, 1] == shown[1, 0] > 0
 
 
-def test_the_picture_of_subsets_counts_modules_by_exactly_who_uses_them(history):
+def test_the_picture_of_subsets_counts_modules_by_the_exact_set_of_tasks(history):
     axes = render.subsets(history, PLACES, NAMES).axes[0]
     curves = {line.get_label(): line.get_ydata().tolist() for line in axes.get_lines()}
     assert curves == {"words": [2, 1, 0], "pictures": [2, 1, 1], "words + pictures": [0, 1, 1]}
