@@ -195,8 +195,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
             self.num_timesteps += self.n_envs
             self._last_obs = cast(ObsT, new_obs)
             self._record(obs, actions, rewards, dones)
-            ended = (infos[row] for row in np.flatnonzero(dones))
-            self.ep_info_buffer.extend(info["episode"] for info in ended if "episode" in info)
+            self.ep_info_buffer.extend(infos[i]["episode"] for i in np.flatnonzero(dones) if "episode" in infos[i])
             calls.update_locals(locals())
             if not calls.on_step():
                 break
@@ -235,11 +234,10 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
 
     def state_dict(self) -> State:
         """Return all that the agent's future depends on: tensors and plain values."""
-        last, random = to_tensors(self._last_obs), self.np_random.bit_generator.state
+        last = {"last_obs": to_tensors(self._last_obs), "np_random": self.np_random.bit_generator.state}
         episodes = [{"r": episode["r"], "l": episode["l"]} for episode in self.ep_info_buffer]  # not their seconds
         counts = {"num_timesteps": self.num_timesteps, "steps": self._steps, "episodes": episodes}
-        arrays = {"tables": to_tensors(self._tables()), "rows": to_tensors(self._rows())}
-        return {**arrays, "last_obs": last, "np_random": random, **counts}
+        return {"tables": to_tensors(self._tables()), "rows": to_tensors(self._rows()), **last, **counts}
 
     def load_state_dict(self, state: State) -> None:
         """Undo `state_dict`.
@@ -288,8 +286,8 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
                 raise CheckpointError(told)
             agent = cls(here, **saved["arguments"] | {"seed": None})
             agent.seed = saved["arguments"]["seed"]
-            same = here.num_envs == there.num_envs
-            agent.load_state_dict(saved["state"] if same else agent._without_rows(saved["state"]))
+            state, same = saved["state"], here.num_envs == there.num_envs
+            agent.load_state_dict(state if same else agent._without_rows(state))
         return agent
 
     def _without_rows(self, state: State) -> State:
