@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABCMeta
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mtl_gym.core.ranges import Range, out_of_range
 from mtl_gym.core.validation import complaint, hints_of, unknown
@@ -48,7 +48,9 @@ class Checked(ABCMeta):
         return constructor.replace(parameters=[*constructor.parameters.values()][1:])
 
 
-def refuse_wrong(who: str, factory: Callable[..., Any], arguments: Mapping[str, Any], given: frozenset[str]) -> None:
+def refuse_wrong(
+    who: str, factory: Callable[..., object], arguments: Mapping[str, object], given: frozenset[str]
+) -> None:
     """Refuse keyword arguments that an agent's constructor does not take, and values that it cannot take.
 
     Args:
@@ -69,7 +71,7 @@ def refuse_wrong(who: str, factory: Callable[..., Any], arguments: Mapping[str, 
     refuse_values(who, factory, arguments)
 
 
-def refuse_values(who: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+def refuse_values(who: str, factory: Callable[..., object], arguments: Mapping[str, object]) -> None:
     """Refuse values of other types than a constructor asks for, and numbers outside the ranges of a `Checked` class.
 
     Raises:
@@ -77,7 +79,7 @@ def refuse_values(who: str, factory: Callable[..., Any], arguments: Mapping[str,
     """
     takes, ranges = keywords_of(factory) or {}, ranges_of(factory)
     for name, value in arguments.items():
-        hint = takes.get(name, Any)
+        hint = takes.get(name, object)
         wrong = complaint(name, value, hint)
         if wrong is None and ranges is not None:
             wrong = out_of_range(name, value, hint, ranges.get(name))
@@ -85,24 +87,24 @@ def refuse_values(who: str, factory: Callable[..., Any], arguments: Mapping[str,
             raise ValueError(f"{who}: {wrong}")
 
 
-def keywords_of(factory: Callable[..., Any]) -> dict[str, Any] | None:
-    """What a function or a constructor takes by name, and of which types; None if it takes anything.
+def keywords_of(factory: Callable[..., object]) -> dict[str, object] | None:
+    """Return names and types of the keyword arguments of a function or class; None if it takes any.
 
-    A constructor that takes anything hands it on to that of the next class.
+    A constructor with `**kwargs` passes them to that of the next class.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     kinds = factory.__mro__[:-1] if isinstance(factory, type) else ()
     for maker in [vars(kind)["__init__"] for kind in kinds if "__init__" in vars(kind)] or [factory]:
         parameters, hints = inspect.signature(maker).parameters.values(), hints_of(maker)
         named = [p.name for p in parameters if p.kind in NAMED and p.name != "self" and p.name[0] != "_"]
-        found |= {name: hints.get(name, Any) for name in named if name not in found}
+        found |= {name: hints.get(name, object) for name in named if name not in found}
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             return found
     return None
 
 
-def ranges_of(factory: Callable[..., Any]) -> dict[str, Range] | None:
-    """The numbers that the arguments of a class and of its bases take; None if it is no `Checked` class."""
+def ranges_of(factory: Callable[..., object]) -> dict[str, Range] | None:
+    """Return the ranges of the arguments of a class and of its bases; None if it is no `Checked` class."""
     if not isinstance(factory, Checked):
         return None
     found = {"seed": SEEDS}

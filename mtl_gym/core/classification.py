@@ -74,7 +74,8 @@ def judge(reward: FinalReward, logits: Tensor, losses: Tensor, label_and_task: T
 def _check_reward(reward: FinalReward, earned: object, rows: int) -> None:
     if isinstance(earned, Tensor) and earned.shape == (rows,):
         return
-    given = f"{type(earned).__name__} of shape {list(getattr(earned, 'shape', ()))}"
+    shape = list(earned.shape) if isinstance(earned, (Tensor, np.ndarray)) else []
+    given = f"{type(earned).__name__} of shape {shape}"
     raise ValueError(
         f"reward={reward!r} gave {given} for {rows} answers; of (logits [rows, classes], label [rows], task [rows]) it "
         f"makes a Tensor of shape [rows], which is [{rows}] here."

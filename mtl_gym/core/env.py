@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
+from typing_extensions import Self
 
 from mtl_gym.core.actions import checked
 from mtl_gym.core.capabilities import Capabilities
@@ -66,8 +67,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
     Options: ClassVar[type[EnvOptions]] = EnvOptions
     # Interfaces that agents may ask for beside acting; see `mtl_gym.core.interfaces`.
     INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset()
-    # Title of the window of render_mode="human".
-    WINDOW: ClassVar[str] = "mtl_gym"
+    WINDOW: ClassVar[str] = "mtl_gym"  # title of the window of render_mode="human"
     # Default num_envs of an evaluation view; None for that of the environment.
     EVALUATION_WIDTH: ClassVar[int | None] = 256
     metadata = {  # noqa: RUF012 (Gymnasium declares it as an instance attribute)
@@ -82,8 +82,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         if wrong is not None:
             raise ValueError(f"{type(self).__name__}: {wrong}")
         self.options = make_options(self.Options, type(self).__name__, options)
-        self.num_envs = num_envs
-        self.render_mode = self.options.render_mode
+        self.num_envs, self.render_mode = num_envs, self.options.render_mode
         self._check_render_mode()
         self.device = choose_device(self.options.device)
         self.seed: int | None = None
@@ -112,7 +111,7 @@ class MultiTaskVectorEnv(Capabilities, Stateful):
         """Return the current observation of all rows: fresh tensors or arrays."""
 
     @abstractmethod
-    def _adopt(self, source: Any) -> None:
+    def _adopt(self, source: Self) -> None:
         """Become a view: share `source`'s network and counters, and set up one ordered pass over the split."""
 
     @abstractmethod

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mtl_gym.core.rows import Array
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -27,7 +29,7 @@ class Interface(Generic[T_co]):
 class DrawsRoutes(Protocol):
     """Protocol of `ROUTES`."""
 
-    def random_routes(self, count: int, random: np.random.Generator) -> NDArray[np.integer[Any]]:
+    def random_routes(self, count: int, random: np.random.Generator) -> Array:
         """Return random valid routes: integers [count, decisions], or [count, *action] of one action throughout."""
         ...
 

@@ -64,7 +64,7 @@ class EnvOptions:
 
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         if not holds:
-            raise ValueError(f"{name}={short(getattr(self, name))} is not possible; it takes {allowed}.")
+            raise ValueError(f"{name}={short(shallow_dict(self)[name])} is not possible; it takes {allowed}.")
 
 
 @dataclass(frozen=True)

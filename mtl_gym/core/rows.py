@@ -26,9 +26,9 @@ State: TypeAlias = dict[str, Any]
 # Keyword arguments of environments and agents.
 Arguments: TypeAlias = dict[str, Any]
 
-AnySpace: TypeAlias = "gym.Space[Any]"
-AnyEnv: TypeAlias = "gym.Env[Any, Any]"
-AnyVectorEnv: TypeAlias = "gym.vector.VectorEnv[Any, Any, Any]"
+AnySpace: TypeAlias = gym.Space[Any]
+AnyEnv: TypeAlias = gym.Env[Any, Any]
+AnyVectorEnv: TypeAlias = gym.vector.VectorEnv[Any, Any, Any]
 
 
 def row_of(batch: Observation, row: int) -> Observation:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from gymnasium import spaces
 
-from mtl_gym.core.rows import AnySpace, Array
+from mtl_gym.core.rows import AnySpace, Array, State
 
 SpaceT = TypeVar("SpaceT", bound=AnySpace)
 
@@ -24,7 +23,7 @@ def part_of(space: AnySpace, key: str, kind: type[SpaceT]) -> SpaceT | None:
     return part if isinstance(part, kind) else None
 
 
-def plain_space(space: AnySpace) -> dict[str, Any]:
+def plain_space(space: AnySpace) -> State:
     """Return a space as a JSON-able dictionary.
 
     Raises:
@@ -48,7 +47,7 @@ def plain_space(space: AnySpace) -> dict[str, Any]:
     raise ValueError(f"{space} cannot be saved; use Discrete, MultiDiscrete, MultiBinary, Box or a Dict of these.")
 
 
-def space_of(plain: Mapping[str, Any]) -> AnySpace:
+def space_of(plain: State) -> AnySpace:
     """Undo `plain_space`.
 
     Raises:
@@ -68,11 +67,12 @@ def space_of(plain: Mapping[str, Any]) -> AnySpace:
     if kind == "MultiBinary":
         return spaces.MultiBinary(plain["shape"] if len(plain["shape"]) > 1 else plain["shape"][0])
     if kind == "Box":
-        return _box(tuple(plain["shape"]), np.dtype(plain["dtype"]), plain["low"], plain["high"])
+        return _box(tuple(plain["shape"]), str(plain["dtype"]), plain["low"], plain["high"])
     raise ValueError(f"kind={kind!r} is no kind of space; use Discrete, MultiDiscrete, MultiBinary, Box or Dict.")
 
 
-def _box(shape: tuple[int, ...], dtype: np.dtype[Any], low: object, high: object) -> spaces.Box:
+def _box(shape: tuple[int, ...], name: str, low: object, high: object) -> spaces.Box:
+    dtype = np.dtype(name)
     if dtype.kind not in "biuf":
         raise ValueError(f"dtype={dtype} holds no numbers.")
     ends = [np.broadcast_to(np.asarray(end, dtype), shape) for end in (low, high)]

@@ -215,12 +215,12 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
         spacing = super().evaluation_spacing(steps)
         return max(spacing, self.num_envs * self.run_length) if self.VIEWS_TRAIN else spacing
 
-    def evaluation_figures(self) -> dict[str, Any]:
+    def evaluation_figures(self) -> Info:
         """Return the family's own figures; where views train, `epochs`: passes of a run over the training data."""
         return {"epochs": self.epoch} if self.VIEWS_TRAIN else {}
 
     @property
-    def signature(self) -> dict[str, Any]:
+    def signature(self) -> State:
         """Plain values that a checkpoint must agree on to be loaded here; a family adds data and network."""
         return super().signature | {"tasks": list(self.task_names)}
 

@@ -14,11 +14,11 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import Transition
-from mtl_gym.core.rows import AnyVectorEnv, Array, Flags, Info, Observation, Rows, State, rows_of
+from mtl_gym.core.rows import AnyEnv, AnyVectorEnv, Array, Flags, Info, Observation, Rows, State, rows_of
 
 logger = logging.getLogger(__name__)
 
-EnvLike: TypeAlias = str | gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any] | VecEnv
+EnvLike: TypeAlias = str | AnyEnv | AnyVectorEnv | VecEnv
 
 
 class BatchedVecEnv(VecEnv):
@@ -149,16 +149,13 @@ class BatchedVecEnv(VecEnv):
         rows = self._get_indices(indices)
         return [result[row] for row in rows] if method_name == "action_masks" else [result for _ in rows]
 
-    def env_is_wrapped(
-        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
-    ) -> list[bool]:
+    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
         """Return False for each row, because rows are not wrapped separately."""
         return [False for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[Array | None]:
         """Return one image of the whole batch."""
-        picture: Any = self.batched.render()
-        return [picture]
+        return [self.batched.render()]
 
 
 class LoneVecEnv(DummyVecEnv):

@@ -33,11 +33,11 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str, where: str) -> object:
-    """Return what JSON text holds.
+    """Return the contents of JSON text.
 
     Args:
         text: The text.
-        where: What messages call it.
+        where: Name of the text in messages.
 
     Raises:
         RepeatedKeyError: If a mapping has a key twice.
@@ -67,9 +67,13 @@ def _unique(where: str, pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def parse_yaml(text: str, where: str) -> object:
-    """Return what YAML text holds; as `parse_json`, and messages have the line."""
+    """Return the contents of YAML text, as `parse_json`; messages name the line."""
     try:
-        return yaml.load(text, partial(_Loader, where))  # type: ignore[arg-type]
+        loader = _Loader(where, text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         raise ValueError(f"{where} is not YAML ({' '.join(str(error).split())}).") from error
     except RecursionError as error:
@@ -77,7 +81,7 @@ def parse_yaml(text: str, where: str) -> object:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values alone, and no key twice: YAML keeps the last of them without a word."""
+    """Load plain values, and refuse repeated keys, of which YAML silently keeps the last."""
 
     def __init__(self, where: str, text: str) -> None:
         super().__init__(text)

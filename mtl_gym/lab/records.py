@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf, isnan
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mtl_gym.core.options import make_options
 from mtl_gym.core.rows import Arguments
@@ -17,11 +17,14 @@ from mtl_gym.lab.environments import class_of, spec_of
 from mtl_gym.lab.locations import functions, with_objects
 from mtl_gym.lab.protocols import Learner
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 # Names of folders end here on most systems, in bytes.
 LONGEST_NAME = 255
 # Means and shares are rounded.
 SLACK = 1e-6
-Record = TypeVar("Record")
+Record = TypeVar("Record", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def built(kind: type[Record], fields: object) -> Record:
     Raises:
         ValueError: If a field is missing or unknown, or its value is of another type.
     """
-    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = {field.name: field for field in dataclasses.fields(kind)}
     if not isinstance(fields, Mapping):
         raise ValueError(f"{short(fields)} is no mapping with {', '.join(known)}")
     for name in fields:

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mtl_gym.testing.checks import CHECKS, Check
 from mtl_gym.testing.walking import batch, single, valid_actions, walk
 
 __all__ = ["CHECKS", "Check", "batch", "check_family", "single", "valid_actions", "walk"]
 
 
-def check_family(env_id: str, **options: Any) -> None:
+def check_family(env_id: str, **options: object) -> None:
     """Check everything that an environment of this package must keep.
 
     Args:

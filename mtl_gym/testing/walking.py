@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from mtl_gym.core.env import MultiTaskVectorEnv
-from mtl_gym.core.rows import Array
+from mtl_gym.core.rows import Arguments, Array
 from mtl_gym.core.single import BatchOfOne
 
-Options: TypeAlias = Mapping[str, Any]
+Options: TypeAlias = Arguments
 
 
 def require(holds: bool, sentence: str) -> None:

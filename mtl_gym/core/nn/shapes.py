@@ -16,7 +16,7 @@ def output_shape(module: nn.Module, in_shape: Shape, name: str) -> Shape:
     """Return the shape of a module's output for one input; the module is left in the mode it was in.
 
     Args:
-        module: Any module.
+        module: The module.
         in_shape: Shape of one input, without the batch axis.
         name: Name of the module in messages.
 
@@ -43,7 +43,7 @@ def trouble_with_one_row(module: nn.Module, in_shape: Shape) -> str | None:
     """Return why a module cannot be trained on a batch of one, as batch norm of flat values cannot; None if it can.
 
     Args:
-        module: Any module; it is left as it is.
+        module: The module, which is not changed.
         in_shape: Shape of one input, without the batch axis.
     """
     if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):

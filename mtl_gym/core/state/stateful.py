@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
+from typing_extensions import Self
 
 from mtl_gym.core.errors import CheckpointError, TrainingDiverged
 from mtl_gym.core.options import EnvOptions, differences, must_agree, shallow_dict
-from mtl_gym.core.rows import Info, Observation, Rows, State, clone
+from mtl_gym.core.rows import Array, Info, Observation, Rows, State, clone
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.validation import short
 
 logger = logging.getLogger(__name__)
 
 
-class Stateful(VectorEnv[Any, Any, Any], ABC):
+class Stateful(VectorEnv[Observation, Array, Array], ABC):
     """Base of batched environments that saves and loads states; `_state` and `_load_state` are the family's share."""
 
     # True if all rows share one network; it can then be loaded into an environment of another width, frozen or not.
@@ -34,7 +35,7 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
     generator: torch.Generator
     network: nn.Module
     optimizer: torch.optim.Optimizer
-    _source: Stateful | None = None
+    _source: Self | None = None
     _diverged: TrainingDiverged | None = None
     _warned_restart = False
 
@@ -157,7 +158,7 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
             self.generator.set_state(state["generator"].cpu())
         self.current()  # raises if the state is damaged
 
-    def _look_at(self, state: State) -> None:
+    def _look_at(self: Self, state: State) -> None:
         """Become the view of an environment in the given state."""
         assert self._source is not None
         source = revive(type(self), int(state["signature"]["num_envs"]), shallow_dict(self._source.options), None)
@@ -165,17 +166,16 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
         self._source = source
         self.reset()
 
-    def fork(self) -> Stateful:
+    def fork(self) -> Self:
         """Return an independent copy of this running environment, to try different continuations.
 
         Raises:
             TypeError: If this is an evaluation view.
         """
         make, arguments = self.__reduce__()
-        twin: Stateful = make(*arguments)
-        return twin
+        return make(*arguments)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
         """Return class, options and state for pickle, from which an environment continues exactly."""
         if self._source is not None:
             raise TypeError(
@@ -185,16 +185,19 @@ class Stateful(VectorEnv[Any, Any, Any], ABC):
         state = None if self.seed is None else self.state_dict()
         return revive, (type(self), self.num_envs, shallow_dict(self.options), state)
 
-    def __copy__(self) -> Stateful:
+    def __copy__(self) -> Self:
         """Return a fork, because environments must not share a network that they train."""
         return self.fork()
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Stateful:
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
         """Return a fork; data and other immutable options are shared."""
         return self.fork()
 
 
-def revive(kind: Callable[..., Stateful], width: int, options: State, state: State | None) -> Stateful:
+Revived = TypeVar("Revived", bound=Stateful)
+
+
+def revive(kind: Callable[..., Revived], width: int, options: State, state: State | None) -> Revived:
     """Return an environment with the given options and state; with None it is not reset yet."""
     made = kind(width, **options)
     if state is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mtl_gym.core import figures as pictures
 from mtl_gym.core.figures import COLOURS, FAINT, INK
+from mtl_gym.core.rows import Rows
 from mtl_gym.families.alignment.history import AssignmentHistory, sharing_between, used_by
 from mtl_gym.families.alignment.joint import Locations
 
