@@ -71,7 +71,8 @@ class MultiTaskDataset:
     def __post_init__(self) -> None:
         """Freeze the containers and check that all parts fit together."""
         check_name(self.name)
-        names = {part: getattr(self, part) for part in ("task_names", "class_names", "vocabulary", "characters")}
+        own = vars(self)
+        names = {part: own[part] for part in ("task_names", "class_names", "vocabulary", "characters")}
         self._set(**read_all_names(self.name, **names))
         check_splits(self.name, self.splits, self.task_names, self.num_classes)
         self._set(splits=MappingProxyType({split: self.splits[split] for split in SPLITS}))
@@ -263,7 +264,7 @@ class MultiTaskDataset:
     def _moved(self, device: torch.device) -> "MultiTaskDataset":
         # Built without __init__: the values have been checked, and on a GPU each check would wait for the device.
         moved = object.__new__(type(self))
-        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        values = {part.name: vars(self)[part.name] for part in fields(self)}
         values["splits"] = MappingProxyType({name: split.to(device) for name, split in self.splits.items()})
         values["mean"] = None if self.mean is None else self.mean.to(device)
         values["std"] = None if self.std is None else self.std.to(device)
@@ -277,7 +278,7 @@ class MultiTaskDataset:
 
     def __reduce__(self) -> tuple[type["MultiTaskDataset"], tuple[object, ...]]:
         """Return the fields with a plain dictionary of splits, because a mapping proxy cannot be pickled."""
-        given = {part.name: getattr(self, part.name) for part in fields(self) if part.init}
+        given = {part.name: vars(self)[part.name] for part in fields(self) if part.init}
         return type(self), tuple((given | {"splits": dict(self.splits)}).values())
 
     def __repr__(self) -> str:

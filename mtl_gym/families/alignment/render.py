@@ -173,7 +173,7 @@ def _count_subsets(used: NDArray[np.bool_]) -> dict[tuple[int, ...], int]:
     return {tuple(np.flatnonzero(column).tolist()): count for column, count in pairs}
 
 
-def _name_axis(set_ticks, owner: NDArray[np.integer], task_names: Sequence[str]) -> None:  # type: ignore[no-untyped-def]  # a method of matplotlib
+def _name_axis(set_ticks: Callable[..., object], owner: Rows, task_names: Sequence[str]) -> None:
     """Write each task's name at the centre of its locations, unless there are more than `MOST_NAMES`."""
     first = np.flatnonzero(np.diff(owner, prepend=-1))
     last = np.append(first[1:], len(owner))
