@@ -1,4 +1,4 @@
-"""Agents for routing."""
+"""Agents for the routing environments."""
 
 from mtl_agents.routing.controls import (
     FixedRouting,

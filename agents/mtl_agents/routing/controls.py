@@ -1,6 +1,6 @@
-"""Routes that do not learn: the static baselines as policies in the same environment.
+"""Controls with fixed routes: the static baselines as policies in the same environment.
 
-A baseline network is a fixed route: what is a task-specific layer elsewhere is a block that one task alone takes here.
+A baseline network is a fixed route: a task-specific layer becomes a block used by one task only.
 
 Source: Rosenbaum et al. 2018, section 4 ("task specific-all-fc", "task specific-1-fc").
 """
@@ -27,10 +27,10 @@ __all__ = ["FixedRouting", "Random", "RandomFixed", "Shared", "SoftMixture", "Ta
 
 
 class FixedRouting(RoutingAgent):
-    """One route per task, given once.
+    """Router with one fixed route per task.
 
     Attributes:
-        routes: Block that a task takes at a depth; int64 [tasks, depth].
+        routes: Block of each task and depth; int64 [tasks, depth].
 
     Example:
         >>> agent = TaskSpecificLast("MTLRouting-Digits-v0", seed=0).learn(30)
@@ -50,14 +50,14 @@ class FixedRouting(RoutingAgent):
         return {"routes": self.routes}
 
     def _layers(self) -> list[Index]:
-        """Return the blocks that exist at each depth, without PASS; all of them in a stand-in."""
+        """Return the existing blocks of each depth, without PASS; all blocks for a stand-in."""
         if isinstance(self.env, StandIn):
             return [np.arange(self.num_actions - 1)] * self.depth
         return [np.flatnonzero(mask[:-1]) for mask in interface(self.env, LAYERS, type(self).__name__).masks]
 
     @abstractmethod
     def _draw(self, sizes: Index) -> Index:
-        """Return the block of each task among the `sizes` of each depth; int64 [depth] -> [tasks, depth]."""
+        """Return block indices of all tasks, given the number of blocks; int64 [depth] -> [tasks, depth]."""
 
     def predict(
         self,
@@ -72,24 +72,24 @@ class FixedRouting(RoutingAgent):
 
 
 class TaskSpecificAll(FixedRouting):
-    """Every task has all routed layers for itself ("task specific-all-fc"), as far as there are blocks enough."""
+    """Control with task-specific blocks at every depth ("task specific-all-fc"), while blocks suffice."""
 
     def _draw(self, sizes: Index) -> Index:
         return own_blocks(self.num_tasks, sizes)
 
 
 class TaskSpecificLast(FixedRouting):
-    """All tasks share the routed layers but the last, which each has for itself ("task specific-1-fc")."""
+    """Control with shared blocks, except task-specific ones in the last layer ("task specific-1-fc")."""
 
     def _draw(self, sizes: Index) -> Index:
         return own_blocks(self.num_tasks, sizes) * (np.arange(self.depth) == self.depth - 1)
 
 
 class SoftMixture(FixedRouting):
-    """The differentiable baseline: each task has, at every depth, a trained softmax average over all blocks.
+    """Differentiable baseline: a trained softmax average over all blocks per task and depth.
 
     The weights of the averages belong to the environment's network (`mixture=True`) and are trained with its blocks;
-    the agent gives every task its own.
+    the agent assigns one average to each task.
 
     Source: Rosenbaum et al. 2018, section 4 ("soft-mixture-fc").
     """
@@ -101,12 +101,12 @@ class SoftMixture(FixedRouting):
 
 
 class Shared(FixedRouting):
-    """All tasks share one block at every depth."""
+    """Control in which all tasks share one block at every depth."""
 
     def _draw(self, sizes: Index) -> Index:
         return np.zeros((self.num_tasks, self.depth), np.int64)
 
 
 def own_blocks(tasks: int, sizes: Index) -> Index:
-    """Return a block of its own for each task at each depth, as far as there are enough; int64 [tasks, depth]."""
+    """Return distinct blocks for tasks at each depth, reused in order if too few; int64 [tasks, depth]."""
     return np.arange(tasks)[:, None] % sizes

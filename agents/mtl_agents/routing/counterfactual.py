@@ -1,4 +1,4 @@
-"""Credit from the route not taken: what would the other block have earned, on the same input and weights?"""
+"""Counterfactual credit: the return of another block for the same input and weights."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from mtl_gym.integrations.sb3 import EnvLike
 
 
 class Counterfactual(TabularPolicyGradient):
-    """A weighted policy learner that also tries, on a fork of the environment, what it did not do.
+    """Weighted policy learner that also evaluates alternative blocks on a fork of the environment.
 
-    Every so often all inputs of a batch take another block at one depth of their route, in a copy of the environment
-    with the same weights. The difference of the two returns moves the probability of that block: unlike a return
-    against a running estimate, it does not depend on how hard the input is.
+    For every `every`-th batch of routes, all inputs take another block at one depth, in a copy of the environment with
+    the same weights. The difference of the two returns changes the probability of that block. Unlike the difference
+    from a running estimate, it does not depend on the difficulty of the input.
 
     Source: our own; the difference is the counterfactual baseline of multi-agent learning (Foerster et al. 2018).
 
     Args:
         env: As for `Agent`.
-        every: Batches of routes from one that is tried again to the next.
+        every: Number of batches of routes per counterfactual batch.
         weighting: As for `WPL`.
         average: As for `WPL`.
-        **arguments: Of `TabularPolicyGradient` and `Agent`.
+        **arguments: Keyword arguments of `TabularPolicyGradient` and `Agent`.
 
     Raises:
-        ValueError: If an argument has a value that is not allowed.
+        ValueError: If an argument is invalid.
 
     Example:
         >>> from mtl_gym.integrations.sb3 import make_vec_env
@@ -93,14 +93,16 @@ class Counterfactual(TabularPolicyGradient):
         base = behind(self.env)
         twin = None if base is None else base.fork()
         if not isinstance(twin, MultiTaskVectorEnv):
-            raise ValueError(f"Counterfactual forks its environment, and {self.env} cannot: use one of mtl_gym.")
+            raise ValueError(
+                f"Counterfactual needs an environment with fork(); {self.env} has none. Use one of mtl_gym."
+            )
         return twin
 
     def _follow(self, twin: MultiTaskVectorEnv, choice: Index) -> None:
         self._earned += twin.advance(choice)[1].reward
 
     def _record(self, obs: Parts, actions: Array, rewards: Array, dones: NDArray[np.bool_]) -> None:
-        routes = self._rewards  # the rewards of a route are kept until it is overwritten by the next
+        routes = self._rewards  # `super` keeps the rewards of a route until the next route overwrites them
         super()._record(obs, actions, rewards, dones)
         if self._twin is not None and dones.all():
             self._compare(obs["task"], self._earned - routes[:, self._at :].sum(1))

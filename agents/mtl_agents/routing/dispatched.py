@@ -1,4 +1,4 @@
-"""A dispatcher that learns which agent routes which input, over agents that learn to route."""
+"""Learned dispatcher that assigns inputs to learning routers."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ At = TypeVar("At", bound=Situations)
 
 
 class Dispatched(TabularPolicyGradient):
-    """Weighted policy learners of whom a dispatcher, which sees value and task, picks one for each input.
+    """Weighted policy learners, one of which a dispatcher picks for each input from its value and task.
 
-    The environment's first decision is the dispatcher's (`dispatch=...`). It learns by REINFORCE; those that it picks
-    from are the agents of `WPL`, which keep a table per depth each and do not know the task.
+    The dispatcher makes the first decision of a route (`dispatch=...`) and learns by REINFORCE. The agents are those
+    of `WPL`, with one table per depth; they do not observe the task.
 
     Source: Rosenbaum et al. 2018, figure 3(c) ("routing-all-fc dispatched").
 
-    Deviation: the paper does not say how its dispatcher learns. This one is the two-layer network of its other
-    approximators, with a running mean of each task's returns as baseline.
+    Deviation: the paper does not define the training of its dispatcher. Ours is a two-layer network, as its other
+    approximators, with a running mean of the returns of each task as baseline.
 
     Args:
         env: As for `Agent`, made with `dispatch`.
         hidden: Width of the dispatcher's hidden layer.
-        dispatcher_learning_rate: Of Adam, for the dispatcher.
+        dispatcher_learning_rate: Learning rate of the dispatcher (Adam).
         weighting: As for `WPL`.
         average: As for `WPL`.
-        **arguments: Of `TabularPolicyGradient` and `Agent`.
+        **arguments: Keyword arguments of `TabularPolicyGradient` and `Agent`.
 
     Attributes:
-        policy: The agents' tables; float64 [agents, depth, actions], of which depth 0 is the dispatcher's and unused.
+        policy: Tables of the agents, unused at depth 0 (the dispatcher); float64 [agents, depth, actions].
         baseline: Mean return per task; float64 [tasks].
 
     Raises:
-        ValueError: If an argument has a value that is not allowed, or the environment has no dispatcher.
+        ValueError: If an argument is invalid, or the environment has no dispatcher.
 
     Example:
         >>> agent = Dispatched("MTLRouting-Digits-v0", seed=0).learn(80)
@@ -83,12 +83,12 @@ class Dispatched(TabularPolicyGradient):
 
     @property
     def num_agents(self) -> int:
-        """Number of agents that the dispatcher picks from."""
+        """Number of agents of the dispatcher."""
         return dispatched_agents(self.observation_space)
 
     @property
     def _looks_back(self) -> bool:
-        return True  # the first choice tells the agent in charge
+        return True  # the first choice is the agent in charge
 
     def _hyperparameters(self) -> dict[str, object]:
         own = {"hidden": self.hidden, "dispatcher_learning_rate": self.dispatcher_learning_rate}
@@ -96,11 +96,11 @@ class Dispatched(TabularPolicyGradient):
 
     @property
     def diagnostics(self) -> dict[str, float]:
-        """How decided the picked agents are; as for `TabularPolicyGradient`."""
+        """Concentration of the agents' policies, as for `TabularPolicyGradient`."""
         return self._decidedness(slice(1, None))
 
     def _in_charge(self, at: Situations) -> Index:
-        """The agent picked; while it is being picked, agent 0 stands for the dispatcher."""
+        """Return the picked agent, or 0 before one is picked; int64 [n]."""
         return np.maximum(at.earlier[:, 0], 0)
 
     def _collaborate(self, at: Situations, choice: Index, weights: Floats) -> None:
@@ -116,9 +116,9 @@ class Dispatched(TabularPolicyGradient):
         return weights
 
     def _dispatch(self, at: Situations) -> Tensor:
-        """The dispatcher's logits; float32 [n, actions], minus infinity where there is no agent."""
-        told = np.eye(self.num_tasks, dtype=np.float32)[at.task]
-        x = torch.from_numpy(np.concatenate([at.value, told], 1))
+        """Return the logits of the dispatcher, minus infinity beyond its agents; float32 [n, actions]."""
+        one_hot = np.eye(self.num_tasks, dtype=np.float32)[at.task]
+        x = torch.from_numpy(np.concatenate([at.value, one_hot], 1))
         return masked(of_groups(self.trained.network, x, np.zeros_like(at.task)), self.valid[at.depth])
 
     def _update(self, decisions: Decisions) -> None:
@@ -136,5 +136,5 @@ class Dispatched(TabularPolicyGradient):
 
 
 def select(at: At, entries: Index) -> At:
-    """Return some entries of situations or decisions."""
+    """Return the selected entries of situations or decisions."""
     return replace(at, **{name: values[entries] for name, values in vars(at).items()})

@@ -1,4 +1,4 @@
-"""Soft mixtures that become hard routes: every block learns from every task at first, and a task keeps one of them."""
+"""Soft mixtures annealed to hard routes: all tasks train all blocks at first, and one block per depth in the end."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from mtl_gym.integrations.sb3 import EnvLike
 
 
 class HardeningMixture(FixedRouting):
-    """A soft mixture whose temperature falls until each task takes one block per depth.
+    """Soft mixture with a falling temperature, until each task takes one block per depth.
 
-    Routers that choose blocks from the start judge them before they have learned anything. Here the choice begins as
-    an average over all blocks, is made by the gradient of the loss, and ends as a hard route.
+    Routers with hard choices from the start evaluate untrained blocks. Here, routes begin as an average over all
+    blocks, follow the gradient of the loss, and end as hard routes.
 
-    The temperature falls geometrically over `warm_up` of the training and stays where it is then. Its mixtures start
-    with a little noise, without which all blocks would stay alike to a task for long.
+    The temperature falls geometrically during the share `warm_up` of the training, then stays constant. Initial noise
+    on the logits breaks the symmetry between blocks.
 
     Source: our own; the annealing is that of the concrete distribution (Maddison et al. 2017, Jang et al. 2017).
 
     Args:
         env: As for `Agent`, made with `mixture=True`.
-        warm_up: Share of the training over which the temperature falls, in (0, 1].
-        final_temperature: Where it ends.
-        noise: Standard deviation of the logits at the start.
-        **arguments: Of `Agent`.
+        warm_up: Share of the training with a falling temperature, in (0, 1].
+        final_temperature: Final temperature, in (0, 1].
+        noise: Standard deviation of the initial noise on the logits.
+        **arguments: Keyword arguments of `Agent`.
 
     Raises:
-        ValueError: If an argument has a value that is not allowed.
+        ValueError: If an argument is invalid.
 
     Example:
         >>> agent = HardeningMixture("MTLRouting-Digits-v0", warm_up=0.5, seed=0).learn(60)
@@ -78,16 +78,18 @@ class HardeningMixture(FixedRouting):
 
     @property
     def layers(self) -> list[MixtureLayer]:
-        """The mixtures of the environment's network, by depth."""
+        """Mixture layers of the environment's network, in order of depth."""
         base = behind(self.env)
         network = None if base is None else base.network
         if not isinstance(network, RoutedNetwork):
-            raise ValueError(f"HardeningMixture needs an environment with a RoutedNetwork; {self.env} has none.")
+            raise ValueError(
+                f"HardeningMixture needs an environment with a RoutedNetwork; {self.env} has none. Use MTLRouting."
+            )
         return [layer for layer in network.layers if isinstance(layer, MixtureLayer)]
 
     @property
     def diagnostics(self) -> dict[str, float]:
-        """How hard the mixtures are: the largest weight and the entropy in nats, means over tasks and depths."""
+        """Largest weight and entropy in nats of the mixtures, averaged over tasks and depths."""
         shares = torch.stack([layer.shares.detach() for layer in self.layers])
         return {
             "policy_max": float(shares.amax(-1).mean()),
@@ -106,7 +108,7 @@ class HardeningMixture(FixedRouting):
         self.begun = np.array(True)
 
     def _record(self, obs: Parts, actions: Array, rewards: Array, dones: NDArray[np.bool_]) -> None:
-        """Lower the temperature; between updates alone, since losses under way belong to the one before."""
+        """Lower the temperature between updates only; pending losses depend on the previous temperature."""
         if dones.all():
             progress = self.num_timesteps / (self.warm_up * self.total_timesteps)
             for layer in self.layers:

@@ -1,4 +1,4 @@
-"""Networks of routers that look at the input: many small ones, of which each decision asks one.
+"""Networks of routers that observe the input: many small networks, one of which scores each decision.
 
 Source: Rosenbaum et al. 2018, section 3.1.1 (approximation functions, "a two-layer MLP").
 """
@@ -23,10 +23,10 @@ Agents: TypeAlias = Literal["per-task", "single"]
 
 
 def perceptrons(groups: int, inputs: int, hidden: int, outputs: int) -> RoutedNetwork:
-    """Return two-layer networks, one per group of decisions, as a routed network that runs each row through its own.
+    """Build two-layer networks, one per group of decisions, as a routed network with one route per group.
 
     Args:
-        groups: Networks.
+        groups: Number of networks.
         inputs: Width of the input.
         hidden: Width of the hidden layer.
         outputs: Width of the output.
@@ -46,12 +46,12 @@ def of_groups(network: RoutedNetwork, x: Tensor, group: Index) -> Tensor:
 
 
 class Trained:
-    """A network with its optimizer (Adam).
+    """Network with its optimizer (Adam).
 
     Args:
-        make: Makes the network, from torch's CPU generator.
-        learning_rate: Of Adam.
-        random: The agent's generator, which seeds the weights.
+        make: Function that returns the network, with weights drawn from torch's CPU generator.
+        learning_rate: Learning rate of Adam.
+        random: Generator of the agent, which seeds the weights.
     """
 
     def __init__(self, make: Callable[[], RoutedNetwork], learning_rate: float, random: np.random.Generator) -> None:
@@ -66,27 +66,27 @@ class Trained:
         self.optimizer.step()
 
     def state_dict(self) -> State:
-        """Return copies of the weights and of the optimizer's state."""
+        """Return copies of the weights and the optimizer state."""
         return {"network": clone(dict(self.network.state_dict())), "optimizer": clone(self.optimizer.state_dict())}
 
     def load_state_dict(self, state: State) -> None:
-        """Undo `state_dict`."""
+        """Restore the result of `state_dict`."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(clone(state["optimizer"]))
 
 
 @dataclass(frozen=True)
 class Approximator:
-    """Two-layer networks that score the choices from the value at hand.
+    """Two-layer networks that score choices from the current value.
 
     Attributes:
         tasks: Number of tasks.
         depth: Number of depths.
-        agents: "per-task", a task's own agent decides; "single", one agent decides for all and is told the task.
-        per_layer: An agent has a network per depth; else one for all depths, which is told the depth.
+        agents: "per-task" for one agent per task; "single" for one agent with the task as an additional input.
+        per_layer: True for one network per depth; False for one network with the depth as an additional input.
 
     Raises:
-        ValueError: If `agents` is neither.
+        ValueError: If `agents` is unknown.
     """
 
     tasks: int
@@ -95,15 +95,15 @@ class Approximator:
     per_layer: bool
 
     def __post_init__(self) -> None:
-        """Refuse unknown agents."""
+        """Raise ValueError for unknown agents."""
         if self.agents not in ("per-task", "single"):
             raise ValueError(f'agents={self.agents!r} is unknown; use "per-task" or "single".')
 
     def network(self, width: int, hidden: int, actions: int) -> RoutedNetwork:
-        """Return fresh networks for values of that width."""
+        """Return fresh networks for values of `width` entries."""
         groups = (self.tasks if self.agents == "per-task" else 1) * (self.depth if self.per_layer else 1)
-        told = (0 if self.agents == "per-task" else self.tasks) + (0 if self.per_layer else self.depth)
-        return perceptrons(groups, width + told, hidden, actions)
+        one_hot = (0 if self.agents == "per-task" else self.tasks) + (0 if self.per_layer else self.depth)
+        return perceptrons(groups, width + one_hot, hidden, actions)
 
     def outputs(self, network: RoutedNetwork, at: Situations) -> Tensor:
         """Return the scores by the agents in charge; float32 [n, actions]."""

@@ -1,4 +1,4 @@
-"""Routers that look at the input: policy gradient and Q-learning with networks.
+"""Routers that observe the input: policy gradient and Q-learning with networks.
 
 Source: Rosenbaum et al. 2018, section 3.1.1.
 """
@@ -33,23 +33,23 @@ class ReinforceArguments(RouterArguments, total=False):
 
 
 class Reinforce(LearningRouter):
-    """Policy-gradient agents that see the value at hand, each a two-layer network.
+    """Policy-gradient agents that observe the current value, each a two-layer network.
 
     Source: Williams 1992; Rosenbaum et al. 2018, section 3.1.1.
 
-    Deviation: the baseline, which the paper does not name, is a running mean of the returns of each task and depth.
+    Deviation: the paper defines no baseline; we use a running mean of the returns of each task and depth.
 
     Args:
-        env: As for `Agent`; its observation has a `value` as well.
+        env: As for `Agent`, with a `value` in its observation.
         agents: As for `Approximator`.
         per_layer: As for `Approximator`.
         hidden: Width of the hidden layer.
-        learning_rate: Of Adam.
-        baseline_learning_rate: Step of that running mean.
-        **arguments: Of `LearningRouter` and `Agent`.
+        learning_rate: Learning rate of Adam.
+        baseline_learning_rate: Step size of the running mean.
+        **arguments: Keyword arguments of `LearningRouter` and `Agent`.
 
     Raises:
-        ValueError: If an argument has a value that is not allowed.
+        ValueError: If an argument is invalid.
 
     Example:
         >>> agent = Reinforce("MTLRouting-Digits-v0", agents="single", seed=0).learn(60)
@@ -86,7 +86,7 @@ class Reinforce(LearningRouter):
 
     @property
     def network(self) -> RoutedNetwork:
-        """The networks of all agents."""
+        """Networks of all agents."""
         return self.trained.network
 
     def _tables(self) -> Tables:
@@ -108,7 +108,7 @@ class Reinforce(LearningRouter):
         self.trained.descend(self._loss(decisions))
 
     def _loss(self, decisions: Decisions) -> Tensor:
-        """Return the scalar that a gradient step lowers."""
+        """Return the loss, a scalar."""
         row = decisions.task, decisions.depth
         advantage = torch.from_numpy(decisions.returns - self.baseline[row]).float()
         move_towards(self.baseline, row, decisions.returns, self.baseline_learning_rate)
@@ -118,31 +118,31 @@ class Reinforce(LearningRouter):
 
 
 class ReinforceSingle(Reinforce):
-    """One policy-gradient agent for all tasks, which is told the task: `Reinforce(agents="single")`."""
+    """One policy-gradient agent for all tasks, with the task as an input: `Reinforce(agents="single")`."""
 
     def __init__(self, env: EnvLike, *, agents: Agents = "single", **arguments: Unpack[ReinforceArguments]) -> None:
         super().__init__(env, agents=agents, **arguments)
 
 
 class QNetwork(LearningRouter):
-    """Q-learning agents that see the value at hand; they lower the squared temporal-difference error.
+    """Q-learning agents that observe the current value and minimise the squared temporal-difference error.
 
     Source: Rosenbaum et al. 2018, section 3.1.1.
 
-    Deviation: exploration is epsilon-greedy, as in `TabularQ`; the paper names none.
+    Deviation: the paper defines no exploration; ours is epsilon-greedy, as in `TabularQ`.
 
     Args:
-        env: As for `Agent`; its observation has a `value` as well.
+        env: As for `Agent`, with a `value` in its observation.
         agents: As for `Approximator`.
         per_layer: As for `Approximator`.
         hidden: Width of the hidden layer.
-        learning_rate: Of Adam.
-        final_epsilon: Share of random choices once exploration has ended.
-        exploration_fraction: Share of the training over which epsilon falls to that from 1.
-        **arguments: Of `LearningRouter` and `Agent`.
+        learning_rate: Learning rate of Adam.
+        final_epsilon: Share of random choices after the exploration phase.
+        exploration_fraction: Share of the training in which epsilon falls from 1 to `final_epsilon`.
+        **arguments: Keyword arguments of `LearningRouter` and `Agent`.
 
     Raises:
-        ValueError: If an argument has a value that is not allowed.
+        ValueError: If an argument is invalid.
 
     Example:
         >>> agent = QNetwork("MTLRouting-Digits-v0", seed=0).learn(60)
@@ -181,7 +181,7 @@ class QNetwork(LearningRouter):
 
     @property
     def network(self) -> RoutedNetwork:
-        """The networks of all agents."""
+        """Networks of all agents."""
         return self.trained.network
 
     def _tables(self) -> Tables:
@@ -205,7 +205,7 @@ class QNetwork(LearningRouter):
         self.trained.descend(self._loss(decisions))
 
     def _loss(self, decisions: Decisions) -> Tensor:
-        """Return the scalar that a gradient step lowers."""
+        """Return the loss, a scalar."""
         values = self._scores(decisions)
         best = values.detach().max(1).values.numpy()
         target = decisions.reward + self.gamma * np.where(decisions.last, 0, np.roll(best, -1))

@@ -1,4 +1,4 @@
-"""The base of routers, and the sizes that routing environments have by their spaces."""
+"""Base class of routers, and sizes of routing environments from their spaces."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ SIZES = "tasks, depths and actions"
 
 
 class RoutingAgent(Agent[Parts, object]):
-    """An agent for routing environments, whose observation is a `Dict` with `task` and `depth`.
+    """Agent for routing environments, which observe a `Dict` with `task` and `depth`.
 
     Args:
         env: As for `Agent`.
-        **arguments: Of `Agent`.
+        **arguments: Keyword arguments of `Agent`.
 
     Attributes:
-        num_tasks: Tasks of the environment.
-        depth: Decisions of a route at most.
-        num_actions: Choices of a decision: blocks and PASS.
+        num_tasks: Number of tasks.
+        depth: Maximum number of decisions in a route.
+        num_actions: Number of choices of a decision, blocks and PASS.
 
     Raises:
         ValueError: If the environment's spaces are not those of a routing environment.
@@ -43,7 +43,7 @@ class RoutingAgent(Agent[Parts, object]):
         return routing_sizes(env.observation_space, env.action_space)
 
     def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
-        """Act in another environment of the same sizes from the next `learn` on."""
+        """Use another environment of the same sizes for the next `learn`."""
         super().set_env(env, force_reset)
         self.num_tasks, self.depth, self.num_actions = self._sizes_of(self.env)
 
@@ -59,11 +59,11 @@ class RoutingAgent(Agent[Parts, object]):
         """Choose blocks.
 
         Args:
-            observation: One observation or a batch of them.
-            state: Returned as it is; most routers have no recurrent state.
+            observation: One observation or a batch of observations.
+            state: Returned unchanged by routers without a recurrent state.
             episode_start: Rows in which a route begins; bool [rows].
-            deterministic: Take the likeliest choice instead of sampling.
-            action_masks: Valid choices; bool [rows, actions]. Without them, those seen while learning.
+            deterministic: Take the most probable choice instead of sampling.
+            action_masks: Valid choices, None for those known from learning; bool [rows, actions].
 
         Returns:
             int64 [rows] (or a scalar for one observation), and `state`.
@@ -74,27 +74,27 @@ class RoutingAgent(Agent[Parts, object]):
 
 
 def routing_sizes(observation: AnySpace, action: AnySpace) -> tuple[int, int, int]:
-    """Return the numbers of tasks, depths and actions, from a routing environment's spaces.
+    """Return the numbers of tasks, depths and actions from the spaces of a routing environment.
 
     Raises:
-        ValueError: If the spaces are of another kind.
+        ValueError: If the spaces are not those of a routing environment.
     """
     task, depth = (part_of(observation, key, spaces.Discrete) for key in ("task", "depth"))
     if task is None or depth is None or not isinstance(action, spaces.Discrete):
         raise ValueError(
-            "A bundled router needs a Dict observation with 'task' and 'depth' and a Discrete action, as the "
-            f"MTLRouting environments have unwrapped; this environment has {observation} and {action}."
+            "A router needs a Dict observation with 'task' and 'depth' and a Discrete action; this environment has "
+            f"{observation} and {action}. Use an MTLRouting environment without observation or action wrappers."
         )
     return int(task.n), int(depth.n), int(action.n)
 
 
 def dispatched_agents(observation: AnySpace) -> int:
-    """Return how many agents a dispatcher picks from; 0 without one."""
+    """Return the number of agents of the dispatcher; 0 without a dispatcher."""
     agent = part_of(observation, "agent", spaces.Discrete)
     return 0 if agent is None else int(agent.n) - 1
 
 
 def value_width(observation: AnySpace) -> int:
-    """Return the width of the observation's value; 0 if it has none."""
+    """Return the width of the `value` in observations; 0 without one."""
     value = part_of(observation, "value", spaces.Box)
     return 0 if value is None else int(value.shape[0])

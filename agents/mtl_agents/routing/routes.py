@@ -1,4 +1,4 @@
-"""The core of routers that learn: it collects the decisions of each row and hands them over when routes end."""
+"""Base class of learning routers, which collects the decisions of each row and learns from ended routes."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Floats: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Situations:
-    """What decisions are to be made from, one entry each.
+    """Inputs of decisions, one entry per decision.
 
     Attributes:
-        task: int64 [n].
-        depth: int64 [n].
-        earlier: The choices made before, -1 where none was yet; int64 [n, depth].
-        value: The value at hand; float32 [n, F], with F = 0 for routers that do not look at it.
+        task: Task of each decision; int64 [n].
+        depth: Depth of each decision; int64 [n].
+        earlier: Earlier choices of the route, padded with -1; int64 [n, depth].
+        value: Current value; float32 [n, F], with F = 0 for routers that do not observe it.
     """
 
     task: Index
@@ -46,13 +46,13 @@ class Situations:
 
 @dataclass(frozen=True)
 class Decisions(Situations):
-    """The decisions of all routes that ended in one step: route after route, each in order of depth.
+    """Decisions of all routes that ended in one step, ordered by route, then by depth.
 
     Attributes:
-        choice: What was chosen; int64 [n].
-        reward: What it earned at once; float64 [n].
-        returns: The discounted sum of rewards from it on (algorithm 2, line 6); float64 [n].
-        last: Whether the route ended with it; where not, the next entry is the next decision; bool [n].
+        choice: Choice of each decision; int64 [n].
+        reward: Immediate reward; float64 [n].
+        returns: Discounted sum of rewards from the decision onwards (algorithm 2, line 6); float64 [n].
+        last: True for the last decision of a route; otherwise the next entry is its next decision; bool [n].
     """
 
     choice: Index
@@ -69,31 +69,31 @@ class RouterArguments(AgentArguments, total=False):
 
 
 class LearningRouter(Agent[Parts, Index]):
-    """A router that learns from finished routes.
+    """Router that learns from finished routes.
 
     A subclass implements `_probabilities` and `_update`.
 
     Args:
         env: As for `Agent`.
-        gamma: Discount of the return of a decision.
-        collaboration: Weight (rho) of the policy-based collaboration reward, 0 to 10: a choice also earns rho times
-            the mean of the last recorded probabilities of that choice, over the agents that ever took it. Only
-            for environments whose own, count-based one is off (`rho=0`).
-        **arguments: Of `Agent`.
+        gamma: Discount factor of returns, in [0, 1].
+        collaboration: Weight (rho) of the policy-based collaboration reward, in [0, 10]: a choice also earns rho times
+            the mean of its last recorded probabilities over the agents that ever took it. Requires an environment
+            with the count-based reward turned off (`rho=0`).
+        **arguments: Keyword arguments of `Agent`.
 
     Attributes:
-        num_tasks: Tasks of the environment.
-        depth: Decisions of a route at most.
-        num_actions: Choices of a decision: blocks and PASS.
-        valid: Choices that no mask has ruled out so far; bool [depth, actions].
-        taken: Which agent ever took which choice; bool [agents, depth, actions].
-        probability: What each agent last gave each choice; float64 [agents, depth, actions].
+        num_tasks: Number of tasks.
+        depth: Maximum number of decisions in a route.
+        num_actions: Number of choices of a decision, blocks and PASS.
+        valid: Choices that no mask has excluded so far; bool [depth, actions].
+        taken: Choices that each agent has ever taken; bool [agents, depth, actions].
+        probability: Last recorded probabilities of each agent; float64 [agents, depth, actions].
 
     Raises:
-        ValueError: If gamma is not in [0, 1], or collaboration not in [0, 10] or paid by the environment as well.
+        ValueError: If an argument is out of range, or the environment pays a collaboration reward as well.
     """
 
-    # Whether decisions depend on the value at hand.
+    # True if decisions depend on the current value.
     LOOKS: ClassVar[bool] = False
     SIZES: ClassVar[str] = SIZES
     RANGES: ClassVar[Mapping[str, Range]] = {"gamma": SHARES, "collaboration": Range(0, 10)}
@@ -105,7 +105,9 @@ class LearningRouter(Agent[Parts, Index]):
     ) -> None:
         super().__init__(env, **arguments)
         if collaboration and options_of(self.env).get("rho"):
-            raise ValueError("The environment pays a collaboration reward already; make it with rho=0.")
+            raise ValueError(
+                f"collaboration={collaboration}, but the environment pays a collaboration reward: make it with rho=0."
+            )
         self.gamma, self.collaboration = gamma, collaboration
         self.valid = np.ones((self.depth, self.num_actions), bool)
         self.taken = np.zeros((self.num_agents, self.depth, self.num_actions), bool)
@@ -117,11 +119,11 @@ class LearningRouter(Agent[Parts, Index]):
 
     @property
     def num_agents(self) -> int:
-        """Number of agents that decide: one per task."""
+        """Number of deciding agents, one per task."""
         return self.num_tasks
 
     def _in_charge(self, at: Situations) -> Index:
-        """Return the agent that decides in each row; int64 [n]."""
+        """Return the agent in charge of each entry; int64 [n]."""
         return at.task
 
     def _hyperparameters(self) -> dict[str, object]:
@@ -135,7 +137,7 @@ class LearningRouter(Agent[Parts, Index]):
         return routes | {"length": self._length, "values": self._values}
 
     def state_dict(self) -> State:
-        """Return all that the agent's future depends on: tensors and plain values."""
+        """Return the complete state of the agent as tensors and plain values."""
         return super().state_dict() | ({} if self.trained is None else self.trained.state_dict())
 
     def _load_state(self, state: State) -> None:
@@ -144,7 +146,7 @@ class LearningRouter(Agent[Parts, Index]):
             self.trained.load_state_dict(state)
 
     def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
-        """Act in another environment of the same sizes from the next `learn` on; routes under way are forgotten."""
+        """Use another environment of the same sizes for the next `learn` and discard unfinished routes."""
         super().set_env(env, force_reset)
         self.num_tasks, self.depth, self.num_actions = self._sizes_of(self.env)
         self._forget_routes()
@@ -153,8 +155,8 @@ class LearningRouter(Agent[Parts, Index]):
         super()._check_env(env)
         if isinstance(env.observation_space, spaces.Dict) and "chosen" in env.observation_space.spaces:
             raise ValueError(
-                f"{type(self).__name__} knows the choices of a depth whatever came before; what is valid in this "
-                "environment depends on the modules chosen so far. lrn, maskable-ppo, random and random-fixed fit it."
+                f"{type(self).__name__} assumes equal valid choices for all routes at a depth; in this environment they "
+                "depend on the modules chosen so far. Use lrn, maskable-ppo, random or random-fixed."
             )
 
     def _forget_routes(self) -> None:
@@ -165,19 +167,19 @@ class LearningRouter(Agent[Parts, Index]):
 
     @property
     def width(self) -> int:
-        """Width of the value at hand; 0 for routers that do not look at it."""
+        """Width of the current value; 0 for routers that do not observe it."""
         return value_width(self.observation_space) if self.LOOKS else 0
 
     @abstractmethod
     def _probabilities(self, at: Situations, explore: bool) -> Floats:
-        """Probabilities of all choices, which need not add up to 1 over the valid ones; float64 [n, actions].
+        """Return weights of all choices, proportional to probabilities over the valid ones; float64 [n, actions].
 
-        Without `explore`, only the largest one of each row counts.
+        Without `explore`, only the largest weight of an entry matters.
         """
 
     @abstractmethod
     def _update(self, decisions: Decisions) -> None:
-        """Learn from decisions and what came of them."""
+        """Learn from the decisions of ended routes."""
 
     def predict(
         self,
@@ -187,9 +189,9 @@ class LearningRouter(Agent[Parts, Index]):
         deterministic: bool = False,
         action_masks: Masks | None = None,
     ) -> tuple[Index, Index]:
-        """Sample each row's choice from its task's policy, or take the likeliest.
+        """Sample the choice of each row from the policy of its task, or take the most probable one.
 
-        The state holds the choices that each row has made; hand it back, as to a recurrent policy.
+        The state contains the earlier choices of each row; pass it to the next call, as for a recurrent policy.
         """
         at = self._situations(observation, state, episode_start)
         if action_masks is not None:
@@ -218,18 +220,18 @@ class LearningRouter(Agent[Parts, Index]):
         return Situations(task, depth, earlier, value)
 
     def _sample(self, weights: Floats) -> Index:
-        """Invert the cumulative distribution of each row; float64 [rows, actions] -> int64 [rows]."""
+        """Sample by inverting the cumulative distribution of each row; float64 [rows, actions] -> int64 [rows]."""
         cumulative = weights.cumsum(-1)
         threshold = self.np_random.random(len(weights)) * cumulative[:, -1]
         return (cumulative <= threshold[:, None]).sum(-1)
 
     @property
     def _looks_back(self) -> bool:
-        """Whether earlier choices tell where a decision belongs: then only whole routes are learned from."""
+        """True if decisions depend on earlier choices, which excludes partly observed routes from learning."""
         return False
 
     def _join(self, depth: Index) -> None:
-        """Join routes where they are, after a reset or in another environment: earlier choices are not known then."""
+        """Adopt routes at their current depth after a reset or in a new environment, with unknown earlier choices."""
         rows = np.flatnonzero(depth != self._length)
         self._choices[rows], self._rewards[rows] = -1, 0
         self._length[rows] = depth[rows]
@@ -246,7 +248,10 @@ class LearningRouter(Agent[Parts, Index]):
         return choice
 
     def _collaborate(self, at: Situations, choice: Index, weights: Floats) -> None:
-        """Source: Rosenbaum et al. 2018, section 3.1, the policy-based version."""
+        """Compute the collaboration reward of `choice` and record probabilities.
+
+        Source: Rosenbaum et al. 2018, section 3.1, the policy-based version.
+        """
         agent = self._in_charge(at)
         agreement = (self.probability * self.taken).sum(0) / np.maximum(self.taken.sum(0), 1)
         self._bonus = self.collaboration * agreement[at.depth, choice]
@@ -285,7 +290,7 @@ class LearningRouter(Agent[Parts, Index]):
         )
 
     def _returns(self, rows: Index) -> Floats:
-        """Discounted sum of the rewards from each decision on; float64 [rows, depth]. Source: algorithm 2, line 6."""
+        """Return discounted sums of rewards; float64 [rows, depth]. Source: algorithm 2, line 6."""
         rewards = np.where(np.arange(self.depth) < self._length[rows, None], self._rewards[rows], 0)
         returns = np.zeros_like(rewards)
         running = np.zeros(len(rows))

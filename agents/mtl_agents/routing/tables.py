@@ -1,4 +1,4 @@
-"""Routers that keep tables: they see task and depth, or the history of choices, and never the input itself."""
+"""Tabular routers, which observe task and depth or the history of choices, but not the input."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class WeightedSteps:
     """Steps of the weighted policy learner; see `WPL` for the values.
 
     Raises:
-        ValueError: If a value is not allowed.
+        ValueError: If a value is unknown.
     """
 
     weighting: Weighting
     average: Averaging
 
     def __post_init__(self) -> None:
-        """Refuse unknown values."""
+        """Raise ValueError for unknown values."""
         if self.weighting not in ("abdallah", "rosenbaum"):
             raise ValueError(f'weighting={self.weighting!r} is unknown; use "abdallah" or "rosenbaum".')
         if self.average not in ("decision", "action"):
@@ -53,26 +53,26 @@ class PolicyArguments(RouterArguments, total=False):
 
 
 class TabularPolicyGradient(LearningRouter):
-    """A router with one tabular agent per task, trained by plain policy gradient.
+    """Router with one tabular agent per task, trained by plain policy gradient.
 
-    The agent of a task keeps, for each depth, a probability per choice and a running estimate of the return. A return
-    above the estimate raises the probability of what was done by the same step by which one below it lowers it.
+    The agent of a task has, for each depth, a probability per choice and a running estimate of the return. The
+    probability of a choice changes in proportion to the difference of return and estimate.
 
     Source: Rosenbaum et al. 2018, section 3.1.1 ("vanilla PG with the tabular representation"), with algorithm 4's
     estimate as baseline and algorithm 3's projection.
 
-    Deviation: episodes that end in the same step are one batch: their steps are added up, from the policy before, and
-    projected once. Masked choices keep probability 0, and the others at least `min_probability`.
+    Deviation: episodes that end in the same step form one batch: their policy steps are summed and projected once.
+    Masked choices have probability 0, all others at least `min_probability`.
 
     Args:
         env: As for `Agent`.
         policy_learning_rate: lambda_pi.
         return_learning_rate: lambda_r.
-        min_probability: What a valid choice keeps at least, before the row is normalised.
-        **arguments: Of `LearningRouter` and `Agent`.
+        min_probability: Minimum probability of a valid choice, before normalisation.
+        **arguments: Keyword arguments of `LearningRouter` and `Agent`.
 
     Raises:
-        ValueError: If an argument has a value that is not allowed.
+        ValueError: If an argument is invalid.
 
     Example:
         >>> agent = TabularPolicyGradient("MTLRouting-Digits-v0", seed=0).learn(60)
@@ -104,7 +104,7 @@ class TabularPolicyGradient(LearningRouter):
         self.steps: WeightedSteps | None = None
 
     def _weigh_steps(self, weighting: Weighting, average: Averaging) -> None:
-        """Take the steps of the weighted policy learner from now on."""
+        """Switch to the steps of the weighted policy learner."""
         self.steps = WeightedSteps(weighting, average)
         if average == "action":
             self.estimate = np.zeros_like(self.policy)
@@ -119,7 +119,7 @@ class TabularPolicyGradient(LearningRouter):
 
     @property
     def diagnostics(self) -> dict[str, float]:
-        """How decided the policy is: means over tasks and depths, of valid choices alone.
+        """Concentration of the policy over valid choices, averaged over tasks and depths.
 
         `policy_max` is the largest probability, `policy_entropy` the entropy in nats.
         """
@@ -135,7 +135,7 @@ class TabularPolicyGradient(LearningRouter):
         return self.policy[at.task, at.depth]
 
     def _update(self, decisions: Decisions) -> None:
-        """Algorithm 4 (WPL-Trainer) for a batch of decisions."""
+        """Update estimates and policy from a batch of decisions. Source: algorithm 4 (WPL-Trainer)."""
         chosen = decisions.task, decisions.depth, decisions.choice
         entry = chosen[: self.estimate.ndim]
         move_towards(self.estimate, entry, decisions.returns, self.return_learning_rate)
@@ -146,7 +146,7 @@ class TabularPolicyGradient(LearningRouter):
         self._project()
 
     def _project(self) -> None:
-        """Algorithm 3, line 7: clip and normalise."""
+        """Clip and normalise the policy. Source: algorithm 3, line 7."""
         clipped = self.policy.clip(self.min_probability, 1) * self.valid
         self.policy = clipped / clipped.sum(-1, keepdims=True)
 
@@ -160,29 +160,29 @@ class QArguments(RouterArguments, total=False):
 
 
 class TabularQ(LearningRouter):
-    """A router with one tabular agent per task, trained by Q-learning.
+    """Router with one tabular agent per task, trained by Q-learning.
 
-    The agent of a task keeps the expected return of each choice, in one row per depth or, with `history=True`, in one
-    row per sequence of earlier choices ("combinatorial").
+    The table of a task holds the expected return of each choice, with one entry per depth or, with `history=True`, per
+    sequence of earlier choices ("combinatorial").
 
     Source: Rosenbaum et al. 2018, section 3.1.1; Watkins and Dayan 1992.
 
-    A table per depth bootstraps from the best choice at the next depth, whatever was chosen before, so it learns the
-    last choice only: this is regular Q-learning, as the paper has it, on states that are not Markov. Histories are.
+    A table per depth bootstraps from the best choice at the next depth, regardless of earlier choices, so it learns the
+    last choice only. This is regular Q-learning, as in the paper, on states that are not Markov; histories are Markov.
 
-    Deviation: the paper names no exploration; it is epsilon-greedy here, with epsilon falling linearly from 1. Episodes
-    that end in the same step are one batch, whose targets are taken from the table before.
+    Deviation: the paper defines no exploration; ours is epsilon-greedy, with epsilon falling linearly from 1. Episodes
+    that end in the same step form one batch, with targets from the table before the update.
 
     Args:
         env: As for `Agent`.
-        learning_rate: Step towards the target.
-        history: One row per sequence of earlier choices.
-        final_epsilon: Share of random choices once exploration has ended.
-        exploration_fraction: Share of the training over which epsilon falls to that.
-        **arguments: Of `LearningRouter` and `Agent`.
+        learning_rate: Step size towards the target.
+        history: True for one table entry per sequence of earlier choices.
+        final_epsilon: Share of random choices after the exploration phase.
+        exploration_fraction: Share of the training in which epsilon falls from 1 to `final_epsilon`.
+        **arguments: Keyword arguments of `LearningRouter` and `Agent`.
 
     Raises:
-        ValueError: If an argument has a value that is not allowed, or `history=True` needs over 10 million rows.
+        ValueError: If an argument is invalid, or the tables need over 10 million rows.
 
     Example:
         >>> agent = TabularQ("MTLRouting-Digits-v0", history=True, seed=0).learn(60)
@@ -217,7 +217,9 @@ class TabularQ(LearningRouter):
     def _num_rows(self) -> int:
         rows = sum(self.num_actions**depth for depth in range(self.depth)) if self.history else self.depth
         if rows * self.num_tasks > 10_000_000:
-            raise ValueError(f"history=True needs {rows:,} rows per task here; it is for few blocks and low depths.")
+            raise ValueError(
+                f"history=True needs {rows:,} rows per task, too many for a table; use fewer blocks or a lower depth."
+            )
         return rows
 
     def _hyperparameters(self) -> dict[str, object]:
@@ -230,7 +232,7 @@ class TabularQ(LearningRouter):
         return self.history
 
     def _row(self, depth: Index, earlier: Index) -> Index:
-        """The table's row for each decision: its depth, or its place among all sequences of earlier choices."""
+        """Return the table row of each decision: its depth, or the number of its sequence of earlier choices."""
         if not self.history:
             return depth
         row = np.zeros_like(depth)
@@ -239,13 +241,13 @@ class TabularQ(LearningRouter):
         return row
 
     def _probabilities(self, at: Situations, explore: bool) -> Floats:
-        """Epsilon-greedy, ties broken evenly."""
+        """Return epsilon-greedy probabilities, with ties broken evenly; float64 [n, actions]."""
         valid = self.valid[at.depth]
         values = np.where(valid, self.values[at.task, self._row(at.depth, at.earlier)], -np.inf)
         return epsilon_greedy(values, valid, self.epsilon if explore else 0)
 
     def _update(self, decisions: Decisions) -> None:
-        """Q(s, a) moves towards r + gamma max Q(s', .)."""
+        """Move Q(s, a) towards r + gamma max Q(s', .)."""
         row = self._row(decisions.depth, decisions.earlier)
         target = decisions.reward + self.gamma * np.where(decisions.last, 0, self._best_after(decisions))
         move_towards(self.values, (decisions.task, row, decisions.choice), target, self.learning_rate)
@@ -260,7 +262,7 @@ class TabularQ(LearningRouter):
 
 
 class TabularQHistory(TabularQ):
-    """Tabular Q-learning with one row per sequence of earlier choices ("combinatorial"): `TabularQ(history=True)`."""
+    """Tabular Q-learning on sequences of earlier choices ("combinatorial"): `TabularQ(history=True)`."""
 
     def __init__(self, env: EnvLike, *, history: bool = True, **arguments: Unpack[QArguments]) -> None:
         super().__init__(env, history=history, **arguments)
@@ -269,13 +271,13 @@ class TabularQHistory(TabularQ):
 def move_towards(table: Floats, index: tuple[Index, ...], values: Floats, rate: float) -> None:
     """Move entries of `table` towards `values` by `rate`, in place.
 
-    Several values for one entry count as so many steps towards their mean, so that their order does not matter.
+    n values for one entry count as n steps towards their mean, which makes the result independent of their order.
 
     Args:
         table: float64, of any shape.
-        index: Where each value belongs; one int64 [values] per axis of the table.
+        index: Entry of each value; one int64 [values] per axis of the table.
         values: float64 [values].
-        rate: Share of the way that one value moves an entry.
+        rate: Fraction of the distance covered per value.
 
     Example:
         >>> table = np.zeros(3)

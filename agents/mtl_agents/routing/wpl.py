@@ -1,4 +1,4 @@
-"""The weighted policy learner: one small policy per task and depth, whose steps depend on what it does already."""
+"""Weighted policy learner: one policy per task and depth, with steps weighted by its probabilities."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from mtl_gym.integrations.sb3 import EnvLike
 
 
 class WPL(TabularPolicyGradient):
-    """A router with one tabular agent per task, trained by the weighted policy learner.
+    """Router with one tabular agent per task, trained by the weighted policy learner.
 
-    It is the policy gradient of `TabularPolicyGradient` with weighted steps.
+    The agent is `TabularPolicyGradient` with weighted steps.
 
     Source: Rosenbaum et al. 2018, algorithms 3 (WPL-Update) and 4 (WPL-Trainer); Abdallah and Lesser 2006.
 
-    Deviation: algorithm 4 keeps a running average of the returns "for each action" (`average="action"`); by default
-    there is one for each decision, over all its actions. The printed algorithm 3 has lost a hat; the difference taken
-    is return minus estimate. Batches, projection and masks are as in `TabularPolicyGradient`.
+    Deviation: algorithm 4 averages returns "for each action" (`average="action"`); the default averages returns for
+    each decision, over all its actions. The printed algorithm 3 omits a hat; we use return minus estimate. Batches,
+    projection and masks are as in `TabularPolicyGradient`.
 
     Args:
         env: As for `Agent`.
-        weighting: "abdallah" is the original: gains times (1 - pi), losses times pi, so that a policy slows down on its
-            way to the edge of the simplex. "rosenbaum" is the routing paper's text, which has them the other way round;
-            it routes better and is the default.
-        average: What a return is compared with: "decision", the mean return of a task at a depth, whatever was chosen,
-            or "action", algorithm 4's, the mean return of a task at a depth with that choice.
-        **arguments: Of `TabularPolicyGradient` and `Agent`.
+        weighting: "abdallah" is the original, with gains times (1 - pi) and losses times pi, so that a policy slows
+            down near the edge of the simplex. "rosenbaum", the default, is the reverse, as in the text of the routing
+            paper; it routes better.
+        average: Baseline of a return: "decision" for the mean return of a task at a depth over all choices, "action"
+            for the mean return of the same choice (algorithm 4).
+        **arguments: Keyword arguments of `TabularPolicyGradient` and `Agent`.
 
     Raises:
-        ValueError: If an argument has a value that is not allowed.
+        ValueError: If an argument is invalid.
 
     Example:
         >>> agent = WPL("MTLRouting-Digits-v0", seed=0).learn(60)
