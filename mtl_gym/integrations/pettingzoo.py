@@ -1,4 +1,4 @@
-"""The routing environment as a PettingZoo `ParallelEnv` with one agent per task, so that MARL libraries can route.
+"""Routing environment as a PettingZoo `ParallelEnv` with one agent per task, for multi-agent RL libraries.
 
 Source: Rosenbaum et al. 2018, section 3.1, figure 3(b): "one per task".
 """
@@ -32,11 +32,11 @@ Value = TypeVar("Value")
 
 
 class TaskStream(SampleStream):
-    """Samples of task 0, 1, ..., K - 1, 0, 1, ...: every task passes through its own samples, epoch after epoch.
+    """Stream of samples of tasks 0, 1, ..., K - 1, 0, 1, ...; every task has its own epochs.
 
     Args:
         task: Task of every sample of the split; int64 [size].
-        random: Shuffles every epoch of every task anew.
+        random: Generator that shuffles every epoch of every task.
     """
 
     def __init__(self, task: Rows, random: np.random.Generator) -> None:
@@ -51,7 +51,7 @@ class TaskStream(SampleStream):
         return np.stack([samples[stream.take(rounds)] for samples, stream in parts], axis=1).ravel()
 
     def state(self) -> State:
-        """Return order and position of every task."""
+        """Return the order and position of every task."""
         return {"streams": [stream.state() for stream in self.streams]}
 
     def load(self, state: State) -> None:
@@ -61,27 +61,27 @@ class TaskStream(SampleStream):
 
 
 class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
-    """One agent per task, all of which route through one network and so train it.
+    """Parallel environment with one agent per task, all of which route through, and train, one network.
 
-    In a round every agent routes one input of its own task, and a step is one batched step. An agent that takes an
-    invalid action leaves `agents`, the others continue; the round is over when `agents` is empty. `reset()` begins the
-    next round on the same network, `reset(seed=...)` starts everything anew.
+    In a round, every agent routes one input of its task; a step is one batched step. An agent with an invalid action
+    leaves `agents` while the others continue; the round ends when `agents` is empty. `reset()` begins the next round
+    with the same network, `reset(seed=...)` restarts with fresh weights.
 
     * Observation of an agent: `value` float32 [F]; `task` and `depth`, int64.
-    * Action: an integer in [0, M]; M is PASS. `infos[agent]["action_mask"]` is int8 [M + 1], as `sample` takes it.
-    * Reward: a float; the collaboration reward of each action, and the final reward with the last.
-    * Info at the end of an agent's episode: the environment's `final_info` of its row instead of the mask.
+    * Action: an integer in [0, M]; M is PASS. `infos[agent]["action_mask"]` is int8 [M + 1], as `sample` expects.
+    * Reward: a float; the collaboration reward of each action, plus the final reward on the last one.
+    * Info at the end of an agent's episode: the row of the agent in `final_info`, instead of the mask.
 
     Args:
         num_envs: None, or the number of tasks.
         **options: The fields of `RoutingOptions`, except `tensors`.
 
     Attributes:
-        batched: The environment underneath, in which row i is the agent `possible_agents[i]`. It plays in rounds: a row
-            whose episode ends waits for the next `reset`.
+        batched: Underlying environment, with row i for agent `possible_agents[i]`. It runs in rounds: a row waits for
+            the next `reset` after the end of its episode.
 
     Raises:
-        ValueError: If an option has a value that is not allowed.
+        ValueError: If an option is invalid.
 
     Example:
         >>> env = TaskAgents(data="digits", hidden=64)
@@ -98,22 +98,26 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
     def __init__(self, num_envs: int | None = None, **options: object) -> None:
         made = make_options(RoutingOptions, type(self).__name__, options)
         if made.tensors:
-            raise ValueError("PettingZoo's agents work on NumPy arrays: make the environment without tensors=True.")
+            raise ValueError(
+                "tensors=True does not work with PettingZoo, which needs NumPy arrays: make the environment without it."
+            )
         tasks = resolve(made.data, MultiTaskDataset, made.data_root).num_tasks
         if num_envs not in (None, tasks):
-            raise ValueError(f"num_envs={num_envs} is not possible: {tasks} tasks have one row each. Leave it out.")
+            raise ValueError(
+                f"num_envs={num_envs} is invalid: {tasks} tasks have one row each. Omit num_envs, or pass {tasks}."
+            )
         self.batched = RoutingVectorEnv(tasks, **options)
         self.batched.play_in_rounds(TaskStream)
         self.render_mode = self.batched.render_mode
         self.possible_agents = agent_names(self.batched.task_names)
-        # Copies, because every space has its own generator.
+        # Copies give each agent's space its own generator.
         observation, action = self.batched.single_observation_space, self.batched.single_action_space
         self.observation_spaces = {agent: copy.deepcopy(observation) for agent in self.possible_agents}
         self.action_spaces = {agent: copy.deepcopy(action) for agent in self.possible_agents}
 
     @property
     def agents(self) -> list[str]:
-        """Return the agents whose episode is under way; none before the first reset."""
+        """Agents with an unfinished episode; empty before the first reset."""
         return [agent for agent, gone in zip(self.possible_agents, self.batched.waiting, strict=True) if not gone]
 
     def observation_space(self, agent: str) -> AnySpace:
@@ -130,7 +134,7 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         """Begin the next round with every agent.
 
         Args:
-            seed: If given, the whole environment starts anew; without it, training of the current network continues.
+            seed: Seed for a restart with fresh weights; None continues training the current network.
             options: Unused.
         """
         obs, info = self.batched.reset(seed=seed)
@@ -141,21 +145,21 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
     def step(
         self, actions: Mapping[str, object]
     ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, Info]]:
-        """Carry out one decision of every agent in `agents`.
+        """Apply one decision of every agent in `agents`.
 
         Args:
-            actions: An action for each of them; those of agents whose episode has ended are ignored.
+            actions: One action per agent; actions of agents with an ended episode are ignored.
 
         Returns:
             Observations, rewards, terminations, truncations and infos of the agents that acted.
 
         Raises:
-            ValueError: If an agent has no action, is unknown, or its action lies outside its action space.
-            gymnasium.error.ResetNeeded: If no agent is left.
+            ValueError: If an action is missing or outside its space, or an agent is unknown.
+            gymnasium.error.ResetNeeded: If `agents` is empty.
         """
         agents, rows = self.agents, np.flatnonzero(~self.batched.waiting)
         self._check(actions, agents)
-        # Waiting rows take any number of the action space.
+        # Waiting rows ignore their action.
         batch = [actions[agent] if agent in agents else 0 for agent in self.possible_agents]
         obs, transition, _ = self.batched.advance(np.array(batch, np.int64))
         figures = (transition.reward, transition.terminated, transition.truncated)
@@ -167,7 +171,7 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         missing = [agent for agent in agents if agent not in actions]
         unknown = [agent for agent in actions if agent not in self.action_spaces]
         if missing or unknown:
-            raise ValueError(f"Give one action per agent of {agents}; missing: {missing}, unknown: {unknown}.")
+            raise ValueError(f"Pass one action per agent of {agents}; missing: {missing}, unknown: {unknown}.")
         for agent in agents:
             if not self.action_spaces[agent].contains(actions[agent]):
                 raise ValueError(f"action {actions[agent]!r} of {agent} lies outside {self.action_spaces[agent]}.")
@@ -177,15 +181,15 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         return [_figures(transition.final_info, row) if done[row] else {"action_mask": masks[row]} for row in rows]
 
     def state_dict(self) -> State:
-        """Return everything that the future of this environment depends on, the round under way included."""
+        """Return the complete state of the environment, including the current round."""
         return self.batched.state_dict()
 
     def load_state_dict(self, state: State) -> None:
-        """Continue where `state_dict()` was taken, exactly; otherwise as `Stateful.load_state_dict`."""
+        """Restore the result of `state_dict()`; errors as for `Stateful.load_state_dict`."""
         self.batched.load_state_dict(state)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Copy and pickle by options and state, as the environment underneath."""
+        """Copy and pickle by options and state, as the underlying environment."""
         state = None if self.batched.seed is None else self.state_dict()
         return _revived, (shallow_dict(self.batched.options), state)
 
@@ -210,13 +214,13 @@ def _named(agents: list[str], values: Sequence[Value]) -> dict[str, Value]:
 
 
 def _figures(final_info: Info, row: int) -> Info:
-    """Return the figures that count in `row`, as plain scalars and arrays."""
+    """Return the valid figures of `row` as plain scalars and arrays."""
     known = {key: value[row] for key, value in final_info.items() if key[0] != "_" and final_info[f"_{key}"][row]}
     return {key: value.item() if isinstance(value, np.generic) else value for key, value in known.items()}
 
 
 def agent_names(task_names: tuple[str, ...]) -> list[str]:
-    """Return names of agents, one per task, of letters, digits and underscores.
+    """Return one agent name per task, of letters, digits and underscores.
 
     Example:
         >>> agent_names(("digit 0", "non-insect invertebrates")), agent_names(("a b", "a-b"))
@@ -230,11 +234,11 @@ def parallel_env(env_id: str, **kwargs: object) -> TaskAgents:
     """Return the routing environment of a registered id with one agent per task.
 
     Args:
-        env_id: The id.
-        **kwargs: Keyword arguments of the environment, instead of those that the id presets.
+        env_id: Registered id.
+        **kwargs: Keyword arguments of the environment, which override those of the id.
 
     Raises:
-        ValueError: If `env_id` is not a routing environment, or an option has a value that is not allowed.
+        ValueError: If `env_id` is not a routing environment, or an option is invalid.
 
     Example:
         >>> env = parallel_env("MTLRouting-Digits-v0", depth=2)
@@ -246,5 +250,5 @@ def parallel_env(env_id: str, **kwargs: object) -> TaskAgents:
     spec = gym.spec(env_id)
     made_by = spec.vector_entry_point
     if (load_env_creator(made_by) if isinstance(made_by, str) else made_by) is not RoutingVectorEnv:
-        raise ValueError(f"{env_id} is not a routing environment; take one, for instance MTLRouting-Digits-v0.")
+        raise ValueError(f"{env_id} is not a routing environment; use one such as MTLRouting-Digits-v0.")
     return TaskAgents(**spec.kwargs | kwargs)

@@ -261,7 +261,7 @@ def test_a_restored_agent_goes_on_as_if_nothing_had_happened(tmp_path):
 def test_steps_under_way_of_another_rollout_are_refused_and_older_files_have_none():
     agent, other = (agent_on(make(num_envs=envs)).learn(32) for envs in (4, 8))
     before, state = parameters(agent), other.state_dict()
-    with pytest.raises(CheckpointError, match="steps under way do not fit"):
+    with pytest.raises(CheckpointError, match="saved steps"):
         agent.load_state_dict(state)
     assert all(torch.equal(value, before[key]) for key, value in parameters(agent).items())
     del state["carried"]
@@ -304,7 +304,7 @@ def test_a_saved_agent_takes_a_longer_pool(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"duplicates": 1}, "The saved agent knows .*'modules': 12"),
+        ({"duplicates": 1}, "saved agent .*'modules': 12"),
         ({"max_depth": 5}, "'depth': 4"),
         ({"image_shape": [1, 2, 8]}, r"'image': \[1, 4, 4\]"),
     ],
@@ -316,7 +316,7 @@ def test_an_environment_of_other_sizes_is_refused(tmp_path, options, message):
 
 
 def test_mistakes_are_named(tmp_path):
-    with pytest.raises(ValueError, match="LRN needs a Dict observation with image, task, chosen, depth"):
+    with pytest.raises(ValueError, match=r"LRN .*image, task, chosen, depth"):
         LRN("MTLRouting-Digits-v0")
     with pytest.raises(ValueError, match="bonus=-1 is not possible"):
         agent_on(make(), bonus=-1)

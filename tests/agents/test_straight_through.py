@@ -258,14 +258,14 @@ def test_a_router_for_networks_of_another_width_is_refused(tmp_path):
     wider = router(3, hidden=6)
     with pytest.raises(CheckpointError, match=r"knows \[.*units; this environment has"):
         StraightThroughRouter.load(tmp_path / "agent.pt", wider.env)
-    with pytest.raises(ValueError, match=r"The agent knows .* units"):
+    with pytest.raises(ValueError, match=r"agent .* units"):
         agent.set_env(wider.env)
 
 
 def test_environments_that_it_cannot_route_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="StraightThroughRouter needs a Dict observation with 'units'"):
+    with pytest.raises(ValueError, match=r"StraightThroughRouter .*'units'"):
         StraightThroughRouter("MTLRouting-Digits-v0")
-    with pytest.raises(ValueError, match="has no connections to decide"):
+    with pytest.raises(ValueError, match="no connections"):
         router(sharing="ic-mtl")
     with pytest.raises(ValueError, match=r"load\(path, env\)"):
         StraightThroughRouter.load(tmp_path / "agent.pt")

@@ -311,9 +311,9 @@ def test_agents_are_told_what_is_wrong_with_their_actions():
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="CartPole-v1 is not a routing environment"):
         parallel_env("CartPole-v1")
-    with pytest.raises(ValueError, match="num_envs=64 is not possible: 10 tasks have one row each"):
+    with pytest.raises(ValueError, match=r"num_envs=64 .*10 tasks"):
         parallel_env(DIGITS, num_envs=64)
-    with pytest.raises(ValueError, match="without tensors=True"):
+    with pytest.raises(ValueError, match="tensors=True"):
         parallel_env(DIGITS, tensors=True)
     with pytest.raises(ValueError, match="Did you mean 'depth'"):
         parallel_env(DIGITS, deph=2)

@@ -1,4 +1,4 @@
-"""Agents for limitless routing."""
+"""Agents for the limitless routing environments."""
 
 from mtl_agents.limitless.lrn import LRN
 

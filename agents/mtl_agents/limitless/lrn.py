@@ -1,4 +1,4 @@
-"""LRN: masked PPO with a transformer router as its policy, and the paper's rewards over its batch.
+"""LRN: masked PPO with a transformer router as policy and rewards computed over each batch.
 
 Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning").
 """
@@ -34,25 +34,24 @@ KEYS = ("image", "task", "chosen", "depth")
 
 
 class LRN(SB3Agent, MaskablePPO):
-    """The paper's agent: PPO over valid modules, on rollouts of at least 128 episodes.
+    """Agent of the paper: PPO over valid modules, on rollouts of at least 128 episodes.
 
-    Every time step of an episode earns the episode's final reward plus the bonus of its module (eq. 7). PASS is no
-    module and has no bonus.
+    Every time step earns the final reward of its episode plus the bonus of its module (eq. 7). PASS earns no bonus.
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv` of limitless routing.
-        bonus: Weight of the diversity bonus (eq. 6), counted over the episodes of each rollout; None takes what the
-            environment was made with. The environment's own running version is turned off.
-        lr_decay: The router's learning rate is multiplied with this after every pass over the training data.
+        bonus: Weight of the diversity bonus (eq. 6), counted over the episodes of each rollout; None for the weight
+            of the environment. The running bonus of the environment is turned off.
+        lr_decay: Factor of the router's learning rate after every pass over the training data.
         d_model: Width of all embeddings.
-        heads: Attention heads.
+        heads: Number of attention heads.
         feed_forward: Width of the transformer's feed-forward layers.
-        seed: Seeds the agent and, with its next reset, the environment. SB3's global seeding is left out.
-        **arguments: Of MaskablePPO. Defaults are the paper's: learning rate 1e-4, minibatches of 64, one epoch, gamma
-            0.99, lambda 0.95; `n_steps` is such that a rollout holds 128 episodes or more.
+        seed: Seed of the agent and of the environment's next reset; global generators are not seeded.
+        **arguments: Keyword arguments of MaskablePPO. Defaults are the paper's: learning rate 1e-4, minibatches of 64,
+            one epoch, gamma 0.99, lambda 0.95; `n_steps` is chosen so that a rollout holds 128 episodes or more.
 
     Raises:
-        ValueError: If the environment is of another kind, or an argument has a value that is not allowed.
+        ValueError: If the environment is not limitless routing, or an argument is invalid.
 
     Source: LRN, sections 4 and 5.1.
 
@@ -64,7 +63,7 @@ class LRN(SB3Agent, MaskablePPO):
 
     PAPER: ClassVar[dict[str, Any]] = {"learning_rate": 1e-4, "batch_size": 64, "n_epochs": 1, "device": "cpu"}
 
-    # Arguments of SB3's that it sets itself.
+    # SB3 arguments that LRN sets itself.
     OWN: ClassVar[frozenset[str]] = frozenset(
         {"policy", "policy_kwargs", "rollout_buffer_class", "rollout_buffer_kwargs"}
     )
@@ -113,17 +112,17 @@ class LRN(SB3Agent, MaskablePPO):
         _silence(vec_env)
 
     def set_random_seed(self, seed: int | None = None) -> None:
-        """Seed the agent's own generator of actions, and the environment's next reset."""
+        """Seed the generator of actions and the environment's next reset."""
         self.generator.manual_seed(int(self.np_random.integers(2**63)))
         super().set_random_seed(seed)
 
     def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
-        """Act in another environment of the same spaces from the next `learn` on."""
+        """Use another environment of the same spaces for the next `learn`."""
         super().set_env(env, force_reset)
         _silence(self._vec_env())
 
     def train(self) -> None:
-        """Update the policy, unless no episode has ended yet."""
+        """Update the policy if the rollout has more than one step of ended episodes."""
         if self._rollout.trained.sum() > 1:
             super().train()
 
@@ -160,41 +159,41 @@ class LRN(SB3Agent, MaskablePPO):
         check_spaces(here)
         known, sizes = pool_sizes(there), pool_sizes(here)
         if {**sizes, "modules": 0} != {**known, "modules": 0} or sizes["modules"] < known["modules"]:
-            raise CheckpointError(f"The saved agent knows {known}; this environment has {sizes}.")
+            raise CheckpointError(f"The saved agent fits {known}; this environment has {sizes}.")
 
     def _fitted(self, state: State, there: VecEnv) -> State:
-        """Return a saved state for this environment, whose pool may be longer than the saved one.
+        """Return a saved state adapted to this environment, whose pool may extend the saved one.
 
-        Modules that came after start as the mean of those of their kind, the optimizer anew.
+        Embeddings of new modules start as the mean of those of their kind, and the optimizer is reset.
         """
         state, known = super()._fitted(state, there), pool_sizes(there)["modules"]
         if known == pool_sizes(self._vec_env())["modules"]:
             return state
         kinds = _kinds(self._vec_env())
         if kinds is None or state["kinds"] is None or kinds[:known] != state["kinds"]:
-            raise CheckpointError(f"The pool does not begin with the {known} modules that the agent knows.")
+            raise CheckpointError(f"The pool does not begin with the {known} modules of the saved agent.")
         weights = {"router.module.weight": _extended(state["policy"]["router.module.weight"], np.array(kinds))}
         anew = {"optimizer": self.policy.optimizer.state_dict(), "last_obs": None}
         return state | anew | {"policy": state["policy"] | weights}
 
 
 def check_spaces(env: VecEnv) -> None:
-    """Refuse environments of another kind.
+    """Check that an environment has the spaces of limitless routing.
 
     Raises:
-        ValueError: If observations lack one of the four parts, or actions are not discrete.
+        ValueError: If observations lack one of `KEYS`, or actions are not discrete.
     """
     observation, action = env.observation_space, env.action_space
     known = isinstance(observation, spaces.Dict) and set(KEYS) <= set(observation.spaces)
     if not known or not isinstance(action, spaces.Discrete):
         raise ValueError(
-            f"LRN needs a Dict observation with {', '.join(KEYS)} and a Discrete action, as the MTLLimitless "
-            f"environments have; this environment has {observation} and {action}."
+            f"LRN needs a Dict observation with {', '.join(KEYS)} and a Discrete action; this environment has "
+            f"{observation} and {action}. Use an MTLLimitless environment."
         )
 
 
 def pool_sizes(env: VecEnv) -> dict[str, Any]:
-    """Return the shape of an image and the numbers of tasks, modules and decisions, from spaces that fit."""
+    """Return the image shape and the numbers of tasks, modules and decisions, from checked spaces."""
     image, task = (part_of(env.observation_space, *part) for part in (("image", spaces.Box), ("task", spaces.Discrete)))
     chosen = part_of(env.observation_space, "chosen", spaces.MultiDiscrete)
     assert image is not None and isinstance(task, spaces.Discrete) and chosen is not None
@@ -203,7 +202,7 @@ def pool_sizes(env: VecEnv) -> dict[str, Any]:
 
 
 def _kinds(env: VecEnv) -> list[int] | None:
-    """Return the kind of each module of the environment's pool; None if it does not tell."""
+    """Return the kind of each module of the environment's pool; None without a pool."""
     return list(map(int, env.get_attr("kinds")[0])) if declares(env, POOL) else None
 
 
@@ -212,13 +211,13 @@ def _weight(bonus: bool | float | None, env: VecEnv) -> float:
 
 
 def _silence(env: VecEnv) -> None:
-    """Have the environment leave the bonus to the agent."""
+    """Turn off the running bonus of the environment."""
     if declares(env, POOL):
         env.env_method("pay_bonus", False)
 
 
 def _extended(known: Tensor, kinds: NDArray[np.int64]) -> Tensor:
-    """Return embeddings of all modules: new ones are the mean of those of their kind, or of all if the kind is new."""
+    """Return embeddings of all modules; new ones are the mean over their kind, or over all for a new kind."""
     old = kinds[: len(known)]
     new = [known[torch.from_numpy((old == kind) | ~(old == kind).any())].mean(0) for kind in kinds[len(known) :]]
     return torch.stack([*known, *new])

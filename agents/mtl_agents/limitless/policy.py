@@ -1,4 +1,4 @@
-"""The transformer router: a policy over whatever modules are valid, however many the pool has.
+"""Transformer router: a policy over valid modules, for pools of any size.
 
 Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning"), equations 1 to 5 and figure 1.
 """
@@ -24,9 +24,9 @@ NO_CANDIDATE = -1e8
 
 
 class ImageEncoder(nn.Sequential):
-    """A couple of convolutions and a fully connected layer; two fully connected ones for inputs that are no images.
+    """Encoder of two convolutions and a linear layer for images, or of two linear layers for other inputs.
 
-    Takes float32 [rows, *shape] and gives [rows, width].
+    Maps float32 [rows, *shape] to float32 [rows, width].
 
     Example:
         >>> ImageEncoder((1, 8, 8), 32)(torch.zeros(2, 1, 8, 8)).shape
@@ -44,20 +44,20 @@ class ImageEncoder(nn.Sequential):
 
 
 class Router(nn.Module):
-    """State and candidates as sequences of embeddings; nothing in it but the module embeddings grows with the pool.
+    """Transformer over embeddings of state and candidates; only the module embeddings grow with the pool.
 
     Args:
-        shape: Of an image.
+        shape: Shape of an image.
         tasks: Number of tasks.
         modules: Size of the pool.
         d_model: Width of all embeddings.
-        heads: Attention heads.
+        heads: Number of attention heads.
         feed_forward: Width of the transformer's feed-forward layers.
 
-    Source: LRN, section 4 and 5.1.
+    Source: LRN, sections 4 and 5.1.
 
-    Deviation: no dropout, so that the probabilities of a rollout are those it is trained with. The position of a
-    module, and the depth, which PASS moves without leaving a module behind, are told by sinusoids.
+    Deviation: no dropout, so that rollout and training use the same probabilities. Sinusoids encode the position of a
+    module, and the depth, which PASS increases without adding a module.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class Router(nn.Module):
         self.value = nn.Linear(d_model, 1)
 
     def encode(self, obs: Observation) -> tuple[Tensor, Tensor]:
-        """Self-attention over the state: image, task, and the modules chosen so far. Source: eq. 2.
+        """Encode the state (image, task and chosen modules) by self-attention. Source: eq. 2.
 
         Returns:
-            float32 [rows, 2 + max_depth, d_model], and where there is no module yet; bool [rows, 2 + max_depth].
+            State, float32 [rows, 2 + max_depth, d_model], and mask of absent modules, bool [rows, 2 + max_depth].
         """
         modules = obs["chosen"].long()
         width = self.module.embedding_dim
@@ -91,17 +91,17 @@ class Router(nn.Module):
         return self.encoder(state, src_key_padding_mask=absent), absent
 
     def values(self, state: Tensor, absent: Tensor) -> Tensor:
-        """Value of each state, from attention without a context; float32 [rows, 1]. Source: eqs. 3 to 5."""
+        """Return the value of each state by attention pooling; float32 [rows, 1]. Source: eqs. 3 to 5."""
         scores = self.attention(state).squeeze(-1).masked_fill(absent, -torch.inf)
         weights = scores.softmax(1)
         return self.value((weights[:, :, None] * state).sum(1))
 
     def logits(self, state: Tensor, absent: Tensor, masks: Tensor) -> Tensor:
-        """Logits of all choices; those that are masked are never looked at. Source: eq. 1.
+        """Return logits of all choices; masked choices are not decoded. Source: eq. 1.
 
         Args:
             state: float32 [rows, 2 + max_depth, d_model].
-            absent: bool [rows, 2 + max_depth].
+            absent: Mask of absent modules; bool [rows, 2 + max_depth].
             masks: Valid choices, PASS last; bool [rows, modules + 1].
 
         Returns:
@@ -117,30 +117,30 @@ class Router(nn.Module):
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
-    """Encodings of positions; int64 [n] -> float32 [n, width]. Source: Vaswani et al. 2017, section 3.5."""
+    """Encode positions; int64 [n] -> float32 [n, width]. Source: Vaswani et al. 2017, section 3.5."""
     frequencies = torch.exp(torch.arange(0, width, 2, device=positions.device) * (-math.log(10_000.0) / width))
     angles = positions[:, None] * frequencies
     return torch.stack([angles.sin(), angles.cos()], 2).flatten(1)[:, :width]
 
 
 class Nothing(BaseFeaturesExtractor):
-    """Stands where SB3 wants a features extractor; the router reads the observation itself."""
+    """Placeholder for SB3's features extractor; the router reads observations directly."""
 
     def __init__(self, observation_space: spaces.Space[Any]) -> None:
         super().__init__(observation_space, features_dim=1)
 
 
 class RouterPolicy(MaskableActorCriticPolicy):
-    """The router behind the face that MaskablePPO wants of a policy.
+    """Policy of MaskablePPO with the interface of SB3, implemented by a `Router`.
 
     Args:
-        observation_space: Of a limitless environment.
-        action_space: Its modules and PASS.
-        lr_schedule: Learning rate.
+        observation_space: Observation space of a limitless environment.
+        action_space: Modules and PASS.
+        lr_schedule: Schedule of the learning rate.
         d_model: Width of all embeddings.
-        heads: Attention heads.
+        heads: Number of attention heads.
         feed_forward: Width of the feed-forward layers.
-        generator: What actions are drawn with.
+        generator: Generator of sampled actions.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class RouterPolicy(MaskableActorCriticPolicy):
         return distribution
 
     def _draw(self, distribution: MaskableCategoricalDistribution, deterministic: bool) -> Tensor:
-        """The likeliest choice, or one drawn with the policy's own generator."""
+        """Return the most probable choice, or sample one with the policy's generator; int64 [rows]."""
         logits = distribution.distribution.logits
         if deterministic:
             return logits.argmax(1)
@@ -186,7 +186,7 @@ class RouterPolicy(MaskableActorCriticPolicy):
     def forward(
         self, obs: Any, deterministic: bool = False, action_masks: Masks = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Actions [rows], values [rows, 1] and log-probabilities [rows]."""
+        """Return actions [rows], values [rows, 1] and log-probabilities [rows]."""
         state, absent = self.router.encode(obs)
         distribution = self._distribution(state, absent, action_masks)
         actions = self._draw(distribution, deterministic)
@@ -195,17 +195,17 @@ class RouterPolicy(MaskableActorCriticPolicy):
     def evaluate_actions(
         self, obs: Any, actions: Tensor, action_masks: Masks = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Values [rows, 1], log-probabilities [rows] of `actions`, and entropies [rows]."""
+        """Return values [rows, 1], log-probabilities [rows] of `actions`, and entropies [rows]."""
         state, absent = self.router.encode(obs)
         distribution = self._distribution(state, absent, action_masks)
         return self.router.values(state, absent), distribution.log_prob(actions), distribution.entropy()
 
     def get_distribution(self, obs: Any, action_masks: Masks = None) -> MaskableCategoricalDistribution:
-        """The distribution over choices."""
+        """Return the distribution over choices."""
         return self._distribution(*self.router.encode(obs), action_masks)
 
     def predict_values(self, obs: Any) -> Tensor:
-        """Values; float32 [rows, 1]."""
+        """Return values; float32 [rows, 1]."""
         return self.router.values(*self.router.encode(obs))
 
     def _predict(self, observation: Any, deterministic: bool = False, action_masks: Masks = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The rollout that LRN is trained on: whole episodes, every step of which earns what equation 7 gives.
+"""Rollout buffer of LRN: whole episodes, with the rewards of equation 7 at every step.
 
 Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning"), equations 6 and 7.
 """
@@ -19,22 +19,21 @@ from mtl_gym.families.limitless.rewards import diversity_bonus
 
 
 class BonusRolloutBuffer(MaskableDictRolloutBuffer):
-    """Every time step of an episode earns the episode's final reward, plus the bonus of its module.
+    """Rollout buffer in which each time step earns the final reward of its episode plus the bonus of its module.
 
-    The final reward is known when the episode ends. So a rollout trains the steps of episodes that have ended; those of
-    episodes under way are carried into the next rollout, with the values and probabilities they were chosen with.
+    The final reward is known at the end of an episode, so a rollout trains the steps of ended episodes only. Steps of
+    unfinished episodes are carried into the next rollout, with their original values and probabilities.
 
     Args:
-        buffer_size: Time steps of a rollout.
-        *args: Of the buffer of sb3-contrib.
+        buffer_size: Number of time steps in a rollout.
+        *args: Positional arguments of sb3-contrib's buffer.
         bonus: Weight of the diversity bonus; 0 turns it off.
-        random: Shuffles the minibatches.
-        **kwargs: Of the buffer of sb3-contrib.
+        random: Generator that shuffles minibatches.
+        **kwargs: Keyword arguments of sb3-contrib's buffer.
 
     Attributes:
-        carried: Steps of episodes under way since the last rollout, [max_depth - 1, num_envs, ...] each; None if they
-            are not known.
-        trained: The steps of episodes that have ended; bool [max_depth - 1 + buffer_size, num_envs].
+        carried: Steps of unfinished episodes of the last rollout, None if unknown; [max_depth - 1, num_envs, ...] each.
+        trained: Mask of the steps of ended episodes; bool [max_depth - 1 + buffer_size, num_envs].
 
     Source: LRN, eqs. 6 and 7.
     """
@@ -47,7 +46,7 @@ class BonusRolloutBuffer(MaskableDictRolloutBuffer):
         super().__init__(buffer_size + self.tail, *args, **kwargs)
 
     def reset(self) -> None:
-        """Begin a rollout behind the steps that were carried over."""
+        """Begin a rollout after the carried steps."""
         super().reset()
         self.pos = self.tail
         self.trained = np.arange(self.buffer_size)[:, None].repeat(self.n_envs, 1) >= self.tail
@@ -55,16 +54,16 @@ class BonusRolloutBuffer(MaskableDictRolloutBuffer):
             self._arrays()[name][: self.tail] = carried
 
     def add(self, *args: Any, **kwargs: Any) -> None:
-        """Add a step. A rollout that is broken off now has no steps to carry over."""
+        """Add a step and drop the carried steps, which an interrupted rollout would make invalid."""
         self.carried = None
         super().add(*args, **kwargs)
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[np.bool_]) -> None:
-        """Pay equation 7, then do as PPO does."""
+        """Add the rewards of equation 7, then compute returns and advantages as PPO."""
         ends = np.append(self.episode_starts[1:], dones[None], 0).astype(bool)
         finished = np.logical_or.accumulate(ends[::-1])[::-1]
         known = self.trained.copy()
-        known[: self.tail] &= self.episode_starts[self.tail] == 0  # a reset breaks off what was under way
+        known[: self.tail] &= self.episode_starts[self.tail] == 0  # a reset ends carried episodes
         self.trained = known & ~finished
         self.carried = {name: array[len(array) - self.tail :].copy() for name, array in self._arrays().items()}
         self.trained = known & finished
@@ -72,7 +71,7 @@ class BonusRolloutBuffer(MaskableDictRolloutBuffer):
         super().compute_returns_and_advantage(last_values, dones)
 
     def _pay(self, ends: NDArray[np.bool_]) -> None:
-        """Add the final reward to the steps before it, and to each step the bonus of its module; PASS has none."""
+        """Add the final reward to earlier steps, and to each step the bonus of its module; PASS has none."""
         steps = np.where(ends, np.arange(len(ends))[:, None], len(ends) - 1)
         last = np.minimum.accumulate(steps[::-1])[::-1]
         final = np.take_along_axis(self.rewards, last, 0)
@@ -88,7 +87,7 @@ class BonusRolloutBuffer(MaskableDictRolloutBuffer):
         return seen | chosen | flags | {"rewards": self.rewards}
 
     def get(self, batch_size: int | None = None) -> Generator[Any, None, None]:
-        """Minibatches of much the same size, at most `batch_size`, in an order of the agent's own generator."""
+        """Yield shuffled minibatches of nearly equal size, at most `batch_size`."""
         if not self.generator_ready:
             trained = self.trained.swapaxes(0, 1).ravel()
             self.observations = {key: self.swap_and_flatten(part)[trained] for key, part in self.observations.items()}
@@ -102,20 +101,20 @@ class BonusRolloutBuffer(MaskableDictRolloutBuffer):
             yield self._get_samples(chosen)
 
     def state(self) -> dict[str, Tensor] | None:
-        """What is carried into the next rollout, as tensors."""
+        """Return the carried steps as tensors, or None."""
         return None if self.carried is None else {name: torch.tensor(part) for name, part in self.carried.items()}
 
     def load(self, state: dict[str, Tensor] | None) -> None:
-        """Undo `state`.
+        """Restore `state`.
 
         Raises:
-            CheckpointError: If it is of another rollout.
+            CheckpointError: If its shapes do not match this rollout.
         """
         carried = None if state is None else {name: value.numpy().copy() for name, value in state.items()}
         before, self.carried = self.carried, None
-        self.reset()  # minibatches leave the arrays flat
+        self.reset()  # minibatches flatten the arrays
         wanted = {name: (self.tail, *array.shape[1:]) for name, array in self._arrays().items()}
         if carried is not None and {name: part.shape for name, part in carried.items()} != wanted:
             self.carried = before
-            raise CheckpointError(f"The saved steps under way do not fit this rollout, which carries {wanted}.")
+            raise CheckpointError(f"The saved steps do not match this rollout, which carries {wanted}.")
         self.carried = carried

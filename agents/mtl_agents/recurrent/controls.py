@@ -1,4 +1,4 @@
-"""The base of agents for recurrent routing, and the control that has all connections on."""
+"""Base class of agents for recurrent routing, and the control with all connections on."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Bits: TypeAlias = NDArray[np.int8]
 
 
 class ConnectionAgent(Agent[Parts, object]):
-    """An agent for recurrent routing, whose observation is a `Dict` with `units`, `task` and `step`.
+    """Agent for recurrent routing environments, which observe a `Dict` with `units`, `task` and `step`.
 
     Args:
         env: As for `Agent`.
-        **arguments: Of `Agent`.
+        **arguments: Keyword arguments of `Agent`.
 
     Attributes:
-        num_tasks: Tasks of the environment.
-        steps: Time steps of a sequence at most.
-        connections: Connections of an action.
+        num_tasks: Number of tasks.
+        steps: Maximum number of time steps in a sequence.
+        connections: Number of connections in an action.
 
     Raises:
         ValueError: If the environment's spaces are not those of recurrent routing.
@@ -46,19 +46,19 @@ class ConnectionAgent(Agent[Parts, object]):
         units = part_of(observation, "units", spaces.Box)
         if units is None or task is None or step is None or not isinstance(action, spaces.MultiBinary):
             raise ValueError(
-                f"{cls.__name__} needs a Dict observation with 'units', 'task' and 'step' and a MultiBinary action, as "
-                f"the MTLRecurrent environments have unwrapped; this environment has {observation} and {action}."
+                f"{cls.__name__} needs a Dict observation with 'units', 'task' and 'step' and a MultiBinary action; "
+                f"this environment has {observation} and {action}. Use an MTLRecurrent environment without wrappers."
             )
         return int(task.n), int(step.n), int(action.shape[0])
 
     def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
-        """Act in another environment of the same sizes from the next `learn` on."""
+        """Use another environment of the same sizes for the next `learn`."""
         super().set_env(env, force_reset)
         self.num_tasks, self.steps, self.connections = self._sizes_of(self.env)[:3]
 
 
 class AllConnected(ConnectionAgent):
-    """Every connection is on at all time steps: nothing is routed. For networks that have nothing to route as well.
+    """Control with all connections on at all time steps, also for networks without connections.
 
     Attributes:
         routes: Connections of each task; int8 [tasks, connections].

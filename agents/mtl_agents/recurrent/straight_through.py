@@ -1,4 +1,4 @@
-"""MT-RMN's own router: policy networks whose binary decisions are trained by the gradient of a softmax.
+"""Router of MT-RMN: policy networks with binary decisions, trained by the gradient of a softmax.
 
 Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
 """
@@ -37,29 +37,28 @@ from mtl_gym.integrations.sb3 import EnvLike
 class StraightThroughRouter(ConnectionAgent):
     """Gumbel straight-through policy networks, trained together with the environment's network.
 
-    Each sub-encoder has a policy network that scores the outputs of the layer before, each task one that scores the
-    sub-encoders. It decides layer after layer, so it needs the environment's network; and it takes part in the
-    environment's own updates: decisions stay as they were taken, their gradient is that of the softmax.
+    The policy network of a sub-encoder scores the outputs of the previous layer; that of a task scores the
+    sub-encoders. Decisions are made layer by layer, which requires the environment's network. The environment's
+    updates train the policy networks as well: decisions are kept, with the gradient of the softmax.
 
-    Other decisions than its own that wait for an update when it begins to learn train with the gradient of a softmax
-    without noise.
+    Pending episodes from another policy train with a noise-free softmax gradient.
 
     Args:
-        env: As for `Agent`, of recurrent routing.
-        temperature: tau at first; it is halved after every pass over the training data.
-        final_temperature: It falls no further.
-        hidden: Width of the policy networks' hidden layer.
-        learning_rate: Adam's; it falls with the environment's.
-        log_odds: Of a connection to be on at first, beside what untrained policy networks say.
-        **arguments: Of `Agent`.
+        env: As for `Agent`, with a recurrent routing environment.
+        temperature: Initial tau, which is halved after every pass over the training data.
+        final_temperature: Lower bound of tau.
+        hidden: Width of the hidden layer of the policy networks.
+        learning_rate: Learning rate of Adam, which decays as that of the environment.
+        log_odds: Initial log odds of a connection, added to the scores of untrained policy networks.
+        **arguments: Keyword arguments of `Agent`.
 
     Raises:
-        ValueError: If an argument has a value that is not allowed, or the environment has nothing to route.
+        ValueError: If an argument is invalid, or the network has no connections.
 
     Source: MT-RMN, eqs. 2, 3 and 6 to 9; "we set its value as 100 initially and divided the value by 2 at each epoch".
-    The sparsity penalties (eqs. 10 and 11) are the environment's.
+    The environment adds the sparsity penalties (eqs. 10 and 11).
 
-    Deviation: `final_temperature`; the paper's would leave the range of float32 after 150 epochs.
+    Deviation: `final_temperature` bounds tau, which in the paper leaves the range of float32 after 150 epochs.
 
     Example:
         >>> agent = StraightThroughRouter("MTLRecurrent-BrainSeries-v0", seed=0).learn(28)
@@ -112,23 +111,23 @@ class StraightThroughRouter(ConnectionAgent):
         batched = _batched(env)
         if self.sizes is not None and batched.scored != self.batched.scored:
             raise ValueError(
-                f"The agent knows {self.batched.scored} units of a sub-network and of a task's own LSTM; this "
+                f"The agent fits units of widths {self.batched.scored} (sub-network, task-specific LSTM); this "
                 f"environment has {batched.scored}."
             )
         self.batched = batched
 
     def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
-        """Act in another environment of the same sizes from the next `learn` on."""
+        """Use another environment of the same sizes for the next `learn`."""
         super().set_env(env, force_reset)
         self._forget()
 
     def _forget(self) -> None:
-        """Forget the decisions under way."""
+        """Reset the noise of unfinished episodes."""
         self._noise = torch.zeros(self.n_envs, self.steps, self.batched.layout.size, 2, device=self.batched.device)
 
     @property
     def tau(self) -> float:
-        """The temperature now."""
+        """Current temperature."""
         return max(self.final_temperature, self.temperature * 0.5 ** int(self.batched.epoch))
 
     def learn(
@@ -140,7 +139,7 @@ class StraightThroughRouter(ConnectionAgent):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Learn as `Agent.learn`; meanwhile the environment's updates train the policy networks too."""
+        """Learn as `Agent.learn`, while the environment's updates also train the policy networks."""
         self.batched.router = self
         try:
             return super().learn(
@@ -156,13 +155,13 @@ class StraightThroughRouter(ConnectionAgent):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[Bits, object]:
-        """Decide, with the sub-encoders of the environment's network.
+        """Choose connections, using the sub-encoders of the environment's network.
 
         Args:
-            observation: One observation or a batch of them.
-            state: Returned as it is.
+            observation: One observation or a batch of observations.
+            state: Returned unchanged.
             episode_start: Unused.
-            deterministic: Without Gumbel noise.
+            deterministic: Decide without Gumbel noise.
 
         Returns:
             int8 [rows, connections] (or [connections] for one observation), and `state`.
@@ -188,13 +187,13 @@ class StraightThroughRouter(ConnectionAgent):
         return self._decide(obs, noise)
 
     def ended(self, rows: Rows) -> Tensor:
-        """As `Router.ended`: the noise of the decisions; float32 [n, steps, connections, 2]."""
+        """Return the noise of the decisions, as `Router.ended`; float32 [n, steps, connections, 2]."""
         noise = self._noise[rows].clone()
         self._noise[rows] = 0
         return noise
 
     def gates(self, actions: Tensor, kept: Sequence[tuple[int, Tensor | None]]) -> GatesOf:
-        """As `Router.gates`."""
+        """Return the decisions with their gradient, as `Router.gates`."""
         others = self._noise.new_zeros(1, *self._noise.shape[1:])
         noise = torch.cat([others.expand(count, -1, -1, -1) if own is None else own for count, own in kept])
         noise, taken = noise[:, : actions.shape[1]].flatten(0, 1), actions.flatten(0, 1)
@@ -204,14 +203,14 @@ class StraightThroughRouter(ConnectionAgent):
         return lambda at: Decided(self.policies, noise[at], taken[at], tau)
 
     def descend(self) -> None:
-        """As `Router.descend`."""
+        """Take an optimizer step, as `Router.descend`."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * self.batched.options.lr_decay ** int(self.batched.epoch)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def state_dict(self) -> State:
-        """Return all that the agent's future depends on: tensors and plain values."""
+        """Return the complete state of the agent as tensors and plain values."""
         networks = {
             "policies": clone(dict(self.policies.state_dict())),
             "optimizer": clone(self.optimizer.state_dict()),
@@ -230,15 +229,15 @@ class StraightThroughRouter(ConnectionAgent):
 
     @classmethod
     def load(cls, path: str | Path, env: EnvLike | None = None) -> Self:
-        """Read an agent that `save` wrote, as `Agent.load`; without an environment it could not decide.
+        """Load an agent written by `save`, as `Agent.load`, for a given environment.
 
         Raises:
-            ValueError: If there is no `env`.
-            CheckpointError: If the file is damaged, or holds another agent, or one for an environment of other sizes.
+            ValueError: If `env` is None.
+            CheckpointError: If the file is damaged, contains another agent, or does not match the sizes of `env`.
         """
         if env is None:
             raise ValueError(
-                "StraightThroughRouter decides with the sub-encoders of the environment's network: load(path, env)."
+                "StraightThroughRouter needs the sub-encoders of an environment's network: call load(path, env)."
             )
         return super().load(path, env)
 
@@ -247,12 +246,12 @@ def _batched(env: VecEnv) -> RecurrentVectorEnv:
     """Return the batched environment behind `env`.
 
     Raises:
-        ValueError: If it is of another family, or there are several.
+        ValueError: If there is not exactly one recurrent environment behind `env`.
     """
     base = behind(env)
     if not isinstance(base, RecurrentVectorEnv) or base.num_envs != env.num_envs:
         raise ValueError(
-            f"StraightThroughRouter trains with the network of one MTLRecurrent environment; {env} has none, or "
-            "several. Make it with gym.make_vec(id, num_envs=...)."
+            f"StraightThroughRouter needs exactly one MTLRecurrent environment; {env} has none or several. Make it "
+            "with gym.make_vec(id, num_envs=...)."
         )
     return base

@@ -155,8 +155,8 @@ class LearningRouter(Agent[Parts, Index]):
         super()._check_env(env)
         if isinstance(env.observation_space, spaces.Dict) and "chosen" in env.observation_space.spaces:
             raise ValueError(
-                f"{type(self).__name__} assumes equal valid choices for all routes at a depth; in this environment they "
-                "depend on the modules chosen so far. Use lrn, maskable-ppo, random or random-fixed."
+                f"{type(self).__name__} assumes equal valid choices for all routes at a depth; in this environment "
+                "they depend on the modules chosen so far. Use lrn, maskable-ppo, random or random-fixed."
             )
 
     def _forget_routes(self) -> None:
