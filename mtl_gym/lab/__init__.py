@@ -1,1 +1,1 @@
-"""Seeded training runs, and comparisons of agents over many of them."""
+"""Seeded training runs, comparisons of agents, reports and the command line."""

@@ -1,9 +1,9 @@
-"""Agents by name: those that packages announce, and every algorithm of Stable-Baselines3 and sb3-contrib.
+"""Lookup of agents by name: agents of installed packages, and the algorithms of Stable-Baselines3 and sb3-contrib.
 
-A package announces an agent through the entry-point group `mtl_gym.agents`; it needs no more than a constructor that
-takes the environment (an SB3 `VecEnv`) and `seed`, `learn(total_timesteps, callback)`, and `predict(observation, state,
-episode_start, deterministic)`. With `save(path)` and `load(path, env)` its runs can be evaluated again later, and if
-`learn` calls its SB3 callbacks they show progress and validation curves.
+A package registers an agent through the entry-point group `mtl_gym.agents`. The agent needs a constructor that takes
+the environment (an SB3 `VecEnv`) and `seed`, `learn(total_timesteps, callback)`, and `predict(observation, state,
+episode_start, deterministic)`. With `save(path)` and `load(path, env)` its finished runs can be evaluated again; if
+`learn` calls its SB3 callbacks, its runs have progress and validation curves.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ ROLLOUT = 2048
 
 CONTINUOUS = ("crossq", "ddpg", "sac", "td3", "tqc")
 DISCRETE = ("dqn", "qr-dqn")
-# Arguments that a run gives its agent, and those that `make_sb3` gives.
+# Arguments that a run passes to its agent, and further ones that `make_sb3` passes.
 OF_A_RUN, OF_SB3 = frozenset({"env", "seed"}), frozenset({"policy", "device"})
 
 
 class UnknownAgentError(ValueError):
-    """No agent has that name."""
+    """An agent name that is not registered."""
 
 
 def agent_names() -> list[str]:
-    """Return all names that `find_agent` knows, sorted."""
+    """Return all agent names, sorted."""
     return sorted(_locations().keys() | SB3.keys())
 
 
 def _locations() -> dict[str, EntryPoint]:
-    """Return where agents are, by name: those of registered families, and those that packages announce."""
+    """Return entry points of agents by name, from registered families and installed packages."""
     registered = {name: EntryPoint(name, location, GROUP) for name, location in registered_agents().items()}
     return registered | {point.name: point for point in entry_points(group=GROUP)}
 
 
 def find_agent(name: str) -> AgentFactory:
-    """The agent of that name: called with (env, seed=...), it gives an object with `learn` and `predict`.
+    """Return the factory of an agent: called with (env, seed=...), it returns an object with `learn` and `predict`.
 
     Raises:
         UnknownAgentError: If no agent has that name.
@@ -92,7 +92,7 @@ def role_of(name: str) -> str:
 
 
 def options_for(name: str, env_id: str) -> Arguments:
-    """Return the options that an agent needs of an environment of that id: its own answer, or its `ENV_KWARGS`."""
+    """Return the options that an agent requires of an environment, from its `options_for` or its `ENV_KWARGS`."""
     agent = find_agent(name)
     if isinstance(agent, ChoosesOptions):
         return dict(agent.options_for(env_id))
@@ -100,17 +100,17 @@ def options_for(name: str, env_id: str) -> Arguments:
 
 
 def check_arguments(name: str, arguments: Mapping[str, object]) -> None:
-    """Refuse keyword arguments that a run cannot give the agent of that name.
+    """Refuse keyword arguments that a run cannot pass to an agent.
 
     Raises:
         UnknownAgentError: If no agent has that name.
-        ValueError: If the agent does not take one of them or its value, or gets it without being told.
+        ValueError: If an argument is unknown, has an invalid value, or is set by the run itself.
     """
     factory = _algorithm(name) if name in SB3 else find_agent(name)
     own: frozenset[str] = factory.OWN if isinstance(factory, HidesArguments) else frozenset()
     given = OF_A_RUN | (OF_SB3 if name in SB3 else own)
     for argument in given.intersection(arguments):
-        raise ValueError(f"Agent {name!r} is given {argument!r} already: leave it out.")
+        raise ValueError(f"Agent {name!r} receives {argument!r} from the run: leave it out.")
     refuse_wrong(f"Agent {name!r}", factory, arguments, given)
 
 
@@ -122,15 +122,22 @@ def _algorithm(name: str) -> type:
 def make_sb3(
     name: str, env: VecEnv, *, seed: int | None = None, training: int = ROLLOUT, **arguments: object
 ) -> Learner:
-    """An SB3 or sb3-contrib algorithm on `env`, with its own defaults but for the size of rollouts.
+    """Return an SB3 or sb3-contrib algorithm on `env` with its default arguments, except for the rollout size.
 
-    SB3's defaults are for one environment. Behind a batch they would fill rollouts `num_envs` times as large and learn
-    as many times less often, so on-policy algorithms collect 2,048 decisions in all, as PPO does on one environment
-    (A2C keeps its 5 steps), or what a power of two has of the `training` decisions that there will be, if these are
-    fewer. Algorithms on the CPU: their networks are small.
+    SB3's defaults suit one environment. With a batch, rollouts would be `num_envs` times as large and updates as many
+    times rarer. On-policy algorithms therefore collect 2,048 decisions over all rows, as PPO does on one environment,
+    or the largest power of two up to `training` if that is smaller. A2C keeps its 5 steps. Algorithms run on the CPU,
+    because their networks are small.
+
+    Args:
+        name: Name of the algorithm.
+        env: The environment.
+        seed: Seed of the algorithm.
+        training: Number of decisions of the whole training.
+        **arguments: Further arguments of the algorithm.
 
     Raises:
-        ValueError: If the algorithm cannot act in such spaces.
+        ValueError: If the algorithm does not support the action or observation space.
     """
     _check_spaces(name, env)
     recurrent = name == "recurrent-ppo"
@@ -143,15 +150,15 @@ def make_sb3(
 
 
 def _check_spaces(name: str, env: VecEnv) -> None:
-    """Refuse what SB3 would refuse with an assertion."""
+    """Refuse spaces for which SB3 would raise an assertion error."""
     action, observation = env.action_space, env.observation_space
     needs = {**dict.fromkeys(CONTINUOUS, spaces.Box), **dict.fromkeys(DISCRETE, spaces.Discrete)}.get(name)
     if needs is not None and not isinstance(action, needs):
         raise ValueError(f"{name!r} chooses actions in a {needs.__name__} space only; this environment has {action}.")
     if name in ("ars", "crossq") and isinstance(observation, spaces.Dict):
         raise ValueError(
-            f"{name!r} takes flat observations only; this environment has {observation}: behind Gymnasium's "
-            "FlattenObservation it can be used from Python."
+            f"{name!r} takes flat observations only; this environment has {observation}: from Python, wrap it in "
+            "Gymnasium's FlattenObservation."
         )
 
 

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 callbacks that every agent takes: held-out evaluation while training, policies, and progress."""
+"""Stable-Baselines3 callbacks of a run: validation curve, recorded policies, and progress."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ Wrapped: TypeAlias = "AnyEnv | AnyVectorEnv | VecEnv"
 
 DIAGNOSTICS = ("policy_max", "policy_entropy")
 MOMENTS = 200
-# Over how many of the first steps moments lie about as close as steps do, before they thin out.
+# Number of first steps over which moments are about as dense as steps.
 DENSE_STEPS = 30
 
 
 class HeldOutCurve(BaseCallback):
-    """Evaluates the learning agent on held-out data, evenly spaced over its training.
+    """Evaluation of the learning agent on held-out data at equal intervals.
 
-    Unlike SB3's `EvalCallback` it evaluates the network that is being trained, on data that never trains it. An agent
-    may say in `diagnostics`, a dictionary, how decided its policy is by then (`policy_max` and `policy_entropy`).
+    Unlike SB3's `EvalCallback`, it evaluates the network in training, on data that never trains this network. An agent
+    can add `policy_max` and `policy_entropy` of its policy through the dictionary `diagnostics`.
 
     Args:
-        env: The environment that is trained, wrapped or not, as `evaluate` takes it.
+        env: The training environment, wrapped or not, as for `evaluate`.
         every: Decisions between two evaluations; None evaluates after every pass over the training data.
-        path: CSV file that is written anew after each, or None.
-        split: The data; "validation", so that the test split is looked at once, at the end.
+        path: CSV file, rewritten after each evaluation, or None.
+        split: Split of the data; default "validation", so that the test split serves only once, at the end.
 
     Attributes:
         rows: One dictionary per evaluation.
-        seconds: Spent evaluating, to be left out of training times.
+        seconds: Seconds of evaluation, to be subtracted from training time.
     """
 
     def __init__(self, env: Wrapped, every: int | None, path: Path | None = None, split: str = "validation") -> None:
@@ -66,18 +66,18 @@ class HeldOutCurve(BaseCallback):
         return True
 
     def state_dict(self) -> State:
-        """What it has seen, plain values; `seconds` as well, which are not of this process alone then."""
+        """Return the evaluations as plain values, with the seconds of all processes of the run."""
         return {"rows": [dict(row) for row in self.rows], "seconds": self.seconds, "evaluated": self._evaluated}
 
     def load_state_dict(self, state: State) -> None:
-        """Undo `state_dict`.
+        """Restore the result of `state_dict`.
 
         Raises:
-            ValueError: If the rows are no table.
+            ValueError: If the rows do not form a table.
         """
         rows = state["rows"]
         if not (isinstance(rows, list) and all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows)):
-            raise ValueError(f"The curve holds {short(rows)}; it takes rows of one table.")
+            raise ValueError(f"The curve is {short(rows)}; it takes a list of mappings with equal keys.")
         self.rows, self.seconds, self._evaluated = list(rows), state["seconds"], state["evaluated"]
 
     def _evaluate(self) -> None:
@@ -105,17 +105,17 @@ class HeldOutCurve(BaseCallback):
 
 
 class PolicyRecorder(BaseCallback):
-    """Keeps the policy of a tabular router at about 200 moments of its training, close together early on.
+    """Record of a tabular router's policy at about 200 moments of its training, denser at the start.
 
-    It keeps nothing of agents without a table, whose `policy` is no array [tasks, depth, choices], nor in environments
-    that ask for none (`keeps_policies`).
+    It records nothing for agents whose `policy` is not an array [tasks, depth, choices], and in environments with
+    `keeps_policies` false.
 
     Args:
-        env: The environment that is trained.
-        steps: Decisions of the training.
+        env: The training environment.
+        steps: Number of decisions of the training.
 
     Attributes:
-        samples: Finished episodes per task so far; int64 [tasks].
+        samples: Finished episodes per task, int64 [tasks].
     """
 
     def __init__(self, env: MultiTaskVectorEnv, steps: int) -> None:
@@ -126,19 +126,19 @@ class PolicyRecorder(BaseCallback):
         self._kept: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
 
     def history(self) -> PolicyHistory | None:
-        """What was kept so far; None for an agent without a table."""
+        """Return the recorded policies; None for an agent without a table."""
         if not self._kept:
             return None
         decisions, samples, policy = zip(*self._kept, strict=True)
         return PolicyHistory(np.array(decisions), np.stack(samples), np.stack(policy))
 
     def state_dict(self) -> State:
-        """What was kept so far; tensors and plain values."""
+        """Return the recorded policies as tensors and plain values."""
         kept = [(decisions, torch.from_numpy(n), torch.from_numpy(policy)) for decisions, n, policy in self._kept]
         return {"samples": torch.from_numpy(self.samples.copy()), "kept": kept, "calls": self.n_calls}
 
     def load_state_dict(self, state: State) -> None:
-        """Undo `state_dict`."""
+        """Restore the result of `state_dict`."""
         self.samples, self.n_calls = state["samples"].numpy().copy(), state["calls"]
         self._kept = [(decisions, n.numpy(), policy.numpy()) for decisions, n, policy in state["kept"]]
 
@@ -165,7 +165,7 @@ class PolicyRecorder(BaseCallback):
 
 
 def moments(steps: int) -> list[int]:
-    """About 200 of the steps 1 to `steps`, ascending and thinning out, the last of all included.
+    """Return about 200 of the steps 1 to `steps`, ascending, with growing gaps, and including the last.
 
     Example:
         >>> moments(3), moments(30_000)[:4], len(moments(30_000)), moments(30_000)[-2:]
@@ -178,7 +178,7 @@ def moments(steps: int) -> list[int]:
 
 
 class Progress(BaseCallback):
-    """Tells a function how many decisions have been made, and the accuracy that was last evaluated (NaN before)."""
+    """Report of decisions and last accuracy (NaN before the first evaluation) to a function at every step."""
 
     def __init__(self, tell: Callable[[int, float], None], curve: HeldOutCurve) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Runs as tasks of Ray, on this machine or on many that share a folder."""
+"""Execution of a sweep on Ray, on this machine or on several that share a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mtl_gym.lab.sweep import Failure, Outcome, Sweep, Watcher
 
-# A run whose worker dies is begun again from its checkpoint, so often beside the first time.
+# Number of times that a run is resumed after its worker died.
 RETRIES = 3
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -32,26 +32,26 @@ class Remote(Protocol):
     """A method that Ray calls in another process."""
 
     def remote(self, *arguments: object) -> object:
-        """Begin a call."""
+        """Start a call."""
         ...
 
 
 class BoardActor(Protocol):
-    """A `Board` that lives in an actor."""
+    """Handle of a `Board` in a Ray actor."""
 
     @property
     def tell(self) -> Remote:
-        """`Board.tell`."""
+        """Remote method `Board.tell`."""
         ...
 
 
 def on_ray(sweep: Sweep, address: str, watcher: Watcher) -> list[Outcome]:
-    """Carry out the runs as tasks of Ray, and return their outcomes in order.
+    """Carry out the runs as Ray tasks, and return their outcomes in order.
 
     Args:
-        sweep: The runs; their folder must be one that all machines share.
-        address: Of the cluster, as `ray.init` takes it; "local" begins one on this machine.
-        watcher: Sees how they get on.
+        sweep: The runs; all machines must share their folder.
+        address: Address of the cluster for `ray.init`; "local" starts one on this machine.
+        watcher: Receiver of progress and outcomes.
 
     Raises:
         ImportError: If Ray is not installed.
@@ -88,14 +88,16 @@ def _outcome(ray: ModuleType, task: object, sweep: Sweep, run: int) -> Outcome:
     try:
         return ray.get(task)
     except ray.exceptions.RayError as error:
-        return Failure(sweep.runs[run], f"Ray gave it up after {RETRIES} more tries: {str(error).splitlines()[0]}")
+        return Failure(sweep.runs[run], f"Ray gave up after {RETRIES} retries: {str(error).splitlines()[0]}")
 
 
 def _work(sweep: Sweep, run: int, board: BoardActor) -> Outcome:
     import mtl_gym  # noqa: F401 (registers the ids)
 
     if not sweep.out.is_dir():
-        return Failure(sweep.runs[run], f"{sweep.out} is not there on this machine; give a folder that all share.")
+        return Failure(
+            sweep.runs[run], f"{sweep.out} does not exist on this machine; give a folder that all machines share."
+        )
     told = 0.0
 
     def tell(steps: int, accuracy: float) -> None:

@@ -1,4 +1,4 @@
-"""Several agents on one environment, several seeds each, and the table and curves that set them side by side."""
+"""Comparisons of agents on one environment: planning of the runs, summary tables and result files."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from mtl_gym.lab.records import RunResult, RunSettings
 from mtl_gym.lab.sheets import write_csv, write_markdown
 from mtl_gym.lab.statistics import Difference
 
-# Seeds of an agent; what is beyond is a slip of the keyboard, and its list of runs would fill the memory.
+# Maximum number of seeds per agent; a larger one is a typing error whose list of runs would exhaust the memory.
 MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
 class Row:
-    """An agent's line in the table; accuracies in percent, on the test split.
+    """A table line about one agent; accuracies in per cent, on the test split.
 
     Attributes:
-        agent: Its name.
-        seeds: Finished runs.
+        agent: Name of the agent.
+        seeds: Number of finished runs.
         accuracy: Mean over seeds of the mean over tasks.
         spread: Standard deviation over seeds (n - 1); NaN for one seed.
         worst: Name and accuracy of the task with the lowest mean over seeds.
-        best: The same for the highest.
-        blocks: Mean number of blocks used; NaN where there are none.
+        best: Name and accuracy of the task with the highest mean over seeds.
+        blocks: Mean number of blocks used; NaN in environments without blocks.
         epochs: Passes over the training data.
         speed: Mean training samples per second.
-        f1: Mean F1 of each task that has one, in per cent.
+        f1: Mean F1 in per cent, by task that has one.
     """
 
     agent: str
@@ -49,18 +49,18 @@ class Row:
 
 
 def plan(base: RunSettings, agents: Sequence[str], seeds: int) -> list[RunSettings]:
-    """All runs of a comparison of agents under one roof, every agent's first seed before any second.
+    """Return all runs of a comparison, the first seed of every agent before any second seed.
 
     Raises:
-        UnknownAgentError: If an agent is not known; nothing has run then.
-        gymnasium.error.Error: If an environment is not known.
-        ValueError: If there is no seed, or an agent is named twice.
+        UnknownAgentError: If an agent is unknown.
+        gymnasium.error.Error: If an environment is unknown.
+        ValueError: If the number of seeds is out of range, or an agent is named twice.
     """
     return plan_entries([replace(base, agent=name, name=name) for name in agents], seeds)
 
 
 def plan_entries(entries: Sequence[RunSettings], seeds: int) -> list[RunSettings]:
-    """All runs of a comparison, every entry's first seed before any second; as `plan`."""
+    """Return all runs of a comparison of entries, which may differ in more than the agent; see `plan`."""
     names = [entry.name for entry in entries]
     if not 1 <= seeds <= MOST_SEEDS or len(set(names)) != len(names):
         raise ValueError(f"A comparison takes 1 to {MOST_SEEDS} seeds (not {seeds}) and each agent once ({names}).")
@@ -71,16 +71,16 @@ def plan_entries(entries: Sequence[RunSettings], seeds: int) -> list[RunSettings
 
 
 def alike(results: Sequence[RunResult]) -> tuple[list[RunResult], list[tuple[RunResult, str]]]:
-    """Part the runs whose tasks are those of most of them from the others, each with its reason."""
+    """Separate the runs with the most frequent tasks from the others; return both, the others with a reason."""
     tasks = Counter(tuple(result.per_task) for result in results)
     usual = tasks.most_common(1)[0][0] if tasks else ()
     odd = [result for result in results if tuple(result.per_task) != usual]
-    told = [(r, f"its result has the tasks {', '.join(r.per_task)}; most have {', '.join(usual)}.") for r in odd]
+    told = [(r, f"its result has the tasks {', '.join(r.per_task)}; most runs have {', '.join(usual)}.") for r in odd]
     return [result for result in results if result not in odd], told
 
 
 def summarise(results: Sequence[RunResult]) -> list[Row]:
-    """One row per agent, best mean accuracy first."""
+    """Return one line per agent, by descending mean accuracy."""
     names = dict.fromkeys(result.settings.name for result in results)
     rows = [_row([result for result in results if result.settings.name == name]) for name in names]
     return sorted(rows, key=lambda row: -row.accuracy)
@@ -113,7 +113,7 @@ COLUMNS = ("agent", "accuracy", "worst task", "best task", "F1", "blocks", "epoc
 
 
 def table(rows: Sequence[Row]) -> list[list[str]]:
-    """The table as text, its head first, without columns in which no row has anything."""
+    """Return the table as text, header first, without empty columns."""
     columns = zip(COLUMNS, *map(_cells, rows), strict=True)
     filled = [column for column in columns if any(cell != "-" for cell in column[1:])]
     return [list(line) for line in zip(*filled, strict=True)]
@@ -128,7 +128,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = (), control: str = "") -> None:
-    """The table in Markdown, with each agent's difference to the control where there are any."""
+    """Write the table as Markdown, with a column of differences to the control if there are any."""
     minus = {difference.agent: difference.interval for difference in apart}
     head, *body = table(rows)
     lines = [head, *body]
@@ -140,12 +140,12 @@ def write_table(rows: Sequence[Row], path: Path, apart: Sequence[Difference] = (
 
 
 def write_results(results: Sequence[RunResult], path: Path) -> None:
-    """One CSV line per run, with the accuracy of every task."""
+    """Write one CSV line per run, with the accuracy of every task."""
     write_csv([line_of(result) for result in results], path)
 
 
 def line_of(result: RunResult) -> dict[str, object]:
-    """A run as a line of `results.csv`."""
+    """Return a run as a line of `results.csv`."""
     settings = {key: value for key, value in asdict(result.settings).items() if not key.endswith("kwargs")}
     figures = {key: getattr(result, key) for key in ("accuracy", "loss", "blocks_used", "epochs", "samples_per_second")}
     f1 = {f"f1/{name}": value for name, value in result.f1.items()}

@@ -1,4 +1,4 @@
-"""Learning curves of the agents of a comparison, side by side.
+"""Learning curves of the agents of a comparison.
 
 Source: Rosenbaum et al. 2018, figures 4 to 8.
 """
@@ -25,12 +25,12 @@ Floats: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curve:
-    """How the accuracy of one run grew.
+    """Validation curve of one run.
 
     Attributes:
-        decisions: Made at each evaluation; int64 [evaluations].
-        epochs: Passes over the training data by then, NaN where unknown; float64 [evaluations].
-        accuracy: Mean over tasks, on the validation split; float64 [evaluations].
+        decisions: Decisions before each evaluation, int64 [evaluations].
+        epochs: Passes over the training data before each evaluation, NaN if unknown; float64 [evaluations].
+        accuracy: Mean validation accuracy over tasks, float64 [evaluations].
     """
 
     decisions: NDArray[np.int64]
@@ -49,22 +49,22 @@ def read_curve(path: Path) -> Curve:
 
 
 def learning_curves(runs: Mapping[str, Sequence[Curve]], title: str | None = None) -> Figure:
-    """Draw validation accuracy over epochs, or over decisions where a run did not note its epochs.
+    """Draw validation accuracy over epochs, or over decisions if a run has no epochs.
 
-    One line per agent, the mean over its runs, in a band from the lowest of them to the highest; in the legend the best
-    in the end comes first.
+    Each agent gets a line, the mean over its runs, in a band from the lowest run to the highest. The legend orders
+    agents by final accuracy.
 
     Args:
-        runs: By the agent's name, the curves of its seeds; all of an agent evaluated at the same decisions.
-        title: Drawn above the curves.
+        runs: Curves of each agent's seeds, by agent name; the curves of an agent share their evaluation points.
+        title: Title of the picture.
 
     Raises:
-        ValueError: If there is nothing to draw, or an agent's runs were evaluated at different decisions.
+        ValueError: If there is no curve, or an agent's runs were evaluated at different decisions.
 
     Source: Rosenbaum et al. 2018, figures 4 to 8; the paper shows single runs.
     """
     if not runs or not all(runs.values()):
-        raise ValueError("There is no curve to draw: learning curves take one agent or more, each with a run or more.")
+        raise ValueError("There is no curve to draw: give one agent or more, each with one run or more.")
     means = {agent: _mean(agent, curves) for agent, curves in runs.items()}
     in_epochs = bool(all(np.isfinite(mean.epochs).all() for mean in means.values()))
     figure, axes = figure_with_legend(list(runs), title)
@@ -94,6 +94,8 @@ def _draw_curve(axes: Axes, agent: str, mean: Curve, curves: Sequence[Curve], in
 def _mean(agent: str, curves: Sequence[Curve]) -> Curve:
     first = curves[0]
     if not all(np.array_equal(curve.decisions, first.decisions) for curve in curves):
-        raise ValueError(f"The runs of {agent!r} were evaluated at different decisions; they have no mean curve.")
+        raise ValueError(
+            f"The runs of {agent!r} were evaluated at different decisions and have no mean curve; drop the odd ones."
+        )
     epochs, accuracy = (np.mean([getattr(curve, name) for curve in curves], 0) for name in ("epochs", "accuracy"))
     return Curve(first.decisions, epochs, accuracy)

@@ -1,4 +1,4 @@
-"""Environments by id: their specification, their class and their card."""
+"""Lookup of specification, class and card by environment id."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from mtl_gym.core.env import MultiTaskVectorEnv
 
 
 def spec_of(env_id: str) -> EnvSpec:
-    """Return the specification of an id; the module of `module:id` is imported, so the id must never be from a file.
+    """Return the specification of an id.
+
+    It imports the module of `module:id`, so never pass an id from a file.
 
     Raises:
-        gymnasium.error.Error: If there is no such environment.
-        ImportError: If there is no such module.
+        gymnasium.error.Error: If the environment is unknown.
+        ImportError: If the module cannot be imported.
     """
     module, colon, bare = env_id.rpartition(":")
     if colon:
@@ -28,26 +30,26 @@ def class_of(env_id: str) -> type[MultiTaskVectorEnv]:
     """Return the batched class of an id.
 
     Raises:
-        gymnasium.error.Error: If there is no such environment.
-        ValueError: If it does not build on `MultiTaskVectorEnv`.
+        gymnasium.error.Error: If the environment is unknown.
+        ValueError: If the class does not inherit from `MultiTaskVectorEnv`.
     """
     entry = spec_of(env_id).vector_entry_point
     kind = load_env_creator(entry) if isinstance(entry, str) else entry
     if not (isinstance(kind, type) and issubclass(kind, MultiTaskVectorEnv)):
         raise ValueError(
-            f"{env_id!r} is no environment of mtl_gym: its batched class does not build on MultiTaskVectorEnv; "
-            "`mtl-gym list` shows those there are."
+            f"{env_id!r} is not an environment of mtl_gym: its batched class does not inherit from MultiTaskVectorEnv; "
+            "`mtl-gym list` shows the available ones."
         )
     return kind
 
 
 def class_if_known(env_id: str) -> type[MultiTaskVectorEnv] | None:
-    """Return the batched class of an id that a file names; None if it is not registered, and nothing is imported."""
+    """Return the batched class of an id from a file, without importing its module; None if it is not registered."""
     bare = env_id.rpartition(":")[2]
     return class_of(bare) if bare in gym.registry else None
 
 
 def card_of(env_id: str) -> registration.Card | None:
-    """Return the card of an id; None where no family registered it."""
+    """Return the card of an id; None if no family registered the id."""
     known = env_id.rpartition(":")[2] in registration.registered_ids()
     return registration.card(env_id) if known else None

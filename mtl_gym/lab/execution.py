@@ -1,4 +1,4 @@
-"""Carry out a sweep: one run after the other, in several processes, or on a Ray cluster."""
+"""Execution of a sweep: sequentially, in several processes, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from mtl_gym.lab.sweep import Outcome, Sweep, Watcher
 
 
 def carry_out(sweep: Sweep, jobs: int = 1, ray: str | None = None, watcher: Watcher | None = None) -> list[Outcome]:
-    """Carry out the runs that are not finished; return the outcomes of all in their order.
+    """Carry out all unfinished runs; return the outcomes of all runs in order.
 
     Args:
         sweep: The runs.
-        jobs: Processes on this machine, which share its threads.
-        ray: Address of a Ray cluster, "auto" for the one that this machine belongs to, "local" for one of its own.
-        watcher: Sees how they get on.
+        jobs: Number of processes on this machine, which share its threads.
+        ray: Address of a Ray cluster, "auto" for this machine's cluster, "local" for a new one on this machine.
+        watcher: Receiver of progress and outcomes.
 
     Raises:
-        ImportError: If Ray is asked for and not installed.
-        ValueError: If both processes and Ray are asked for.
+        ImportError: If Ray is requested and not installed.
+        ValueError: If both processes and Ray are requested.
     """
     if ray is not None and jobs > 1:
-        raise ValueError("--jobs is for this machine, --ray for a cluster: give one of them.")
+        raise ValueError("--jobs and --ray exclude each other: give one of them.")
     watcher = watcher or Watcher()
     if ray is not None:
         return on_ray(sweep, ray, watcher)

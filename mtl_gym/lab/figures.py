@@ -1,4 +1,4 @@
-"""Pictures that set the agents of a comparison side by side."""
+"""Pictures that compare agents."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def task_accuracies(results: Sequence[RunResult], title: str | None = None) -> Figure:
-    """Draw the test accuracy of every agent on every task, mean over seeds, the best agent on top.
+    """Draw the test accuracy of every agent on every task, mean over seeds, best agent on top.
 
     Args:
-        results: The runs, all of the same tasks.
-        title: Drawn above.
+        results: Runs with the same tasks.
+        title: Title of the picture.
 
     Raises:
-        ValueError: If there is no run, or they differ in their tasks.
+        ValueError: If there is no run, or the runs differ in their tasks.
     """
     tasks = {tuple(result.per_task) for result in results}
     if len(tasks) != 1:
-        raise ValueError(f"The picture takes runs of the same tasks; these have {sorted(tasks)}.")
+        raise ValueError(f"The picture needs runs with the same tasks; these have {sorted(tasks)}.")
     names = dict.fromkeys(result.settings.name for result in results)
     means = {name: _mean([r for r in results if r.settings.name == name]) for name in names}
     best = sorted(means, key=lambda name: -float(means[name].mean()))
@@ -49,7 +49,7 @@ def _draw(
     title: str | None,
 ) -> None:
     axes = figure.subplots()
-    # Tasks differ more than agents do: colours compare the agents of one task.
+    # Tasks differ more than agents, so each task has its own colour scale.
     low, high = values.min(0), values.max(0)
     axes.pcolormesh((values - low) / np.maximum(high - low, 1e-9), cmap="Blues", vmin=0, vmax=1.6, edgecolors="white")
     for row, column in np.ndindex(*values.shape):

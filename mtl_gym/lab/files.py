@@ -1,6 +1,6 @@
-"""The files of a run, read in one place: each with its keys, types, shapes and numbers checked, and no code run.
+"""Readers of the files of a run, with checks of keys, types, shapes and numbers.
 
-Nothing in them is imported either: an environment must be registered already.
+Reading executes no code from a file and imports no module that a file names: its environment must be registered.
 """
 
 from __future__ import annotations
@@ -31,27 +31,32 @@ Read = TypeVar("Read")
 
 
 def there(path: Path) -> bool:
-    """Whether there is anything of that name, a link that leads nowhere included."""
+    """Return whether a path exists, also as a broken link."""
     return os.path.lexists(path)
 
 
 @contextmanager
 def reading(what: str, path: Path, advice: str = "") -> Iterator[None]:
-    """Turn whatever is wrong with a file into one sentence that names it.
+    """Turn any error of the body into a `CheckpointError` that names the file.
+
+    Args:
+        what: Content of the file, a noun for the message.
+        path: The file.
+        advice: End of the message.
 
     Raises:
-        CheckpointError: If anything is.
+        CheckpointError: If the body raises.
     """
     try:
         yield
-    except Exception as error:  # broken files raise a dozen kinds
+    except Exception as error:  # broken files raise a dozen types of errors
         raise CheckpointError(f"The {what} in {path} cannot be read ({said(error)}){advice}.") from error
 
 
 def read_each(
     runs: Iterable[Path], read: Callable[[Path], Read | None], tell: Callable[[str], object]
 ) -> dict[Path, Read]:
-    """Read something of every run; those of which it is damaged are told, with the reason, and left out."""
+    """Read a file of every run; pass the errors of damaged files to `tell` and skip their runs."""
     found = {run: _read_one(run, read, tell) for run in runs}
     return {run: value for run, value in found.items() if value is not None}
 
@@ -68,8 +73,8 @@ def read_settings(out: Path) -> RunSettings:
     """Return the settings of the run in `out`.
 
     Raises:
-        FileNotFoundError: If there is no run.
-        CheckpointError: If its settings cannot be read.
+        FileNotFoundError: If `out` contains no run.
+        CheckpointError: If the settings cannot be read.
     """
     fields = _config(out)
     with reading("settings", out / CONFIG):
@@ -84,16 +89,21 @@ def _config(out: Path) -> State:
 
 
 def read_origin(out: Path) -> State:
-    """Return what the run in `out` was made with: `versions`, `git`, and `resumed`, a list of the same by decisions.
+    """Return the provenance of the run in `out`.
 
-    Errors as of `read_settings`.
+    Returns:
+        `versions` and `git` at its start, and `resumed`, a list of both with `decisions` for later resumptions.
+
+    Raises:
+        FileNotFoundError: If `out` contains no run.
+        CheckpointError: If the file cannot be read.
     """
     fields = _config(out)
     with reading("versions", out / CONFIG):
         origin = {"versions": fields["versions"], "git": fields.get("git"), "resumed": fields.get("resumed", [])}
         for part in [origin, *origin["resumed"]]:
             if not all(isinstance(version, str) for version in part["versions"].values()):
-                raise ValueError(f"versions={part['versions']} is not possible; it takes texts by name")
+                raise ValueError(f"versions={part['versions']} is not possible; it takes strings by package name")
     return origin
 
 
@@ -102,7 +112,7 @@ def read_result(out: Path) -> RunResult:
 
     Raises:
         FileNotFoundError: If the run is not finished.
-        CheckpointError: If the file cannot be read, or is of another run than the settings beside it.
+        CheckpointError: If the file cannot be read, or its settings differ from those in `config.json`.
     """
     path = out / RESULT
     if not there(path):
@@ -110,12 +120,12 @@ def read_result(out: Path) -> RunResult:
     with reading("result", path, AGAIN):
         result = result_of(read_mapping(path))
     if there(out / CONFIG) and read_settings(out) != result.settings:
-        raise CheckpointError(f"The result in {path} is of another run than the settings in {CONFIG}{AGAIN}.")
+        raise CheckpointError(f"The result in {path} has other settings than {CONFIG}{AGAIN}.")
     return result
 
 
 def read_error(out: Path) -> str:
-    """Return why the run in `out` failed, in a sentence."""
+    """Return the error message of the failed run in `out`."""
     try:
         with reading("reason", out / ERROR):
             return str(_field(read_mapping(out / ERROR), "error"))
@@ -128,10 +138,10 @@ def read_progress(path: Path, more: Sequence[str] = ()) -> dict[str, NDArray[np.
 
     Args:
         path: The file.
-        more: Names of figures that are returned as well where the file has them.
+        more: Names of further columns to return if the file has them.
 
     Returns:
-        float64 [evaluations] by name; epochs are NaN where unknown.
+        Columns by name, float64 [evaluations]; unknown epochs are NaN.
 
     Raises:
         CheckpointError: If the file is damaged.
@@ -140,7 +150,7 @@ def read_progress(path: Path, more: Sequence[str] = ()) -> dict[str, NDArray[np.
         text = read_text(path)
         rows = list(csv.DictReader(StringIO(text, newline=""), strict=True))
         if not rows or not text.endswith("\n"):
-            raise ValueError("it ends before its time" if rows else "it has no evaluations")
+            raise ValueError("it is truncated" if rows else "it has no evaluations")
         if any(None in row or None in row.values() for row in rows):
             raise ValueError("its lines differ in length")
         names = ["steps", "accuracy", *(name for name in more if name in rows[0])]
@@ -154,59 +164,59 @@ def _check_progress(columns: Mapping[str, NDArray[np.float64]]) -> None:
     for name, values in columns.items():
         known = values[~np.isnan(values)] if name == "epoch" else values
         if not np.isfinite(known).all() or (name != "accuracy" and (known < 0).any()):
-            raise ValueError(f"{name} takes finite numbers, and but for accuracies none below 0")
+            raise ValueError(f"{name} takes finite numbers{'' if name == 'accuracy' else ', 0 or more'}")
     if (columns["accuracy"] > 1).any():
-        raise ValueError("accuracy takes no number above 1")
+        raise ValueError("accuracy takes numbers, 1 or less")
     steps = columns["steps"]
     if (steps % 1).any() or (np.diff(steps) <= 0).any():
-        raise ValueError("steps takes whole numbers that grow")
+        raise ValueError("steps takes increasing whole numbers")
 
 
 def read_policies(out: Path, tasks: int) -> PolicyHistory:
-    """Return the policies over time of a run of so many tasks.
+    """Return the policies over time of a run with the given number of tasks.
 
     Raises:
-        CheckpointError: If the file is damaged, or of other tasks.
-        FileNotFoundError: If there is none.
+        CheckpointError: If the file is damaged or has another number of tasks.
+        FileNotFoundError: If the file does not exist.
     """
     history = PolicyHistory.read(out / POLICIES)
     if history.policy.shape[1] != tasks:
         found = history.policy.shape[1]
         raise CheckpointError(
-            f"The policies in {out / POLICIES} cannot be read ({found} tasks, where the run has {tasks})."
+            f"The policies in {out / POLICIES} cannot be read (they have {found} tasks, the run has {tasks})."
         )
     return history
 
 
 def registered(env_id: str, path: Path) -> str:
-    """Return the id of an environment that a file names; its module is never imported.
+    """Return the bare environment id from a file, without importing its module.
 
     Args:
-        env_id: As the file has it, with or without a module (`module:id`).
+        env_id: Id in the file, with or without a module (`module:id`).
         path: The file.
 
     Raises:
-        CheckpointError: If it has a module and the id is not registered.
+        CheckpointError: If the id has a module and is not registered.
     """
     module, colon, bare = env_id.rpartition(":")
     if colon and bare not in gym.registry:
         raise CheckpointError(
-            f"{path} names the environment {env_id!r}, and files never import: import {module!r} yourself, or give the "
-            "same id on the command line (--env)."
+            f"{path} names the environment {env_id!r}, and files never import: import {module!r} yourself, or pass the "
+            "id on the command line (--env)."
         )
     return bare
 
 
 def read_mapping(path: Path) -> State:
-    """Return what a JSON file holds.
+    """Return the mapping in a JSON file.
 
     Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is not JSON, or holds something else than a mapping.
+        OSError: If the file cannot be read.
+        ValueError: If it is not JSON, or not a mapping.
     """
     fields = parse_json(read_text(path), path.name)
     if not isinstance(fields, dict):
-        raise ValueError(f"{path.name} holds a {type(fields).__name__} where a mapping is wanted")
+        raise ValueError(f"{path.name} contains a {type(fields).__name__}; it takes a mapping")
     return fields
 
 

@@ -1,4 +1,4 @@
-"""Own data sets and networks in settings: `module:function`, as YAML and JSON can hold them.
+"""Data sets and networks of the user as `module:function` in settings files and JSON.
 
 The function of `data` takes no argument and returns the data set; the function of `network` takes a `NetworkContext`.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.validation import did_you_mean
 
-# Options that take a location.
+# Options that accept a location.
 LOCATED = ("data", "network")
 LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -31,10 +31,10 @@ def locations(options: Mapping[str, object]) -> dict[str, str]:
 
 
 def functions(options: Mapping[str, object]) -> dict[str, Callable[..., object]]:
-    """Import the functions that options locate; none is called.
+    """Import the functions at the locations among options, without calling them.
 
     Raises:
-        ValueError: If there is no such module, or no such function in it.
+        ValueError: If a module or a function does not exist.
     """
     return {name: _function(name, location) for name, location in locations(options).items()}
 
@@ -56,10 +56,10 @@ def _function(option: str, location: str) -> Callable[..., object]:
 
 
 def with_objects(options: Mapping[str, object]) -> dict[str, object]:
-    """Return options with the data set and the network function that they locate.
+    """Return options in which locations are replaced by the data set and the network function.
 
     Raises:
-        ValueError: As for `functions`.
+        ValueError: If a module or a function does not exist.
     """
     found = functions(options)
     if "data" in found:
@@ -68,19 +68,19 @@ def with_objects(options: Mapping[str, object]) -> dict[str, object]:
 
 
 def refuse_imports(options: Mapping[str, object], path: Path) -> None:
-    """Refuse options of a run's file that locate functions of modules that are not imported.
+    """Refuse locations in a run's file unless their modules are already imported.
 
     Args:
-        options: Of the environment.
+        options: Options of the environment.
         path: The file.
 
     Raises:
-        CheckpointError: If there is one: a file never imports anything.
+        CheckpointError: If a module is not imported; files never import modules.
     """
     for name, location in locations(options).items():
         module = location.partition(":")[0]
         if module not in sys.modules:
             raise CheckpointError(
-                f"{path} has {name}={location!r}, and files never import: import {module!r} yourself, or name it on "
+                f"{path} has {name}={location!r}, and files never import: import {module!r} yourself, or pass it on "
                 "the command line (--module)."
             )

@@ -1,4 +1,4 @@
-"""One process at a time in the folder of a run."""
+"""Locks that admit one process at a time to the folder of a run."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from filelock import FileLock, Timeout
 
 logger = logging.getLogger(__name__)
 
-# Its name; the file may stay behind, the lock on it ends with its process, however that ends.
+# Name of the lock file; it may remain, but the lock always ends with its process.
 LOCK = ".lock"
-# Seconds for a process that is just ending.
+# Seconds to wait for a process that is about to end.
 PATIENCE = 2.0
 
 
 class RunInUseError(OSError):
-    """Another process is at work in the folder of a run."""
+    """Access to a folder in which another process runs."""
 
 
 @contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """Hold the lock on a folder, which is made if need be; another process that asks for it is refused.
+    """Create a folder if necessary, and hold its lock.
 
     Raises:
-        RunInUseError: If another process holds it.
-        OSError: If the folder cannot be made or written.
-        ValueError: If its name cannot be that of a folder.
+        RunInUseError: If another process holds the lock.
+        OSError: If the folder cannot be created or written.
+        ValueError: If the path is not a valid folder name.
     """
     if "\0" in str(out):
-        raise ValueError(f"{str(out)!r} cannot name a folder: it has a NUL character.")
+        raise ValueError(f"{str(out)!r} is not a valid folder name: it has a NUL character. Choose another name.")
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / LOCK)
     try:
         lock.acquire(timeout=PATIENCE)
     except Timeout as error:
         raise RunInUseError(
-            f"Another process is at work in {out}: wait until it has ended and try again, or choose another folder."
+            f"Another process is using {out}: wait until it ends and try again, or choose another folder."
         ) from error
     except NotImplementedError:
-        logger.warning("The file system of %s knows no locks: let no other process work there.", out)
+        logger.warning("The file system of %s does not support locks: use the folder from one process only.", out)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Where a run's figures go while it trains: TensorBoard events in its folder, and Weights and Biases if asked."""
+"""Logging of a run in training: TensorBoard events in its folder, and optionally Weights & Biases."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ EVENTS = "tensorboard"
 
 
 class Events(KVWriter):
-    """TensorBoard events of a run that may go on after a kill: what was logged beyond `done` decisions is purged.
+    """TensorBoard events of a resumable run; events beyond `done` decisions are purged.
 
-    SB3's own writer leaves a file to a thread, from which a full disk reaches nobody but as a traceback.
+    SB3's own writer writes in a thread, which swallows disk-full errors.
 
     Args:
-        folder: Where the events go.
-        done: Decisions that the run has made already.
+        folder: Folder of the events.
+        done: Decisions before the run was resumed; 0 for a new run.
     """
 
     def __init__(self, folder: Path, done: int) -> None:
@@ -65,16 +65,16 @@ class Events(KVWriter):
         self._add(step=step, summary=Summary(value=values))
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing, because no file stays open."""
 
 
 class WandbRun(KVWriter):
-    """Weights and Biases as an output of SB3's logger.
+    """Weights & Biases as an output of SB3's logger.
 
     Args:
-        settings: The run, which becomes the configuration.
-        project: Its project.
-        folder: Where Weights and Biases keeps its files.
+        settings: Settings of the run, stored as its configuration.
+        project: Name of the project.
+        folder: Folder for the files of Weights & Biases.
 
     Raises:
         ImportError: If wandb is not installed.
@@ -84,7 +84,7 @@ class WandbRun(KVWriter):
         try:
             import wandb
         except ImportError as error:
-            raise ImportError("Weights and Biases is not installed: pip install 'mtl-gym[wandb]'.") from error
+            raise ImportError("Weights & Biases is not installed: pip install 'mtl-gym[wandb]'.") from error
         name = f"{settings.name}-seed-{settings.seed}"
         folder.mkdir(parents=True, exist_ok=True)
         self.run = wandb.init(
@@ -108,7 +108,7 @@ class WandbRun(KVWriter):
 
 
 def numbers(key_values: Mapping[str, object]) -> dict[str, float]:
-    """What can be drawn as a curve.
+    """Return the numeric values, which can be drawn as curves.
 
     Example:
         >>> numbers({"train/loss": np.float32(0.5), "time/name": "run"})
@@ -118,12 +118,12 @@ def numbers(key_values: Mapping[str, object]) -> dict[str, float]:
 
 
 class RunLogger(Logger):
-    """SB3's logger with a state: what is recorded and not yet written belongs to the run, as does the pace of writing.
+    """SB3's logger with a state, which has the recorded but unwritten values and the count of tables.
 
     Args:
-        folder: Of the run.
-        outputs: Where tables go.
-        every: Only every so many tables are written; the others are overwritten by what is recorded after them.
+        folder: Folder of the run.
+        outputs: Writers of the tables.
+        every: Interval of written tables; later values replace the values of tables in between.
     """
 
     def __init__(self, folder: Path, outputs: list[KVWriter], every: int = 1) -> None:
@@ -137,14 +137,14 @@ class RunLogger(Logger):
             super().dump(step)
 
     def state_dict(self) -> State:
-        """The numbers that wait to be written, and the count of tables; plain values."""
+        """Return the unwritten numbers and the count of tables as plain values."""
         values = numbers(self.name_to_value)
         excluded = {name: list(self.name_to_excluded[name]) for name in values}
         counts = {name: count for name, count in self.name_to_count.items() if name in values}
         return {"values": values, "excluded": excluded, "counts": counts, "tables": self.tables}
 
     def load_state_dict(self, state: State) -> None:
-        """Undo `state_dict`."""
+        """Restore the result of `state_dict`."""
         self.name_to_value.update(state["values"])
         self.name_to_excluded.update({name: tuple(outputs) for name, outputs in state["excluded"].items()})
         self.name_to_count.update(state["counts"])
@@ -152,7 +152,7 @@ class RunLogger(Logger):
 
 
 def logger_of(settings: RunSettings, out: Path, done: int, wandb: str | None, every: int = 1) -> RunLogger:
-    """The logger of a run that has made `done` decisions: events in its folder, and in the project `wandb` if given."""
+    """Return the logger of a run after `done` decisions: events in its folder, and the project `wandb` if given."""
     outputs: list[KVWriter] = [Events(out / EVENTS, done)]
     if wandb is not None:
         outputs.append(WandbRun(settings, wandb, out))
@@ -163,11 +163,11 @@ def logger_of(settings: RunSettings, out: Path, done: int, wandb: str | None, ev
 def logging_to(
     agent: object, settings: RunSettings, out: Path, done: int, wandb: str | None
 ) -> Iterator[dict[str, int]]:
-    """Let an agent that takes SB3's loggers log there; one that does not is left alone.
+    """Set the logger of an agent that accepts SB3's loggers; leave other agents unchanged.
 
     Yields:
-        Arguments for its `learn`. SB3's on-policy algorithms count the rollouts between two tables anew in every call,
-        so that they are asked for all tables, and the logger, whose count goes on, picks those that are written.
+        Arguments for the agent's `learn`. SB3's on-policy algorithms restart the count of rollouts between tables in
+        every call. They therefore dump every table, and the logger, which keeps its count, writes only some.
     """
     if not isinstance(agent, Logged):
         yield {}

@@ -1,4 +1,4 @@
-"""Memory that a training program frees and takes again in every step."""
+"""Memory setting for training programs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import ctypes
 
 
 def keep_memory() -> bool:
-    """Have the process keep the memory that it frees, instead of giving it back to the system.
+    """Make the process keep freed memory instead of returning it to the system.
 
-    glibc gives large blocks back at once. A convolutional network frees and takes hundreds of megabytes in every
-    training step, and then spends a good part of its time on page faults. It concerns the whole process until its end,
-    and one that does many things then grows by the largest of each: it is for programs that do one, such as the
-    installed `mtl-gym`, and never done on import or by what others call. The results are the same to the bit.
+    glibc returns large blocks at once. A convolutional network frees and allocates hundreds of megabytes in every
+    training step and then spends much of its time on page faults. The setting holds for the whole process until its
+    end, and memory grows with the largest demand of each activity; so only programs with one activity call it, such as
+    `mtl-gym`, never an import or a library function. Results are equal to the bit.
 
     Returns:
-        Whether it took effect; other systems than Linux with glibc have no such setting and need none.
+        True if the setting took effect; systems other than Linux with glibc neither have nor need it.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

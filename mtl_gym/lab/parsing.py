@@ -1,4 +1,4 @@
-"""Text from outside as plain values: JSON and YAML in which every key stands once."""
+"""Strict parsers of JSON and YAML that reject repeated keys."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ MERGE = "tag:yaml.org,2002:merge"
 
 
 class RepeatedKeyError(ValueError):
-    """A key stands twice in one mapping, of which only the last would count."""
+    """A repeated key in a mapping; lenient parsers would keep only the last value."""
 
 
 def read_text(path: Path) -> str:
     """Return the text of a file.
 
     Raises:
-        OSError: If there is no such file, or it cannot be read.
-        ValueError: If it is something else than a file, or not text in UTF-8.
+        OSError: If the file cannot be read.
+        ValueError: If the path is not a regular file, or the file is not UTF-8 text.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError(f"{path.name} is no file")
+        raise ValueError(f"{path.name} is not a regular file")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is not text in UTF-8: {error}") from error
+        raise ValueError(f"{path.name} is not UTF-8 text: {error}") from error
 
 
 def parse_json(text: str, where: str) -> object:
-    """Return the contents of JSON text.
+    """Return the value of JSON text.
 
     Args:
         text: The text.
         where: Name of the text in messages.
 
     Raises:
-        RepeatedKeyError: If a mapping has a key twice.
-        ValueError: If it is not JSON, or nested too deeply.
+        RepeatedKeyError: If a mapping has a repeated key.
+        ValueError: If the text is not JSON, or nested too deeply.
 
     Example:
         >>> parse_json('{"rho": 0.1}', "--env-kwargs")
@@ -67,7 +67,7 @@ def _unique(where: str, pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def parse_yaml(text: str, where: str) -> object:
-    """Return the contents of YAML text, as `parse_json`; messages name the line."""
+    """Return the value of YAML text; as `parse_json`, with line numbers in messages."""
     try:
         loader = _Loader(where, text)
         try:
@@ -81,14 +81,14 @@ def parse_yaml(text: str, where: str) -> object:
 
 
 class _Loader(yaml.SafeLoader):
-    """Load plain values, and refuse repeated keys, of which YAML silently keeps the last."""
+    """A loader of plain values that rejects repeated keys, of which YAML silently keeps the last."""
 
     def __init__(self, where: str, text: str) -> None:
         super().__init__(text)
         self.where = where
 
     def compose_mapping_node(self, anchor: dict[Hashable, yaml.Node]) -> yaml.MappingNode:
-        """Compose a mapping, and look at its keys before merges add others."""
+        """Compose a mapping, and check its keys before merges add others."""
         node = super().compose_mapping_node(anchor)
         lines: dict[Hashable, int] = {}
         for key, _ in node.value:
@@ -99,6 +99,6 @@ class _Loader(yaml.SafeLoader):
     def _note(self, name: Hashable, line: int, lines: dict[Hashable, int]) -> None:
         if name in lines:
             raise RepeatedKeyError(
-                f"{self.where}, line {line}: {name!r} stands in line {lines[name]} already; give each its own name."
+                f"{self.where}, line {line}: {name!r} repeats line {lines[name]}; give each its own name."
             )
         lines[name] = line

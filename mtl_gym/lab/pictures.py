@@ -37,10 +37,10 @@ Read = TypeVar("Read")
 
 
 def write_picture(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; names in its titles, legends and notes are shown as they are."""
+    """Write a figure as PNG; names in titles, legends and notes are not parsed as formulas."""
     from matplotlib.text import Text
 
-    # Formatters of axes write formulas themselves.
+    # Tick labels of formatters contain formulas.
     ticks = {text for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for text in axis.findobj(Text)}
     for text in set(figure.findobj(Text)) - ticks:
         text.set_parse_math(False)
@@ -49,34 +49,34 @@ def write_picture(figure: Figure, path: Path) -> None:
 
 def title_of(settings: RunSettings) -> str:
     """Return the title of the pictures of a run."""
-    trained = f", {settings.steps:,} decisions" if settings.steps > 1 else ""  # rules have nothing to learn
+    trained = f", {settings.steps:,} decisions" if settings.steps > 1 else ""  # rules do not learn
     return f"{settings.name} on {settings.env_id}, seed {settings.seed}{trained}"
 
 
 def draw_policies(
     out: Path, result: RunResult, block: int | None = None, depth: int = 0, into: Path | None = None
 ) -> list[Path]:
-    """Draw the policies over time of a run, and of a block if one is given.
+    """Draw the policies of a run over time, and the probability of a block if one is given.
 
     Args:
-        out: The folder.
-        result: The run.
-        block: A choice at that depth, for a picture of its own.
-        depth: Which decision of the route.
-        into: The folder of the pictures; by default `out`.
+        out: Folder of the run.
+        result: Result of the run.
+        block: Choice at that depth that gets a picture of its own, or None.
+        depth: Depth of the decision in the route.
+        into: Folder of the pictures; default `out`.
 
     Returns:
-        The pictures.
+        Paths of the pictures.
 
     Raises:
         FileNotFoundError: If the run has no `policies.npz`.
-        CheckpointError: If that is damaged.
-        ValueError: If there is no such block or depth.
+        CheckpointError: If `policies.npz` is damaged.
+        ValueError: If the block or the depth does not exist.
     """
     if not (out / POLICIES).is_file():
         raise FileNotFoundError(
-            f"{out} has no {POLICIES}: {result.settings.agent!r} keeps no table of probabilities, or the run is older "
-            "than this file; in that case train into another folder to have it."
+            f"{out} has no {POLICIES}: either {result.settings.agent!r} has no table of probabilities, or the run is "
+            "older than this file; then train again in another folder."
         )
     names, title, into = list(result.per_task), title_of(result.settings), into or out
     history = read_policies(out, len(names))
@@ -94,17 +94,17 @@ def draw_curves(
 ) -> Path | None:
     """Draw the learning curves of runs, from their `progress.csv`, into the folder `out`.
 
-    Runs without that file are left out (agents that call no callbacks have none), and so are runs of which it is
-    damaged, or that were evaluated at other decisions than most of their agent.
+    It skips runs without this file (agents that call no callbacks have none), runs with a damaged file, and runs
+    evaluated at other decisions than most runs of their agent.
 
     Args:
         runs: Folders of runs, AGENT/seed-N.
-        title: Drawn above the curves.
-        out: Where `learning_curves.png` goes.
-        tell: Called with a sentence about what is left out, and why.
+        title: Title of the picture.
+        out: Folder of `learning_curves.png`.
+        tell: Callback that receives a message about each skipped run.
 
     Returns:
-        The picture; None if no run has a curve.
+        Path of the picture; None if no run has a curve.
     """
     known = [run for run in runs if there(run / PROGRESS)]
     curves = _read_all(known, lambda run: read_curve(run / PROGRESS), lambda curve: tuple(curve.decisions), tell)
@@ -112,7 +112,7 @@ def draw_curves(
         return None
     left_out = ", ".join(str(run) for run in runs if run not in known)
     if left_out:
-        tell(f"Without {PROGRESS}, and so left out of the learning curves: {left_out}.")
+        tell(f"Skipped in the learning curves, without {PROGRESS}: {left_out}.")
     write_picture(learning_curves(curves, title), out / "learning_curves.png")
     return out / "learning_curves.png"
 
@@ -123,9 +123,9 @@ def _read_all(
     evaluated: Callable[[Read], object],
     tell: Callable[[str], object],
 ) -> dict[str, list[Read]]:
-    """What is read of runs, by agent; runs that cannot be set beside the others of theirs are told and left out."""
+    """Read the curves of runs by agent; report and skip runs that do not match the others of their agent."""
     found: dict[str, list[tuple[Path, Read]]] = {}
-    for run, curve in read_each(runs, read, lambda why: tell(f"Left out of the pictures: {why}")).items():
+    for run, curve in read_each(runs, read, lambda why: tell(f"Skipped in the pictures: {why}")).items():
         found.setdefault(run.parent.name, []).append((run, curve))
     return {agent: _set_side_by_side(curves, evaluated, tell) for agent, curves in found.items()}
 
@@ -136,19 +136,20 @@ def _set_side_by_side(
     usual = Counter(evaluated(curve) for _, curve in curves).most_common(1)[0][0]
     for run, curve in curves:
         if evaluated(curve) != usual:
-            tell(f"Left out of the pictures: {run} was evaluated at other decisions than most of its agent.")
+            tell(f"Skipped in the pictures: {run} was evaluated at other decisions than most runs of its agent.")
     return [curve for _, curve in curves if evaluated(curve) == usual]
 
 
 def draw_more_curves(
     runs: Sequence[Path], env_id: str, out: Path, tell: Callable[[str], object] = logger.warning
 ) -> list[Path]:
-    """Draw the learning curves of runs that their environment adds to accuracy, into the folder `out`.
+    """Draw the environment's additional learning curves of runs into the folder `out`.
 
-    Arguments and what is left out as for `draw_curves`; the id of the environment stands above.
+    It takes the arguments of `draw_curves` and skips the same runs; the title is the environment id.
 
     Returns:
-        The pictures; none if the environment is not registered or adds none, or if a run did not keep its figures.
+        Paths of the pictures; none if the environment is not registered or has no additional curves, or if the runs
+        did not record them.
     """
     kind = class_if_known(env_id)
     more = () if kind is None else kind.CURVES
@@ -175,22 +176,22 @@ def redraw(
 ) -> list[Path]:
     """Draw the pictures of a finished run, or of a comparison and its finished runs, from their files.
 
-    Of a comparison, runs with damaged files are left out.
+    In a comparison it skips runs with damaged files.
 
     Args:
         out: Folder of the run or comparison.
-        block: A choice at that depth, for a picture of who took it when; or None.
-        depth: Which decision of the route the policies are drawn of.
-        into: The folder of the pictures; by default `out`.
-        tell: Called with a sentence about each run that is left out.
+        block: Choice at that depth that gets a picture of its probability over time, or None.
+        depth: Depth of the drawn policies.
+        into: Folder of the pictures; default `out`.
+        tell: Callback that receives a message about each skipped run.
 
     Returns:
-        The pictures.
+        Paths of the pictures.
 
     Raises:
-        FileNotFoundError: If a file is missing, or `out` holds no finished run.
+        FileNotFoundError: If a file is missing, or `out` contains no finished run.
         CheckpointError: If a file of the run, or of every run, is damaged.
-        ValueError: If there is no such block or depth.
+        ValueError: If the block or the depth does not exist.
     """
     into = into or out
     if there(out / CONFIG):
@@ -203,32 +204,34 @@ def redraw(
 
 
 def _redraw_all(out: Path, block: int | None, depth: int, into: Path, told: dict[str, None]) -> list[Path]:
-    """The pictures of a comparison; what is left out is noted in `told`."""
+    """Draw the pictures of a comparison; add messages about skipped runs to `told`."""
     runs = _finished_runs(out, told)
     title = next(iter(runs.values())).settings.env_id
     curves = draw_curves(list(runs), title, into, told.setdefault)
     if curves is None:
-        lacking = f"No run in {out} has a {PROGRESS}, from which learning curves are drawn."
+        lacking = f"No run in {out} has a {PROGRESS}, which learning curves need."
         raise FileNotFoundError(" ".join([lacking, *told]))
-    # The others keep no table: not an error where they stand beside one that does.
+    # Other agents have no table; that is an error only if no agent has one.
     more = draw_more_curves(list(runs), title, into, told.setdefault)
     tabular = {run: result for run, result in runs.items() if there(run / POLICIES)}
     if block is not None and not tabular:
-        raise FileNotFoundError(f"No run in {out} has {POLICIES}, from which the picture of a block is drawn.")
+        raise FileNotFoundError(f"No run in {out} has {POLICIES}, which the picture of a block needs.")
     policies = read_each(
         tabular,
         lambda run: draw_policies(run, runs[run], block, depth, into / run.relative_to(out)),
-        lambda why: told.setdefault(f"Left out: {why}"),
+        lambda why: told.setdefault(f"Skipped: {why}"),
     )
     return [curves, *more, *(picture for pictures in policies.values() for picture in pictures)]
 
 
 def _finished_runs(out: Path, told: dict[str, None]) -> dict[Path, RunResult]:
-    """The finished runs of a comparison that can be read."""
+    """Return the readable finished runs of a comparison."""
     finished = [path.parent for path in sorted(out.glob(f"*/seed-*/{RESULT}"))]
-    runs = read_each(finished, read_result, lambda why: told.setdefault(f"Left out: {why}"))
+    runs = read_each(finished, read_result, lambda why: told.setdefault(f"Skipped: {why}"))
     if finished and not runs:
         raise CheckpointError(" ".join(told))
     if not runs:
-        raise FileNotFoundError(f"There is no run in {out}, and no comparison with a finished run.")
+        raise FileNotFoundError(
+            f"There is neither a finished run nor a comparison with one in {out}; give such a folder."
+        )
     return runs

@@ -1,6 +1,6 @@
-"""Runs in several processes of this machine, which die with the one that began them.
+"""Execution of a sweep in several processes of this machine, which end with their parent.
 
-Processes tell how far they are through shared memory without locks, so that one that is killed blocks no other.
+Processes report progress through shared memory without locks, so that a killed process blocks no other.
 """
 
 from __future__ import annotations
@@ -22,18 +22,23 @@ from numpy.typing import NDArray
 from mtl_gym.lab.memory import keep_memory
 from mtl_gym.lab.sweep import Failure, Outcome, Sweep, Watcher
 
-# A run whose process dies is begun again from its checkpoint, so often in all.
+# Maximum number of attempts at a run whose process dies; later attempts resume from its checkpoint.
 TRIES = 3
 SECONDS_BETWEEN_LOOKS = 0.2
 WAITING, UNDER_WAY, ENDED = 0, 1, 2
 
 
 class StoppedError(BaseException):
-    """The sweep was interrupted; not an error of the run."""
+    """Interruption of the sweep; not an error of the run."""
 
 
 class Board:
-    """What the processes write and the first one reads: of each run its state, decisions and accuracy; [runs, 3]."""
+    """Shared progress of the runs: state, decisions and accuracy, float64 [runs, 3]; the parent reads it.
+
+    Attributes:
+        stop: Flag of an interrupted sweep, float64 [1].
+        runs: Progress, float64 [runs, 3].
+    """
 
     def __init__(self, memory: Array[c_double]) -> None:
         values: NDArray[np.float64] = np.ctypeslib.as_array(memory)
@@ -41,15 +46,15 @@ class Board:
 
     @staticmethod
     def memory(runs: int) -> Array[c_double]:
-        """Memory for a board, which can be handed to processes when they begin."""
+        """Allocate memory for a board; processes receive it at their start."""
         return multiprocessing.get_context("spawn").RawArray("d", 1 + 3 * runs)
 
     def under_way(self) -> list[int]:
-        """Runs that have begun and not ended."""
+        """Return the runs that are under way."""
         return np.flatnonzero(self.runs[:, 0] == UNDER_WAY).tolist()
 
     def tell(self, run: int, steps: int, accuracy: float) -> None:
-        """Write how far a run is.
+        """Store the progress of a run.
 
         Raises:
             StoppedError: If the sweep was interrupted.
@@ -60,7 +65,7 @@ class Board:
 
 
 def in_processes(sweep: Sweep, jobs: int, watcher: Watcher) -> list[Outcome]:
-    """Carry out the runs in so many processes; their outcomes, in their order."""
+    """Carry out the runs in `jobs` processes, and return their outcomes in order."""
     outcomes: dict[int, Outcome] = {}
     deaths: Counter[int] = Counter()
     while len(outcomes) < len(sweep.runs):
@@ -75,7 +80,7 @@ def in_processes(sweep: Sweep, jobs: int, watcher: Watcher) -> list[Outcome]:
 
 
 def _pool(sweep: Sweep, waiting: list[int], jobs: int, watcher: Watcher, outcomes: dict[int, Outcome]) -> list[int]:
-    """Carry out those runs until all have ended or a process died; the runs that were under way then."""
+    """Carry out waiting runs until all have ended or a process died; return the runs of dead processes."""
     memory = Board.memory(len(sweep.runs))
     board = Board(memory)
     threads = max(1, torch.get_num_threads() // jobs)
@@ -86,7 +91,7 @@ def _pool(sweep: Sweep, waiting: list[int], jobs: int, watcher: Watcher, outcome
             while pending:
                 _look(pending, board, watcher, outcomes)
         except BrokenProcessPool:
-            # If none was under way, processes cannot even begin; the first run stands for that.
+            # If none was under way, processes cannot start; blame the first run.
             return [run for run in board.under_way() if run not in outcomes] or waiting[:1]
         except BaseException:
             board.stop[0] = 1
@@ -99,7 +104,7 @@ def _look(pending: dict[Future[Outcome], int], board: Board, watcher: Watcher, o
     done, _ = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
     for run in board.under_way():
         watcher.moved(run, int(board.runs[run, 1]), float(board.runs[run, 2]))
-    # Results first: one of a process that died ends this.
+    # Results first: the exception of a dead process ends the loop.
     for future in sorted(done, key=lambda future: future.exception() is not None):
         run = pending[future]
         outcomes[run] = future.result()
@@ -112,12 +117,12 @@ _board: Board
 
 
 def _begin(sweep: Sweep, memory: Array[c_double], threads: int) -> None:
-    """Begin a process."""
+    """Initialise a process."""
     global _sweep, _board
     import mtl_gym  # noqa: F401 (registers the ids)
 
     _sweep, _board = sweep, Board(memory)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it and stops the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and stops the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     keep_memory()

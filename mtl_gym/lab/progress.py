@@ -1,4 +1,4 @@
-"""The bar over a sweep: runs done, the score of the run that moved last, and the time that is left."""
+"""Progress bar of a sweep: completed runs, last score and remaining time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mtl_gym.lab.sweep import Failure, Outcome, Watcher
 
 
 class Bar(Watcher):
-    """Shows a sweep on a terminal; elsewhere, or if quiet, nothing.
+    """A progress bar on a terminal; hidden elsewhere.
 
     Args:
         runs: The runs.
-        console: Where the bar is drawn.
-        quiet: Draw none.
+        console: Console of the bar.
+        quiet: Hide the bar on a terminal too.
     """
 
     def __init__(self, runs: Sequence[RunSettings], console: Console, quiet: bool) -> None:
@@ -41,7 +41,7 @@ class Bar(Watcher):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take it away."""
+        """Remove the bar."""
         self._progress.stop()
 
     def moved(self, run: int, steps: int, accuracy: float) -> None:
@@ -51,7 +51,7 @@ class Bar(Watcher):
         self._show(f", {self.runs[run].name} seed {self.runs[run].seed}{score}")
 
     def ended(self, run: int, outcome: Outcome) -> None:
-        """Count the run as done; a failed one is shown at once."""
+        """Count the run as done, or as failed."""
         self.steps[run] = self.runs[run].steps
         self.done += 1
         if isinstance(outcome, Failure):

@@ -1,4 +1,4 @@
-"""What an agent may offer to the lab beside `learn` and `predict`; each is asked for by its protocol."""
+"""Protocols of agents: training, and optional capabilities that the lab uses if an agent has them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mtl_gym.core.rows import State
 
 
 class Learner(Policy, Protocol):
-    """An agent as a run trains it: with SB3's `learn` and `predict`."""
+    """An agent with SB3's `learn` and `predict`."""
 
     def learn(self, total_timesteps: int, callback: list[BaseCallback] | None = None, **more: object) -> object:
-        """Train for that many decisions."""
+        """Train for `total_timesteps` decisions."""
         ...
 
 
@@ -27,10 +27,10 @@ AgentFactory: TypeAlias = Callable[..., Learner]
 
 @runtime_checkable
 class Loadable(Protocol):
-    """A class of agents that loads what `Saved.save` wrote."""
+    """A class of agents that loads files of `Saved.save`."""
 
     def load(self, path: Path, env: VecEnv) -> Learner:
-        """Return the agent of a file."""
+        """Load an agent from a file."""
         ...
 
 
@@ -59,7 +59,7 @@ class NeedsOptions(Protocol):
 
 @runtime_checkable
 class HidesArguments(Protocol):
-    """A class of agents that gives some arguments of its constructor itself."""
+    """A class of agents that sets some arguments of its constructor itself, named in `OWN`."""
 
     OWN: frozenset[str]
 
@@ -73,7 +73,7 @@ class Resumable(Protocol):
         ...
 
     def load_state_dict(self, state: State) -> None:
-        """Continue from a state."""
+        """Restore the state."""
         ...
 
 
@@ -88,10 +88,10 @@ class Saved(Protocol):
 
 @runtime_checkable
 class Logged(Protocol):
-    """An agent that logs to a logger of SB3's."""
+    """An agent that accepts an SB3 logger."""
 
     def set_logger(self, logger: Logger) -> None:
-        """Log there from now on."""
+        """Set the logger."""
         ...
 
     def learn(self, total_timesteps: int) -> object:
@@ -108,7 +108,7 @@ class Tabular(Protocol):
 
 @runtime_checkable
 class Diagnosed(Protocol):
-    """An agent that says how decided its policy is: `policy_max` and `policy_entropy`."""
+    """An agent with figures of its policy: `policy_max` and `policy_entropy`."""
 
     @property
     def diagnostics(self) -> Mapping[str, float]:

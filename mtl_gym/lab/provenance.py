@@ -1,4 +1,4 @@
-"""What a run was made with: versions of packages, and the commit of the folder that it was started from."""
+"""Provenance of a run: versions of packages, and the git commit of the working directory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ PACKAGES = ("mtl-gym", "gymnasium", "torch", "stable-baselines3", "sb3-contrib",
 
 
 def versions() -> dict[str, str]:
-    """Versions that a run depends on."""
+    """Return the versions of Python and of the packages that a run depends on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def git_state() -> dict[str, str | bool] | None:
-    """The commit of the folder that the run is started from, and whether it has changes; None outside of git."""
+    """Return the commit of the working directory and whether it has changes; None outside of git."""
     try:
         commit, changes = (_git(*command) for command in (("rev-parse", "HEAD"), ("status", "--porcelain")))
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""What decides a run and what it reached, as Python has them and as files hold them."""
+"""Settings and results of runs, as dataclasses and as checked fields of JSON files."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from mtl_gym.lab.protocols import Learner
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-# Names of folders end here on most systems, in bytes.
+# Maximum length of folder names on most systems, in bytes.
 LONGEST_NAME = 255
-# Means and shares are rounded.
+# Tolerance for rounded means and shares.
 SLACK = 1e-6
 Record = TypeVar("Record", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What decides a run, up to versions and hardware.
+    """Settings that determine a run, apart from versions and hardware.
 
     Attributes:
-        env_id: A registered id.
-        agent: A name that `find_agent` knows.
-        steps: Decisions over all rows.
-        seed: Of environment and agent.
-        num_envs: Episodes side by side.
-        env_kwargs: Keyword arguments of the environment, JSON-able.
-        agent_kwargs: Keyword arguments of the agent, JSON-able.
-        name: What the run is called in tables; by default the agent's name.
+        env_id: Registered environment id.
+        agent: Name of the agent, see `agent_names`.
+        steps: Total decisions over all rows.
+        seed: Seed of environment and agent.
+        num_envs: Number of rows of the environment.
+        env_kwargs: Keyword arguments of the environment, JSON-serialisable.
+        agent_kwargs: Keyword arguments of the agent, JSON-serialisable.
+        name: Name of the run in tables; default the agent's name.
     """
 
     env_id: str
@@ -52,16 +52,20 @@ class RunSettings:
     name: str = ""
 
     def __post_init__(self) -> None:
-        """Call it after its agent, if it has no name."""
+        """Default `name` to the agent's name."""
         object.__setattr__(self, "name", self.name or self.agent)
 
     def make_env(self, **more: object) -> BatchedVecEnv:
-        """The environment, with the options that the agent cannot do without, and objects that settings cannot hold."""
+        """Return the environment with the options that the agent requires.
+
+        Args:
+            **more: Further options, such as objects that are not JSON-serialisable.
+        """
         spec_of(self.env_id)  # a module of `module:id` may register the agent that is asked for options
         return make_vec_env(self.env_id, self.num_envs, self.seed, **with_objects(self._options()) | more)
 
     def make_agent(self, env: BatchedVecEnv) -> Learner:
-        """The agent, in that environment."""
+        """Return the agent on an environment."""
         check_arguments(self.agent, self.agent_kwargs)
         length = {"training": self.steps} if self.agent in SB3 else {}
         return find_agent(self.agent)(env, seed=self.seed, **length, **self.agent_kwargs)
@@ -70,11 +74,11 @@ class RunSettings:
         return options_for(self.agent, self.env_id) | self.env_kwargs
 
     def check(self) -> None:
-        """Refuse arguments that environment or agent do not take; nothing is made or loaded.
+        """Check the arguments of environment and agent without making or loading anything.
 
         Raises:
-            ValueError: If there is one, or the environment is of another package.
-            gymnasium.error.Error: If there is no such environment.
+            ValueError: If an argument is invalid, or the environment does not belong to mtl_gym.
+            gymnasium.error.Error: If the environment is unknown.
         """
         kind = class_of(self.env_id)  # a module of `module:id` may register agents
         check_arguments(self.agent, self.agent_kwargs)
@@ -84,17 +88,17 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run reached; accuracies are on the test split.
+    """Result of a run on the test split.
 
     Attributes:
-        settings: The run.
-        accuracy: Mean over tasks.
-        per_task: By task name, for tasks with episodes.
-        loss: Mean cross-entropy over tasks; None where no episode ended with an answer.
-        blocks_used: Blocks that the policy takes on the test split, all depths together.
-        epochs: Passes over the training data, of the network that was tested.
-        samples_per_second: Samples trained on per second, evaluations left out.
-        f1: By the name of the task: F1 over spans, or over labels where an environment gives that.
+        settings: Settings of the run.
+        accuracy: Mean accuracy over tasks.
+        per_task: Accuracy by task name, for tasks with episodes.
+        loss: Mean cross-entropy over tasks; None if no episode ended with an answer.
+        blocks_used: Number of blocks that the policy uses, over all depths; None in environments without blocks.
+        epochs: Passes of the tested network over the training data.
+        samples_per_second: Training samples per second, without evaluations.
+        f1: F1 over spans or labels by task name, if the environment returns it.
     """
 
     settings: RunSettings
@@ -108,10 +112,10 @@ class RunResult:
 
 
 def settings_of(fields: object) -> RunSettings:
-    """Return the settings that a file holds.
+    """Return settings from the fields of a file.
 
     Raises:
-        ValueError: If a key is missing or unknown, or its value is not allowed; the message names it.
+        ValueError: If a key is missing or unknown, or its value is invalid.
     """
     settings = built(RunSettings, fields)
     check_name("name", settings.name)
@@ -121,9 +125,13 @@ def settings_of(fields: object) -> RunSettings:
 
 
 def result_of(fields: object) -> RunResult:
-    """Return the result that a file holds; errors as of `settings_of`."""
+    """Return a result from the fields of a file.
+
+    Raises:
+        ValueError: If a key is missing or unknown, or its value is invalid.
+    """
     if not isinstance(fields, Mapping):
-        raise ValueError(f"{short(fields)} is no mapping")
+        raise ValueError(f"{short(fields)} is not a mapping")
     result = built(RunResult, {**fields, "settings": settings_of(fields.get("settings"))})
     require("accuracy", result.accuracy, high=1)
     _require_shares("per_task", result.per_task)
@@ -139,14 +147,14 @@ def result_of(fields: object) -> RunResult:
 
 
 def built(kind: type[Record], fields: object) -> Record:
-    """Return an object of a dataclass from fields that a file holds.
+    """Return an instance of a dataclass from the fields of a file.
 
     Raises:
-        ValueError: If a field is missing or unknown, or its value is of another type.
+        ValueError: If a field is missing or unknown, or its value has the wrong type.
     """
     known = {field.name: field for field in dataclasses.fields(kind)}
     if not isinstance(fields, Mapping):
-        raise ValueError(f"{short(fields)} is no mapping with {', '.join(known)}")
+        raise ValueError(f"{short(fields)} is not a mapping with {', '.join(known)}")
     for name in fields:
         if name not in known:
             raise ValueError(unknown("the file", "field", str(name), known))
@@ -162,10 +170,10 @@ def built(kind: type[Record], fields: object) -> Record:
 
 
 def require(name: str, value: object, low: float = -inf, high: float = inf) -> None:
-    """Refuse anything but a finite number from `low` to `high`.
+    """Require a finite number from `low` to `high`.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the value is anything else.
     """
     number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else inf
     if not (low <= number <= high + SLACK and abs(number) < inf):
@@ -179,12 +187,16 @@ def _require_shares(name: str, shares: Mapping[str, object]) -> None:
 
 
 def check_name(what: str, name: object) -> None:
-    """Refuse a name that is not text that can name a folder.
+    """Require a name that is a valid folder name.
+
+    Args:
+        what: Noun for the message.
+        name: The name.
 
     Raises:
-        ValueError: If it cannot.
+        ValueError: If the name is not a string or not a valid folder name.
     """
     text = name if isinstance(name, str) else ""
     fits = text.isprintable() and 0 < len(text.encode(errors="replace")) <= LONGEST_NAME
     if not fits or text.startswith(".") or set(text) & set("/\\"):
-        raise ValueError(f"{what} {short(name)}: a name must be text that can name a folder.")
+        raise ValueError(f"{what} {short(name)}: a name must be a valid folder name.")

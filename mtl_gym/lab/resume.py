@@ -32,7 +32,7 @@ from mtl_gym.lab.protocols import Resumable
 # Time between two checkpoints: a multiple of the time that the last one took, and a minimum in seconds.
 COSTS_APART, LEAST_APART = 20, 1.0
 
-ANEW = "; remove it to begin the run anew"
+ANEW = "; remove it to restart the run"
 
 # Attributes of SB3's algorithms beside networks and optimizers; not every algorithm has all.
 COUNTS = ("num_timesteps", "_episode_num", "_n_updates", "_n_calls", "exploration_rate", "_current_progress_remaining")
@@ -41,7 +41,7 @@ REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "t
 
 
 class Checkpoints(BaseCallback):
-    """Write the checkpoint of a run; the last of its callbacks, so that the others have seen the step.
+    """Checkpoints of a run; this is the last of its callbacks, so that the others have seen the step.
 
     Args:
         path: The file.
@@ -92,7 +92,7 @@ class Checkpoints(BaseCallback):
         load_agent_state(agent, state["agent"])
         self.curve.load_state_dict(state["curve"])
         self.policies.load_state_dict(state["policies"])
-        # The curve's seconds are those of all processes: what is subtracted below as its own is added here.
+        # The curve's seconds cover all processes; `seconds` subtracts them, so add them here.
         self._before, self._saved_at = state["seconds"] + self.curve.seconds, state["decisions"]
         load_generators(state["generators"])
         self._log = state["log"]
@@ -114,7 +114,7 @@ class Checkpoints(BaseCallback):
 
     @property
     def num_timesteps_now(self) -> int:
-        """Decisions so far; the callback's own count lags behind at the beginning of a rollout."""
+        """Number of decisions; the callback's own count lags behind at the start of a rollout."""
         return int(self.model.num_timesteps)
 
     def keep(self) -> None:

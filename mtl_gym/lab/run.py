@@ -1,9 +1,9 @@
-"""One seeded training run, from its settings to a folder with everything that came of it.
+"""Execution of one seeded training run, from its settings to its folder.
 
-A run's folder holds `config.json` (settings, versions, git state), `progress.csv` (validation figures during
-training), `tensorboard/`, `environment.pt` and the agent (tensors and plain values only), `result.json` (test figures)
-and the run's pictures; for tabular routers also `policies.npz` (their policies over time).
-`result.json` is written last: a run that has one is finished. One that was interrupted has a `checkpoint.pt`.
+A run's folder contains `config.json` (settings, versions, git state), `progress.csv` (validation figures during
+training), `tensorboard/`, `environment.pt` and `agent.pt` (tensors and plain values only), `result.json` (test
+figures) and pictures; for tabular routers also `policies.npz` (policies over time).
+`result.json` is written last, so only finished runs have one. An interrupted run has a `checkpoint.pt`.
 """
 
 from __future__ import annotations
@@ -62,19 +62,20 @@ def train(
     tell: Callable[[int, float], None] = lambda steps, accuracy: None,
     wandb: str | None = None,
 ) -> RunResult:
-    """Carry out a run, go on with it if it was interrupted, or read its result if it is finished.
+    """Carry out a run, resume it if it was interrupted, or read its result if it is finished.
 
-    A run that goes on ends as if it had never been interrupted; only an agent whose state cannot be taken begins anew.
+    A resumed run ends as if it had never been interrupted. A run restarts from the beginning only if the state of its
+    agent cannot be saved.
 
     Args:
-        settings: The run.
-        out: Its folder.
-        tell: Called with the decisions made so far and the last validation accuracy.
-        wandb: A project of Weights and Biases that the run is logged to as well.
+        settings: Settings of the run.
+        out: Folder of the run.
+        tell: Callback that receives the number of decisions and the last validation accuracy.
+        wandb: Weights & Biases project that also receives the logs, or None.
 
     Raises:
-        FileExistsError: If `out` holds a run with other settings.
-        RunInUseError: If another process is at work in `out`.
+        FileExistsError: If `out` contains a run with other settings.
+        RunInUseError: If another process uses `out`.
         CheckpointError: If a file of the run is damaged.
     """
     finished = _finished(settings, out)
@@ -82,14 +83,14 @@ def train(
         env = settings.make_env()
         agent = settings.make_agent(env)
         with alone_in(out):
-            # Another process may have finished it meanwhile.
+            # Another process may have finished the run in the meantime.
             finished = _finished(settings, out) or _train(settings, out, env, agent, tell, wandb)
     _tidy(out)
     return finished
 
 
 def _tidy(out: Path) -> None:
-    """Remove what a finished run needs no more; where nothing can be written, it does no harm."""
+    """Remove checkpoint and lock file of a finished run; they may stay in a read-only folder."""
     for name in (CHECKPOINT, LOCK):
         with suppress(OSError):
             (out / name).unlink()
@@ -119,7 +120,7 @@ def _train(
 
 
 def _origin(out: Path, done: int) -> State:
-    """What the run is made with; if it goes on, what it began with, and where that differs, what it goes on with."""
+    """Return the provenance of a run: that of its start, with later ones under `resumed` where they differ."""
     now = {"versions": versions(), "git": git_state()}
     if not (done and there(out / CONFIG)):
         return now
@@ -134,7 +135,7 @@ def _origin(out: Path, done: int) -> State:
 def _conclude(
     settings: RunSettings, out: Path, env: BatchedVecEnv, agent: Learner, policies: PolicyRecorder, seconds: float
 ) -> RunResult:
-    """Save, test and draw what was trained; `result.json` comes last."""
+    """Save, evaluate and draw the trained run; write `result.json` last."""
     checkpoint.save(env.batched.state_dict(), out / ENVIRONMENT)
     save_agent(agent, out / AGENT)
     test = evaluate(agent, env.batched)
@@ -162,20 +163,20 @@ def _result(settings: RunSettings, test: Evaluation, env: MultiTaskVectorEnv, se
 
 
 def restore(out: Path, env_id: str | None = None) -> tuple[RunSettings, BatchedVecEnv, Learner]:
-    """The settings, the environment and the agent of a finished run.
+    """Restore the settings, the environment and the agent of a finished run.
 
     Args:
-        out: Its folder.
-        env_id: The id of its environment with the module that registers it (`module:id`); the file alone imports none.
+        out: Folder of the run.
+        env_id: Environment id as `module:id`, to import the module that registers it; files never import modules.
 
     Raises:
         FileNotFoundError: If a file of the run is missing.
-        CheckpointError: If one is damaged, of another environment than `env_id`, or of one that is not registered.
+        CheckpointError: If a file is damaged, or its environment differs from `env_id` or is not registered.
     """
     settings = read_settings(out)
     bare = settings.env_id.rpartition(":")[2]
     if env_id is not None and env_id.rpartition(":")[2] != bare:
-        raise CheckpointError(f"The run in {out} is of the environment {settings.env_id!r}, not of {env_id!r}.")
+        raise CheckpointError(f"The run in {out} has the environment {settings.env_id!r}, not {env_id!r}.")
     settings = replace(settings, env_id=env_id or registered(settings.env_id, out / CONFIG))
     refuse_imports(settings.env_kwargs, out / CONFIG)
     with fitting(out / CONFIG):
@@ -190,7 +191,7 @@ def restore(out: Path, env_id: str | None = None) -> tuple[RunSettings, BatchedV
 
 
 def save_agent(agent: object, path: Path) -> None:
-    """Save a bundled agent its own way, and an SB3 algorithm as its parameters, without pickled code."""
+    """Save an SB3 algorithm as its parameters, without pickled code, and any other agent by its own `save`."""
     if isinstance(agent, BaseAlgorithm) and type(agent).__module__.split(".")[0] in (
         "stable_baselines3",
         "sb3_contrib",
@@ -199,11 +200,15 @@ def save_agent(agent: object, path: Path) -> None:
     elif isinstance(agent, Saved):
         agent.save(path)
     else:
-        logger.warning("%s has no save(path): this run cannot be evaluated again later.", type(agent).__name__)
+        logger.warning("%s has no save(path): this run cannot be evaluated again.", type(agent).__name__)
 
 
 def load_agent(settings: RunSettings, path: Path, env: BatchedVecEnv) -> Learner:
-    """Undo `save_agent`."""
+    """Load the agent that `save_agent` wrote.
+
+    Raises:
+        CheckpointError: If the agent cannot load files, or the file has no parameters.
+    """
     if settings.agent not in SB3:
         kind = find_agent(settings.agent)
         if not isinstance(kind, Loadable):
@@ -213,24 +218,28 @@ def load_agent(settings: RunSettings, path: Path, env: BatchedVecEnv) -> Learner
     assert isinstance(agent, BaseAlgorithm)
     saved = checkpoint.load(path)
     if "parameters" not in saved:
-        raise CheckpointError(f"{path} does not hold the parameters of {settings.agent}.")
+        raise CheckpointError(f"{path} does not contain the parameters of {settings.agent}.")
     agent.set_parameters(saved["parameters"], device="cpu")
     return agent
 
 
 def _finished(settings: RunSettings, out: Path) -> RunResult | None:
-    """The result in `out`, if it holds this run and that is finished."""
+    """Return the result in `out`, or None if there is none.
+
+    Raises:
+        FileExistsError: If `out` contains a run with other settings.
+    """
     result = read_result(out) if there(out / RESULT) else None
     if result is None and not there(out / CONFIG):
         return None
     known = read_settings(out) if result is None else result.settings
     if known != settings:
-        raise FileExistsError(f"{out} holds another run ({known}); choose another folder or remove that one.")
+        raise FileExistsError(f"{out} contains another run ({known}); choose another folder or remove this one.")
     return result
 
 
 def clear(out: Path) -> None:
-    """Remove what an interrupted run may have left half written, and the error of one that failed."""
+    """Remove incomplete files of an interrupted run, and the error of a failed one."""
     for path in (*out.glob(f"*{checkpoint.UNFINISHED}"), out / ERROR):
         path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What the command line shows. Names, paths and messages are shown as they are: square brackets are no markup."""
+"""Terminal output of the command line. Names, paths and messages are printed literally, without markup."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rich.text import Text
 
 
 def console_of(stderr: bool = False) -> Console:
-    """Return a console that reads nothing into text: no markup, no emoji, no highlights."""
-    # A table that goes to a file or a pipe need not fit a screen.
+    """Return a console without markup, emoji and highlights."""
+    # A table in a file or a pipe need not fit a screen.
     width = None if sys.stdout.isatty() or stderr else 120
     return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
 def say(console: Console, text: str) -> None:
-    """Print a sentence, however long, in one line."""
+    """Print text on one line, whatever its length."""
     console.print(Text(text), soft_wrap=True)
 
 
@@ -32,5 +32,5 @@ def warn(sentence: str) -> None:
 
 
 def descriptions() -> TextColumn:
-    """Return the column of a progress bar that says what is being done."""
+    """Return the description column of a progress bar."""
     return TextColumn("{task.description}", markup=False)

@@ -1,4 +1,4 @@
-"""A whole comparison in one YAML file, so that a table can be made again by one command.
+"""Settings files: a comparison as YAML, reproducible by one command.
 
 ```yaml
 env: MTLRouting-Digits-v0
@@ -6,15 +6,15 @@ steps: 600000          # decisions of each run
 num_envs: 64           # optional, as are env_kwargs for all agents
 seeds: 3
 agents:
-  wpl:                 # an agent by its name
-  recursive:           # or under a name of your own
+  wpl:                 # name of an agent
+  recursive:           # or a name of your own
     agent: wpl
-    steps: 300000      # where an agent is to make another number of decisions
+    steps: 300000      # optional, replaces the steps above
     env_kwargs: {layering: false}
     agent_kwargs: {policy_learning_rate: 0.01}
 ```
 
-A data set and a network of your own are `module:function`; see `locations`:
+Write a data set or network of your own as `module:function`; see `locations`:
 
 ```yaml
 env_kwargs: {data: "mypackage.data:make", network: "mypackage.nets:make"}
@@ -39,15 +39,15 @@ ENTRY: dict[str, type] = {"agent": str, "steps": int, "env_kwargs": dict, "agent
 
 
 def read_comparison(path: Path, **changes: int | None) -> list[RunSettings]:
-    """The runs of the comparison in a settings file, in the order in which they are carried out.
+    """Return the runs of the comparison in a settings file, in order of execution.
 
     Args:
         path: The file.
-        **changes: `steps`, `seeds` or `num_envs`, where they are to differ from the file's.
+        **changes: Replacements for the file's `steps`, `seeds` or `num_envs`.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If something in it is missing, unknown or of another kind.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If a key is missing or unknown, or has a value of the wrong type.
     """
     fields = _checked(_parsed(path), TOP, str(path))
     fields |= {name: value for name, value in changes.items() if value is not None}
@@ -83,7 +83,7 @@ def _entry(base: RunSettings, name: str, entry: object, path: Path) -> RunSettin
 
 def _checked(fields: object, kinds: dict[str, type], where: str) -> Arguments:
     if not isinstance(fields, dict):
-        raise ValueError(f"{where} holds {short(fields)}; it takes {', '.join(kinds)}.")
+        raise ValueError(f"{where} is {short(fields)}; it takes a mapping with {', '.join(kinds)}.")
     for name, value in fields.items():
         if name not in kinds:
             raise ValueError(f"{where} has {name!r}, which is unknown; it takes {', '.join(kinds)}.")

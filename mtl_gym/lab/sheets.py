@@ -1,4 +1,4 @@
-"""Tables as files: CSV that no spreadsheet runs, Markdown that shows every name as it is."""
+"""Tables as CSV and Markdown files, escaped against formulas and markup."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from mtl_gym.core.state.checkpoint import write_atomically
 
-# What spreadsheets take for the beginning of a formula.
+# First characters of formulas in spreadsheets.
 FORMULA = tuple("=+-@\t\r\n")
 
 
 def write_csv(lines: Sequence[Mapping[str, object]], path: Path, last: Sequence[str] = ()) -> None:
-    """Write a CSV file, as a whole or not at all; its columns are those of all lines, `last` at the end."""
+    """Write a CSV file atomically; its columns are those of all lines, with `last` at the end."""
     columns = [column for column in dict.fromkeys(column for line in lines for column in line) if column not in last]
     text = io.StringIO()
     table = csv.writer(text)
@@ -25,7 +25,7 @@ def write_csv(lines: Sequence[Mapping[str, object]], path: Path, last: Sequence[
 
 
 def inert(cell: object) -> object:
-    """Return a cell that a spreadsheet shows as it is: text that would be a formula gets an apostrophe before it.
+    """Return a cell that no spreadsheet executes: text like a formula gets an apostrophe in front.
 
     Source: OWASP, CSV injection.
 
@@ -37,18 +37,18 @@ def inert(cell: object) -> object:
 
 
 def markdown_table(lines: Sequence[Sequence[str]]) -> str:
-    """Return cells as a table in Markdown; the first line is the head."""
+    """Return cells as a Markdown table; the first line is the header."""
     head, *body = ([plain(cell) for cell in line] for line in lines)
     return "".join("| " + " | ".join(line) + " |\n" for line in [head, ["---"] * len(head), *body])
 
 
 def write_markdown(lines: Sequence[Sequence[str]], path: Path) -> None:
-    """Write a table in Markdown; the first line is the head."""
+    """Write a Markdown table; the first line is the header."""
     write_atomically(path, lambda file: file.write(markdown_table(lines).encode()))
 
 
 def plain(text: str) -> str:
-    r"""Return text that Markdown shows as it is.
+    r"""Escape text for Markdown.
 
     Example:
         >>> print(plain("<b>|_x_*"))
@@ -59,7 +59,7 @@ def plain(text: str) -> str:
 
 
 def fenced(text: str, language: str) -> str:
-    """Return text that is to be copied as it is, in a fence that none of its lines ends."""
+    """Return text in a fence that is longer than any in the text."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}{fence}"

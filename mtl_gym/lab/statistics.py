@@ -1,4 +1,4 @@
-"""How sure are we? Differences to the control that every learned router must beat."""
+"""Differences between agents and the control, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mtl_gym.lab.records import RunResult
 
 
 def default_control(names: Sequence[str], env_id: str) -> str:
-    """Return the run that the others are compared with unless the user names one.
+    """Return the default reference run of a comparison.
 
-    It is the first control on the environment's card that is there, and without a card the first run.
+    It is the first control on the environment's card among `names`, or without a card the first name.
 
     Example:
         >>> default_control(["wpl", "random-fixed"], "MTLRouting-Digits-v0")
@@ -32,11 +32,11 @@ class Difference:
     """An agent's figure minus the control's; accuracies in percentage points.
 
     Attributes:
-        agent: Its name.
-        seeds: Seeds that both have.
+        agent: Name of the agent.
+        seeds: Number of shared seeds.
         mean: Mean of the differences.
         low: Lower end of the 95% interval; NaN for a single seed.
-        high: Upper end.
+        high: Upper end; NaN for a single seed.
     """
 
     agent: str
@@ -46,12 +46,12 @@ class Difference:
     high: float
 
     def __str__(self) -> str:
-        """As it stands in a report."""
+        """Format the difference with the agent's name."""
         return f"{self.agent} {self.interval}"
 
     @property
     def interval(self) -> str:
-        """The mean and the interval."""
+        """Mean and interval as text."""
         interval = f" [{self.low:+.2f}, {self.high:+.2f}]" if self.seeds > 1 else " (one seed: no interval)"
         return f"{self.mean:+.2f}{interval}"
 
@@ -59,14 +59,17 @@ class Difference:
 def differences(
     results: Sequence[RunResult], control: str, figure: Callable[[RunResult], float] | None = None
 ) -> list[Difference]:
-    """Every other agent's difference to `control`, paired by seed, with Student's 95% interval; largest first.
+    """Return the difference of every other agent to `control`, paired by seed, with Student's 95% interval.
+
+    Runs with equal seeds share initial weights and data order, whatever the agent.
 
     Args:
         results: The runs.
-        control: The agent that the others are set against.
-        figure: What is compared; by default the accuracy in per cent.
+        control: Name of the reference agent.
+        figure: Function that returns the compared figure of a run; default accuracy in per cent.
 
-    Runs of one seed start from the same weights and see the data in the same order, whoever routes.
+    Returns:
+        Differences in descending order.
 
     Example:
         >>> from mtl_gym.lab.records import RunSettings

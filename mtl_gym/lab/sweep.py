@@ -1,6 +1,6 @@
-"""Many runs: one after the other, in several processes, or on a Ray cluster. A run that fails harms no other.
+"""Sweeps of many runs, in which a failed run does not affect the others.
 
-Each run lives in its folder, goes on from its checkpoint after a kill, and does not depend on who carries it out.
+Each run has its own folder, resumes from its checkpoint after a kill, and gives the same result on any executor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mtl_gym.lab.run import train
 
 logger = logging.getLogger(__name__)
 
-# Errors whose message is a sentence for the user.
+# Errors whose message is meant for the user.
 SENTENCES = (ValueError, OSError, ArithmeticError, ImportError, gym.error.Error)
 
 
@@ -32,15 +32,15 @@ class Failure:
     """A run that ended without a result.
 
     Attributes:
-        settings: The run.
-        error: Why, in a sentence.
+        settings: Settings of the run.
+        error: Reason, as a sentence.
     """
 
     settings: RunSettings
     error: str
 
     def __str__(self) -> str:
-        """As it stands below a table."""
+        """Format the failure for the list below a table."""
         return f"{self.settings.name}, seed {self.settings.seed}: {self.error}"
 
 
@@ -48,23 +48,23 @@ Outcome: TypeAlias = RunResult | Failure
 
 
 class Watcher:
-    """Sees how the runs of a sweep get on; this one does nothing about it."""
+    """Receiver of the progress of a sweep; the base class ignores it."""
 
     def moved(self, run: int, steps: int, accuracy: float) -> None:
-        """Run number `run` has made so many decisions; its last validation accuracy is NaN before there is one."""
+        """Receive the decisions and the last validation accuracy (NaN before the first) of run number `run`."""
 
     def ended(self, run: int, outcome: Outcome) -> None:
-        """Run number `run` is finished or has failed."""
+        """Receive the outcome of run number `run`."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Runs, and what they share.
+    """Runs with a common folder.
 
     Attributes:
-        runs: The runs.
-        out: Their folder.
-        wandb: A project of Weights and Biases that they are logged to, or None.
+        runs: Settings of the runs.
+        out: Folder of the runs.
+        wandb: Weights & Biases project that also receives the logs, or None.
     """
 
     runs: Sequence[RunSettings]
@@ -72,17 +72,17 @@ class Sweep:
     wandb: str | None = None
 
     def attempt(self, run: int, tell: Callable[[int, float], None]) -> Outcome:
-        """Carry out run number `run`; whatever goes wrong in it is its outcome."""
+        """Carry out run number `run`; return its result, or any error as a failure."""
         settings = self.runs[run]
         place = folder(self.out, settings)
         try:
             return train(settings, place, tell, self.wandb)
-        except Exception as error:  # an agent may raise anything, and the other runs are to go on
+        except Exception as error:  # an agent may raise anything, and the other runs must continue
             return _failure(settings, place, error)
 
 
 def folder(out: Path, settings: RunSettings) -> Path:
-    """Where a run of a comparison lives."""
+    """Return the folder of a run in a comparison."""
     return out / settings.name / f"seed-{settings.seed}"
 
 
@@ -90,7 +90,7 @@ def _failure(settings: RunSettings, place: Path, error: Exception) -> Failure:
     named = str(error) if isinstance(error, SENTENCES) and str(error) else f"{type(error).__name__}: {error}"
     text = json.dumps({"error": named, "traceback": traceback.format_exception(error)}, indent=2) + "\n"
     try:
-        if not isinstance(error, (FileExistsError, RunInUseError)):  # that folder is another's
+        if not isinstance(error, (FileExistsError, RunInUseError)):  # that folder belongs to another run
             checkpoint.write_atomically(place / ERROR, lambda file: file.write(text.encode()))
     except OSError as unwritten:
         logger.warning("The error of %s, seed %d, could not be written: %s.", settings.name, settings.seed, unwritten)

@@ -1,4 +1,4 @@
-"""Leave one task out: train on all others, freeze the encoder, and see what it is worth to that task.
+"""Transfer to held-out tasks: train on all others, freeze the encoder, and cross-validate a new head.
 
 Source: QLS, section 5.1 and table 3.
 """
@@ -21,18 +21,18 @@ from mtl_gym.lab.records import RunSettings, built, require, settings_of
 from mtl_gym.lab.sheets import write_csv, write_markdown
 
 FOLDS = 5
-# What cannot stand in the name of a file, as URLs write it.
+# Percent-encoding of characters that are not allowed in file names.
 UNFIT = {ord(letter): f"%{ord(letter):02X}" for letter in "%/\\\0"}
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What the encoders of one agent and seed were worth to a task that was left out.
+    """Transfer accuracy of the encoders of one agent and seed to a held-out task.
 
     Attributes:
-        settings: The training on the other tasks.
-        task: The task that was left out.
-        folds: Accuracy of the new head on each part, mean over runs.
+        settings: Settings of the training on the other tasks.
+        task: Name of the held-out task.
+        folds: Accuracy of the new head on each fold, mean over training runs.
     """
 
     settings: RunSettings
@@ -41,15 +41,15 @@ class Transfer:
 
     @property
     def accuracy(self) -> float:
-        """Mean over parts."""
+        """Mean over folds."""
         return float(np.mean(self.folds))
 
 
 def tasks_of(settings: RunSettings) -> tuple[str, ...]:
-    """Names of the tasks that can be left out.
+    """Return the names of the tasks that can be held out.
 
     Raises:
-        ValueError: If the environment transfers nothing.
+        ValueError: If the environment does not support transfer.
     """
     return _data(settings).task_names
 
@@ -57,21 +57,23 @@ def tasks_of(settings: RunSettings) -> tuple[str, ...]:
 def _data(settings: RunSettings) -> MultiTaskDataset:
     data = settings.make_env().batched.transferable
     if data is None:
-        raise ValueError(f"{settings.env_id} transfers nothing: no task can be left out of its training.")
+        raise ValueError(
+            f"{settings.env_id} does not support transfer: it has no encoder for a held-out task. Choose another one."
+        )
     return data
 
 
 def transfer(settings: RunSettings, task: str, out: Path) -> Transfer:
-    """Carry out one line of the table, or read it if `out` has it already.
+    """Measure the transfer to one task, or read the measurement if `out` contains it.
 
     Args:
-        settings: How the other tasks are trained.
-        task: The name of the task that is left out.
+        settings: Settings of the training on the other tasks.
+        task: Name of the held-out task.
         out: Folder of the table.
 
     Raises:
-        ValueError: If there is no such task.
-        FileExistsError: If `out` holds the same line with other settings.
+        ValueError: If the task does not exist.
+        FileExistsError: If `out` contains a measurement with other settings.
         CheckpointError: If the file cannot be read.
     """
     path = out / settings.name / f"seed-{settings.seed}" / f"{task.translate(UNFIT)}.json"
@@ -79,7 +81,7 @@ def transfer(settings: RunSettings, task: str, out: Path) -> Transfer:
         return _read(path, settings)
     whole = _data(settings)
     if task not in whole.task_names:
-        raise ValueError(f"There is no task {task!r} to leave out; there are {', '.join(whole.task_names)}.")
+        raise ValueError(f"There is no task {task!r} to hold out; choose from {', '.join(whole.task_names)}.")
     left = whole.task_names.index(task)
     with alone_in(path.parent):
         found = _read(path, settings) if there(path) else _measured(settings, whole, left)
@@ -98,20 +100,20 @@ def _measured(settings: RunSettings, whole: MultiTaskDataset, left: int) -> Tran
 
 
 def _read(path: Path, settings: RunSettings) -> Transfer:
-    with reading("line", path, AGAIN):
+    with reading("transfer result", path, AGAIN):
         fields = read_mapping(path)
         found = built(Transfer, {**fields, "settings": settings_of(fields.get("settings"))})
         for fold in found.folds:
             require("folds", fold, 0, 1)
         if len(found.folds) != FOLDS:
-            raise ValueError(f"folds has {len(found.folds)} numbers, where {FOLDS} are wanted")
+            raise ValueError(f"folds has {len(found.folds)} numbers; it takes {FOLDS}")
     if found.settings != settings:
-        raise FileExistsError(f"{path} is of another training ({found.settings}); choose another folder.")
+        raise FileExistsError(f"{path} has another training ({found.settings}); choose another folder.")
     return found
 
 
 def lines(found: Sequence[Transfer]) -> list[list[str]]:
-    """The table as text, its head first: tasks by agents, mean over seeds in per cent, and the mean over tasks."""
+    """Return the table as text, header first: tasks by agents, mean over seeds in per cent, and mean over tasks."""
     agents, tasks = (dict.fromkeys(names) for names in zip(*((t.settings.name, t.task) for t in found), strict=True))
     cells = {key: _percent(found, *key) for key in ((agent, task) for task in tasks for agent in agents)}
     body = [[task, *(f"{cells[agent, task]:.1f}" for agent in agents)] for task in tasks]
@@ -124,7 +126,7 @@ def _percent(found: Sequence[Transfer], agent: str, task: str) -> float:
 
 
 def write(found: Sequence[Transfer], out: Path) -> None:
-    """Write `transfer.md` and, one line per agent, seed and task, `transfer.csv`."""
+    """Write `transfer.md`, and `transfer.csv` with a line per agent, seed and task."""
     head, *body = lines(found)
     write_markdown([head, *body], out / "transfer.md")
     write_csv([_line(transfer) for transfer in found], out / "transfer.csv")

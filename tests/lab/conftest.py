@@ -1,4 +1,4 @@
-"""A finished run, trained once, and folders that cannot be written."""
+"""Fixtures: finished runs that are trained once, and read-only folders."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ DIGITS = "MTLRouting-Digits-v0"
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A comparison of two agents, one seed each."""
+    """Train a comparison of two agents with one seed each."""
     from mtl_gym.lab.run import RunSettings, train
 
     out = tmp_path_factory.mktemp("trained")
@@ -23,22 +23,22 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def sweep(trained, tmp_path):
-    """A copy of that comparison, to be changed."""
+    """Copy the trained comparison, so that a test can change it."""
     return shutil.copytree(trained, tmp_path / "sweep")
 
 
 @contextmanager
 def read_only(folder):
-    """Nothing in the folder can be written meanwhile."""
+    """Make a folder read-only during the context."""
     if os.name != "posix":
-        pytest.skip("there are no modes of folders here")
+        pytest.skip("this system has no folder modes")
     if os.geteuid() == 0:
         mounted = [
             subprocess.run(["mount", *options, str(folder)], capture_output=True).returncode == 0
             for options in (["--bind", str(folder)], ["-o", "remount,ro,bind"])
         ]
         if not all(mounted):
-            pytest.skip("no folder can be mounted read-only here")
+            pytest.skip("read-only mounts are not permitted")
         undo = lambda: subprocess.run(["umount", str(folder)], check=True)  # noqa: E731
     else:
         folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]

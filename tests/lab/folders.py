@@ -1,4 +1,4 @@
-"""What runs leave in their folders: whether it is whole, and whether it is the same."""
+"""Comparison and completeness checks of run folders."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.lab.events import read
 
 
 def curves(run):
-    """What TensorBoard shows, but for what a clock measures."""
+    """Return the TensorBoard curves without measured times."""
     return {tag: points for tag, points in read(run / "tensorboard").items() if not tag.startswith("time/")}
 
 

@@ -1,4 +1,4 @@
-"""When the curve of held-out data is evaluated, and what environments count as episodes and as samples."""
+"""Spacing of the validation curve, and counts of episodes and samples."""
 
 import pytest
 
@@ -18,7 +18,7 @@ SAMPLES = {
 
 
 @pytest.mark.parametrize(("family", "options"), RUNS.items())
-def test_without_a_spacing_the_curve_has_a_row_for_every_step_that_ends_a_pass(family, options):
+def test_without_a_spacing_the_curve_is_evaluated_after_every_pass(family, options):
     env = make_vec_env(family, 2, seed=0, **options)
     curve, passes = HeldOutCurve(env.batched, every=None), []
     agent = find_agent("random")(env, seed=0)
@@ -29,7 +29,7 @@ def test_without_a_spacing_the_curve_has_a_row_for_every_step_that_ends_a_pass(f
 
 
 @pytest.mark.parametrize(("family", "options"), RUNS.items())
-def test_where_an_episode_is_a_run_episodes_count_runs_and_samples_count_samples(family, options):
+def test_families_of_training_runs_count_runs_as_episodes(family, options):
     env = make_vec_env(family, 3, seed=0, **options).batched
     assert (env.episodes, env.samples) == (0, 0)
     env.reset(seed=0)
@@ -45,7 +45,7 @@ def test_where_an_episode_is_a_run_episodes_count_runs_and_samples_count_samples
 
 
 @pytest.mark.parametrize(("family", "options"), SAMPLES.items())
-def test_where_an_episode_takes_a_sample_through_both_are_one(family, options):
+def test_classifying_families_count_one_sample_per_episode(family, options):
     env = make_vec_env(family, 4, seed=0, **options).batched
     env.reset(seed=0)
     ended = 0

@@ -1,4 +1,4 @@
-"""Runs, comparisons and the command line."""
+"""Tests of runs, comparisons and the command line."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ def call(*arguments):
 
 
 @pytest.mark.parametrize("agent", ["wpl", "random-fixed", "random", "ppo", "dqn", "maskable-ppo", "a2c"])
-def test_a_run_leaves_a_folder_from_which_it_can_be_evaluated_again(tmp_path, agent):
+def test_a_run_can_be_restored_from_its_folder_and_evaluated(tmp_path, agent):
     result = train(settings(agent), tmp_path / "run")
     policies = {"policies.npz", "policies.png"} if agent == "wpl" else set()
     assert {p.name for p in (tmp_path / "run").iterdir()} == policies | {
@@ -48,7 +48,7 @@ def test_a_run_leaves_a_folder_from_which_it_can_be_evaluated_again(tmp_path, ag
     assert dict(zip(again.task_names, again.accuracy.tolist(), strict=True)) == pytest.approx(result.per_task)
 
 
-def test_a_finished_run_is_read_and_not_run_again(tmp_path):
+def test_a_finished_run_is_read_instead_of_repeated(tmp_path):
     first = train(settings(), tmp_path)
     stamp = (tmp_path / "environment.pt").stat().st_mtime_ns
     assert train(settings(), tmp_path) == first
@@ -57,16 +57,16 @@ def test_a_finished_run_is_read_and_not_run_again(tmp_path):
 
 def test_a_run_never_overwrites_another(tmp_path):
     train(settings(), tmp_path)
-    with pytest.raises(FileExistsError, match="holds another run"):
+    with pytest.raises(FileExistsError, match="another run"):
         train(settings(seed=1), tmp_path)
 
 
-def test_the_same_run_gives_the_same_figures(tmp_path):
+def test_equal_runs_have_equal_results(tmp_path):
     first, second = train(settings("ppo"), tmp_path / "a"), train(settings("ppo"), tmp_path / "b")
     assert first.per_task == second.per_task
 
 
-def test_damaged_files_are_named(tmp_path):
+def test_errors_name_damaged_files(tmp_path):
     train(settings(), tmp_path)
     (tmp_path / "result.json").write_text('{"accuracy": ')
     with pytest.raises(CheckpointError, match=r"result\.json cannot be read"):
@@ -85,13 +85,13 @@ def test_every_name_finds_its_agent():
         assert callable(agents.find_agent(name))
 
 
-def test_an_unknown_agent_is_named_with_the_nearest_one():
+def test_an_unknown_agent_raises_with_a_suggestion():
     with pytest.raises(agents.UnknownAgentError, match=r"no agent 'wlp'. Did you mean 'wpl'\? Known: a2c, "):
         agents.find_agent("wlp")
 
 
-def test_a_package_of_ones_own_announces_its_agent(tmp_path, monkeypatch):
-    """No more than `learn` and `predict` is asked of it."""
+def test_a_package_registers_an_agent_through_an_entry_point(tmp_path, monkeypatch):
+    """Register an agent with `learn` and `predict` only."""
     (tmp_path / "my_agents.py").write_text(
         textwrap.dedent(
             """
@@ -129,7 +129,7 @@ def result(agent, seed, per_task, blocks):
     return RunResult(RunSettings(DIGITS, agent, 1, seed), accuracy, per_task, 0.5, blocks, 1.0, 100.0 + seed)
 
 
-def test_a_summary_gives_mean_spread_worst_and_best():
+def test_a_summary_has_mean_spread_worst_and_best():
     rows = summarise(
         [
             result("low", 0, {"a": 0.5, "b": 0.7}, 4),
@@ -147,7 +147,7 @@ def test_a_summary_gives_mean_spread_worst_and_best():
     assert isinstance(rows[0], Row) and np.isnan(rows[0].spread)
 
 
-def test_compare_prints_a_table_and_writes_the_figures_behind_it(tmp_path):
+def test_compare_prints_and_writes_a_table(tmp_path):
     arguments = ("--agents", "wpl,random-fixed", "--seeds", 2, "--steps", 600, "--num-envs", 16, "--out", tmp_path)
     outcome = call("compare", DIGITS, *arguments)
     assert outcome.exit_code == 0, outcome.output
@@ -159,7 +159,7 @@ def test_compare_prints_a_table_and_writes_the_figures_behind_it(tmp_path):
     ]  # fmt: skip
     table = (tmp_path / "table.md").read_text().splitlines()
     assert len(table) == 4 and table[0].startswith("| agent | accuracy |")
-    assert call("compare", DIGITS, *arguments).output == outcome.output  # read, not run again
+    assert call("compare", DIGITS, *arguments).output == outcome.output  # read, not repeated
 
 
 def test_train_and_evaluate_from_the_command_line(tmp_path):
@@ -204,7 +204,7 @@ def test_digits_need_no_download():
         (("evaluate",), "no run in"),
     ],
 )
-def test_mistakes_end_with_a_sentence(tmp_path, arguments, message):
+def test_user_errors_print_a_message_and_exit_with_1(tmp_path, arguments, message):
     where = ("--out", tmp_path / "run", "--steps", 3000, "--num-envs", 8) if arguments[0] != "evaluate" else (tmp_path,)
     outcome = call(*arguments, *where)
     assert outcome.exit_code == 1
@@ -212,7 +212,7 @@ def test_mistakes_end_with_a_sentence(tmp_path, arguments, message):
     assert "Traceback" not in outcome.output
 
 
-def test_missing_data_says_how_to_get_it(tmp_path, monkeypatch):
+def test_missing_data_prints_the_download_command(tmp_path, monkeypatch):
     monkeypatch.setenv("MTL_GYM_DATA", str(tmp_path))
     outcome = call("train", "MTLRouting-MNIST-v0", "--agent", "wpl", "--out", tmp_path / "run")
     assert outcome.exit_code == 1
@@ -221,31 +221,31 @@ def test_missing_data_says_how_to_get_it(tmp_path, monkeypatch):
 
 SENTENCES = [
     (["--agent-kwargs", '{"foo": 1}'], "error: Agent 'wpl' has no argument 'foo'. It takes weighting, "),
-    (["--agent-kwargs", '{"seed": 1}'], "error: Agent 'wpl' is given 'seed' already: leave it out."),
+    (["--agent-kwargs", '{"seed": 1}'], "error: Agent 'wpl' receives 'seed' "),
     (["--env-kwargs", '{"hidden": "16"}'], "error: RoutingVectorEnv: hidden='16' is not possible; it takes a whole"),
     (["--env-kwargs", '{"hiden": 16}'], "error: RoutingVectorEnv has no option 'hiden'. Did you mean 'hidden'?"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), SENTENCES)
-def test_train_tells_arguments_that_cannot_be_in_a_sentence(tmp_path, arguments, sentence):
+def test_train_prints_one_line_about_invalid_arguments(tmp_path, arguments, sentence):
     out = call("train", DIGITS, "--agent", "wpl", "--out", tmp_path / "run", "--quiet", *arguments)
     assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
     assert out.output.startswith(sentence) and out.output.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
-def test_an_argument_that_only_the_agent_of_the_family_refuses_is_told_as_well(tmp_path):
+def test_train_prints_one_line_about_arguments_that_only_the_factory_refuses(tmp_path):
     arguments = ["--agent", "random", "--agent-kwargs", '{"foo": 1}', "--out", tmp_path / "run", "--quiet"]
     out = call("train", DIGITS, *arguments)
     assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
     assert out.output.startswith("error: Random has no argument 'foo'. It takes ") and out.output.count("\n") == 1
 
 
-def test_an_environment_of_another_package_is_told(tmp_path):
+def test_train_refuses_an_environment_of_another_package(tmp_path):
     out = call("train", "CartPole-v1", "--agent", "ppo", "--out", tmp_path / "run", "--quiet")
     assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
-    assert "'CartPole-v1' is no environment of mtl_gym" in out.output and "`mtl-gym list`" in out.output
+    assert "'CartPole-v1'" in out.output and "`mtl-gym list`" in out.output
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_an_environment_of_another_package_is_told(tmp_path):
         ("{wpl: , ppo: {env_kwargs: {rho: 1e-1}}}", "error: RoutingVectorEnv: rho='1e-1' is not possible; it takes a "),
     ],
 )
-def test_compare_tells_them_once_before_any_run(tmp_path, file, sentence):
+def test_compare_prints_invalid_arguments_once_before_any_run(tmp_path, file, sentence):
     settings = tmp_path / "settings.yaml"
     settings.write_text(f"env: {DIGITS}\nsteps: 300\nseeds: 2\nagents: {file}\n")
     out = call("compare", "--settings", settings, "--out", tmp_path / "out", "--quiet")
@@ -264,17 +264,16 @@ def test_compare_tells_them_once_before_any_run(tmp_path, file, sentence):
     assert not (tmp_path / "out").exists()
 
 
-def test_compare_makes_environments_with_what_an_agent_cannot_do_without():
-    """The options of an agent are checked together with those of the settings."""
+def test_options_of_an_agent_are_checked_together_with_those_of_the_settings():
     runs = [RunSettings("MTLScheduling-Digits-v0", "gradnorm", 1, env_kwargs={"gradient_norms": True})]
     assert check(runs) is runs
 
 
-def test_evaluate_tells_a_misspelt_split(tmp_path):
+def test_evaluate_prints_one_line_about_an_unknown_split(tmp_path):
     train(settings("shared", steps=1), tmp_path / "run")
     out = call("evaluate", tmp_path / "run", "--split", "dev")
     assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
-    assert out.output.startswith("error: split='dev' is not possible; it takes one of ('train', 'validation', 'test').")
+    assert out.output.startswith("error: split='dev'") and "'validation'" in out.output
 
 
 @pytest.mark.parametrize(("steps", "rows", "rollout"), [(12, 2, 8), (1, 1, 2), (10_000, 4, 2048), (257, 1, 256)])

@@ -1,4 +1,4 @@
-"""Policies over time, the takers of one block, and learning curves, as pictures."""
+"""Pictures of policies over time, of the probability of a block, and of learning curves."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_each_task_has_a_strip_with_choices_down_and_moments_across() -> None:
+def test_each_task_has_a_strip_of_choices_by_moments() -> None:
     strips = policies_over_time(HISTORY, NAMES).axes[:2]
     assert [axes.get_ylabel() for axes in strips] == ["cats", "dogs"]
     np.testing.assert_array_equal(np.asarray(mesh(strips[0]).get_array()), POLICY[:, 0, 0].T)
@@ -68,7 +68,7 @@ def test_each_task_has_a_strip_with_choices_down_and_moments_across() -> None:
     assert strips[0].yaxis_inverted()
 
 
-def test_a_strip_runs_over_the_samples_of_its_own_task() -> None:
+def test_the_axis_of_a_strip_counts_the_samples_of_its_task() -> None:
     strips = policies_over_time(HISTORY, NAMES).axes[:2]
     edges = [mesh(axes).get_coordinates()[0, :, 0].tolist() for axes in strips]
     assert edges == [[0, 1, 5, 8], [0, 2, 10, 16]]
@@ -81,7 +81,7 @@ def test_darker_is_more_probable() -> None:
     assert (np.diff(brightness) < 0).all()
 
 
-def test_strips_end_with_the_likeliest_choice_and_show_the_depth_that_is_asked_for() -> None:
+def test_strips_label_the_likeliest_choice_at_the_requested_depth() -> None:
     assert written(policies_over_time(HISTORY, NAMES)) == ["block 0, 100%", "PASS, 75%"]
     assert written(policies_over_time(HISTORY, NAMES, depth=1)) == ["block 0, 100%", "block 1, 100%"]
 
@@ -96,19 +96,19 @@ def test_a_block_has_one_curve_per_task() -> None:
     assert block_over_time(HISTORY, 2, NAMES).axes[0].get_ylabel() == "probability of PASS at depth 0"
 
 
-def test_who_takes_the_block_in_the_end_is_drawn_thicker() -> None:
+def test_tasks_whose_final_choice_is_the_block_have_thicker_lines() -> None:
     cats, dogs = block_over_time(HISTORY, 0, NAMES).axes[0].lines
     assert cats.get_linewidth() > dogs.get_linewidth()
 
 
-def test_twenty_tasks_look_different_from_each_other() -> None:
+def test_twenty_tasks_have_distinct_line_styles() -> None:
     lines = block_over_time(random_history(20, 21), 7, [f"task {i}" for i in range(20)]).axes[0].lines
     assert len({(to_hex(line.get_color()), str(line.get_linestyle())) for line in lines}) == 20
     assert [to_hex(line.get_color()) for line in lines[:10]] == COLOURS
 
 
 @pytest.mark.parametrize("tasks", [1, 10, 20])
-def test_pictures_hold_all_names_inside(tasks: int) -> None:
+def test_names_stay_inside_the_picture(tasks: int) -> None:
     history, names = random_history(tasks, tasks + 1), [f"a_name_of_some_length_{i}" for i in range(tasks)]
     for figure in (policies_over_time(history, names, title="$title"), block_over_time(history, 0, names, title="$t")):
         figure.savefig(BytesIO(), format="png")
@@ -117,7 +117,7 @@ def test_pictures_hold_all_names_inside(tasks: int) -> None:
         assert inside.x1 <= canvas.x1 and inside.y1 <= canvas.y1
 
 
-def test_a_learning_curve_is_the_mean_over_seeds_in_a_band_from_lowest_to_highest() -> None:
+def test_a_learning_curve_shows_mean_and_range_over_seeds() -> None:
     figure = learning_curves({"wpl": [curve([0.2, 0.6]), curve([0.4, 0.8])]})
     (line,) = figure.axes[0].lines
     np.testing.assert_allclose(np.asarray(line.get_xydata()), [[0.5, 30], [1, 70]])
@@ -133,7 +133,7 @@ def test_one_seed_has_no_band() -> None:
     assert not bands(figure) and figure.get_supxlabel() == ""
 
 
-def test_the_agent_that_ends_best_comes_first() -> None:
+def test_the_legend_orders_agents_by_final_accuracy() -> None:
     figure = learning_curves({"low": [curve([0.9, 0.1])], "high": [curve([0.2, 0.3])]})
     assert legend(figure) == ["high", "low"]
 
@@ -144,14 +144,14 @@ def test_without_epochs_the_axis_counts_decisions() -> None:
     assert np.asarray(figure.axes[0].lines[0].get_xdata()).tolist() == [100, 200]
 
 
-def test_runs_that_were_evaluated_at_different_times_have_no_mean() -> None:
-    with pytest.raises(ValueError, match="'wpl' were evaluated at different decisions"):
+def test_runs_evaluated_at_different_decisions_have_no_mean() -> None:
+    with pytest.raises(ValueError, match=r"'wpl' .*different decisions"):
         learning_curves({"wpl": [curve([0.2, 0.6]), curve([0.2])]})
     with pytest.raises(ValueError, match="no curve to draw"):
         learning_curves({"wpl": []})
 
 
-def test_blocks_depths_and_names_that_do_not_exist_are_refused() -> None:
+def test_unknown_blocks_and_depths_and_unfit_names_are_refused() -> None:
     with pytest.raises(ValueError, match="no block 3: choices are 0 to 2"):
         block_over_time(HISTORY, 3, NAMES)
     with pytest.raises(ValueError, match="no depth 2: decisions are made at depths 0 to 1"):
@@ -162,7 +162,7 @@ def test_blocks_depths_and_names_that_do_not_exist_are_refused() -> None:
         PolicyHistory(HISTORY.decisions[:2], HISTORY.samples, HISTORY.policy)
 
 
-def test_a_history_comes_back_from_its_file(tmp_path: Path) -> None:
+def test_a_history_survives_writing_and_reading(tmp_path: Path) -> None:
     HISTORY.write(tmp_path / "policies.npz")
     again = PolicyHistory.read(tmp_path / "policies.npz")
     for name in ("decisions", "samples", "policy"):
@@ -170,7 +170,7 @@ def test_a_history_comes_back_from_its_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["policies.npz"]
 
 
-def test_damaged_histories_are_named(tmp_path: Path) -> None:
+def test_errors_name_damaged_histories(tmp_path: Path) -> None:
     path = tmp_path / "policies.npz"
     with pytest.raises(FileNotFoundError, match="no policies at"):
         PolicyHistory.read(path)
@@ -185,7 +185,7 @@ def test_damaged_histories_are_named(tmp_path: Path) -> None:
         PolicyHistory.read(path)
 
 
-def test_no_code_is_run_from_a_history(tmp_path: Path) -> None:
+def test_reading_a_history_executes_no_code(tmp_path: Path) -> None:
     objects = np.array([print], object)
     np.savez(tmp_path / "policies.npz", decisions=objects, samples=HISTORY.samples, policy=POLICY)
     with pytest.raises(CheckpointError, match="allow_pickle=False"):

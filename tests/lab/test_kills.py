@@ -1,4 +1,4 @@
-"""A sweep whose process dies again and again, at moments that are counted in decisions and spread over all of it."""
+"""Resumption of a sweep whose process is killed repeatedly, after given numbers of decisions."""
 
 import signal
 import subprocess
@@ -21,7 +21,7 @@ agents:
 """
 PARTS, DECISIONS = 7, 2 * 320
 PLAIN = "from mtl_gym.lab.cli import app; app()"
-# Keeps a checkpoint whenever it can, and dies as soon as that many decisions are on file.
+# Write a checkpoint whenever possible, and die once the given number of decisions is on file.
 DYING = """
 import os, signal, sys
 from pathlib import Path
@@ -42,13 +42,13 @@ app(sys.argv[3:])
 
 
 def on_file(out):
-    """Decisions of finished runs and of those under way."""
+    """Return the decisions of finished and interrupted runs."""
     kept = [checkpoint.load(path)["decisions"] for path in out.rglob("checkpoint.pt")]
     return sum(kept) + 320 * len(list(out.rglob("result.json")))
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_killed_after_every_seventh_of_its_decisions_ends_as_an_undisturbed_one(tmp_path):
+def test_a_sweep_killed_after_every_seventh_of_its_decisions_ends_as_an_uninterrupted_one(tmp_path):
     settings, whole, broken = tmp_path / "small.yaml", tmp_path / "whole", tmp_path / "broken"
     settings.write_text(SMALL)
     arguments = ["compare", "--settings", str(settings), "--quiet", "--out"]

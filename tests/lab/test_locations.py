@@ -1,4 +1,4 @@
-"""Own data sets and networks by `module:function`, from a settings file to a finished run."""
+"""Data sets and networks as `module:function`, from a settings file to a finished run."""
 
 import sys
 
@@ -48,13 +48,13 @@ def call(*arguments):
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
-def test_a_settings_file_takes_a_data_set_and_a_network_by_their_functions(own_things, tmp_path):
+def test_a_settings_file_accepts_functions_for_data_set_and_network(own_things, tmp_path):
     (tmp_path / "own.yaml").write_text(SETTINGS)
     out = call("compare", "--settings", tmp_path / "own.yaml", "--out", tmp_path / "runs", "--quiet")
     assert out.exit_code == 0, out.output
     run = tmp_path / "runs" / "wpl" / "seed-0"
     sys.modules.pop("own_things")
-    with pytest.raises(CheckpointError, match="files never import: import 'own_things' yourself"):
+    with pytest.raises(CheckpointError, match="never import: import 'own_things'"):
         restore(run)
     assert "own_things" not in sys.modules
     out = call("evaluate", run, "--module", "own_things")
@@ -69,6 +69,6 @@ def test_a_settings_file_takes_a_data_set_and_a_network_by_their_functions(own_t
         ("own_things:number", "has no function 'number'"),
     ],
 )
-def test_a_location_without_a_function_is_told_before_anything_runs(own_things, location, message):
+def test_an_invalid_location_is_refused_before_the_run(own_things, location, message):
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
         RunSettings("MTLRouting-Digits-v0", "wpl", 10, env_kwargs={"data": location}).check()

@@ -1,4 +1,4 @@
-"""One process at a time in the folder of a run."""
+"""Locks that admit one process at a time to the folder of a run."""
 
 import signal
 import subprocess
@@ -30,7 +30,7 @@ def _no_patience(monkeypatch):
 
 @pytest.fixture
 def hold():
-    """Begins a process that holds the lock on a folder."""
+    """Return a function that starts a process which holds the lock on a folder."""
     begun = []
 
     def begin(folder):
@@ -54,22 +54,22 @@ def test_a_second_process_in_the_folder_of_a_run_is_refused_and_deletes_nothing(
     process = hold(tmp_path / "run")
     half = tmp_path / "run" / ".result.json.x.unfinished"
     half.write_text("half")
-    with pytest.raises(OSError, match=r"Another process is at work in .*run: wait until it has ended"):
+    with pytest.raises(OSError, match=r"Another process .*run: wait"):
         train(run(), tmp_path / "run")
     assert half.exists()
     process.send_signal(signal.SIGKILL)
     process.wait()
-    # Nothing of the killed process is in the way.
+    # The killed process leaves no obstacle.
     assert train(run(), tmp_path / "run").accuracy > 0
     assert not half.exists() and not (tmp_path / "run" / ".lock").exists()
 
 
-def test_a_run_cannot_be_carried_out_twice_at_once(tmp_path):
+def test_a_run_cannot_be_carried_out_twice_concurrently(tmp_path):
     told = []
 
     def again(steps, accuracy):
         if not told:
-            with pytest.raises(OSError, match="Another process is at work"):
+            with pytest.raises(OSError, match="Another process"):
                 train(run(), tmp_path)
             told.append(steps)
 
@@ -77,10 +77,10 @@ def test_a_run_cannot_be_carried_out_twice_at_once(tmp_path):
     assert told
 
 
-def test_the_other_runs_of_a_sweep_go_on(tmp_path, hold):
+def test_a_locked_run_does_not_stop_the_others_of_a_sweep(tmp_path, hold):
     hold(tmp_path / "wpl" / "seed-0")
     locked, fine = carry_out(Sweep([run(), run("random-fixed")], tmp_path))
-    assert isinstance(locked, Failure) and "Another process is at work" in str(locked)
+    assert isinstance(locked, Failure) and "Another process" in str(locked)
     assert fine.accuracy > 0
     assert not (tmp_path / "wpl" / "seed-0" / "error.json").exists()
 
@@ -91,6 +91,6 @@ def test_a_finished_run_is_read_while_another_process_holds_its_folder(tmp_path,
     assert train(run(), tmp_path) == first
 
 
-def test_a_folder_that_cannot_be_named_is_told(tmp_path):
-    with pytest.raises(ValueError, match="it has a NUL character"):
+def test_a_folder_name_with_a_nul_character_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="NUL character"):
         train(run("random-fixed"), tmp_path / "a\0b")

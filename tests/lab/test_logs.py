@@ -1,4 +1,4 @@
-"""TensorBoard events and Weights and Biases."""
+"""Logging to TensorBoard and Weights & Biases."""
 
 import sys
 import types
@@ -12,15 +12,15 @@ from tests.lab.events import read
 RUN = RunSettings("MTLRouting-Digits-v0", "ppo", 6144, num_envs=16)
 
 
-def test_a_run_writes_what_its_agent_logs(tmp_path):
+def test_a_run_writes_the_logs_of_its_agent(tmp_path):
     train(RUN, tmp_path)
     curves = read(tmp_path / "tensorboard")
     assert {"rollout/ep_rew_mean", "train/loss", "validation/accuracy"} <= set(curves)
     assert [step for step, _ in curves["rollout/ep_rew_mean"]] == [2048, 4096, 6144]
-    assert "time/total_timesteps" not in curves  # SB3 leaves it to the other outputs
+    assert "time/total_timesteps" not in curves  # SB3 excludes it from TensorBoard
 
 
-def test_what_a_killed_run_logged_beyond_its_checkpoint_is_purged(tmp_path):
+def test_events_of_a_killed_run_beyond_its_checkpoint_are_purged(tmp_path):
     killed = Events(tmp_path, 0)
     for step in (10, 20, 30):
         killed.write({"loss": float(step)}, {"loss": ()}, step)
@@ -31,7 +31,7 @@ def test_what_a_killed_run_logged_beyond_its_checkpoint_is_purged(tmp_path):
     assert read(tmp_path) == {"loss": [(10, 10.0), (20, 21.0)]}
 
 
-def test_weights_and_biases_is_given_what_the_agent_logs(tmp_path, monkeypatch):
+def test_weights_and_biases_receives_the_logs_of_the_agent(tmp_path, monkeypatch):
     logged = []
     run = types.SimpleNamespace(
         log=lambda values, step: logged.append((step, values)), finish=lambda: logged.append("finished")
@@ -45,7 +45,7 @@ def test_weights_and_biases_is_given_what_the_agent_logs(tmp_path, monkeypatch):
     assert "train/loss" in logged[1][1]
 
 
-def test_weights_and_biases_itself_takes_a_run_without_a_network(tmp_path, monkeypatch):
+def test_weights_and_biases_works_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     logger = logger_of(RUN, tmp_path, 0, "routing")
@@ -55,13 +55,13 @@ def test_weights_and_biases_itself_takes_a_run_without_a_network(tmp_path, monke
     assert list((tmp_path / "wandb").glob("offline-run-*"))
 
 
-def test_without_weights_and_biases_the_error_says_what_to_install(tmp_path, monkeypatch):
+def test_a_missing_wandb_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ImportError, match=r"pip install 'mtl-gym\[wandb\]'"):
         train(RUN, tmp_path, wandb="routing")
 
 
-def test_what_waits_to_be_written_and_the_pace_belong_to_the_state_of_a_logger(tmp_path):
+def test_the_state_of_a_logger_has_unwritten_values_and_the_count_of_tables(tmp_path):
     killed, going_on = (RunLogger(tmp_path, [Events(tmp_path, done)], every=2) for done in (0, 10))
     killed.record_mean("loss", 1.0)
     killed.record("name", "run", exclude="tensorboard")

@@ -16,7 +16,7 @@ from mtl_gym.lab.memory import keep_memory
 torch.set_num_threads(1)
 def step():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    activations = [torch.ones(12_000_000) for _ in range(2)]  # above what glibc ever keeps by itself
+    activations = [torch.ones(12_000_000) for _ in range(2)]  # more than glibc keeps by default
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults = [step() for _ in range(16)]
 print(sum(faults[10:]))
@@ -28,11 +28,11 @@ def page_faults(call):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
-def test_memory_that_is_freed_is_taken_again_without_page_faults():
+def test_freed_memory_is_reused_without_page_faults():
     assert page_faults("assert keep_memory()") < page_faults("") / 10
 
 
-def test_only_the_installed_program_keeps_memory_and_no_command_that_another_program_calls(monkeypatch):
+def test_only_the_installed_program_keeps_memory(monkeypatch):
     kept = []
     monkeypatch.setattr(cli, "keep_memory", lambda: kept.append(True))
     assert CliRunner().invoke(cli.app, ["data", "list"]).exit_code == 0 and not kept

@@ -1,4 +1,4 @@
-"""What a run keeps of its policies, and the pictures that are drawn from a run's files."""
+"""Recorded policies of a run, and pictures drawn from its files."""
 
 import csv
 import shutil
@@ -27,7 +27,7 @@ def settings(agent="wpl", **changes):
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
-    """A finished run of WPL."""
+    """Train a run of WPL."""
     out = tmp_path_factory.mktemp("original") / "run"
     train(settings(), out)
     return out
@@ -35,7 +35,7 @@ def original(tmp_path_factory):
 
 @pytest.fixture
 def run(original, tmp_path):
-    """A copy of that run, to be changed."""
+    """Copy the trained run, so that a test can change it."""
     return shutil.copytree(original, tmp_path / "run")
 
 
@@ -54,7 +54,7 @@ def learned(callback=None, agent=WPL, steps=960):
     return agent(env, seed=0).learn(steps, callback=callback), callback
 
 
-def test_moments_are_all_steps_at_first_and_thin_out():
+def test_moments_are_dense_at_the_start_and_sparse_later():
     assert moments(50) == list(range(1, 51))
     many = moments(100_000)
     assert 150 <= len(many) <= 200 and many[:4] == [1, 3, 4, 5] and many[-1] == 100_000
@@ -62,7 +62,7 @@ def test_moments_are_all_steps_at_first_and_thin_out():
     assert gaps[-1] > 50 * gaps[0] and gaps.min() == 1
 
 
-def test_a_history_begins_with_the_even_policy_and_ends_with_the_learned_one():
+def test_a_history_starts_with_the_uniform_policy_and_ends_with_the_learned_one():
     agent, callback = learned(PolicyRecorder)
     history = callback.history()
     assert history.decisions.tolist() == list(range(0, 961, 16))
@@ -79,7 +79,7 @@ def test_samples_are_finished_episodes_of_each_task():
     assert (np.diff(samples, axis=0) >= 0).all()
 
 
-def test_keeping_a_history_changes_nothing():
+def test_recording_a_history_does_not_change_the_training():
     with_history, without = learned(PolicyRecorder)[0], learned()[0]
     assert (with_history.policy == without.policy).all()
     networks = [agent.env.batched.network.state_dict() for agent in (with_history, without)]
@@ -102,25 +102,25 @@ def test_diagnostics_are_means_of_largest_probability_and_entropy_over_valid_cho
     assert agent.diagnostics == half
 
 
-def test_progress_says_how_decided_the_policy_is(original):
+def test_progress_has_the_diagnostics_of_the_policy(original):
     progress = rows(original / "progress.csv")
     assert 1 / 11 < float(progress[0]["policy_max"]) < float(progress[-1]["policy_max"]) < 1
     assert np.log(11) > float(progress[0]["policy_entropy"]) > float(progress[-1]["policy_entropy"]) > 0
     assert float(progress[-1]["epoch"]) == pytest.approx(38 // 3 * 16 / 10790, rel=1e-6)
 
 
-def test_progress_leaves_empty_what_an_agent_does_not_say(tmp_path):
+def test_progress_has_empty_diagnostics_for_agents_without_them(tmp_path):
     train(settings("random-fixed", steps=96), tmp_path)
     assert {(row["policy_max"], row["policy_entropy"]) for row in rows(tmp_path / "progress.csv")} == {("", "")}
 
 
-def test_a_run_keeps_its_policies_and_their_picture(original):
+def test_a_run_writes_its_policies_and_their_picture(original):
     history = PolicyHistory.read(original / "policies.npz")
     assert history.policy.shape == (39, 10, 3, 11)  # the start, and 38 steps of 16 decisions
     assert (original / "policies.png").read_bytes().startswith(PNG)
 
 
-def test_figures_draws_a_run_again(run):
+def test_figures_redraws_a_run(run):
     (run / "policies.png").unlink()
     outcome = call("figures", run, "--block", 7)
     assert outcome.exit_code == 0, outcome.output
@@ -130,7 +130,7 @@ def test_figures_draws_a_run_again(run):
         assert (run / f"{name}.png").read_bytes().startswith(PNG)
 
 
-def test_compare_draws_learning_curves_and_figures_draws_them_again(tmp_path):
+def test_compare_draws_learning_curves_and_figures_redraws_them(tmp_path):
     options = ("--seeds", 1, "--steps", 300, "--num-envs", 16, "--out", tmp_path)
     outcome = call("compare", DIGITS, "--agents", "wpl,random-fixed", *options)
     assert outcome.exit_code == 0, outcome.output
@@ -151,7 +151,7 @@ def test_a_comparison_without_tables_has_no_picture_of_a_block(tmp_path):
     assert outcome.exit_code == 1 and "has policies.npz" in outcome.output
 
 
-def test_a_curve_is_read_from_progress_and_older_progress_has_no_epochs(tmp_path):
+def test_a_curve_is_read_from_progress_with_or_without_epochs(tmp_path):
     path = tmp_path / "progress.csv"
     path.write_text("steps,epoch,accuracy\n100,0.5,0.25\n200,1.0,0.75\n")
     curve = read_curve(path)
@@ -163,7 +163,7 @@ def test_a_curve_is_read_from_progress_and_older_progress_has_no_epochs(tmp_path
 
 
 @pytest.mark.parametrize("text", ["", "steps,accuracy\n", "accuracy\n0.5\n", "steps,accuracy\n100,\n", "steps\nmany\n"])
-def test_damaged_progress_is_named(tmp_path, text):
+def test_errors_name_damaged_progress(tmp_path, text):
     (tmp_path / "progress.csv").write_text(text)
     with pytest.raises(CheckpointError, match=r"progress\.csv cannot be read"):
         read_curve(tmp_path / "progress.csv")
@@ -180,23 +180,23 @@ def damage(name):
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        (remove("policies.npz"), (), "has no policies.npz: 'wpl' keeps no table of probabilities, or the run is older"),
+        (remove("policies.npz"), (), "has no policies.npz: either 'wpl'"),
         (damage("policies.npz"), (), "policies.npz cannot be read"),
         (remove("result.json"), (), "is not finished"),
         (damage("result.json"), (), "result.json cannot be read"),
-        (remove("config.json"), (), "There is no run in"),
+        (remove("config.json"), (), "neither a finished run nor a comparison"),
         (remove("agent.pt"), ("--block", 11), "There is no block 11: choices are 0 to 10"),
         (remove("agent.pt"), ("--depth", 3), "There is no depth 3"),
     ],
 )
-def test_mistakes_end_with_a_sentence(run, change, arguments, message):
+def test_user_errors_print_a_message_and_exit_with_1(run, change, arguments, message):
     change(run)
     outcome = call("figures", run, *arguments)
     assert outcome.exit_code == 1
     assert message in outcome.output.replace("\n", " ")
 
 
-def test_a_comparison_names_the_run_whose_progress_is_damaged(run):
+def test_an_error_in_a_comparison_names_the_run_with_damaged_progress(run):
     run = shutil.copytree(run, run.parent / "out" / "wpl" / "seed-0")
     damage("progress.csv")(run)
     outcome = call("figures", run.parent.parent)
@@ -204,14 +204,14 @@ def test_a_comparison_names_the_run_whose_progress_is_damaged(run):
     assert f"{run / 'progress.csv'} cannot be read" in outcome.output
 
 
-def test_runs_without_progress_are_left_out_of_the_curves(run, tmp_path, caplog):
-    """Agents that call no callbacks have none."""
+def test_runs_without_progress_are_skipped_in_the_curves(run, tmp_path, caplog):
+    """Remove the progress of a run, as agents that call no callbacks have none."""
     first, second = tmp_path / "out" / "wpl" / "seed-0", tmp_path / "out" / "wpl" / "seed-1"
     shutil.copytree(run, first)
     shutil.copytree(run, second)
     remove("progress.csv")(second)
     assert draw_curves([first, second], "title", tmp_path) == tmp_path / "learning_curves.png"
-    assert f"left out of the learning curves: {second}." in caplog.text
+    assert f"progress.csv: {second}." in caplog.text
     assert draw_curves([second], "title", tmp_path) is None
     remove("progress.csv")(first)
     outcome = call("figures", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""The bar over a sweep."""
+"""Progress bar of a sweep."""
 
 import io
 
@@ -13,7 +13,7 @@ RUNS = plan(RunSettings("MTLRouting-Digits-v0", "", 100), ["wpl", "shared"], 1)
 
 
 def shown(terminal, quiet=False):
-    """What a terminal, or a file, sees of two runs, of which one fails."""
+    """Return the output of the bar on a terminal or in a file for two runs, one of which fails."""
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=120)
     with Bar(RUNS, console, quiet) as bar:
@@ -28,7 +28,7 @@ def shown(terminal, quiet=False):
     return screen.getvalue()
 
 
-def test_the_bar_shows_runs_done_score_share_and_time_left():
+def test_the_bar_shows_completed_runs_score_share_and_remaining_time():
     screen = shown(terminal=True)
     for label in (
         "0/2 runs, wpl seed 0 ",
@@ -40,6 +40,6 @@ def test_the_bar_shows_runs_done_score_share_and_time_left():
     assert " 25%" in screen and "100%" in screen and "0:00:00" in screen
 
 
-def test_nothing_is_drawn_where_there_is_no_terminal_or_quiet_is_asked_for():
+def test_the_bar_is_hidden_without_a_terminal_and_if_quiet():
     assert shown(terminal=False).strip() == ""
     assert shown(terminal=True, quiet=True) == ""

@@ -1,4 +1,4 @@
-"""A run that is interrupted goes on from its checkpoint and ends as if it had not been."""
+"""Resumption of interrupted runs from their checkpoints, with the result of an uninterrupted run."""
 
 import json
 
@@ -46,7 +46,7 @@ RUNS = [
 
 
 class KilledError(Exception):
-    """Stands for whatever ends a run in the middle."""
+    """An interruption of a run."""
 
 
 def settings(agent, fields):
@@ -68,13 +68,13 @@ def _checkpoints_half_of_the_time(monkeypatch):
 
 
 @pytest.mark.parametrize(("agent", "fields"), RUNS, ids=[f"{agent}-{f['env_id'][3:-3]}" for agent, f in RUNS])
-def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path, agent, fields):
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, agent, fields):
     run = settings(agent, fields)
     whole = train(run, tmp_path / "whole")
     for share in (0.4, 0.8):
         with pytest.raises(KilledError):
             train(run, tmp_path / "broken", kill_after(share * run.steps))
-        torch.rand(3), np.random.rand(3)  # the world goes on meanwhile
+        torch.rand(3), np.random.rand(3)  # other code draws from the global generators
         assert checkpoint.load(tmp_path / "broken" / CHECKPOINT)["decisions"] > 0
     broken = train(run, tmp_path / "broken")
     assert broken.per_task == whole.per_task and broken.loss == whole.loss
@@ -84,7 +84,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path, agent, fields):
     assert curves(tmp_path / "broken") == curves(tmp_path / "whole")
 
 
-def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(tmp_path):
+def test_an_error_names_a_damaged_checkpoint_and_the_run_can_restart(tmp_path):
     run = settings("wpl", ROUTING)
     with pytest.raises(KilledError):
         train(run, tmp_path, kill_after(3000))
@@ -107,7 +107,7 @@ def test_a_checkpoint_of_another_environment_is_refused(tmp_path):
         train(settings("wpl", other), tmp_path / "other")
 
 
-def test_what_was_left_half_written_is_cleared_away(tmp_path):
+def test_incomplete_files_are_removed(tmp_path):
     (tmp_path / ".result.json.abc.unfinished").write_text("{")
     (tmp_path / "error.json").write_text("{}")
     train(settings("random-fixed", ROUTING | {"steps": 32}), tmp_path)
@@ -121,7 +121,7 @@ def test_checkpoints_cost_a_twentieth_of_the_time(tmp_path, monkeypatch):
 
     def count(self):
         keep(self)
-        self._cost = 1e9  # as if it had been slow
+        self._cost = 1e9  # simulate a slow write
         kept.append(self.num_timesteps_now)
 
     monkeypatch.setattr(resume.Checkpoints, "keep", count)
@@ -129,7 +129,7 @@ def test_checkpoints_cost_a_twentieth_of_the_time(tmp_path, monkeypatch):
     assert kept == [16]
 
 
-def test_a_resumed_run_keeps_the_versions_that_it_began_with_beside_the_new_ones(tmp_path):
+def test_a_resumed_run_stores_its_first_versions_and_the_new_ones(tmp_path):
     run, config = settings("wpl", ROUTING), tmp_path / "config.json"
     with pytest.raises(KilledError):
         train(run, tmp_path, kill_after(2000))
@@ -146,7 +146,7 @@ def test_a_resumed_run_keeps_the_versions_that_it_began_with_beside_the_new_ones
     assert resumed["versions"] == now and 0 < resumed["decisions"] <= 3000
 
 
-def test_a_run_that_begins_anew_has_the_versions_of_now(tmp_path):
+def test_a_restarted_run_has_the_current_versions(tmp_path):
     with pytest.raises(KilledError):
         train(settings("wpl", ROUTING), tmp_path, kill_after(2000))
     (tmp_path / CHECKPOINT).unlink()

@@ -1,4 +1,4 @@
-"""Schedulers by name, as runs of the command line are."""
+"""Runs of schedulers by agent name."""
 
 import json
 
@@ -20,7 +20,7 @@ def settings(agent, **changes):
 
 
 @pytest.mark.parametrize("agent", ["uniform", "hand-crafted", "qls", *RULES, *DRAWN])
-def test_a_run_leaves_a_folder_from_which_it_can_be_evaluated_again(tmp_path, agent):
+def test_a_run_can_be_restored_from_its_folder_and_evaluated(tmp_path, agent):
     result = train(settings(agent), tmp_path / "run")
     names = {"agent.pt", "config.json", "environment.pt", "progress.csv", "result.json", "timeline.png"}
     assert names <= {path.name for path in (tmp_path / "run").iterdir()}
@@ -28,13 +28,13 @@ def test_a_run_leaves_a_folder_from_which_it_can_be_evaluated_again(tmp_path, ag
     assert 0.5 < result.accuracy <= 1 and len(result.per_task) == 10
     _, env, restored = restore(tmp_path / "run")
     again = evaluate(restored, env.batched)
-    if agent not in ("random", "adaptive", "hand-crafted"):  # they draw
+    if agent not in ("random", "adaptive", "hand-crafted"):  # they sample their actions
         assert dict(zip(again.task_names, again.accuracy.tolist(), strict=True)) == pytest.approx(result.per_task)
     assert np.isfinite(again.loss).all()
 
 
 @pytest.mark.parametrize("agent", ["uniform", "hand-crafted", "random"])
-def test_some_rules_serve_both_controls(agent, tmp_path):
+def test_some_rules_support_both_controls(agent, tmp_path):
     for control in ("choice", "weights"):
         chosen = settings(agent, env_kwargs=SMALL | {"control": control})
         train(chosen, tmp_path / control)

@@ -1,4 +1,4 @@
-"""What the command line shows: names and paths as they are."""
+"""Literal names and paths in the output of the command line."""
 
 import io
 
@@ -20,9 +20,9 @@ def call(*arguments):
     return outcome
 
 
-def test_names_print_whole_in_tables_and_messages(tmp_path):
+def test_names_are_printed_in_full_in_tables_and_messages(tmp_path):
     settings = tmp_path / "settings.yaml"
-    # A name is that of a folder, and so without a slash.
+    # A name is a folder name, so it has no slash.
     names = [name for name in NAMES if "/" not in name] + ["a-name-that-is-longer-than-most-" * 3]
     agents = "".join(f"  '{name}': {{agent: random-fixed}}\n" for name in names)
     settings.write_text(f"env: {DIGITS}\nsteps: 16\nnum_envs: 16\nseeds: 1\nagents:\n{agents}")
@@ -35,7 +35,7 @@ def test_names_print_whole_in_tables_and_messages(tmp_path):
     assert outcome.output.replace("\n", "").count("longer-than-most-a-name") >= 2
 
 
-def test_a_path_that_looks_like_markup_is_a_path(tmp_path):
+def test_a_path_like_markup_is_printed_literally(tmp_path):
     out = tmp_path / "o [/b] y"
     outcome = call("train", DIGITS, "--agent", "random-fixed", "--steps", 16, "--num-envs", 16, "--out", out, "--quiet")
     assert outcome.exit_code == 0, outcome.output
@@ -45,7 +45,7 @@ def test_a_path_that_looks_like_markup_is_a_path(tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_bar_shows_a_name_as_it_is(name):
+def test_the_bar_prints_names_literally(name):
     screen = io.StringIO()
     run = RunSettings(DIGITS, "wpl", 100, name=name)
     with Bar([run], Console(file=screen, force_terminal=True, width=120), False) as bar:
@@ -54,7 +54,7 @@ def test_the_bar_shows_a_name_as_it_is(name):
     assert f"0/1 runs, {name} seed 0" in screen.getvalue()
 
 
-def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is(tmp_path):
+def test_a_name_like_a_formula_is_drawn_literally(tmp_path):
     name = "$no^{formula$"
     run = RunSettings(DIGITS, "wpl", 96, 0, 16, name=name)
     train(run, tmp_path)

@@ -1,4 +1,4 @@
-"""Whole comparisons in a settings file."""
+"""Settings files of comparisons."""
 
 import pytest
 from typer.testing import CliRunner
@@ -48,7 +48,7 @@ def test_the_command_line_overrides_numbers(settings):
     assert len(runs) == 3 and runs[0].steps == 90 and runs[0].num_envs == 16
 
 
-def test_one_command_carries_out_a_comparison_and_names_the_entries(settings, tmp_path):
+def test_compare_carries_out_a_settings_file_under_the_names_of_its_entries(settings, tmp_path):
     result = CliRunner().invoke(app, ["compare", "--settings", str(settings), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     assert "recursive" in result.output and "soft-mixture" in result.output
@@ -63,23 +63,23 @@ def test_one_command_carries_out_a_comparison_and_names_the_entries(settings, tm
         ("seeds: 2", "seed: 2", "has 'seed', which is unknown; it takes env, steps, seeds"),
         ("    agent: wpl", "    algorithm: wpl", "agent 'recursive' in .* has 'algorithm', which is unknown"),
         ("env: MTLRouting-Digits-v0", "", "has no 'env'; a comparison needs env, steps, agents"),
-        ("  soft-mixture:", "  ../up:", "a name must be text that can name a folder"),
+        ("  soft-mixture:", "  ../up:", "valid folder name"),
         ("agents:", "agents: [", "is not YAML"),
     ],
 )
-def test_a_mistake_is_named(settings, old, new, message):
+def test_invalid_settings_raise(settings, old, new, message):
     settings.write_text(GOOD.replace(old, new))
     with pytest.raises(ValueError, match=message):
         read_comparison(settings)
 
 
-def test_an_unknown_agent_is_found_before_anything_runs(settings):
+def test_an_unknown_agent_is_refused_before_any_run(settings):
     settings.write_text(GOOD.replace("agent: wpl", "agent: wlp"))
     with pytest.raises(UnknownAgentError, match="Did you mean 'wpl'"):
         read_comparison(settings)
 
 
-def test_settings_and_agents_at_once_are_refused(settings, tmp_path):
+def test_settings_and_env_exclude_each_other(settings, tmp_path):
     command = ["compare", "MTLRouting-Digits-v0", "--settings", str(settings), "--out", str(tmp_path)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 1 and "--settings excludes" in result.output

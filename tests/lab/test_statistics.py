@@ -22,11 +22,11 @@ def test_differences_are_paired_by_seed_with_students_interval():
     assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
-def test_the_best_comes_first_and_seeds_that_the_control_lacks_do_not_count():
+def test_differences_are_sorted_and_ignore_seeds_without_control():
     found = differences(runs("random-fixed", [0.5]) + runs("a", [0.4, 0.9]) + runs("b", [0.6]), "random-fixed")
     assert [difference.agent for difference in found] == ["b", "a"]
     assert str(found[1]) == "a -10.00 (one seed: no interval)"
 
 
-def test_without_the_control_there_is_nothing_to_compare_with():
+def test_without_the_control_there_are_no_differences():
     assert differences(runs("a", [0.4]) + runs("b", [0.6]), "random-fixed") == []

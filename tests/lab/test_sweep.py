@@ -1,4 +1,4 @@
-"""Sweeps: many runs in one process, in several, or on Ray; killed, broken and repeated."""
+"""Sweeps in one process, in several, or on Ray: failures, kills and resumption."""
 
 import csv
 import json
@@ -38,7 +38,7 @@ def runs_of(agents, seeds=1, steps=320, **changes):
 
 
 class Seen(Watcher):
-    """Writes down what it sees."""
+    """Record of progress and outcomes."""
 
     def __init__(self):
         self.moves, self.outcomes = [], {}
@@ -50,7 +50,7 @@ class Seen(Watcher):
         self.outcomes[run] = outcome
 
 
-def test_a_run_that_fails_is_told_and_harms_no_other(tmp_path):
+def test_a_failed_run_is_reported_and_does_not_affect_the_others(tmp_path):
     runs, seen = runs_of(["wpl", "td3", "random-fixed"]), Seen()
     first, failed, last = carry_out(Sweep(runs, tmp_path), watcher=seen)
     assert isinstance(failed, Failure) and "Box space only" in str(failed)
@@ -61,7 +61,7 @@ def test_a_run_that_fails_is_told_and_harms_no_other(tmp_path):
     assert (0, 320) in seen.moves
 
 
-def test_an_agent_that_raises_in_the_middle_and_a_run_that_diverges_are_told(tmp_path, monkeypatch):
+def test_an_agent_that_raises_and_a_run_that_diverges_are_failures(tmp_path, monkeypatch):
     from mtl_agents import WPL
 
     def broken(self, *arguments):
@@ -76,19 +76,19 @@ def test_an_agent_that_raises_in_the_middle_and_a_run_that_diverges_are_told(tmp
     assert isinstance(diverged, Failure) and "is not finite" in diverged.error
 
 
-def test_a_damaged_result_is_told_and_kept(tmp_path):
+def test_a_damaged_result_is_a_failure_and_not_overwritten(tmp_path):
     runs = runs_of(["random-fixed", "shared"])
     carry_out(Sweep(runs, tmp_path))
     damaged = folder(tmp_path, runs[0]) / "result.json"
     damaged.write_text('{"accuracy": ')
     first, second = carry_out(Sweep(runs, tmp_path))
-    assert "result.json cannot be read" in first.error and "remove it to run again" in first.error
+    assert "result.json cannot be read" in first.error and "remove it" in first.error
     assert second.accuracy > 0 and damaged.read_text() == '{"accuracy": '
     damaged.unlink()
     assert carry_out(Sweep(runs, tmp_path))[0].accuracy > 0
 
 
-def test_unknown_names_stop_a_sweep_before_it_begins():
+def test_unknown_names_are_refused_before_a_sweep_starts():
     with pytest.raises(ValueError, match="no agent 'wlp'"):
         runs_of(["random-fixed", "wlp"])
     with pytest.raises(Exception, match="MTLRouting-Digit` doesn't exist"):
@@ -98,7 +98,7 @@ def test_unknown_names_stop_a_sweep_before_it_begins():
 
 
 @pytest.mark.slow
-def test_processes_and_one_process_give_the_same_results(tmp_path):
+def test_several_processes_and_one_process_have_equal_results(tmp_path):
     runs, seen = runs_of(["wpl", "ppo", "td3"], seeds=2, steps=3200), Seen()
     several = carry_out(Sweep(runs, tmp_path / "several"), jobs=2, watcher=seen)
     one = carry_out(Sweep(runs, tmp_path / "one"))
@@ -109,12 +109,12 @@ def test_processes_and_one_process_give_the_same_results(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_whose_process_always_dies_is_given_up_and_the_others_are_not(tmp_path, monkeypatch):
+def test_only_a_run_whose_process_always_dies_is_given_up(tmp_path, monkeypatch):
     runs = runs_of(["random-fixed", "shared", "wpl"])
     monkeypatch.setattr(processes, "_work", die_in_the_second)
     fine, dead, other = carry_out(Sweep(runs, tmp_path), jobs=2)
     assert isinstance(dead, Failure) and "died 3 times" in dead.error
-    # A neighbour that was under way each time shares the blame; it is told, and the same command runs it.
+    # A run that was under way at every death fails too; rerunning the sweep carries it out.
     assert {type(fine), type(other)} <= {Failure, type(carry_out(Sweep(runs, tmp_path))[1])}
 
 
@@ -129,7 +129,7 @@ def die_in_the_second(run):
 
 
 def command(settings, out, *more):
-    # A program that runs in the background of a shell would not hear an interrupt.
+    # A background process of a shell ignores interrupts by default.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program = f"{heard}; import sys; from mtl_gym.lab.cli import app; app(sys.argv[1:])"
     return [
@@ -153,7 +153,7 @@ def undisturbed(settings_file, tmp_path_factory):
 
 
 def figures(out):
-    """What does not depend on the machine's speed, by run."""
+    """Return the results by run, without the speed of the machine."""
     with open(out / "results.csv") as file:
         lines = list(csv.DictReader(file))
     for line in lines:
@@ -163,7 +163,7 @@ def figures(out):
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_killed_twenty_times_ends_as_an_undisturbed_one(settings_file, undisturbed, tmp_path):
+def test_a_sweep_killed_twenty_times_ends_as_an_uninterrupted_one(settings_file, undisturbed, tmp_path):
     moments = random.Random(0)
     for _ in range(KILLS):
         sweep = subprocess.Popen(command(settings_file, tmp_path, "--jobs", "2"), stdout=subprocess.DEVNULL)
@@ -180,7 +180,7 @@ def test_a_sweep_that_is_killed_twenty_times_ends_as_an_undisturbed_one(settings
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_an_interrupted_sweep_says_what_is_kept(settings_file, tmp_path, jobs):
+def test_an_interrupted_sweep_prints_a_message_and_exits_with_130(settings_file, tmp_path, jobs):
     steps = ("--steps", "1000000", "--jobs", jobs)
     arguments = command(settings_file, tmp_path, *steps)
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True) as sweep:
@@ -196,7 +196,7 @@ def test_an_interrupted_sweep_says_what_is_kept(settings_file, tmp_path, jobs):
 
 
 def workers_of(program, psutil):
-    """Processes below a program in which Ray carries out a run; those that end meanwhile are left out."""
+    """Return the descendants of a program in which Ray carries out a run, without processes that have ended."""
     try:
         below = psutil.Process(program).children(recursive=True)
     except psutil.Error:
@@ -205,7 +205,7 @@ def workers_of(program, psutil):
 
 
 def words_of(process, psutil):
-    """The command line of a process; none of one that has ended, waited for or not."""
+    """Return the command line of a process, empty for zombies and ended processes."""
     try:
         return process.cmdline()
     except psutil.Error:
@@ -213,7 +213,7 @@ def words_of(process, psutil):
 
 
 def kill(process, psutil):
-    """Kill a process, and tell whether it was there."""
+    """Kill a process; return whether it existed."""
     try:
         process.kill()
     except psutil.Error:
@@ -221,7 +221,7 @@ def kill(process, psutil):
     return True
 
 
-def test_processes_that_end_while_they_are_listed_are_none():
+def test_ended_processes_are_not_listed():
     psutil = pytest.importorskip("psutil")
     program = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'pass']); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
@@ -236,7 +236,7 @@ def test_processes_that_end_while_they_are_listed_are_none():
 
 
 @pytest.mark.slow
-def test_a_ray_worker_that_is_killed_harms_nothing(settings_file, undisturbed, tmp_path):
+def test_killed_ray_workers_do_not_change_the_results(settings_file, undisturbed, tmp_path):
     psutil = pytest.importorskip("psutil")
     pytest.importorskip("ray")
     sweep = subprocess.Popen(command(settings_file, tmp_path, "--ray", "local"), stdout=subprocess.DEVNULL)
@@ -250,12 +250,12 @@ def test_a_ray_worker_that_is_killed_harms_nothing(settings_file, undisturbed, t
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path):
+def test_a_full_disk_is_a_failure_and_written_files_stay_intact(tmp_path):
     if os.name != "posix" or os.geteuid() != 0:
-        pytest.skip("only the superuser may mount a small disk")
+        pytest.skip("only the superuser can mount a small disk")
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(tmp_path)], capture_output=True)
     if mounted.returncode:
-        pytest.skip("no small disk can be mounted here")
+        pytest.skip("mounts are not permitted")
     try:
         runs = runs_of(["random-fixed", "shared", "wpl"], seeds=3)
         outcomes = carry_out(Sweep(runs, tmp_path / "out"))
@@ -267,7 +267,7 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path):
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_an_unwritable_folder_is_a_failure(tmp_path):
     (tmp_path / "out").write_text("a file")
     (outcome,) = carry_out(Sweep(runs_of(["shared"]), tmp_path / "out"))
     assert isinstance(outcome, Failure) and str(tmp_path / "out") in outcome.error
