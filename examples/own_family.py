@@ -74,7 +74,7 @@ class RateVectorEnv(TrainingRunVectorEnv[Losses]):
 
     @property
     def best_action(self) -> np.ndarray:
-        """The capability that the oracle asks for."""
+        """Best rate of each task, for the oracle."""
         return np.abs(RATES * self.curvature[:, None] - 1).argmin(1)
 
     def _build_runs(self) -> None:

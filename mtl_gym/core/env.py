@@ -14,7 +14,7 @@ is a training run.
 9. `_render`: Show the environment.
 
 It also has two properties, `task_names` and `epoch`. Everything else has a default: `_masks` and `_valid` for choices
-that are not always valid, `_cut_short`, `_given_weights`, `_task_name`, `_new_view`, and what `capabilities` lists for
+that are not always valid, `_cut_short`, `_given_weights`, `_task_name`, `_new_view`, and what `core/reporting.py` lists for
 comparisons and reports.
 
 This module turns the hooks into Gymnasium's vector API: seeding, action checks, masks, autoreset, checkpoints, forks
@@ -36,13 +36,13 @@ from gymnasium.vector.utils import batch_space
 from typing_extensions import Self
 
 from mtl_gym.core.actions import checked
-from mtl_gym.core.capabilities import Capabilities
 from mtl_gym.core.episode import Transition
 from mtl_gym.core.errors import TrainingDiverged
 from mtl_gym.core.interfaces import Interface
 from mtl_gym.core.options import EnvOptions, choose_device, make_options, shallow_dict
 from mtl_gym.core.packing import Observed, as_arrays, as_tensors, final_info, row_not_finite
 from mtl_gym.core.ranges import Range, out_of_range
+from mtl_gym.core.reporting import Reporting
 from mtl_gym.core.rows import AnySpace, Array, Figures, Flags, Info, Observation, Picture, Rows
 from mtl_gym.core.state.stateful import Stateful
 from mtl_gym.core.validation import bare, complaint
@@ -50,7 +50,7 @@ from mtl_gym.core.validation import bare, complaint
 ROWS = Range(1, 100_000)
 
 
-class MultiTaskVectorEnv(Capabilities, Stateful):
+class MultiTaskVectorEnv(Reporting, Stateful):
     """`num_envs` episodes side by side over one network that acting trains.
 
     Autoreset is `SAME_STEP`: a row whose episode ends begins the next one in the same step, and `info["final_obs"]`

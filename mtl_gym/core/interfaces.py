@@ -1,4 +1,4 @@
-"""What an environment can do beside acting and training; it declares so in `INTERFACES`, and agents ask for it."""
+"""Interfaces of environments beside acting and training: declared in `INTERFACES`, and required by agents."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_gym.core.capabilities import Curves
 from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import ClassificationVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.interfaces import POOL, ROUTES, Interface
 from mtl_gym.core.options import EnvOptions
+from mtl_gym.core.reporting import Curves
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.families.limitless import execution, render

@@ -1,4 +1,4 @@
-"""What an environment offers to comparisons, reports and transfer, with defaults that offer nothing."""
+"""What an environment gives to comparisons, reports and transfer; by default nothing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Curves: TypeAlias = Mapping[str, NDArray[np.float64]]
 EVALUATIONS = 10
 
 
-class Capabilities:
-    """What a family declares beside the decisions of its environment."""
+class Reporting:
+    """Hooks of a family for comparisons, reports and transfer."""
 
     # The split whose evaluation a run draws.
     PICTURES_OF: ClassVar[str] = "validation"
