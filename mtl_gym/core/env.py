@@ -14,8 +14,8 @@ is a training run.
 9. `_render`: Show the environment.
 
 It also has two properties, `task_names` and `epoch`. Everything else has a default: `_masks` and `_valid` for choices
-that are not always valid, `_cut_short`, `_given_weights`, `_task_name`, `_new_view`, and what `core/reporting.py` lists for
-comparisons and reports.
+that are not always valid, `_cut_short`, `_given_weights`, `_task_name`, `_new_view`, and the hooks of
+`core/reporting.py`.
 
 This module turns the hooks into Gymnasium's vector API: seeding, action checks, masks, autoreset, checkpoints, forks
 and evaluation views.
