@@ -1,4 +1,4 @@
-"""Pools and environments small enough to follow by hand."""
+"""Small hand-computable pools and environments."""
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ def valid_actions(env, rng):
 
 
 class Mark(nn.Module):
-    """Writes a number behind the input, so that a head can tell what came before it."""
+    """Module that appends a number to its input, which identifies it to the head."""
 
     def __init__(self, number):
         super().__init__()
@@ -40,9 +40,9 @@ class Mark(nn.Module):
 
 
 class Judge(nn.Module):
-    """A head that is sure of the right answer where it and all before it are the task's path, else of the wrong one.
+    """Head that predicts the correct class on the path of the task, and a wrong class on all others.
 
-    Takes (task, label, marks...).
+    Inputs are (task, label, marks...).
     """
 
     def __init__(self, number, paths):
@@ -58,7 +58,7 @@ class Judge(nn.Module):
 
 
 def labyrinth(paths, rows=60):
-    """Data and frozen pool in which one path (first, second, head) answers a task right and all others wrong."""
+    """Return data and a frozen pool with one correct path (first, second, head) per task."""
     tasks = {}
     for task in range(len(paths)):
         y = np.arange(rows) % 2

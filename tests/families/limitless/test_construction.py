@@ -1,4 +1,4 @@
-"""What may come next: for any pool, every masked walk ends in a head."""
+"""Valid choices of constructions: for any pool, every valid walk ends in a head."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ P, N, C, F, G, H, E = "PASS", "input conv", "conv", "fc from conv", "fc", "head"
 
 @st.composite
 def layouts(draw):
-    """Random pools as numbers: kinds of (takes, gives), several modules of each; some shapes may be dead ends."""
+    """Draw random layouts: kinds of (takes, gives) with several modules each and possible dead ends."""
     shapes = draw(st.integers(1, 4))
     pair = st.tuples(st.integers(0, shapes - 1), st.integers(-1, shapes - 1))
     kinds = draw(st.lists(pair, min_size=1, max_size=7, unique=True))
@@ -25,13 +25,13 @@ def layouts(draw):
 
 
 def alive(layout):
-    """The layout without kinds of which there is no module."""
+    """Return the layout without kinds that have no module."""
     there = np.unique(layout.kind)
     return Layout(np.searchsorted(there, layout.kind), layout.takes[there], layout.gives[there], layout.shapes)
 
 
 @given(layouts().map(alive), st.integers(0, 4), st.integers(0, 2**32 - 1))
-def test_every_masked_walk_ends_in_a_head_within_the_depth(layout, spare, seed):
+def test_every_valid_walk_ends_in_a_head_within_max_depth(layout, spare, seed):
     if layout.whole[0] >= FAR:
         return
     max_depth = int(layout.whole[0]) + spare
@@ -52,7 +52,7 @@ def test_every_masked_walk_ends_in_a_head_within_the_depth(layout, spare, seed):
 
 
 def reaches_head(layout, shape, unused, left):
-    """Whether some sequence of distinct unused modules leads from a shape to a head: tried one by one."""
+    """Return whether unused modules lead from a shape to a head, by exhaustive search."""
     for module in unused:
         kind = layout.kind[module]
         if layout.takes[kind] == shape and left:
@@ -63,7 +63,7 @@ def reaches_head(layout, shape, unused, left):
 
 
 @given(layouts().map(alive), st.integers(0, 2), st.integers(0, 2**32 - 1))
-def test_a_mask_rules_out_nothing_from_which_a_head_can_be_reached(layout, spare, seed):
+def test_masks_allow_every_choice_that_reaches_a_head(layout, spare, seed):
     if len(layout.kind) > 7 or layout.whole[0] >= FAR:
         return
     max_depth = int(layout.whole[0]) + spare
@@ -90,8 +90,8 @@ def valid_names(building, names):
     return [set(np.array([*names, P])[mask]) for mask in building.masks()]
 
 
-def test_the_papers_pool_gives_exactly_these_masks():
-    """Two duplicates, at most four decisions, one row per network below."""
+def test_default_pool_has_hand_computed_masks():
+    """Check two duplicates and at most four decisions, with one row per network below."""
     pool = paper_pool((1, 8, 8), classes=2, duplicates=2, filters=2, hidden=4)
     names = [name.rsplit(" ", 1)[0] for name in pool.names]
     building = Construction(pool.layout, 4, max_depth=4)
@@ -126,7 +126,7 @@ def test_max_depth_below_shortest_network_is_refused():
         Construction(layout, 1, max_depth=1)
 
 
-def test_random_routes_build_networks_and_end_in_pass():
+def test_random_routes_build_valid_networks_padded_with_pass():
     layout = paper_pool((1, 8, 8), classes=2, duplicates=2, filters=2, hidden=4).layout
     routes = random_routes(layout, 4, 50, np.random.default_rng(0))
     building = Construction(layout, 50, 4)
@@ -155,7 +155,7 @@ def test_pool_without_reachable_head_is_refused():
         ModulePool([PoolModule(nn.Linear(4, 8), (4,))], (4,))
 
 
-def test_more_duplicates_begin_with_the_smaller_pool():
+def test_larger_pool_begins_with_modules_of_smaller_pool():
     small, large = (paper_pool((1, 8, 8), 2, duplicates, 2, 4) for duplicates in (2, 3))
     assert large.names[: len(small)] == small.names
     np.testing.assert_array_equal(large.layout.kind[: len(small)], small.layout.kind)

@@ -1,4 +1,4 @@
-"""What the limitless environments do, on data small enough to follow by hand."""
+"""Behaviour of the limitless environments on small hand-computable data."""
 
 import logging
 
@@ -22,7 +22,7 @@ DIGITS = "MTLLimitless-Digits-v0"
 
 
 def roll(env, steps, seed=0, valid=True):
-    """Everything that an agent gets to see over `steps` random steps."""
+    """Return all results of `steps` random steps."""
     rng, seen = np.random.default_rng(seed), []
     for _ in range(steps):
         invalid = rng.integers(env.single_action_space.n, size=env.num_envs)
@@ -41,7 +41,7 @@ def weights(env):
     return {key: value.clone() for key, value in env.network.state_dict().items()}
 
 
-def test_the_observation_tells_picture_task_modules_and_depth():
+def test_observation_contains_image_task_modules_and_depth():
     env = make(num_envs=3, train=False)
     obs, _ = env.reset(seed=0)
     x = env.data.split("train").x
@@ -55,7 +55,7 @@ def test_the_observation_tells_picture_task_modules_and_depth():
     assert obs["depth"].tolist() == [2, 2, 2]
 
 
-def test_nothing_runs_before_a_head_is_placed(monkeypatch):
+def test_network_runs_only_after_head_is_placed(monkeypatch):
     env, runs = make(), []
     monkeypatch.setattr(execution, "run", lambda pool, x, networks, run=execution.run: runs.append(len(x)) or run(pool, x, networks))  # fmt: skip # noqa: E501
     env.reset(seed=0)
@@ -65,7 +65,7 @@ def test_nothing_runs_before_a_head_is_placed(monkeypatch):
     assert runs == [3]
 
 
-def test_the_reward_is_minus_the_loss_of_the_network_that_was_built():
+def test_reward_is_negative_loss_of_chosen_network():
     env = make(num_envs=3, train=False, bonus=False)
     env.reset(seed=1)
     for actions in ([0, 6, 0], [1, 8, 2], [4, 11, 3]):
@@ -92,9 +92,9 @@ def test_steps_pay_the_running_bonus_of_equation_6():
     env = make(num_envs=4, bonus=0.5)
     env.reset(seed=0)
     _, reward, *_ = env.step(np.array([0, 0, 0, 6]))
-    assert reward.tolist() == [0.5] * 4  # nothing was chosen before: all counts are equal
+    assert reward.tolist() == [0.5] * 4  # without earlier choices, all counts are equal
     _, reward, *_ = env.step(np.array([1, 1, 12, 12]))
-    assert reward.tolist() == [0.5, 0.5, 0.0, 0.0]  # never chosen before; PASS is no module
+    assert reward.tolist() == [0.5, 0.5, 0.0, 0.0]  # new modules earn the bonus, PASS does not
     memory = 128 * 4
     counts = np.array([3.0, 2.0, *[0] * 4, 1.0, *[0] * 5])
     counts[[0, 6]] *= (1 - 1 / memory) ** 2
@@ -104,7 +104,7 @@ def test_steps_pay_the_running_bonus_of_equation_6():
     assert reward.tolist() == [0.0] * 4
 
 
-def test_one_update_is_one_adam_step_on_the_mean_loss_of_the_batch():
+def test_update_is_one_adam_step_on_mean_batch_loss():
     env = make(num_envs=6, train_batch=6)
     env.reset(seed=3)
     pool = env.network.renewed()
@@ -126,11 +126,11 @@ def test_one_update_is_one_adam_step_on_the_mean_loss_of_the_batch():
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
 
 
-def test_unused_modules_stay_bit_identical_optimizer_state_included():
+def test_unused_modules_and_their_optimizer_state_stay_bit_identical():
     env = make(num_envs=8, train_batch=8)
     env.reset(seed=0)
     roll(env, 60)  # every module has been trained, so that Adam's moments would move it
-    while env._ended or (env._building.networks.depth > 0).any():  # until a batch is over and all rows are at the start
+    while env._ended or (env._building.networks.depth > 0).any():  # until a batch ends with all rows at depth 0
         env.step(np.where(env._building.networks.depth > 0, env.action_masks()[:, :-1].argmax(1), 12))
     before, moments = weights(env), {k: {n: t.clone() for n, t in s.items()} for k, s in env.optimizer.state.items()}
     env.step(np.zeros(8, int))
@@ -143,7 +143,7 @@ def test_unused_modules_stay_bit_identical_optimizer_state_included():
             assert all(torch.equal(moments[parameter][n], t) for n, t in env.optimizer.state[parameter].items())
 
 
-def test_the_learning_rate_falls_by_3_percent_an_epoch():
+def test_learning_rate_falls_by_3_percent_per_epoch():
     env = make(num_envs=20, train_batch=20, learning_rate=0.1)
     env.reset(seed=0)
     while env.epoch < 2.3:
@@ -151,7 +151,7 @@ def test_the_learning_rate_falls_by_3_percent_an_epoch():
     assert env.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 0.97**2)
 
 
-def test_an_invalid_action_ends_the_episode_and_trains_nothing():
+def test_invalid_action_ends_episode_without_training():
     env = make(num_envs=3, train_batch=3)
     env.reset(seed=0)
     before = weights(env)
@@ -168,7 +168,7 @@ def test_an_invalid_action_ends_the_episode_and_trains_nothing():
 
 
 @pytest.mark.parametrize("valid", [True, False])
-def test_a_restored_environment_goes_on_as_if_nothing_had_happened(tmp_path, valid):
+def test_restored_environment_resumes_exactly(tmp_path, valid):
     env = make(num_envs=5, train_batch=7)
     env.reset(seed=0)
     roll(env, 23, valid=valid)
@@ -187,7 +187,7 @@ def test_a_restored_environment_goes_on_as_if_nothing_had_happened(tmp_path, val
     assert env.usage.taken.tolist() == restored.usage.taken.tolist()
 
 
-def test_one_seed_is_one_trajectory_and_global_generators_are_left_alone():
+def test_equal_seeds_give_equal_trajectories_without_global_generators():
     torch.manual_seed(5), np.random.seed(5)
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
     first, second = make(), make()
@@ -198,13 +198,13 @@ def test_one_seed_is_one_trajectory_and_global_generators_are_left_alone():
     assert not torch.equal(*(next(iter(env.network.parameters())) for env in (first, second)))
 
 
-def test_a_checkpoint_of_another_pool_is_refused():
+def test_checkpoint_of_another_pool_is_refused():
     env = make(duplicates=3)
     with pytest.raises(CheckpointError, match="from another environment"):
         env.load_state_dict(make().state_dict())
 
 
-def test_an_evaluation_view_passes_once_over_the_split_and_counts_unused_modules():
+def test_evaluation_view_passes_once_over_split_and_counts_unused_modules():
     env = make(num_envs=4)
     env.reset(seed=0)
     roll(env, 30)
@@ -226,7 +226,7 @@ def test_an_evaluation_view_passes_once_over_the_split_and_counts_unused_modules
     assert mode and view.usage is not env.usage
 
 
-def test_modules_unused_are_those_of_the_last_training_batch():
+def test_modules_unused_counts_last_training_batch():
     env = make(num_envs=4, train_batch=4)
     env.reset(seed=0)
     env.step(np.array([0, 0, 6, 6]))
@@ -234,13 +234,13 @@ def test_modules_unused_are_those_of_the_last_training_batch():
     assert info["final_info"]["modules_unused"].tolist() == [8] * 4
     env.step(np.zeros(4, int))
     *_, info = env.step(np.full(4, 4))
-    assert info["final_info"]["modules_unused"].tolist() == [8] * 4  # of the batch before, until this one is over
+    assert info["final_info"]["modules_unused"].tolist() == [8] * 4  # of the previous batch, until this one ends
     env.step(np.zeros(4, int))
     *_, info = env.step(np.full(4, 4))
     assert info["final_info"]["modules_unused"].tolist() == [10] * 4
 
 
-def test_divergence_names_the_task_and_stays():
+def test_divergence_error_names_task_and_persists():
     env = make(learning_rate=1e30)
     env.reset(seed=0)
     with pytest.raises(TrainingDiverged, match="task 'task"):
@@ -250,8 +250,8 @@ def test_divergence_names_the_task_and_stays():
     env.reset(seed=0)
 
 
-def test_modules_of_ones_own_and_shapes_of_all_kinds_make_a_pool():
-    """A recurrent-looking module, a convolution over one axis, an average: whatever has shapes."""
+def test_pool_supports_custom_modules_of_any_shape():
+    """Check a pool of reshaping modules, a one-axis convolution and linear modules."""
     modules = [
         PoolModule(nn.Unflatten(1, (4, 4)), (16,), (4, 4), name="fold"),
         PoolModule(nn.Conv1d(4, 4, 3, padding=1), (4, 4), (4, 4)),
@@ -267,7 +267,7 @@ def test_modules_of_ones_own_and_shapes_of_all_kinds_make_a_pool():
     assert env.updates > 0
 
 
-def test_a_function_of_the_context_makes_the_pool_anew_from_every_seed():
+def test_function_of_context_makes_pool_for_every_seed():
     def pool(context):
         heads = [PoolModule(nn.Linear(16, context.data.max_classes), (16,), head=True) for _ in range(2)]
         return ModulePool(heads, context.data.input_shape)
@@ -280,7 +280,7 @@ def test_a_function_of_the_context_makes_the_pool_anew_from_every_seed():
     assert torch.equal(weights[0], weights[2]) and not torch.equal(weights[0], weights[1])
 
 
-def test_images_are_shrunk_by_averaging():
+def test_images_are_downsampled_by_averaging():
     x = np.zeros((40, 1, 4, 4), np.uint8)
     x[:, 0, 0, :2] = [255, 255]
     data = MultiTaskDataset.from_tasks("squares", {"a": (x, np.arange(40) % 2)})
@@ -307,12 +307,12 @@ def test_images_are_shrunk_by_averaging():
         ({"network": lambda: None}, "takes no context"),
     ],
 )  # fmt: skip
-def test_impossible_arguments_are_named(options, message):
+def test_invalid_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)
 
 
-def test_the_preset_is_the_papers_pool(caplog):
+def test_preset_has_pool_of_the_paper(caplog):
     env = gym.make(DIGITS)
     assert isinstance(env.unwrapped, LimitlessEnv)
     assert env.action_space.n == 31 and env.observation_space["chosen"].nvec.tolist() == [31] * 4
@@ -323,7 +323,7 @@ def test_the_preset_is_the_papers_pool(caplog):
     assert not caplog.records
 
 
-def test_tensors_stay_tensors():
+def test_tensor_option_returns_tensors():
     env = make(tensors=True)
     obs, _ = env.reset(seed=0)
     assert all(isinstance(part, torch.Tensor) for part in obs.values())
@@ -331,6 +331,6 @@ def test_tensors_stay_tensors():
     assert isinstance(reward, torch.Tensor)
 
 
-def test_an_evaluation_gives_usage_and_unused_modules():
+def test_evaluation_returns_usage_and_unused_modules():
     result = mtl_gym.evaluate(lambda obs: np.where(obs["depth"] == 0, 0, 4), make(), split="validation")
     assert result.figures["modules_unused"] == 10 and np.isfinite(result.loss).all()

@@ -24,7 +24,7 @@ def alone(pool, x, network):
 
 
 @pytest.mark.parametrize(("duplicates", "max_depth"), [(1, 2), (2, 4), (4, 6)])
-def test_a_batch_equals_every_network_run_alone(duplicates, max_depth):
+def test_batch_equals_networks_run_one_by_one(duplicates, max_depth):
     torch.manual_seed(0)
     pool = paper_pool((3, 6, 6), classes=4, duplicates=duplicates, filters=4, hidden=8)
     networks = networks_of(pool, max_depth, 40)
@@ -43,7 +43,7 @@ def test_a_batch_equals_every_network_run_alone(duplicates, max_depth):
             torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
-def test_modules_that_no_network_has_are_not_touched():
+def test_modules_outside_all_networks_are_not_run():
     pool = paper_pool((1, 4, 4), classes=2, duplicates=2, filters=2, hidden=4)
     execution.run(pool, torch.randn(3, 1, 4, 4), np.array([[0, 4, -1], [0, 2, 5], [0, 1, 4]])).sum().backward()
     touched = {number for number in range(len(pool)) if all(p.grad is not None for p in pool[number].parameters())}

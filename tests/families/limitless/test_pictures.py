@@ -31,13 +31,13 @@ def call(*arguments):
     return CliRunner().invoke(cli.app, [str(a) for a in arguments])
 
 
-def test_usage_counts_modules_and_what_follows_what():
+def test_usage_counts_modules_and_successions():
     usage = used()
     assert usage.taken.tolist() == [[3, 3, 3], [1, 0, 1]]
     assert usage.edges.tolist() == [[0, 3, 1], [0, 0, 3], [0, 0, 0], [4, 0, 0]]
 
 
-def test_arrows_are_as_wide_as_the_share_of_networks():
+def test_width_of_arrows_is_share_of_networks():
     usage = used()
     figure = render.networks(usage.edges, usage.taken, ["a", "b"], NAMES, "title")
     graph, heat = figure.axes
@@ -47,12 +47,12 @@ def test_arrows_are_as_wide_as_the_share_of_networks():
     assert figure.get_suptitle() == "title"
 
 
-def test_shapes_that_do_not_fit_are_named():
+def test_counts_of_wrong_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(2, 3\) .*\(4, 3\) .*1 tasks"):
         render.ansi(used().edges, used().taken, ["a"], NAMES)
 
 
-def test_accuracy_and_unused_modules_are_drawn_from_a_progress_file(tmp_path):
+def test_accuracy_and_unused_modules_are_drawn_from_progress_file(tmp_path):
     path = tmp_path / "progress.csv"
     path.write_text("steps,epoch,accuracy,modules_unused\n10,0.5,0.8,7\n20,1.0,0.9,4\n")
     course = Course.of(read_progress(path, LimitlessVectorEnv.CURVES))
@@ -70,7 +70,7 @@ def test_accuracy_and_unused_modules_are_drawn_from_a_progress_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_kind_of_agent_is_compared_and_evaluated_again(tmp_path):
+def test_all_agents_are_compared_and_evaluated_from_checkpoints(tmp_path):
     small = json.dumps({"duplicates": 2, "filters": 4, "hidden": 16})
     outcome = call(
         "compare", DIGITS, "--agents", "maskable-ppo,random,random-fixed,a2c", "--seeds", 2, "--steps", 400,
@@ -89,7 +89,7 @@ def test_every_kind_of_agent_is_compared_and_evaluated_again(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_of_lrn_leaves_a_folder_from_which_it_is_evaluated_again(tmp_path):
+def test_run_of_lrn_is_evaluated_from_its_folder(tmp_path):
     router = json.dumps({"d_model": 16, "heads": 2, "feed_forward": 32, "n_steps": 8})
     outcome = call(
         "train", DIGITS, "--agent", "lrn", "--steps", 512, "--num-envs", 32, "--agent-kwargs", router,

@@ -1,10 +1,10 @@
-"""Equations 1 to 7 as they are printed: one sample, one time step, one sub-network after the other."""
+"""Literal equations 1 to 7, for one sample, time step and sub-network at a time."""
 
 import torch
 
 
 def lstm_step(x, state, lstm, group):
-    """Eq. 1, with the weights of one group of a `GroupedLSTM`."""
+    """Compute eq. 1 with the weights of one group of a `GroupedLSTM`."""
     hidden, cell = state
     fed = x @ lstm.input.weight[group] + lstm.input.bias[group, 0] + hidden @ lstm.recurrent[group]
     i, f, g, o = fed.chunk(4)
@@ -13,13 +13,13 @@ def lstm_step(x, state, lstm, group):
 
 
 def mlp(x, layers, group):
-    """One group of a `GroupedMLP`."""
+    """Apply one group of a `GroupedMLP`."""
     hidden = torch.relu(x @ layers.hidden.weight[group] + layers.hidden.bias[group, 0])
     return hidden @ layers.output.weight[group] + layers.output.bias[group, 0]
 
 
 def mean_of_connected(units, on):
-    """Eq. 4 for one sub-network: `units` and `on` are lists over the layer before."""
+    """Compute eq. 4 for one sub-network; `units` and `on` are lists over the previous layer."""
     total = torch.zeros_like(units[0])
     for unit, zeta in zip(units, on, strict=True):
         if zeta:
@@ -28,7 +28,7 @@ def mean_of_connected(units, on):
 
 
 def time_step(network, cells, own, task, decide_encoder, decide_decoder):
-    """Eqs. 2 to 7 for one sample. The two functions give zeta and zeta-hat; returns what the decoder extracts."""
+    """Return the knowledge of the decoder for one sample (eqs. 2 to 7); two functions return zeta and zeta-hat."""
     sharing = network.sharing
     units, knowledge, shown = cells, [], []
     layers = []
@@ -47,9 +47,9 @@ def time_step(network, cells, own, task, decide_encoder, decide_decoder):
 
 
 def answer(network, x, task, length, decisions):
-    """Logits of one sequence x [steps, inputs] and its sub-encoders' outputs, given a decision function per step.
+    """Return logits and sub-encoder outputs of one sequence x [steps, inputs], given a decision function per step.
 
-    `decisions(step)` gives the two functions of `time_step`.
+    `decisions(step)` returns the two functions of `time_step`.
     """
     sharing, base = network.sharing, network.base
     states = [(torch.zeros(sharing.hidden),) * 2 for _ in range(sharing.layers[0])]

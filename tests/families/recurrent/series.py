@@ -1,4 +1,4 @@
-"""Series and environments small enough to follow."""
+"""Small hand-computable series and environments."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ STEPS, FEATURES = 5, 3
 
 
 def tiny_series(rows=20, tasks=("first", "second", "third"), seed=0):
-    """Three tasks, the first with two classes; the label of a series is where its mean is largest."""
+    """Return three tasks, the first with two classes; a label is the index of the largest mean."""
     rng = np.random.default_rng(seed)
     splits = {}
     for name in ("train", "validation", "test"):
@@ -35,7 +35,7 @@ def draw(env, rng):
 
 
 def roll(env, steps, seed=0):
-    """Everything that an agent gets to see over `steps` random steps."""
+    """Return all results of `steps` random steps."""
     rng, seen = np.random.default_rng(seed), []
     for _ in range(steps):
         obs, reward, terminated, _, info = env.step(draw(env, rng))

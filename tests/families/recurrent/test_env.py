@@ -1,4 +1,4 @@
-"""What the recurrent environments do, on series small enough to follow by hand."""
+"""Behaviour of the recurrent environments on small hand-computable series."""
 
 import copy
 
@@ -43,7 +43,7 @@ def all_on(env):
 
 
 def given(env, actions, row):
-    """Decision functions of `literal` that read actions [steps, rows, C]."""
+    """Return decision functions of `literal` that read actions [steps, rows, C]."""
     layout = env.layout
 
     def decisions(step):
@@ -55,7 +55,7 @@ def given(env, actions, row):
     return decisions
 
 
-def test_the_observation_shows_cells_now_sub_encoders_before_and_the_tasks_own_state_now():
+def test_observation_contains_cells_previous_sub_encoders_and_own_state():
     env, rng = make(train=False), np.random.default_rng(0)
     obs, _ = env.reset(seed=0)
     x, network = env._split.inputs(env._acting.episodes.sample), env.network
@@ -77,7 +77,7 @@ def test_the_observation_shows_cells_now_sub_encoders_before_and_the_tasks_own_s
 
 
 @pytest.mark.parametrize("readout", ["mean", "last"])
-def test_the_answer_and_its_reward_are_those_of_the_literal_network(readout):
+def test_answer_and_reward_match_literal_network(readout):
     env, rng = make(num_envs=6, train=False, readout=readout, penalties=(0, 0)), np.random.default_rng(1)
     env.reset(seed=2)
     samples, actions = env._acting.episodes.sample.copy(), [draw(env, rng) for _ in range(STEPS)]
@@ -103,7 +103,7 @@ def test_the_answer_and_its_reward_are_those_of_the_literal_network(readout):
         assert final["connected"][row] == pytest.approx(np.stack(actions)[:, row].mean())
 
 
-def test_connections_beyond_what_is_free_are_paid_for_when_they_are_made():
+def test_connections_above_free_share_cost_at_their_step():
     free = {"penalties": (2, 3), "free": (0.75, 0.5), "reward": lambda logits, label, task: label * 0.0}
     env = make(num_envs=2, train=False, layers=(2, 2, 2), **free)  # C_1 = 8, C_2 = 4: 30 and 10 of 5 steps are free
     env.reset(seed=0)
@@ -115,7 +115,7 @@ def test_connections_beyond_what_is_free_are_paid_for_when_they_are_made():
     assert (np.array(rewards)[:, 1] == 0).all()
 
 
-def test_a_callable_and_the_named_rewards_pay_for_the_answer():
+def test_callable_and_named_rewards_are_paid_for_answers():
     for reward, expected in (("correct", {-1.0, 1.0}), (lambda logits, label, task: task + 10.0, {10.0, 11.0, 12.0})):
         env = make(num_envs=6, train=False, reward=reward, penalties=(0, 0))
         env.reset(seed=0)
@@ -123,7 +123,7 @@ def test_a_callable_and_the_named_rewards_pay_for_the_answer():
         assert set(paid.tolist()) <= expected
 
 
-def test_one_update_is_one_step_on_the_mean_loss_of_the_batch():
+def test_update_is_one_step_on_mean_batch_loss():
     env, rng = make(num_envs=6, learning_rate=0.01), np.random.default_rng(0)
     env.reset(seed=3)
     twin, samples = copy.deepcopy(env.network), env._acting.episodes.sample.copy()
@@ -147,14 +147,14 @@ def test_one_update_is_one_step_on_the_mean_loss_of_the_batch():
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
-def test_what_no_sample_was_routed_through_stays_bit_identical():
+def test_unused_sub_networks_stay_bit_identical():
     env = make(num_envs=6)
     env.reset(seed=0)
     roll(env, 4 * STEPS)
     before = weights(env)
     moments = {p: {k: v.clone() for k, v in state.items()} for p, state in env.optimizer.state.items()}
     names = np.array(env.layout.names)
-    # Nothing comes into C, and nothing goes out of it.
+    # Sub-encoder C has no incoming and no outgoing connections.
     cut = np.char.endswith(names, "> C") | np.char.startswith(names, "C >")
     assert cut.sum() == 2 + 2 + 1
     for _ in range(STEPS):
@@ -166,14 +166,14 @@ def test_what_no_sample_was_routed_through_stays_bit_identical():
         assert all(torch.equal(moments[parameter][key][2], value[2]) for key, value in now.items())
 
 
-def test_a_task_that_a_batch_lacks_keeps_its_own_parts_bit_identical():
+def test_parts_of_tasks_outside_the_batch_stay_bit_identical():
     env = make(num_envs=6)
     env.reset(seed=0)
     roll(env, 3 * STEPS)
-    env._candidates = env._candidates[env._split.task[env._candidates] != 1]  # from here on without the second task
+    env._candidates = env._candidates[env._split.task[env._candidates] != 1]  # excludes the second task
     env._stream.size = len(env._candidates)
     env._stream.position = len(env._stream.order)
-    roll(env, STEPS)  # those that wait already
+    roll(env, STEPS)  # uses up the waiting sequences
     before = weights(env)
     roll(env, 2 * STEPS)
     for key, value in weights(env).items():
@@ -182,7 +182,7 @@ def test_a_task_that_a_batch_lacks_keeps_its_own_parts_bit_identical():
 
 
 @pytest.mark.parametrize("sharing", ["mt-rmn", "rrn", "ic-mtl"])
-def test_bringing_episodes_under_way_up_to_date_changes_nothing_under_the_same_weights(sharing):
+def test_refresh_changes_nothing_with_equal_weights(sharing):
     env = make(num_envs=3, sharing=sharing)
     env.reset(seed=0)
     roll(env, STEPS + 2)
@@ -193,7 +193,7 @@ def test_bringing_episodes_under_way_up_to_date_changes_nothing_under_the_same_w
     assert (actions == env._acting.episodes.actions).all() and env._acting.episodes.step.tolist() == [2, 2, 2]
 
 
-def test_the_learning_rate_falls_by_3_percent_an_epoch():
+def test_learning_rate_falls_by_3_percent_per_epoch():
     env = make(num_envs=20, learning_rate=0.1)
     env.reset(seed=0)
     while env.epoch < 2.2:
@@ -202,7 +202,7 @@ def test_the_learning_rate_falls_by_3_percent_an_epoch():
     assert env.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 0.97**2)
 
 
-def test_training_lowers_the_loss_and_evaluation_leaves_the_network_alone():
+def test_training_lowers_loss_and_evaluation_keeps_network():
     env = make(num_envs=12, learning_rate=0.02)
     env.reset(seed=0)
     before = mtl_gym.evaluate(all_on(env), env, "validation")
@@ -214,7 +214,7 @@ def test_training_lowers_the_loss_and_evaluation_leaves_the_network_alone():
     assert all(torch.equal(value, held[key]) for key, value in weights(env).items())
 
 
-def test_an_evaluation_passes_once_over_the_split_in_order():
+def test_evaluation_passes_once_over_split_in_order():
     view = make().evaluation_view("test", 7)
     view.reset()
     seen = []
@@ -227,7 +227,7 @@ def test_an_evaluation_passes_once_over_the_split_in_order():
 
 @pytest.mark.parametrize("base", [*BASES, None])
 @pytest.mark.parametrize("sharing", [*SHARINGS, None])
-def test_every_base_model_goes_with_every_way_to_share(base, sharing):
+def test_every_base_model_supports_every_shared_part(base, sharing):
     if base is None and sharing is None:
         return
     env = make(base=base, sharing=sharing, layers=(2, 3, 3))
@@ -239,7 +239,7 @@ def test_every_base_model_goes_with_every_way_to_share(base, sharing):
     assert np.isfinite(mtl_gym.evaluate(all_on(env), env, "validation").loss).all()
 
 
-def test_connections_of_one_time_step_matter_to_the_answer_unless_only_the_last_is_read():
+def test_connections_of_all_steps_affect_mean_readout_only():
     losses = {}
     for readout in ("mean", "last"):
         for first in (0, 1):
@@ -253,7 +253,7 @@ def test_connections_of_one_time_step_matter_to_the_answer_unless_only_the_last_
     np.testing.assert_array_equal(losses["last", 0], losses["last", 1])
 
 
-def test_an_unseen_task_meets_a_fixed_encoder_with_parts_of_its_own():
+def test_unseen_task_trains_own_parts_with_frozen_encoder():
     env = make(num_envs=6, unseen_task="third", seen_updates=4, learning_rate=0.05)
     env.reset(seed=0)
     start = weights(env)
@@ -276,7 +276,7 @@ def test_an_unseen_task_meets_a_fixed_encoder_with_parts_of_its_own():
     assert mtl_gym.evaluate(all_on(env), env, "test").episodes.tolist() == [0, 0, 20]
 
 
-def test_a_checkpoint_taken_after_the_transfer_goes_on_as_the_original(tmp_path):
+def test_checkpoint_after_transfer_resumes_exactly(tmp_path):
     env = make(num_envs=3, unseen_task="third", seen_updates=2)
     env.reset(seed=0)
     roll(env, 4 * STEPS + 2)
@@ -288,7 +288,7 @@ def test_a_checkpoint_taken_after_the_transfer_goes_on_as_the_original(tmp_path)
     assert all(torch.equal(value, weights(twin)[key]) for key, value in weights(env).items())
 
 
-def test_a_checkpoint_with_episodes_that_wait_for_their_update_goes_on_as_the_original():
+def test_checkpoint_with_pending_episodes_resumes_exactly():
     env = make(num_envs=2, train_batch=6)
     env.reset(seed=0)
     roll(env, 2 * STEPS + 3)
@@ -299,7 +299,7 @@ def test_a_checkpoint_with_episodes_that_wait_for_their_update_goes_on_as_the_or
         make(num_envs=2, train_batch=6, layers=(2, 2, 2)).load_state_dict(env.state_dict())
 
 
-def test_a_network_of_ones_own_is_a_template_or_a_function_of_the_context():
+def test_custom_network_is_template_or_function_of_context():
     def network(context):
         base = SharedLSTM(3, 4, context.data.num_tasks)
         return MultiTaskNetwork(nn.Identity(), base, None, context.data.num_tasks, context.data.max_classes)
@@ -321,7 +321,7 @@ def test_a_network_of_ones_own_is_a_template_or_a_function_of_the_context():
     [(2, 3, "mean"), (3, 2, "mean"), (3, 3, "every")],
     ids=["tasks", "classes", "readout"],
 )
-def test_a_network_that_does_not_fit_the_data_is_refused(tasks, classes, readout):
+def test_network_that_does_not_fit_data_is_refused(tasks, classes, readout):
     network = MultiTaskNetwork(nn.Identity(), SharedLSTM(3, 4, tasks), None, tasks, classes, readout)
     with pytest.raises(ValueError, match=r"2 tasks|2 classes|readout='every'"):
         make(network=network)
@@ -360,12 +360,12 @@ def test_tasks_can_be_selected_by_name():
         ({"layers": (2,)}, r"layers=\(2,\) .*two or more layers"),
     ],
 )
-def test_impossible_options_are_answered_with_what_is_possible(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)
 
 
-def test_actions_outside_the_space_are_named():
+def test_actions_outside_space_are_refused():
     env = make(num_envs=2)
     env.reset(seed=0)
     for wrong in (2, -1, 0.5, 256):
@@ -375,10 +375,10 @@ def test_actions_outside_the_space_are_named():
             env.step(actions)
     with pytest.raises(ValueError, match="do not fit"):
         env.step(np.ones(2, int))
-    env.step(np.ones((2, env.connections), np.float32))  # as SB3's policies give them
+    env.step(np.ones((2, env.connections), np.float32))  # dtype of SB3's policies
 
 
-def test_a_loss_that_is_not_finite_stops_the_environment():
+def test_nonfinite_loss_stops_environment():
     env = make(num_envs=2)
     env.reset(seed=0)
     with torch.no_grad():
@@ -387,13 +387,13 @@ def test_a_loss_that_is_not_finite_stops_the_environment():
         roll(env, STEPS)
 
 
-def test_the_dial_reaches_the_data_from_the_id():
+def test_data_kwargs_of_id_reach_the_data_set():
     far = gym.make(BRAIN, data_kwargs={"relatedness": 0.0}).unwrapped
     assert not torch.equal(far.data.split("test").x, gym.make(BRAIN).unwrapped.data.split("test").x)
 
 
 @pytest.mark.parametrize(("algorithm", "arguments"), [(PPO, {"n_steps": 10, "batch_size": 10}), (A2C, {})])
-def test_sb3s_algorithms_with_binary_actions_route(algorithm, arguments):
+def test_sb3_algorithms_with_binary_actions_can_train(algorithm, arguments):
     vec_env = BatchedVecEnv(make(num_envs=8))
     model = algorithm("MultiInputPolicy", vec_env, seed=0, device="cpu", **arguments).learn(200)
     assert vec_env.batched.updates == model.num_timesteps // (8 * STEPS)
@@ -403,8 +403,8 @@ def test_sb3s_algorithms_with_binary_actions_route(algorithm, arguments):
     algorithm("MultiInputPolicy", single, device="cpu", **arguments).learn(40)
 
 
-def test_ppo_finds_connections_that_a_reward_asks_for():
-    """Nothing but the penalties is at stake: connections above the free share cost, so PPO must let them go."""
+def test_ppo_learns_rewarded_connections():
+    """Check that PPO, with penalties as the only reward, drops connections above the free share."""
     vec_env = BatchedVecEnv(
         make(num_envs=16, train=False, penalties=(5, 5), free=(0.2, 0.2), reward=lambda a, b, c: b * 0.0)
     )
@@ -415,7 +415,7 @@ def test_ppo_finds_connections_that_a_reward_asks_for():
     assert before > 0.45 and after < 0.3
 
 
-def test_figures_tell_who_connected_what():
+def test_figures_contain_usage_and_overlap_of_connections():
     env = make(num_envs=6)
     env.reset(seed=0)
     names = np.array(env.layout.names)
@@ -434,7 +434,7 @@ def test_figures_tell_who_connected_what():
     np.testing.assert_allclose(figures["overlap"], np.broadcast_to(expected, (STEPS, 3, 3)))
 
 
-def test_the_first_of_two_environments_on_one_data_set_is_not_disturbed_by_the_second():
+def test_environments_on_one_data_set_are_independent():
     first, second = make(), make()
     first.reset(seed=0), second.reset(seed=1)
     expected = make()
@@ -443,7 +443,7 @@ def test_the_first_of_two_environments_on_one_data_set_is_not_disturbed_by_the_s
     assert_same(roll(first, 12, seed=3), roll(expected, 12, seed=3))
 
 
-def test_own_series_make_an_environment():
+def test_custom_series_make_an_environment():
     data = tiny_series(tasks=("only",), seed=4)
     assert isinstance(data, MultiTaskDataset)
     env = make(data=data)
@@ -452,14 +452,14 @@ def test_own_series_make_an_environment():
     assert env.updates == 1
 
 
-def test_the_adapter_makes_it_by_id():
+def test_adapter_makes_environment_by_id():
     vec_env = make_vec_env(BRAIN, 3, seed=0)
     obs = vec_env.reset()
     assert obs["units"].shape == (3, 160)
 
 
 class Noisy(SeparateLSTMs):
-    """With running statistics and dropout, which must be at rest but for the update."""
+    """Base model with running statistics and dropout, which apply to updates only."""
 
     def __init__(self, inputs, hidden, tasks):
         super().__init__(inputs, hidden, tasks)
@@ -469,7 +469,7 @@ class Noisy(SeparateLSTMs):
         return self.drop(self.norm(super().forward(x, groups).transpose(1, 2)).transpose(1, 2))
 
 
-def test_statistics_and_dropout_belong_to_the_update_alone():
+def test_running_statistics_and_dropout_apply_to_updates_only():
     env = make(4, base=Noisy)
     env.reset(seed=0)
     roll(env, STEPS - 1)
@@ -486,7 +486,7 @@ def test_statistics_and_dropout_belong_to_the_update_alone():
     assert np.array_equal(first.loss, again.loss) and torch.equal(statistics, after)
 
 
-def test_dropout_repeats_with_the_seed():
+def test_dropout_repeats_with_seed():
     weights = []
     for noise in range(2):
         env = make(4, base=Noisy)

@@ -1,4 +1,4 @@
-"""The batched networks against what the paper prints, one sample at a time."""
+"""Batched networks against literal equations, one sample at a time."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def given_gates(network, actions):
 
 @pytest.mark.parametrize("readout", ["mean", "last"])
 @pytest.mark.parametrize(("layers", "recursive"), [((3, 2, 4), False), ((2, 3, 3), True), ((2, 3), False)])
-def test_the_batched_network_is_the_literal_one_of_equations_1_to_5(readout, layers, recursive):
+def test_batched_network_matches_literal_equations_1_to_5(readout, layers, recursive):
     network = mt_rmn(readout, layers, recursive=recursive)
     x, sequences = batch()
     actions = random_actions(network, len(x))
@@ -62,7 +62,7 @@ def test_the_batched_network_is_the_literal_one_of_equations_1_to_5(readout, lay
 
 
 @pytest.mark.parametrize("sees_own", [True, False], ids=["eq6", "eq7"])
-def test_policy_networks_decide_as_equations_2_3_6_and_7_say(sees_own):
+def test_policy_networks_match_equations_2_3_6_and_7(sees_own):
     network = mt_rmn("last")
     policies = PolicyNetworks(network.layout, HIDDEN, TASKS, network.own if sees_own else 0, hidden=5)
     if not sees_own:
@@ -93,7 +93,7 @@ def test_policy_networks_decide_as_equations_2_3_6_and_7_say(sees_own):
     assert 0 < outcome.gates.mean() < 1
 
 
-def test_step_by_step_is_the_same_as_all_steps_at_once():
+def test_running_step_by_step_equals_running_all_steps_at_once():
     for network in (mt_rmn(), mt_rmn("every")):
         x, sequences = batch(seed=2)
         actions = random_actions(network, len(x))
@@ -117,8 +117,8 @@ def test_step_by_step_is_the_same_as_all_steps_at_once():
             torch.testing.assert_close(outcome.logits, network.answer(mean, last, sequences.groups))
 
 
-def test_no_python_loop_runs_over_samples_or_sub_networks(monkeypatch):
-    """As many products for 64 sequences as for 2, and for 8 sub-networks as for 2."""
+def test_number_of_products_is_independent_of_samples_and_sub_networks(monkeypatch):
+    """Check equal numbers of products for 64 and 2 sequences, and for 8 and 2 sub-networks."""
 
     def products(rows, layers):
         network = mt_rmn(layers=layers)
@@ -135,7 +135,7 @@ def test_no_python_loop_runs_over_samples_or_sub_networks(monkeypatch):
     assert products(2, (2, 2, 2)) == products(64, (8, 8, 8))
 
 
-def test_a_sub_network_without_an_input_gets_zeros():
+def test_sub_network_without_connections_receives_zeros():
     units = torch.randn(3, 2, HIDDEN)
     on = torch.zeros(2, 3, 2)
     on[0, 1, 0] = on[0, 2, 0] = 1
@@ -144,7 +144,7 @@ def test_a_sub_network_without_an_input_gets_zeros():
     assert (mean[1] == 0).all() and (mean[0, 1] == 0).all()
 
 
-def test_grouped_layers_are_torchs_one_by_one():
+def test_grouped_layers_match_single_torch_layers():
     torch.manual_seed(0)
     linear, mlp, lstm = GroupedLinear(2, 3, 4), GroupedMLP(2, 3, 5, 4), GroupedLSTM(2, 3, 4)
     x, sequences = torch.randn(2, 6, 3), torch.randn(2, 6, 5, 3)
@@ -163,7 +163,7 @@ def test_grouped_layers_are_torchs_one_by_one():
 
 
 @pytest.mark.parametrize("base", sorted(BASES))
-def test_every_base_model_answers_rows_alike_whatever_stands_beside_them(base):
+def test_base_models_process_rows_independently_of_the_batch(base):
     torch.manual_seed(0)
     model = BASES[base](INPUTS, HIDDEN, TASKS)
     x, sequences = batch(9)
@@ -175,7 +175,7 @@ def test_every_base_model_answers_rows_alike_whatever_stands_beside_them(base):
 
 
 @pytest.mark.parametrize("sharing", [DirectCommunication, IndirectCommunication, RecursiveRouting])
-def test_every_rival_answers_rows_alike_whatever_stands_beside_them(sharing):
+def test_baselines_process_rows_independently_of_the_batch(sharing):
     torch.manual_seed(0)
     network = MultiTaskNetwork(nn.Identity(), None, sharing(INPUTS, HIDDEN, TASKS), TASKS, CLASSES)
     x, sequences = batch(9)
@@ -189,8 +189,8 @@ def test_every_rival_answers_rows_alike_whatever_stands_beside_them(sharing):
         torch.testing.assert_close(together[row], logits[0], atol=1e-6, rtol=1e-5)
 
 
-def test_a_tasks_own_lstm_is_blind_to_other_tasks_unless_the_model_says_otherwise():
-    """Whose weights a task's representation depends on, by gradient."""
+def test_representations_depend_on_other_tasks_only_where_defined():
+    """Check by gradients which weights the representation of a task depends on."""
     depends = {}
     for name, make in BASES.items():
         torch.manual_seed(0)
@@ -203,7 +203,7 @@ def test_a_tasks_own_lstm_is_blind_to_other_tasks_unless_the_model_says_otherwis
     assert depends == {"ns-mtl": [False, True, False], "sp-mtl": [False, True, False], "girnet": [True, False]}
 
 
-def test_girnets_primary_task_uses_every_auxiliary_lstm():
+def test_primary_task_of_girnet_uses_every_auxiliary_lstm():
     model = BASES["girnet"](INPUTS, HIDDEN, TASKS)
     x, _ = batch(2)
     model(x, Dispatch.of(np.array([0, 0]), TASKS)).sum().backward()
@@ -212,7 +212,7 @@ def test_girnets_primary_task_uses_every_auxiliary_lstm():
         BASES["girnet"](INPUTS, HIDDEN, 1)
 
 
-def test_stitches_mix_as_the_cross_stitch_paper_says():
+def test_stitches_mix_outputs_by_hand_computed_weights():
     torch.manual_seed(0)
     model = Stitched(INPUTS, HIDDEN, TASKS, subspaces=2)
     values = torch.randn(TASKS, 2, 3, HIDDEN)
@@ -225,7 +225,7 @@ def test_stitches_mix_as_the_cross_stitch_paper_says():
             torch.testing.assert_close(mixed[k][..., s * 3 : s * 3 + 3], expected)
 
 
-def test_sp_mtl_adds_the_adversarial_and_the_orthogonality_loss():
+def test_sp_mtl_adds_adversarial_and_orthogonality_losses():
     torch.manual_seed(0)
     model = SharedPrivate(INPUTS, HIDDEN, TASKS, adversarial=0.5, orthogonality=0.25)
     task = np.array([0, 1, 1, 2])
@@ -247,7 +247,7 @@ def test_sp_mtl_adds_the_adversarial_and_the_orthogonality_loss():
     torch.testing.assert_close(gradient[:, HIDDEN:], -torch.autograd.grad(plain, seen)[0])
 
 
-def test_messages_are_averages_weighted_by_how_well_states_match():
+def test_messages_are_averages_weighted_by_scaled_dot_products():
     asking, states = torch.randn(2, 3, HIDDEN), torch.randn(4, 3, HIDDEN)
     heard = messages(asking, states)
     for receiver in range(2):
@@ -261,7 +261,7 @@ def test_messages_are_averages_weighted_by_how_well_states_match():
     assert not torch.equal(messages(states, moved, not_itself)[0], alone[0])
 
 
-def test_recursive_routing_applies_the_connected_functions_again_and_again():
+def test_recursive_routing_applies_connected_functions_at_every_depth():
     torch.manual_seed(0)
     sharing = RecursiveRouting(INPUTS, HIDDEN, TASKS, functions=3, depth=2)
     x = torch.randn(1, INPUTS)
@@ -277,7 +277,7 @@ def test_recursive_routing_applies_the_connected_functions_again_and_again():
     torch.testing.assert_close(step.memory[0], torch.cat([expected, cell]))
 
 
-def test_connections_are_listed_encoder_first_and_named():
+def test_connections_are_ordered_encoder_first_and_named():
     layout = Layout.of_layers((3, 2, 3))
     assert (layout.c1, layout.c2, layout.size) == (12, 5, 17)
     assert layout.names[:3] == ["cell 1 > A", "cell 1 > B", "cell 2 > A"]
@@ -297,7 +297,7 @@ def test_connections_are_listed_encoder_first_and_named():
     assert layout.receivers.tolist() == [0, 1] * 3 + [2, 3, 4] * 2 + [5] * 2 + [6] * 3
 
 
-def test_random_connections_leave_no_receiver_without_an_input():
+def test_random_connections_reach_every_target():
     layout = Layout.of_layers((3, 2, 3))
     drawn = layout.random(400, np.random.default_rng(0))
     for receiver in range(7):
@@ -306,7 +306,7 @@ def test_random_connections_leave_no_receiver_without_an_input():
     assert 0.5 < drawn.mean() < 0.6
 
 
-def test_sparsity_is_the_hand_computed_sum_of_equations_10_and_11():
+def test_sparsity_matches_hand_computed_equations_10_and_11():
     layout = Layout.of_layers((2, 2, 2))  # C_1 = 8, C_2 = 4
     gates = torch.tensor([[1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1], [1, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0]]).float()
     # 7 - 0.75 * 8 = 1, 4 - 0.5 * 4 = 2; and nothing above the thresholds.
@@ -316,7 +316,7 @@ def test_sparsity_is_the_hand_computed_sum_of_equations_10_and_11():
     assert gates.grad.tolist() == [[2.0] * 8 + [3.0] * 4, [0.0] * 12]
 
 
-def test_impossible_networks_are_refused():
+def test_invalid_networks_are_refused():
     with pytest.raises(ValueError, match=r"layers=\(3,\) .*two or more"):
         ModularNetwork(4, 4, 2, layers=(3,))
     with pytest.raises(ValueError, match=r"layers=.*recursive"):
@@ -329,5 +329,5 @@ def test_impossible_networks_are_refused():
         Stitched(4, 5, 2, subspaces=2)
 
 
-def test_a_tie_disconnects():
+def test_tie_disconnects():
     assert decide(torch.zeros(2)) == 0

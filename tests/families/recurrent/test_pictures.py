@@ -13,7 +13,7 @@ def shares(tasks=3, steps=4, seed=0):
     return np.random.default_rng(seed).random((tasks, steps, LAYOUT.size))
 
 
-def test_the_picture_has_a_panel_per_task_and_the_overlap_of_each_pair():
+def test_picture_has_panel_per_task_and_pairwise_overlap():
     values = shares()
     figure = render.routing_patterns(values, LAYOUT, ["one", "two", "a_$3"], title="A title")
     left, middle, right = figure.subfigs
@@ -27,7 +27,7 @@ def test_the_picture_has_a_panel_per_task_and_the_overlap_of_each_pair():
     np.testing.assert_allclose(heights.sum(0), 1)
 
 
-def test_the_text_names_sub_encoders_and_shares():
+def test_text_contains_sub_encoders_and_shares():
     values = np.zeros((2, 4, LAYOUT.size))
     values[0, :, 8] = 1
     values[1, ::2, 11] = 1
@@ -37,12 +37,12 @@ def test_the_text_names_sub_encoders_and_shares():
     assert lines[2].split() == ["b", "0%", "0%", "0%", "50%"]
 
 
-def test_shapes_that_do_not_fit_are_refused():
+def test_shares_of_wrong_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(3, 4, 12\) .*2 tasks"):
         render.routing_patterns(shares(), LAYOUT, ["one", "two"])
 
 
-def test_a_window_without_a_display_only_warns(caplog):
+def test_window_without_display_only_warns(caplog):
     env = make(render_mode="human")
     env.reset(seed=0)
     env.render()
@@ -50,21 +50,21 @@ def test_a_window_without_a_display_only_warns(caplog):
 
 
 @pytest.mark.parametrize("options", [{"sharing": None}, {"sharing": "rrn", "base": None}])
-def test_networks_without_an_encoder_can_be_looked_at_too(options):
+def test_networks_without_encoder_can_be_rendered(options):
     env = make(render_mode="ansi", **options)
     env.reset(seed=0)
     roll(env, STEPS)
     assert "second" in env.render()
 
 
-def test_usage_counts_steps_that_sequences_have():
+def test_usage_counts_existing_steps_only():
     usage = Usage(2, 3, 1)
     actions = np.array([[[1], [1], [0]], [[1], [0], [0]], [[0], [0], [1]]], np.int8)
     usage.add(np.array([0, 0, 1]), np.array([2, 1, 3]), actions)
     assert usage.shares[:, :, 0].tolist() == [[1, 1, 0], [0, 0, 1]]
 
 
-def test_old_episodes_fade():
+def test_old_episodes_decay():
     usage = Usage(1, 1, 1, fades=True)
     on, off = np.ones((100, 1, 1), np.int8), np.zeros((100, 1, 1), np.int8)
     for actions in [on] * 10 + [off] * 10:

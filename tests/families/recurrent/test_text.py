@@ -1,4 +1,4 @@
-"""Sequences of words, with a label for each: made up, so that no file is needed."""
+"""Synthetic sequences of words with a label per word."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ WORDS, LETTERS, STEPS = ("<pad>", "<unk>", "a", "b", "c"), ("<pad>", "<unk>", "x
 
 
 def sentences(rows=24, seed=0):
-    """The tag of a word is its id modulo the number of tags; sentences have 1 to 6 words."""
+    """Return sentences of 1 to 6 words; the tag of a word is its id modulo the number of tags."""
     rng = np.random.default_rng(seed)
     splits = {}
     for name in ("train", "validation", "test"):
@@ -39,7 +39,7 @@ def make(num_envs=4, **options):
     return RecurrentVectorEnv(num_envs, **options)
 
 
-def test_a_sentence_ends_with_its_last_word():
+def test_sentence_ends_with_its_last_word():
     split = SequenceSplit(DATA, "train")
     assert split.every_step and (split.length == (DATA.split("train").y >= 0).sum(1).numpy()).all()
     shortest = np.flatnonzero(split.length == split.length.min())[:2]
@@ -55,7 +55,7 @@ def test_a_sentence_ends_with_its_last_word():
             assert (terminated == (lengths == 1)).all()
 
 
-def test_every_word_is_answered_and_paid_for():
+def test_every_word_is_answered_and_rewarded():
     env, rng = make(num_envs=5, train=False, penalties=(0, 0)), np.random.default_rng(0)
     env.reset(seed=1)
     paid = [[] for _ in range(5)]
@@ -75,7 +75,7 @@ def test_every_word_is_answered_and_paid_for():
                 paid[row] = []
 
 
-def test_accuracy_and_f1_count_words_and_not_sentences():
+def test_accuracy_and_f1_count_words():
     env = make()
     env.reset(seed=0)
     everything = lambda obs: np.ones((len(obs["task"]), env.connections), int)  # noqa: E731
@@ -98,7 +98,7 @@ def test_accuracy_and_f1_count_words_and_not_sentences():
     assert result.figures["f1"] == pytest.approx(dict(zip(DATA.task_names, f1, strict=True)))
 
 
-def test_training_teaches_the_tags_whatever_the_lengths():
+def test_training_learns_tags_of_sentences_of_any_length():
     env = make(num_envs=8, train_batch=8, learning_rate=0.02)
     env.reset(seed=0)
     everything = np.ones((8, env.connections), int)
@@ -108,7 +108,7 @@ def test_training_teaches_the_tags_whatever_the_lengths():
     assert (result.accuracy > 0.95).all()
 
 
-def test_the_first_update_lowers_the_mean_loss_of_all_words_that_were_answered():
+def test_first_update_is_a_step_on_mean_loss_of_answered_words():
     env, rng, losses = make(num_envs=4, train_batch=12), np.random.default_rng(0), []
     env.reset(seed=0)
     real = env._training._loss
@@ -122,7 +122,7 @@ def test_the_first_update_lowers_the_mean_loss_of_all_words_that_were_answered()
     assert losses[0].item() == pytest.approx(total / words, rel=1e-5)
 
 
-def test_a_checkpoint_with_sentences_under_way_goes_on_as_the_original():
+def test_checkpoint_with_unfinished_sentences_resumes_exactly():
     env = make(num_envs=3, train_batch=5)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
@@ -136,7 +136,7 @@ def test_a_checkpoint_with_sentences_under_way_goes_on_as_the_original():
         np.testing.assert_array_equal(obs["units"], others["units"])
 
 
-def test_words_are_read_by_their_vector_and_by_their_letters():
+def test_words_are_embedded_by_vectors_and_characters():
     torch.manual_seed(0)
     front = WordsAndCharacters(words=5, characters=4, word=3, character=2)
     x = torch.tensor([[[2, 1, 2, 0], [0, 0, 0, 0]]])
@@ -148,7 +148,7 @@ def test_words_are_read_by_their_vector_and_by_their_letters():
     assert WordsAndCharacters(words=5, characters=0, word=3)(x[:, :, 0]).shape == (1, 2, 3)
 
 
-def test_vectors_of_words_that_a_batch_lacks_stay_bit_identical():
+def test_vectors_of_words_outside_the_batch_stay_bit_identical():
     env = make(num_envs=2, sharing=None)
     env.reset(seed=0)
     for _ in range(4 * STEPS):

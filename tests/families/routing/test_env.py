@@ -1,4 +1,4 @@
-"""What the routing environments do, on data small enough to follow by hand."""
+"""Behaviour of the routing environments on small hand-computable data."""
 
 import logging
 
@@ -36,7 +36,7 @@ def random_actions(env, rng):
 
 
 def roll(env, steps, seed=0, valid=True):
-    """Everything that an agent gets to see over `steps` random steps."""
+    """Return all results of `steps` random steps."""
     rng = np.random.default_rng(seed)
     seen = []
     for _ in range(steps):
@@ -57,7 +57,7 @@ def weights(env):
     return {key: value.clone() for key, value in env.network.state_dict().items()}
 
 
-def test_an_episode_takes_one_decision_per_depth_and_ends_with_the_papers_reward():
+def test_episode_has_one_decision_per_depth_and_final_reward():
     env = make(rho=0.0)
     env.reset(seed=0)
     for depth in range(2):
@@ -74,7 +74,7 @@ def test_an_episode_takes_one_decision_per_depth_and_ends_with_the_papers_reward
     assert final["route"].tolist() == [[0, 0, 0]] * 4
 
 
-def test_final_figures_are_those_of_the_route_taken():
+def test_final_info_matches_the_route():
     env = make(num_envs=3, train=False, reward="loss", rho=0.0)
     env.reset(seed=1)
     routes = np.array([[0, 1, 2], [3, 2, 0], [1, 3, 1]])
@@ -93,7 +93,7 @@ def test_final_figures_are_those_of_the_route_taken():
     assert final["label"].tolist() == env.data.splits["train"].y[final["sample"]].tolist()
 
 
-def test_one_update_is_one_adam_step_on_the_mean_loss_of_the_batch():
+def test_update_is_one_adam_step_on_mean_batch_loss():
     env = make(num_envs=12, train_batch=10)
     env.reset(seed=3)
     network = env.network.renewed()
@@ -125,7 +125,7 @@ def test_narrow_environments_update_after_train_batch_episodes():
     assert updates == [0, 0, 0, 0, 1, 1, 1, 1, 1, 2]
 
 
-def test_blocks_that_no_sample_took_stay_bit_identical_optimizer_state_included():
+def test_unused_blocks_and_their_optimizer_state_stay_bit_identical():
     env = make(num_envs=10)
     env.reset(seed=0)
     roll(env, 30)  # every block has been trained, so that Adam's moments would move it
@@ -146,7 +146,7 @@ def test_blocks_that_no_sample_took_stay_bit_identical_optimizer_state_included(
         assert all(torch.equal(old[key], torch.as_tensor(new[key])) for key in old)
 
 
-def test_a_frozen_environment_never_changes_its_network():
+def test_frozen_environment_never_changes_its_network():
     env = make(train=False)
     env.reset(seed=0)
     before = weights(env)
@@ -156,7 +156,7 @@ def test_a_frozen_environment_never_changes_its_network():
 
 
 @pytest.mark.parametrize("valid", [True, False])
-def test_same_seed_same_trajectory(valid):
+def test_equal_seeds_give_equal_trajectories(valid):
     first, second = make(hidden=8), make(hidden=8)
     first.reset(seed=5), second.reset(seed=5)
     assert_same(roll(first, 60, valid=valid), roll(second, 60, valid=valid))
@@ -165,7 +165,7 @@ def test_same_seed_same_trajectory(valid):
     assert not np.array_equal(roll(first, 1)[0][0], roll(second, 1)[0][0])
 
 
-def test_reseeding_starts_everything_anew_and_says_once_that_a_network_is_lost(caplog):
+def test_reseeding_restarts_and_logs_lost_network_once(caplog):
     env = make()
     env.reset(seed=5)
     first = roll(env, 60)
@@ -178,7 +178,7 @@ def test_reseeding_starts_everything_anew_and_says_once_that_a_network_is_lost(c
     ]
 
 
-def test_a_plain_reset_goes_on_training_the_network_it_has():
+def test_reset_without_seed_continues_training():
     env = make()
     env.reset(seed=5)
     roll(env, 30)
@@ -187,7 +187,7 @@ def test_a_plain_reset_goes_on_training_the_network_it_has():
     assert all(torch.equal(before[key], value) for key, value in env.network.state_dict().items())
 
 
-def test_nothing_touches_the_global_generators():
+def test_global_generators_are_unchanged():
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     env = make()
     env.reset(seed=0)
@@ -197,7 +197,7 @@ def test_nothing_touches_the_global_generators():
     assert np.array_equal(numpy_state, np.random.get_state()[1])
 
 
-def test_batch_of_one_equals_one_wide_batch():
+def test_batch_of_one_equals_vector_environment_of_width_one():
     options = {"data": tiny_data(), "hidden": 6, "blocks": 3}
     single, batched = RoutingEnv(**options), RoutingVectorEnv(1, **options)
     obs, info = single.reset(seed=9)
@@ -220,8 +220,8 @@ def test_batch_of_one_equals_one_wide_batch():
 @pytest.mark.parametrize("valid", [True, False])
 @pytest.mark.parametrize("steps", [6, 7, 20, 33])
 @pytest.mark.parametrize("num_envs", [1, 4, 16])
-def test_save_restore_and_go_on_equals_going_on(tmp_path, num_envs, steps, valid):
-    # A hidden width unlike the inputs' masks PASS at the first depth, so that invalid choices bring rows out of step.
+def test_restored_environment_resumes_exactly(tmp_path, num_envs, steps, valid):
+    # A hidden width unlike the inputs' masks PASS at the first depth, so invalid choices offset rows.
     env = make(num_envs, hidden=8)
     env.reset(seed=2)
     roll(env, steps, valid=valid)
@@ -240,7 +240,7 @@ def images():
     return MultiTaskDataset.from_tasks("images", {"a": (x, np.arange(40) % 2)})
 
 
-def test_batch_norm_normalises_by_the_batch_while_training():
+def test_batch_norm_uses_batch_statistics_in_training():
     env = RoutingVectorEnv(12, data=images(), blocks=2, hidden=32)
     env.reset(seed=0)
     normalised = env.network.trunk[1](env.network.trunk[0](env._inputs(env._waiting.samples)))
@@ -248,14 +248,14 @@ def test_batch_norm_normalises_by_the_batch_while_training():
     assert env.network.trunk[1].num_batches_tracked > 0
 
 
-def test_evaluating_changes_nothing_in_training():
+def test_evaluation_does_not_affect_training():
     first, second = (RoutingVectorEnv(4, data=images(), blocks=2, hidden=32) for _ in range(2))
     first.reset(seed=0), second.reset(seed=0)
     mtl_gym.evaluate(lambda obs: np.zeros(len(obs["task"]), int), first)
     assert_same(roll(first, 30), roll(second, 30))
 
 
-def test_a_convolutional_trunk_with_batch_norm_is_restored_exactly():
+def test_convolutional_trunk_with_batch_norm_is_restored_exactly():
     env = RoutingVectorEnv(4, data=images(), blocks=2, hidden=32)
     env.reset(seed=0)
     roll(env, 25)
@@ -265,7 +265,7 @@ def test_a_convolutional_trunk_with_batch_norm_is_restored_exactly():
         assert torch.equal(value, twin.network.state_dict()[key]), key
 
 
-def test_a_fork_is_independent():
+def test_fork_is_independent():
     env = make()
     env.reset(seed=0)
     roll(env, 20)
@@ -278,8 +278,8 @@ def test_a_fork_is_independent():
     assert isinstance(single.fork(), RoutingEnv)
 
 
-def test_rows_out_of_step_train_the_same_blocks_as_their_routes_say():
-    """Invalid choices bring rows out of step; routes under way must survive an update in between."""
+def test_rows_at_different_depths_train_the_blocks_of_their_routes():
+    """Check that unfinished routes survive an update, with rows at different depths after invalid choices."""
     env = make(num_envs=6, train_batch=4, hidden=8)
     env.reset(seed=0)
     rng = np.random.default_rng(3)
@@ -300,7 +300,7 @@ def test_rows_out_of_step_train_the_same_blocks_as_their_routes_say():
     assert updates_in_between > 10
 
 
-def test_an_invalid_choice_ends_the_episode_as_a_wrong_answer_without_gradient():
+def test_invalid_choice_ends_episode_without_gradient():
     env = make(num_envs=2, train_batch=1)
     env.reset(seed=0)
     env.step(np.array([0, 0])), env.step(np.array([1, 1]))
@@ -318,7 +318,7 @@ def test_an_invalid_choice_ends_the_episode_as_a_wrong_answer_without_gradient()
     "actions",
     [np.array([0, 0, 0, 4]), np.array([-1, 0, 0, 0]), np.zeros(3, int), np.zeros((4, 1), int), np.full(4, 0.5)],
 )
-def test_an_action_outside_the_space_is_named_and_changes_nothing(actions):
+def test_action_outside_space_is_refused_without_side_effects(actions):
     env, twin = make(), make()
     env.reset(seed=0), twin.reset(seed=0)
     with pytest.raises(ValueError, match="action"):
@@ -326,19 +326,19 @@ def test_an_action_outside_the_space_is_named_and_changes_nothing(actions):
     assert_same(roll(env, 12), roll(twin, 12))
 
 
-def test_an_action_outside_the_space_names_row_and_value():
+def test_error_for_action_outside_space_contains_row_and_value():
     env = make()
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"action 7 in row 2 lies outside Discrete\(4\)"):
         env.step(np.array([0, 1, 7, 0]))
 
 
-def test_stepping_before_reset_is_refused():
+def test_step_before_reset_is_refused():
     with pytest.raises(gym.error.ResetNeeded):
         make().step(np.zeros(4, int))
 
 
-def test_observations_masks_and_final_observations_lie_in_their_spaces():
+def test_observations_and_masks_lie_in_their_spaces():
     env = make(num_envs=5)
     obs, info = env.reset(seed=0)
     rng = np.random.default_rng(0)
@@ -352,7 +352,7 @@ def test_observations_masks_and_final_observations_lie_in_their_spaces():
             assert all(info["final_obs"][row] is None for row in np.flatnonzero(~terminated))
 
 
-def test_observations_are_not_changed_by_later_steps():
+def test_later_steps_do_not_change_earlier_observations():
     env = make()
     obs, _ = env.reset(seed=0)
     kept = {key: value.copy() for key, value in obs.items()}
@@ -360,7 +360,7 @@ def test_observations_are_not_changed_by_later_steps():
     assert all(np.array_equal(kept[key], obs[key]) for key in kept)
 
 
-def test_tensors_stay_tensors():
+def test_tensor_option_returns_tensors():
     env = make(tensors=True)
     plain = make()
     obs, _ = env.reset(seed=0)
@@ -376,7 +376,7 @@ def test_tensors_stay_tensors():
         RoutingEnv(data=tiny_data(), tensors=True)
 
 
-def test_an_evaluation_view_passes_once_over_the_split_in_order_and_trains_nothing():
+def test_evaluation_view_passes_once_over_split_in_order_without_training():
     env = make()
     env.reset(seed=0)
     roll(env, 20)
@@ -397,7 +397,7 @@ def test_an_evaluation_view_passes_once_over_the_split_in_order_and_trains_nothi
     assert_same(roll(env, 20, seed=1), roll(twin, 20, seed=1))
 
 
-def test_the_learning_rate_falls_to_a_tenth_every_decay_epochs():
+def test_learning_rate_falls_to_a_tenth_every_decay_epochs():
     env = make(num_envs=12, decay_epochs=1, learning_rate=0.5)
     env.reset(seed=0)
     rates = []
@@ -408,7 +408,7 @@ def test_the_learning_rate_falls_to_a_tenth_every_decay_epochs():
 
 
 @pytest.mark.parametrize("reward", [lambda logits, label, task: logits[:, 0] * torch.nan, "correct"])
-def test_a_diverging_network_stops_the_environment_and_never_reaches_an_observation(reward):
+def test_divergence_stops_environment_before_reaching_observations(reward):
     env = make(reward=reward, learning_rate=1e38)
     env.reset(seed=0)
     with pytest.raises(TrainingDiverged, match=r"task 'task [01]'") as caught:
@@ -423,7 +423,7 @@ def test_a_diverging_network_stops_the_environment_and_never_reaches_an_observat
     env.step(np.zeros(4, int))
 
 
-def test_without_a_seed_one_is_drawn_that_repeats_the_trajectory():
+def test_drawn_seed_repeats_the_trajectory():
     env, twin = make(), make()
     obs, info = env.reset()
     assert info["seed"].dtype == np.int64
@@ -432,7 +432,7 @@ def test_without_a_seed_one_is_drawn_that_repeats_the_trajectory():
     assert make().reset()[1]["seed"][0] != info["seed"][0]
 
 
-def test_without_layering_blocks_are_counted_once_and_trajectories_are_restored():
+def test_shared_blocks_without_layering_are_counted_once_and_restored():
     env = make(layering=False)
     env.reset(seed=0)
     assert env.single_action_space.n == 7
@@ -443,7 +443,7 @@ def test_without_layering_blocks_are_counted_once_and_trajectories_are_restored(
     assert result.figures["blocks_used"] == 2
 
 
-def test_a_users_reward_is_paid():
+def test_custom_reward_is_paid():
     env = make(reward=lambda logits, label, task: label + 10.0 * task, rho=0.0)
     env.reset(seed=0)
     for _ in range(3):
@@ -452,7 +452,7 @@ def test_a_users_reward_is_paid():
     np.testing.assert_array_equal(reward, final["label"] + 10.0 * final["task"])
 
 
-def test_a_network_of_ones_own_is_used_and_drawn_anew_from_every_seed():
+def test_custom_network_is_redrawn_for_every_seed():
     layers = [RoutedLayer([nn.Linear(6, 4) for _ in range(2)], activation=nn.Tanh()), RoutedLayer([nn.Linear(4, 3)])]
     env = make(network=RoutedNetwork(None, layers, (6,)))
     env.reset(seed=0)
@@ -464,7 +464,7 @@ def test_a_network_of_ones_own_is_used_and_drawn_anew_from_every_seed():
     assert env.single_action_space.n == 3
 
 
-def test_a_function_may_make_the_network():
+def test_function_makes_the_network():
     def build(context):
         return RoutedNetwork(None, [RoutedLayer([nn.Linear(6, 3)])], (6,))
 
@@ -493,17 +493,17 @@ def test_a_function_may_make_the_network():
         ({"network": RoutedNetwork(None, [RoutedLayer([nn.Linear(6, 2)])], (6,))}, "2 classes"),
     ],
 )
-def test_options_that_cannot_work_are_named(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)
 
 
-def test_a_seed_that_cannot_work_is_named():
+def test_invalid_seed_is_refused():
     with pytest.raises(ValueError, match=r"seed=\[1, 2\]"):
         make().reset(seed=[1, 2])
 
 
-def test_a_checkpoint_from_another_environment_is_refused_and_changes_nothing():
+def test_foreign_checkpoint_is_refused_without_side_effects():
     env = make()
     env.reset(seed=0)
     before = weights(env)
@@ -517,7 +517,7 @@ def test_a_checkpoint_from_another_environment_is_refused_and_changes_nothing():
     assert all(torch.equal(before[key], value) for key, value in env.network.state_dict().items())
 
 
-def test_evaluate_counts_every_sample_once_and_per_task():
+def test_evaluate_counts_every_sample_once_by_task():
     env = make()
     env.reset(seed=0)
     result = mtl_gym.evaluate(lambda obs: np.zeros(len(obs["task"]), int), env, num_envs=7)

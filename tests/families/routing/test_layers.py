@@ -1,4 +1,4 @@
-"""Layers whose choices are not blocks."""
+"""Layers of dispatchers and soft mixtures."""
 
 import gymnasium as gym
 import numpy as np
@@ -25,7 +25,7 @@ def linear(activation=None):
 
 @pytest.mark.parametrize("activation", [None, nn.ReLU()])
 @pytest.mark.parametrize("stacked", [True, False])
-def test_a_mixture_is_the_weighted_mean_of_what_all_blocks_give(activation, stacked):
+def test_mixture_is_weighted_mean_of_block_outputs(activation, stacked):
     layer = MixtureLayer(linear(activation), mixtures=3)
     layer._linear = stacked
     nn.init.normal_(layer.logits)
@@ -45,7 +45,7 @@ def test_mixtures_of_convolutions_keep_their_shape():
     torch.testing.assert_close(layer(x, np.array([3, 0])), (blocks[0](x) + blocks[1](x)) / 2, atol=1e-5, rtol=1e-5)
 
 
-def test_the_weights_of_a_mixture_get_the_gradient_of_the_mean():
+def test_mixture_weights_get_gradient_of_the_mean():
     layer = MixtureLayer(linear(), mixtures=2)
     layer(X, np.zeros(7, int)).sum().backward()
     outputs = torch.stack([block(X).sum() for block in layer.blocks])
@@ -54,13 +54,13 @@ def test_the_weights_of_a_mixture_get_the_gradient_of_the_mean():
     assert (layer.logits.grad[1] == 0).all()
 
 
-def test_a_mixture_uses_all_blocks_and_never_passes():
+def test_mixture_uses_all_blocks_and_never_passes():
     network = with_mixtures(RoutedNetwork(None, [linear(), RoutedLayer([nn.Linear(3, 2)])], (4,)), mixtures=3)
     assert network.masks().tolist() == [[True, True, True, False]] * 2
     assert network.blocks_used(np.array([[True, False, False], [False, False, True]])) == 6
 
 
-def test_the_dispatchers_decision_comes_first_and_leaves_the_value_as_it_is():
+def test_dispatcher_decides_first_and_keeps_the_value():
     network = RoutedNetwork(None, [linear(), RoutedLayer([nn.Linear(3, 2)])], (4,))
     dispatched = with_dispatcher(network, agents=2)
     assert dispatched.masks().astype(int).tolist() == [[1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0]]
@@ -70,7 +70,7 @@ def test_the_dispatchers_decision_comes_first_and_leaves_the_value_as_it_is():
     assert dispatched.blocks_used(np.ones((3, 5), bool)) == 6
 
 
-def test_the_observation_tells_the_agent_in_charge():
+def test_observation_contains_agent_in_charge():
     env = make_vec_env(DIGITS, 3, seed=0, dispatch=4).batched
     obs, info = env.reset(seed=0)
     assert obs["agent"].tolist() == [4, 4, 4] and info["action_mask"][0].tolist() == [True] * 4 + [False] * 7
@@ -84,17 +84,17 @@ def test_the_observation_tells_the_agent_in_charge():
     assert info["final_info"]["route"].tolist() == [[0, 5, 5, 5], [3, 6, 6, 6], [1, 7, 7, 7]]
 
 
-def test_with_a_dispatcher_it_is_the_agents_that_collaborate():
+def test_agents_of_dispatcher_earn_collaboration_reward():
     env = make_vec_env(DIGITS, 1, seed=0, dispatch=2, rho=0.3).batched
     env.reset(seed=0)
-    assert env.step(np.array([1]))[1].tolist() == [0.0]  # being picked earns nothing
+    assert env.step(np.array([1]))[1].tolist() == [0.0]  # the pick earns no reward
     env.step(np.array([5]))
     counts = env.collaboration_counts
     assert counts.shape == (4, 2, 11) and counts[0].sum() == 0 and counts[1, 1, 5] == 1
 
 
 @pytest.mark.parametrize("dispatch", [0, -1, "all", 1.5])
-def test_an_impossible_number_of_agents_is_refused(dispatch):
+def test_invalid_number_of_agents_is_refused(dispatch):
     with pytest.raises(ValueError, match=r"dispatch=.* is not possible"):
         make_vec_env(DIGITS, dispatch=dispatch)
 
@@ -104,13 +104,13 @@ OPTIONS = [{"mixture": True}, {"dispatch": 3}, {"mixture": True, "dispatch": "pe
 
 @pytest.mark.filterwarnings("ignore:.*A Box observation space m.*imum value is:UserWarning")
 @pytest.mark.parametrize("option", OPTIONS)
-def test_the_checkers_of_gymnasium_and_sb3_find_nothing(option):
+def test_gymnasium_and_sb3_checkers_pass(option):
     check_env(gym.make(DIGITS, **option).unwrapped, skip_render_check=True)
     check_sb3_env(gym.make(DIGITS, **option), warn=False)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_networks_of_the_users_own_take_the_options(option):
+def test_custom_networks_support_dispatch_and_mixture(option):
     template = RoutedNetwork(None, [RoutedLayer([nn.Linear(64, 2) for _ in range(3)])], (64,))
     for network in (template, lambda context: template.renewed()):
         env = make_vec_env(DIGITS, 4, seed=0, network=network, **{**option, "layering": True})
@@ -118,7 +118,7 @@ def test_networks_of_the_users_own_take_the_options(option):
         assert env.batched.network.depth == 1 + ("dispatch" in option)
 
 
-def test_training_moves_the_weights_of_mixtures_and_new_seeds_take_them_back():
+def test_training_changes_mixture_weights_and_new_seeds_reset_them():
     env = make_vec_env(DIGITS, 32, seed=0, mixture=True).batched
     obs, _ = env.reset(seed=0)
     for _ in range(30):
@@ -129,7 +129,7 @@ def test_training_moves_the_weights_of_mixtures_and_new_seeds_take_them_back():
     assert (env.network.layers[0].logits == 0).all()
 
 
-def test_soft_mixtures_are_evaluated_like_any_router():
+def test_evaluation_supports_soft_mixtures():
     agent = SoftMixture(make_vec_env(DIGITS, 64, seed=0, mixture=True), seed=0).learn(30_000)
     env = agent.env.batched
     result = mtl_gym.evaluate(agent, env)

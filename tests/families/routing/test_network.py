@@ -7,7 +7,7 @@ from mtl_gym.families.routing.blocks import SimpleConvNet, simple_routed_network
 from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
 
 
-def test_the_papers_network_has_the_papers_sizes():
+def test_default_network_has_sizes_of_the_paper():
     network = simple_routed_network((3, 32, 32), blocks=20, classes=5)
     assert [layer.in_shape for layer in network.layers] == [(128,), (128,), (128,)]
     assert [layer.out_shape for layer in network.layers] == [(128,), (128,), (5,)]
@@ -16,17 +16,17 @@ def test_the_papers_network_has_the_papers_sizes():
 
 
 @pytest.mark.parametrize(("shape", "features"), [((1, 28, 28), 32), ((3, 32, 32), 128), ((3, 84, 84), 800)])
-def test_the_trunk_halves_the_image_four_times(shape, features):
+def test_trunk_halves_image_four_times(shape, features):
     assert SimpleConvNet(shape[0])(torch.zeros(2, *shape)).shape == (2, features)
 
 
-def test_pass_is_masked_where_a_block_changes_the_width_and_at_the_last_depth():
+def test_pass_is_masked_where_width_changes_and_at_last_depth():
     cifar, mnist = simple_routed_network((3, 32, 32), 2, 5), simple_routed_network((1, 28, 28), 2, 2)
     assert cifar.masks()[:, -1].tolist() == [True, True, False]
     assert mnist.masks()[:, -1].tolist() == [False, True, False]
 
 
-def test_layers_may_have_different_numbers_of_blocks():
+def test_layers_support_different_numbers_of_blocks():
     layers = [RoutedLayer([nn.Linear(4, 4) for _ in range(3)]), RoutedLayer([nn.Linear(4, 2)])]
     network = RoutedNetwork(None, layers, (4,))
     assert network.masks().astype(int).tolist() == [[1, 1, 1, 1], [1, 0, 0, 0]]
@@ -36,7 +36,7 @@ def test_layers_may_have_different_numbers_of_blocks():
     torch.testing.assert_close(logits, expected)
 
 
-def test_without_layering_a_depth_takes_every_block_of_its_shapes():
+def test_without_layering_depth_uses_all_blocks_of_equal_shape():
     network = simple_routed_network((3, 32, 32), 20, 5, layering=False)
     assert [len(layer.blocks) for layer in network.layers] == [40, 40, 20]
     taken = np.zeros((3, 40), bool)
@@ -47,7 +47,7 @@ def test_without_layering_a_depth_takes_every_block_of_its_shapes():
     assert [len(layer.blocks) for layer in mnist.layers] == [10, 10, 10]  # 32 -> 128, 128 -> 128, 128 -> 2
 
 
-def test_a_block_that_is_applied_twice_gets_both_gradients():
+def test_block_applied_twice_accumulates_both_gradients():
     network = simple_routed_network((8,), 2, 2, hidden=8, layering=False)
     block, head = network.layers[0].blocks[3], network.layers[2].blocks[1]
     x = torch.randn(5, 8)
@@ -58,12 +58,12 @@ def test_a_block_that_is_applied_twice_gets_both_gradients():
     torch.testing.assert_close(mine, block.weight.grad, atol=1e-5, rtol=1e-5)
 
 
-def test_a_renewed_network_still_shares_its_blocks():
+def test_renewed_network_keeps_shared_blocks():
     network = simple_routed_network((8,), 2, 2, hidden=8, layering=False).renewed()
     assert network.layers[0].blocks[3] is network.layers[1].blocks[3]
 
 
-def test_convolutional_and_linear_layers_follow_each_other():
+def test_convolutional_and_linear_layers_can_be_combined():
     convolutions = RoutedLayer([nn.Conv2d(1, 2, 3, padding=1) for _ in range(2)], in_shape=(1, 4, 4))
     heads = RoutedLayer([nn.Linear(32, 3) for _ in range(2)])
     network = RoutedNetwork(None, [convolutions, heads], (1, 4, 4))
@@ -75,7 +75,7 @@ def test_convolutional_and_linear_layers_follow_each_other():
     torch.testing.assert_close(network(x, routes), torch.stack(alone), atol=1e-5, rtol=1e-5)
 
 
-def test_a_renewed_network_has_other_weights_and_leaves_its_template_alone():
+def test_renewed_network_has_fresh_weights_and_template_is_unchanged():
     template = simple_routed_network((8,), 2, 2, hidden=8)
     before = template.layers[0].blocks[0].weight.clone()
     with torch.random.fork_rng(devices=[]):
@@ -107,6 +107,6 @@ def test_a_renewed_network_has_other_weights_and_leaves_its_template_alone():
         (lambda: simple_routed_network((3, 4), 2, 2), r"\(3, 4\).* network="),
     ],
 )
-def test_shapes_that_do_not_fit_are_named(make, message):
+def test_incompatible_shapes_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

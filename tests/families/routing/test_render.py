@@ -1,4 +1,4 @@
-"""The routing map, as pixels, as text and in a window."""
+"""Routing map as pixels, as text and in a window."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def box(figure: Figure, depth: int, name: str) -> Patch:
     return found
 
 
-def test_text_names_the_most_taken_block_of_each_task_and_counts_blocks() -> None:
+def test_text_contains_most_frequent_block_per_task_and_used_blocks() -> None:
     assert render.ansi(USAGE, NAMES).splitlines() == [
         "task         depth 0  depth 1",
         "pos          0 87%    PASS 60%",
@@ -50,41 +50,41 @@ def test_text_names_the_most_taken_block_of_each_task_and_counts_blocks() -> Non
     ]
 
 
-def test_a_block_that_hardly_any_episode_takes_is_not_counted_as_used() -> None:
+def test_rarely_taken_block_is_not_counted_as_used() -> None:
     usage = np.array([[[96.0, 4.0, 0.0]], [[0.0, 0.0, 1.0]]])
     assert render.ansi(usage, ["a", "b"]).endswith("blocks used  1 of 2")
 
 
-def test_text_has_no_control_characters_but_line_breaks() -> None:
+def test_text_has_no_control_characters_except_line_breaks() -> None:
     assert render.ansi(random_usage(20, 3, 21), [f"task {i}" for i in range(20)]).replace("\n", "").isprintable()
 
 
-def test_pixels_are_an_rgb_image_with_even_sides_that_shows_something() -> None:
+def test_pixels_are_nonempty_rgb_image_with_even_sides() -> None:
     image = render.rgb_array(USAGE, NAMES)
     assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
     assert image.shape[0] % 2 == image.shape[1] % 2 == 0
     assert image.flags.c_contiguous and image.min() < 100 and image.max() == 255
 
 
-def test_other_usage_gives_another_picture_of_the_same_size() -> None:
+def test_different_usage_gives_different_picture_of_equal_size() -> None:
     first, second = render.rgb_array(USAGE, NAMES), render.rgb_array(USAGE[:, ::-1], NAMES)
     assert first.shape == second.shape
     assert (first != second).any()
     assert np.array_equal(first, render.rgb_array(USAGE, NAMES))
 
 
-def test_only_shares_count_not_how_many_episodes_were_seen() -> None:
+def test_picture_depends_on_shares_not_on_number_of_episodes() -> None:
     assert np.array_equal(render.rgb_array(USAGE, NAMES), render.rgb_array(7 * USAGE.astype(np.float32), NAMES))
 
 
-def test_every_task_and_the_title_are_named_in_the_figure() -> None:
+def test_figure_contains_task_names_and_title() -> None:
     names = ["costs $5 to $9", "large_natural_outdoor_scenes", "c"]
     figure = render.routing_map(USAGE, names, title="after 100 episodes")
     texts = {text.get_text() for text in figure.findobj(Text)}
     assert texts >= {*names, "after 100 episodes", "PASS", "0", "1", "depth 0", "depth 1"}
 
 
-def test_tasks_are_joined_to_their_blocks_and_blocks_to_blocks_by_products_of_shares() -> None:
+def test_lines_between_blocks_show_products_of_shares() -> None:
     figure = render.routing_map(USAGE, NAMES)
     # Down to depth 0: pos to 0 and 1, chunking to 1.
     assert len(lines(figure, 0).get_paths()) == 3
@@ -92,14 +92,14 @@ def test_tasks_are_joined_to_their_blocks_and_blocks_to_blocks_by_products_of_sh
     assert len(lines(figure, 1).get_paths()) == 5
 
 
-def test_lines_of_less_than_five_percent_are_left_out() -> None:
+def test_lines_under_five_percent_are_omitted() -> None:
     usage = np.array([[[96.0, 4.0, 0.0], [50.0, 50.0, 0.0]], [[95.0, 5.0, 0.0], [50.0, 50.0, 0.0]]])
     figure = render.routing_map(usage, ["a", "b"])
     assert len(lines(figure, 0).get_paths()) == 1 + 2
     assert len(lines(figure, 1).get_paths()) == 2 + 2
 
 
-def test_a_larger_share_gives_a_wider_and_more_opaque_line() -> None:
+def test_larger_share_gives_wider_and_more_opaque_line() -> None:
     often, seldom, _ = range(3)
     drawn = lines(render.routing_map(USAGE, NAMES), 0)
     widths, colours = np.asarray(drawn.get_linewidth()), np.asarray(drawn.get_edgecolor())
@@ -108,7 +108,7 @@ def test_a_larger_share_gives_a_wider_and_more_opaque_line() -> None:
     assert (colours[often, :3] == colours[seldom, :3]).all()
 
 
-def test_tasks_beyond_the_tenth_reuse_colours_with_another_dash() -> None:
+def test_tasks_beyond_tenth_reuse_colours_with_another_dash() -> None:
     drawn = lines(render.routing_map(np.ones((11, 1, 1)), [str(i) for i in range(11)]), 0)
     colours, dashes = np.asarray(drawn.get_edgecolor()), list(drawn.get_linestyle())
     assert (colours[0] == colours[10]).all()
@@ -126,7 +126,7 @@ def test_unused_blocks_are_hollow_and_shared_blocks_darker() -> None:
     assert type(box(figure, 0, "PASS")) is not type(box(figure, 0, "0"))
 
 
-def test_a_network_that_has_seen_nothing_is_drawn_without_lines() -> None:
+def test_usage_without_episodes_is_drawn_without_lines() -> None:
     figure = render.routing_map(np.zeros((3, 2, 3)), NAMES)
     assert [len(lines(figure, depth).get_paths()) for depth in range(2)] == [0, 0]
     assert render.rgb_array(np.zeros((3, 2, 3)), NAMES).min() < 255
@@ -134,7 +134,7 @@ def test_a_network_that_has_seen_nothing_is_drawn_without_lines() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 2), (3, 3, 4), (20, 3, 4), (3, 3, 21), (20, 3, 21), (4, 8, 5)])
-def test_all_labels_lie_within_the_picture(shape: tuple[int, int, int]) -> None:
+def test_all_labels_lie_within_picture(shape: tuple[int, int, int]) -> None:
     names = [f"large_natural_outdoor_scenes_{i}" for i in range(shape[0])]
     figure = render.routing_map(random_usage(*shape), names)
     figure.savefig(BytesIO(), format="png")
@@ -146,22 +146,22 @@ def test_all_labels_lie_within_the_picture(shape: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("usage", [USAGE[0], USAGE[:2]])
-def test_usage_that_does_not_fit_the_names_is_refused(usage: NDArray[np.float64]) -> None:
+def test_usage_of_wrong_shape_is_refused(usage: NDArray[np.float64]) -> None:
     with pytest.raises(ValueError, match="3 task names"):
         render.routing_map(usage, NAMES)
 
 
-def test_show_gives_what_the_render_mode_asks_for() -> None:
+def test_show_returns_output_of_render_mode() -> None:
     assert render.show("ansi", USAGE, NAMES) == render.ansi(USAGE, NAMES)
     assert np.array_equal(np.asarray(render.show("rgb_array", USAGE, NAMES)), render.rgb_array(USAGE, NAMES))
 
 
-def test_rendering_without_a_mode_warns_and_gives_nothing() -> None:
+def test_rendering_without_mode_warns_and_returns_none() -> None:
     with pytest.warns(UserWarning, match="without a render mode"):
         assert render.show(None, USAGE, NAMES) is None
 
 
-def test_images_leave_pyplot_alone() -> None:
+def test_images_do_not_use_pyplot() -> None:
     before = plt.get_fignums()
     render.rgb_array(USAGE, NAMES)
     assert plt.get_fignums() == before
@@ -169,7 +169,7 @@ def test_images_leave_pyplot_alone() -> None:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """Pretends that the backend has windows; gives the pauses that a window was granted."""
+    """Simulate a backend with windows and return the pauses of its event loop."""
     made: list[float] = []
     monkeypatch.setattr(pictures, "WITHOUT_WINDOWS", set())
     monkeypatch.setattr(plt, "pause", made.append)
@@ -177,7 +177,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     plt.close("all")
 
 
-def test_the_window_is_reused_and_closed(pauses: list[float]) -> None:
+def test_window_is_reused_and_closed(pauses: list[float]) -> None:
     for _ in range(3):
         assert render.show("human", USAGE, NAMES) is None
     assert len(plt.get_fignums()) == 1 and pauses == [0.001] * 3
@@ -188,7 +188,7 @@ def test_the_window_is_reused_and_closed(pauses: list[float]) -> None:
 
 
 @pytest.mark.parametrize("backend", ["agg", "tkagg"])
-def test_without_a_display_human_mode_says_so_once_and_goes_on(backend: str) -> None:
+def test_human_mode_without_display_warns_once_and_continues(backend: str) -> None:
     code = (
         "import logging, numpy as np\n"
         "from mtl_gym.core import figures as pictures\n"
@@ -205,13 +205,13 @@ def test_without_a_display_human_mode_says_so_once_and_goes_on(backend: str) -> 
     assert result.stderr.count("shows nothing") == 1
 
 
-def test_importing_the_module_does_not_import_matplotlib() -> None:
+def test_importing_module_does_not_import_matplotlib() -> None:
     code = "import sys, mtl_gym.families.routing.render; sys.exit('matplotlib' in sys.modules)"
     environment = {"PYTHONPATH": ":".join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 
 
-def test_a_dispatchers_pick_is_named_so():
+def test_first_decision_of_dispatcher_is_labelled():
     usage = np.zeros((2, 3, 4))
     usage[:, :, 1] = 1
     assert render.ansi(usage, ["cats", "dogs"], dispatched=True).splitlines()[0].split() == [

@@ -10,21 +10,21 @@ LOGITS = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
 LABEL = torch.tensor([0, 0])
 
 
-def test_a_right_answer_earns_one_and_a_wrong_one_loses_one():
+def test_correct_answer_earns_one_and_wrong_answer_minus_one():
     assert final_reward("correct")(LOGITS, LABEL, LABEL).tolist() == [1.0, -1.0]
 
 
-def test_the_loss_reward_is_minus_the_cross_entropy():
+def test_loss_reward_is_negative_cross_entropy():
     expected = [-np.log(1 + np.exp(-2)), -np.log(1 + np.exp(1))]
     np.testing.assert_allclose(final_reward("loss")(LOGITS, LABEL, LABEL), expected, rtol=1e-6)
 
 
-def test_an_unknown_reward_is_named():
+def test_unknown_reward_is_refused():
     with pytest.raises(ValueError, match="reward='score' is unknown"):
         final_reward("score")
 
 
-def test_collaboration_pays_rho_times_the_mean_share_of_the_agents_that_took_the_action():
+def test_collaboration_reward_is_rho_times_mean_share_of_agents():
     reward = CollaborationReward(0.3, tasks=3, depth=2, actions=4)
     # Task 0 took block 1 in 3 of 4 decisions, task 1 in 1 of 2, task 2 never.
     reward.add(np.array([0, 0, 0, 0, 1, 1, 2]), 0, np.array([1, 1, 1, 2, 1, 3, 3]))
@@ -39,7 +39,7 @@ def test_rho_zero_pays_nothing():
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=50), st.floats(0, 10))
-def test_collaboration_is_never_more_than_rho_times_the_final_reward(decisions, rho):
+def test_collaboration_reward_is_bounded_by_rho_times_final_reward(decisions, rho):
     reward = CollaborationReward(rho, tasks=3, depth=1, actions=4)
     if decisions:
         reward.add(np.array([t for t, _ in decisions]), 0, np.array([a for _, a in decisions]))
@@ -49,6 +49,6 @@ def test_collaboration_is_never_more_than_rho_times_the_final_reward(decisions, 
 
 
 @pytest.mark.parametrize("rho", [-0.1, 11.0, float("nan")])
-def test_rho_outside_the_papers_range_is_refused(rho):
+def test_rho_out_of_range_is_refused(rho):
     with pytest.raises(ValueError, match="rho="):
         CollaborationReward(rho, 1, 1, 1)
