@@ -1,7 +1,7 @@
-"""Old import paths, which work for one more release and warn.
+"""Old import paths, which work for one more release with a DeprecationWarning.
 
-Importing `mtl_gym` or `mtl_agents` installs a finder, so that `from mtl_gym.routing.network import RoutedNetwork` gives
-the very module `mtl_gym.families.routing.network`.
+Importing `mtl_gym` or `mtl_agents` installs a finder, so that `from mtl_gym.routing.network import RoutedNetwork`
+imports from the module `mtl_gym.families.routing.network`.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ AGENTS = {
 
 
 class Aliases(MetaPathFinder, Loader):
-    """Import modules under their old names.
+    """Finder and loader of modules under their old names.
 
     Args:
-        moved: New names of modules and packages, by old name. What a package holds moves with it.
+        moved: New names of modules and packages, by old name; the contents of a package move with it.
 
     Example:
         >>> Aliases({"old": "new.home"}).target("old.part")
@@ -73,24 +73,24 @@ class Aliases(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return a spec for the old name of a module that is there."""
+        """Return a spec for the old name of an existing module."""
         new = self.target(fullname)
         return None if new is None or find_spec(new) is None else ModuleSpec(fullname, self)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the module under its new name, with a warning."""
         new = str(self.target(spec.name))
-        warnings.warn(f"{spec.name} is now {new}; the old name goes with the next release.", DeprecationWarning, 2)
+        warnings.warn(f"{spec.name} is now {new}; the next release removes the old name.", DeprecationWarning, 2)
         module = import_module(new)
         self.specs[module.__name__] = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module its own spec back; it has been executed under its new name."""
+        """Restore the spec of the module, which was executed under its new name."""
         module.__spec__ = self.specs.pop(module.__name__)
 
 
 def install() -> None:
-    """Let old names be imported; a second call changes nothing."""
+    """Make old names importable; a second call changes nothing."""
     if not any(isinstance(finder, Aliases) for finder in sys.meta_path):
         sys.meta_path.insert(0, Aliases(MOVED | AGENTS))

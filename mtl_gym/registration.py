@@ -1,7 +1,7 @@
-"""Register families of environments: ours, and those of other packages.
+"""Registration of families of environments, also from other packages.
 
-A package announces a function through the entry-point group `mtl_gym.environments`; importing `mtl_gym` calls it, and
-it calls `register_family`.
+A package names a function in the entry-point group `mtl_gym.environments`. Importing `mtl_gym` calls this function,
+which calls `register_family`.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _LOCATION = re.compile(r"[\w.]+:[\w.]+")
 
 @dataclass(frozen=True)
 class Card:
-    """What the environments of a family are about.
+    """Description of the environments of a family.
 
     Attributes:
-        decision: What an action decides.
-        difficulty: Why the controls fall short of the optimum.
-        controls: Names of the agents that others are compared with; the first is the default control.
+        decision: Decision that an action makes.
+        difficulty: Reason why the controls fall short of the optimum.
+        controls: Names of the reference agents; the first is the default control.
         oracle: Name of the agent that knows the best decisions, or None.
-        optimum: The best figure that a policy can reach, or how it is known; None where it is not known.
-        dials: Options that set the difficulty, and in which direction.
-        floor: Names of the agents that decide at random; a report counts scores from them.
+        optimum: Best figure that a policy can reach, or its derivation; None if unknown.
+        dials: Options that set the difficulty, with their direction.
+        floor: Names of the random agents, at which the normalised score of a report is 0.
 
     Example:
         >>> Card("Which layer freezes next.", "The order matters.", ("random", "bottom-up")).controls[0]
@@ -57,16 +57,16 @@ def register_family(
     card: Card,
     agents: Mapping[str, str] | None = None,
 ) -> None:
-    """Register environment ids with Gymnasium, their card, and agents by name; nothing is imported.
+    """Register environment ids with Gymnasium, their card, and agents by name, without importing anything.
 
-    Registering the same family again changes nothing. `examples/own_family.py` is a whole family.
+    Registering the same family again changes nothing. `examples/own_family.py` is a complete family.
 
     Args:
-        env: The class of one environment, "module:attribute".
-        vector_env: The class of the batched environment, "module:attribute".
-        presets: By id, the keyword arguments of the environment; JSON-able.
-        card: The card of these ids.
-        agents: By name, the classes of agents, "module:attribute".
+        env: Class of the batch of one, as "module:attribute".
+        vector_env: Class of the batched environment, as "module:attribute".
+        presets: JSON-serialisable keyword arguments of the environment, by id.
+        card: Card of these ids.
+        agents: Classes of agents as "module:attribute", by agent name.
 
     Raises:
         ValueError: If a location is not "module:attribute", or an id or a name is taken.
@@ -74,7 +74,7 @@ def register_family(
     agents = {} if agents is None else agents
     for location in (env, vector_env, *agents.values()):
         if _LOCATION.fullmatch(location) is None:
-            raise ValueError(f"{location!r} is no location; write it as 'module:attribute'.")
+            raise ValueError(f"{location!r} is not a location; write it as 'module:attribute'.")
     for name, location in agents.items():
         if _agents.setdefault(name, location) != location:
             raise ValueError(f"The agent name {name!r} is taken by {_agents[name]}; choose another name.")
@@ -99,22 +99,22 @@ def card(env_id: str) -> Card:
     """
     bare = env_id.rpartition(":")[2]
     if bare not in _cards:
-        raise ValueError(f"There is no card of {env_id!r}; there are cards of {', '.join(_cards)}.")
+        raise ValueError(f"There is no card of {env_id!r}; choose from {', '.join(_cards)}.")
     return _cards[bare]
 
 
 def registered_ids() -> list[str]:
-    """Return the ids that families registered, in their order."""
+    """Return the environment ids of all families, in order of registration."""
     return list(_cards)
 
 
 def registered_agents() -> dict[str, str]:
-    """Return the locations of the agents that families registered, by name."""
+    """Return the locations of the agents of all families, by agent name."""
     return dict(_agents)
 
 
 def load_packages() -> None:
-    """Call the functions that other packages announce; warn of each that fails."""
+    """Call the registration functions of other packages; warn about each one that fails."""
     for point in entry_points(group=GROUP):
         _call(point)
 
@@ -122,7 +122,7 @@ def load_packages() -> None:
 def _call(point: EntryPoint) -> None:
     try:
         point.load()()
-    except Exception as error:  # another package's code may raise anything, and ours is to work all the same
+    except Exception as error:  # code of another package may raise anything, and mtl_gym must still import
         package = point.dist.name if point.dist is not None else point.value
         warnings.warn(
             f"The environments of {package} ({point.value}) are not registered: {type(error).__name__}: {error}",

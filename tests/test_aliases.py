@@ -1,4 +1,4 @@
-"""Import paths of the last release."""
+"""Old import paths, with a DeprecationWarning."""
 
 import subprocess
 import sys

@@ -1,42 +1,42 @@
-"""The catalogue: every environment id of the five families, its preset and its card."""
+"""Catalogue of the environment ids of the five families, with presets and cards."""
 
 from __future__ import annotations
 
 from mtl_gym.registration import Card, register_family
 
 ROUTING = Card(
-    decision="Which block of each routed layer an input takes, layer by layer.",
-    difficulty="Tasks that share blocks help or harm each other; a fixed route per task cannot find out which do.",
+    decision="The block that an input takes at each routed layer.",
+    difficulty="Tasks that share blocks help or harm each other; a fixed route per task cannot adapt to that.",
     controls=("random-fixed", "task-specific-all", "task-specific-last", "shared"),
     dials={"depth": "more routed layers: more decisions", "blocks": "more blocks per layer: more routes"},
 )
 LIMITLESS = Card(
-    decision="Which module of a pool processes an input next, or that the network is complete.",
-    difficulty="Modules are shared by all tasks and depths, so that a fixed network per task uses few of them well.",
+    decision="The module of a pool that processes an input next, or the end of the network.",
+    difficulty="All tasks and depths share the modules, so a fixed network per task uses few of them well.",
     controls=("random-fixed",),
     dials={"max_depth": "longer networks: more decisions", "duplicates": "more copies of each module: more networks"},
 )
 SCHEDULING = Card(
-    decision="Which task the next minibatch is of, or how the losses of the tasks are weighted.",
-    difficulty="Tasks learn at different speeds and change what others gain; a fixed share per task ignores both.",
+    decision="The task of the next minibatch, or the weights of the tasks' losses.",
+    difficulty="Tasks learn at different speeds and affect each other's gains; a fixed share per task ignores both.",
     controls=("uniform", "hand-crafted"),
     dials={"updates": "longer training: more decisions", "updates_per_step": "more updates per decision: fewer"},
 )
 RECURRENT = Card(
-    decision="Which sub-networks of a layer are connected, at every step of a sequence.",
-    difficulty="What a step needs depends on the task and the past; fixed connections are the same for all steps.",
+    decision="The connections between the sub-networks of a layer, at every step of a sequence.",
+    difficulty="The best connections depend on the task and the past; fixed connections are equal at all steps.",
     controls=("random-fixed", "all-connected"),
     dials={"layers": "more sub-networks per layer: more connections"},
 )
 ALIGNMENT = Card(
-    decision="Which hypermodules challenge the one that generates the weights of each location.",
-    difficulty="Sharing pays between locations of one group only, and the groups are not known.",
+    decision="The hypermodules that challenge the current one at each location.",
+    difficulty="Sharing helps only between locations of one group, and the groups are unknown.",
     controls=("fixed-alignment",),
     dials={"modules": "more hypermodules: more assignments", "generations": "longer runs: more decisions"},
     floor=("random", "random-alignment"),
 )
 
-# Looking at validation samples after every update would take most of the time.
+# Evaluating validation samples after every update would take most of the time.
 LOOK: dict[str, object] = {"hard_samples": 16, "updates_per_step": 10}
 
 Presets = dict[str, dict[str, object]]

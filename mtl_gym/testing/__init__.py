@@ -1,6 +1,6 @@
-"""Check that a family keeps the contract of this package, as Gymnasium's `check_env` does for any environment.
+"""Checks that a family fulfils the contract of this package, in addition to Gymnasium's `check_env`.
 
-`check_family(env_id)` makes all checks; `CHECKS` has them one by one, for pytest's `parametrize`.
+`check_family(env_id)` runs all checks; `CHECKS` lists them for pytest's `parametrize`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ __all__ = ["CHECKS", "Check", "batch", "check_family", "single", "valid_actions"
 
 
 def check_family(env_id: str, **options: object) -> None:
-    """Check everything that an environment of this package must keep.
+    """Check that an environment fulfils the contract of this package.
 
     Args:
-        env_id: The id, or `module:id`.
-        **options: Options of the environment, such as those that make its episodes short.
+        env_id: Environment id, or `module:id`.
+        **options: Options of the environment, for example to shorten its episodes.
 
     Raises:
-        AssertionError: With a sentence, at the first thing that does not hold.
+        AssertionError: At the first violation.
 
     Example:
         >>> check_family("MTLRouting-Digits-v0", hidden=4)

@@ -1,4 +1,4 @@
-"""The single checks of a family."""
+"""Individual checks of a family."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ from mtl_gym.testing.walking import Options, batch, require, single, valid_actio
 Check: TypeAlias = Callable[[str, Options], None]
 
 STEPS = 24
-# No episode of a check may be longer; options that shorten episodes are arguments of `check_family`.
+# Maximum number of steps of a check; options of `check_family` can shorten episodes.
 LONGEST = 10_000
 
 
 def check_card(env_id: str, options: Options) -> None:
-    """Check that the card says what its fields ask for, and names agents and options that exist."""
+    """Check that the card is complete, and names existing agents and options."""
     from mtl_gym.lab.agents import agent_names
 
     there = env_id.rpartition(":")[2] in registered_ids()
     require(there, f"there is no card of {env_id!r}; register it with register_family")
     found, names = card(env_id), agent_names()
-    require(bool(found.decision and found.difficulty), "the card must say what is decided and why controls fall short")
+    require(bool(found.decision and found.difficulty), "the card must have a decision and a difficulty")
     require(bool(found.controls), "the card must name a control")
     oracle = () if found.oracle is None else (found.oracle,)
     for name in (*found.controls, *found.floor, *oracle):
         require(name in names, f"the card names the agent {name!r}, which does not exist")
     known = [field.name for field in dataclasses.fields(batch(env_id, 1, options).Options)]
     for dial in found.dials:
-        require(dial in known, f"the card has the dial {dial!r}, which is no option of the environment")
+        require(dial in known, f"the card has the dial {dial!r}, which is not an option of the environment")
 
 
 def check_gymnasium(env_id: str, options: Options) -> None:
-    """Check Gymnasium's contract of one environment, and that its specification is JSON."""
+    """Check Gymnasium's contract of a batch of one, and that its specification survives JSON."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*A Box observation space m.* value is -?infinity")
         check_env(single(env_id, options))
     spec = gym.spec(env_id.rpartition(":")[2])
     again = type(spec).from_json(spec.to_json())
-    require(again.kwargs == spec.kwargs, "the preset must survive EnvSpec.to_json: it may hold plain values only")
+    require(again.kwargs == spec.kwargs, "the preset must survive EnvSpec.to_json: use plain values only")
 
 
 def check_vector(env_id: str, options: Options) -> None:
-    """Check spaces, dtypes, masks, autoreset and the figures of ended episodes of the batched environment."""
+    """Check spaces, dtypes, masks, autoreset and final infos of the batched environment."""
     env = batch(env_id, 3, options)
     require(env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP, "autoreset must be SAME_STEP")
     obs, info = env.reset(seed=0)
@@ -97,26 +97,26 @@ def _check_step(
 
 
 def check_seeding(env_id: str, options: Options) -> None:
-    """Check that one seed is one trajectory: of two environments side by side, and of a batch of one."""
+    """Check that a seed determines the trajectory, in two environments and in the batched environment."""
     env, again, wide = single(env_id, options), single(env_id, options), batch(env_id, 1, options)
     obs = env.reset(seed=4)[0]
-    require(same(obs, again.reset(seed=4)[0]), "reset(seed=4) must give one observation in two environments")
+    require(same(obs, again.reset(seed=4)[0]), "reset(seed=4) must return equal observations in two environments")
     wide.reset(seed=4)
     rng = np.random.default_rng(0)
     for _ in range(STEPS):
         action = valid_actions(env.batched, rng)[0]
         obs, reward, terminated, truncated, _ = env.step(action)
         other, other_reward, *_ = again.step(action)
-        require(same(obs, other) and reward == other_reward, "one seed must give one trajectory in two environments")
+        require(same(obs, other) and reward == other_reward, "equal seeds must give equal trajectories")
         _, wide_reward, *_, info = wide.step(np.array([action]))
-        require(reward == wide_reward[0], "gym.make and a batch of one must earn the same")
+        require(reward == wide_reward[0], "gym.make and gym.make_vec must return equal rewards")
         if terminated or truncated:
-            require(same(obs, info["final_obs"][0]), "gym.make and a batch of one must end with the same observation")
+            require(same(obs, info["final_obs"][0]), "gym.make and gym.make_vec must return equal final observations")
             env.reset(), again.reset()
 
 
 def check_rows(env_id: str, options: Options) -> None:
-    """Check that a row of a batch is what a batch of one is, where each row has a network of its own."""
+    """Check that the first row of a batch equals a batch of one, if each row has its own network."""
     one, three = batch(env_id, 1, options), batch(env_id, 3, options)
     if one.SHARED:
         return
@@ -127,7 +127,7 @@ def check_rows(env_id: str, options: Options) -> None:
         _, reward, terminated, truncated, _ = one.step(actions[:1])
         rewards = three.step(actions)[1]
         close = np.allclose(reward, rewards[:1], rtol=1e-3, atol=1e-4)
-        require(close, "the first row of a batch must earn what a batch of one earns")
+        require(close, "the first row of a batch must get the rewards of a batch of one")
         if (terminated | truncated).any():
             return
 
@@ -151,7 +151,7 @@ def check_state(env_id: str, options: Options) -> None:
 
 
 def check_evaluation(env_id: str, options: Options) -> None:
-    """Check that a view passes over the split once, and leaves its environment as it is."""
+    """Check that a view passes over the split once and does not change its environment."""
     env = batch(env_id, 2, options)
     env.reset(seed=0)
     before, rng = env.state_dict(), np.random.default_rng(0)
@@ -166,18 +166,18 @@ def check_evaluation(env_id: str, options: Options) -> None:
         seen += final["sample"][final["_sample"]].tolist() if "sample" in final else []
     require(view.pass_over, f"the pass of an evaluation view must end within {LONGEST} steps")
     require(sorted(seen) == list(range(len(seen))), "a view must show every sample of the split once")
-    require(equal_states(before, env.state_dict()), "an evaluation must leave the environment as it is")
+    require(equal_states(before, env.state_dict()), "an evaluation must not change the environment")
     try:
         view.step(valid_actions(view, rng))
     except gym.error.ResetNeeded:
         view.reset()
-        require(not view.pass_over, "reset() must begin the pass of a view anew")
+        require(not view.pass_over, "reset() must restart the pass of a view")
     else:
         raise AssertionError("step() after the pass of a view must raise ResetNeeded")
 
 
 def check_figures(env_id: str, options: Options) -> None:
-    """Check that an evaluation has episodes and an accuracy from 0 to 1 for every task, and can be drawn."""
+    """Check episodes, accuracies, curves and pictures of an evaluation."""
     env = batch(env_id, 1, options)
 
     def first_choice(obs: Mapping[str, Array] | Array) -> Array:
@@ -191,22 +191,22 @@ def check_figures(env_id: str, options: Options) -> None:
     drawn = env.pictures(result.figures, "title")
     require(not env.PICTURE or env.PICTURE in drawn, f"pictures() must draw PICTURE, {env.PICTURE!r}")
     missing = [name for name in env.CURVES if name not in result.figures]
-    require(not missing, f"evaluation_figures() must have those of CURVES: {', '.join(missing)}")
+    require(not missing, f"evaluation_figures() must return the names in CURVES; missing: {', '.join(missing)}")
 
 
 def check_frozen(env_id: str, options: Options) -> None:
-    """Check that train=False leaves the weights of a shared network as they are."""
+    """Check that train=False does not change the weights of a shared network."""
     env = batch(env_id, 2, {**options, "train": False})
     if not env.SHARED:
         return
     env.reset(seed=0)
     before = {name: value.clone() for name, value in env.network.state_dict().items()}
     walk(env, STEPS, np.random.default_rng(0))
-    require(equal_states(before, dict(env.network.state_dict())), "train=False must leave the weights as they are")
+    require(equal_states(before, dict(env.network.state_dict())), "train=False must not change the weights")
 
 
 def check_rendering(env_id: str, options: Options) -> None:
-    """Check the render modes: a picture, and a text that names every task."""
+    """Check the render modes: "rgb_array", and "ansi" with the name of every task."""
     for mode in ("rgb_array", "ansi"):
         env = single(env_id, {**options, "render_mode": mode})
         env.reset(seed=0)
@@ -220,7 +220,7 @@ def check_rendering(env_id: str, options: Options) -> None:
 
 
 def check_actions(env_id: str, options: Options) -> None:
-    """Check that actions outside the action space are refused and change nothing."""
+    """Check that actions outside the action space raise ValueError and change nothing."""
     env = batch(env_id, 2, options)
     env.reset(seed=0)
     before, good = env.state_dict(), valid_actions(env, np.random.default_rng(0))

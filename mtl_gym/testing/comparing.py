@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def same(left: object, right: object) -> bool:
-    """Return whether two observations, or figures of steps, are equal."""
+    """Return whether two observations or step results are equal."""
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
     return bool(np.array_equal(np.asarray(left), np.asarray(right)))

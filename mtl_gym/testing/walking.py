@@ -1,4 +1,4 @@
-"""Make environments by id and take random valid actions in them."""
+"""Environments by id, and random valid actions in them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Options: TypeAlias = Arguments
 
 
 def require(holds: bool, sentence: str) -> None:
-    """Raise AssertionError with a sentence unless something holds."""
+    """Raise AssertionError with a sentence if a condition does not hold."""
     if not holds:
         raise AssertionError(f"{sentence[0].upper()}{sentence[1:]}.")
 
 
 def single(env_id: str, options: Options) -> BatchOfOne:
-    """Return what `gym.make` makes, without wrappers."""
+    """Make a batch of one with `gym.make`; return it without wrappers."""
     env = gym.make(env_id, **options).unwrapped
     if not isinstance(env, BatchOfOne):
         raise AssertionError(f"gym.make({env_id!r}) must return a BatchOfOne, not {type(env).__name__}.")
@@ -30,7 +30,7 @@ def single(env_id: str, options: Options) -> BatchOfOne:
 
 
 def batch(env_id: str, num_envs: int, options: Options) -> MultiTaskVectorEnv:
-    """Return what `gym.make_vec` makes, without wrappers."""
+    """Make a batched environment with `gym.make_vec`; return it without wrappers."""
     env = gym.make_vec(env_id, num_envs=num_envs, **options).unwrapped
     if not isinstance(env, MultiTaskVectorEnv):
         raise AssertionError(f"gym.make_vec({env_id!r}) must return a MultiTaskVectorEnv, not {type(env).__name__}.")
@@ -38,13 +38,13 @@ def batch(env_id: str, num_envs: int, options: Options) -> MultiTaskVectorEnv:
 
 
 def walk(env: MultiTaskVectorEnv, steps: int, rng: np.random.Generator) -> None:
-    """Take random valid actions."""
+    """Take `steps` random valid actions in every row."""
     for _ in range(steps):
         env.step(valid_actions(env, rng))
 
 
 def valid_actions(env: MultiTaskVectorEnv, rng: np.random.Generator) -> Array:
-    """Return a random valid action of every row, as `action_space` has them."""
+    """Return a random valid action for every row, an element of `action_space`."""
     space = env.single_action_space
     if isinstance(space, spaces.Box):
         low, high = np.clip(space.low, -1, 1), np.clip(space.high, -1, 1)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 import textwrap
 
@@ -239,7 +240,7 @@ def test_train_prints_one_line_about_arguments_that_only_the_factory_refuses(tmp
     arguments = ["--agent", "random", "--agent-kwargs", '{"foo": 1}', "--out", tmp_path / "run", "--quiet"]
     out = call("train", DIGITS, *arguments)
     assert out.exit_code == 1 and isinstance(out.exception, SystemExit)
-    assert out.output.startswith("error: Random has no argument 'foo'. It takes ") and out.output.count("\n") == 1
+    assert re.match("error: .*no argument 'foo'.*verbose", out.output) and out.output.count("\n") == 1
 
 
 def test_train_refuses_an_environment_of_another_package(tmp_path):
