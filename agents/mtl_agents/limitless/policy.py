@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sb3_contrib.common.maskable.distributions import MaskableCategoricalDistribution
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 Observation: TypeAlias = dict[str, Tensor]
@@ -68,9 +69,8 @@ class Router(nn.Module):
         self.task = nn.Embedding(tasks, d_model)
         self.module = nn.Embedding(modules, d_model)
         self.passing = nn.Parameter(torch.randn(d_model))
-        options: dict[str, Any] = {"dropout": 0.0, "batch_first": True}
-        self.encoder = nn.TransformerEncoderLayer(d_model, heads, feed_forward, **options)
-        self.decoder = nn.TransformerDecoderLayer(d_model, heads, feed_forward, **options)
+        self.encoder = nn.TransformerEncoderLayer(d_model, heads, feed_forward, dropout=0.0, batch_first=True)
+        self.decoder = nn.TransformerDecoderLayer(d_model, heads, feed_forward, dropout=0.0, batch_first=True)
         self.score = nn.Linear(d_model, 1)
         self.attention = nn.Linear(d_model, 1)
         self.value = nn.Linear(d_model, 1)
@@ -147,7 +147,7 @@ class RouterPolicy(MaskableActorCriticPolicy):
         self,
         observation_space: spaces.Dict,
         action_space: spaces.Discrete,
-        lr_schedule: Any,
+        lr_schedule: Schedule,
         *,
         d_model: int,
         heads: int,
@@ -158,7 +158,7 @@ class RouterPolicy(MaskableActorCriticPolicy):
         self.generator = generator
         super().__init__(observation_space, action_space, lr_schedule, features_extractor_class=Nothing)
 
-    def _build(self, lr_schedule: Any) -> None:
+    def _build(self, lr_schedule: Schedule) -> None:
         space: Any = self.observation_space
         actions: Any = self.action_space
         shape, tasks = space["image"].shape, int(space["task"].n)

@@ -15,6 +15,7 @@ from sb3_contrib.common.maskable.buffers import MaskableDictRolloutBuffer
 from torch import Tensor
 
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.rows import Array
 from mtl_gym.families.limitless.rewards import diversity_bonus
 
 
@@ -38,7 +39,7 @@ class BonusRolloutBuffer(MaskableDictRolloutBuffer):
     Source: LRN, eqs. 6 and 7.
     """
 
-    carried: dict[str, NDArray[Any]] | None = None
+    carried: dict[str, Array] | None = None
 
     def __init__(self, buffer_size: int, *args: Any, bonus: float, random: np.random.Generator, **kwargs: Any) -> None:
         space = args[0] if args else kwargs["observation_space"]
@@ -80,7 +81,7 @@ class BonusRolloutBuffer(MaskableDictRolloutBuffer):
         bonus = np.append(self.bonus * diversity_bonus(counts), 0)[choices]
         self.rewards += np.where(self.trained, np.where(ends, 0, final) + bonus, 0).astype(np.float32)
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _arrays(self) -> dict[str, Array]:
         seen = {f"obs.{key}": part for key, part in self.observations.items()}
         chosen = {"actions": self.actions, "values": self.values, "log_probs": self.log_probs}
         flags = {"masks": self.action_masks, "starts": self.episode_starts, "known": self.trained}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ class SoftMixture(FixedRouting):
     Source: Rosenbaum et al. 2018, section 4 ("soft-mixture-fc").
     """
 
-    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"mixture": True}
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"mixture": True}
 
     def _draw(self, sizes: Index) -> Index:
         return own_blocks(self.num_tasks, sizes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ class Dispatched(TabularPolicyGradient):
         (4, 10)
     """
 
-    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"dispatch": "per-task"}
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"dispatch": "per-task"}
     LOOKS: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, Range]] = {"hidden": SIZES, "dispatcher_learning_rate": POSITIVE}
 

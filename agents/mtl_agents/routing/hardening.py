@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class HardeningMixture(FixedRouting):
     """
 
     ROLE: ClassVar[str] = "learner"
-    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"mixture": True}
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"mixture": True}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"warm_up": PART, "final_temperature": PART, "noise": NOT_NEGATIVE}
 

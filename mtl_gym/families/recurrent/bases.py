@@ -21,7 +21,7 @@ LAYERS = 2  # number of layers of stitched models
 
 
 class Base(nn.Module):
-    """A multi-task recurrent model without its output layer.
+    """Multi-task recurrent model without its output layer.
 
     Attributes:
         width: Width of a representation.

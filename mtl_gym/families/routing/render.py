@@ -67,7 +67,7 @@ def ansi(usage: Usage, task_names: Sequence[str], dispatched: bool = False) -> s
 
 
 def rgb_array(usage: Usage, task_names: Sequence[str], dispatched: bool = False) -> NDArray[np.uint8]:
-    """The routing map as pixels, uint8 [height, width, 3]; arguments of `routing_map`.
+    """Return the routing map as pixels, uint8 [height, width, 3]; arguments of `routing_map`.
 
     Height and width are even, as video encoders want it, and stay the same as long as tasks and blocks do.
     """
