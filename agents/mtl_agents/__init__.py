@@ -1,4 +1,4 @@
-"""The papers' own routers and schedulers, with the face of Stable-Baselines3 algorithms."""
+"""Agents from the papers, with the interface of Stable-Baselines3 algorithms."""
 
 from __future__ import annotations
 

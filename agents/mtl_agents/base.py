@@ -1,4 +1,4 @@
-"""The base of the bundled agents: Stable-Baselines3's interface, the loop that acts, and files without code."""
+"""Base of the bundled agents: Stable-Baselines3's interface, the interaction loop, and files without code."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         vec_env = as_vec_env(env, **self.options_for(env))
         sizes = self._sizes_of(vec_env)
         if self.sizes is not None and sizes != self.sizes:
-            raise ValueError(f"The agent knows {self.sizes} {self.SIZES}; this environment has {sizes}.")
+            raise ValueError(f"The agent needs {self.sizes} {self.SIZES}; this environment has {sizes}.")
         self._check_env(vec_env)
         self.env, self.n_envs, self.sizes = vec_env, vec_env.num_envs, sizes
         self.observation_space, self.action_space = vec_env.observation_space, vec_env.action_space
@@ -95,34 +95,34 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
 
     @classmethod
     def options_for(cls, env: EnvLike) -> Mapping[str, Any]:
-        """Return the options that an environment is made with, from its id."""
+        """Return the options for making an environment from its id."""
         return cls.ENV_KWARGS
 
     @classmethod
     @abstractmethod
     def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
-        """Return the numbers that `SIZES` names, from an environment's spaces.
+        """Return the numbers named in `SIZES`, from an environment's spaces.
 
         Raises:
             ValueError: If the environment is of another family.
         """
 
     def _check_env(self, env: VecEnv) -> None:
-        """Refuse an environment that was made without an option that the agent needs."""
+        """Reject an environment without the options in `ENV_KWARGS`."""
         options = options_of(env)
         for name, value in self.ENV_KWARGS.items():
             if options.get(name, True) in (None, False):
                 raise ValueError(
-                    f"{type(self).__name__} needs an environment that was made with {name}=..., such as "
+                    f"{type(self).__name__} needs an environment with the option {name}: make it with "
                     f"gym.make(id, {name}={value!r})."
                 )
 
     def get_env(self) -> VecEnv:
-        """Return the environment, as SB3's callbacks ask for it."""
+        """Return the environment, for SB3's callbacks."""
         return self.env
 
     def get_vec_normalize_env(self) -> VecNormalize | None:
-        """Return the `VecNormalize` around the environment, if there is one, as SB3's callbacks ask for it."""
+        """Return the `VecNormalize` around the environment or None, for SB3's callbacks."""
         return unwrap_vec_normalize(self.env)
 
     @property
@@ -133,7 +133,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         return self._logger
 
     def set_logger(self, logger: Logger) -> None:
-        """Log there from now on."""
+        """Replace the logger."""
         self._logger = logger
 
     @abstractmethod
@@ -148,23 +148,23 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
 
         Args:
             observation: One observation or a batch of them.
-            state: The state that the last call returned, for recurrent agents.
+            state: State returned by the last call, for recurrent agents.
             episode_start: Rows in which an episode begins; bool [rows].
-            deterministic: Take the likeliest choice instead of sampling.
+            deterministic: Choose the likeliest action instead of sampling.
 
         Returns:
-            An action per row (or one for one observation), and the state.
+            One action per row, or a single action for a single observation; and the state.
         """
 
     def _act(self, obs: ObsT) -> Array:
-        """Return the actions of all rows while learning."""
+        """Return the actions of all rows during learning."""
         return self.predict(obs)[0]
 
     def _record(self, obs: ObsT, actions: Array, rewards: Array, dones: NDArray[np.bool_]) -> None:
-        """Learn from one step of all rows; by default nothing is learned."""
+        """Learn from one step of all rows; by default do nothing."""
 
     def _hyperparameters(self) -> dict[str, object]:
-        """Return the constructor's other arguments, JSON-able."""
+        """Return the constructor arguments that `Agent` does not have, JSON-able."""
         return {}
 
     def learn(
@@ -176,14 +176,14 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Act for `total_timesteps` decisions, counted over all rows, and learn meanwhile.
+        """Act and learn for `total_timesteps` decisions, counted over all rows.
 
         Args:
-            total_timesteps: Decisions to make, rounded up to whole steps of the batch.
+            total_timesteps: Number of decisions, rounded up to whole steps of the batch.
             callback: SB3 callbacks.
             log_interval: Steps of the batch between two log tables.
             tb_log_name: Unused; part of SB3's signature.
-            reset_num_timesteps: False continues the count, and the episodes under way.
+            reset_num_timesteps: False continues the count of decisions and the episodes under way.
             progress_bar: Show SB3's progress bar.
         """
         calls = self._begin(total_timesteps, callback, reset_num_timesteps, progress_bar)
@@ -225,31 +225,31 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         self.logger.dump(self.num_timesteps)
 
     def _tables(self) -> Tables:
-        """Return the arrays that the agent has learned; loading writes into them."""
+        """Return the learned arrays; loading writes into them."""
         return {}
 
     def _rows(self) -> Tables:
-        """Return the arrays about episodes under way, whose first axis has the environment's rows."""
+        """Return the arrays about episodes under way, [rows, ...] each; loading writes into them."""
         return {}
 
     def state_dict(self) -> State:
-        """Return all that the agent's future depends on: tensors and plain values."""
+        """Return everything that determines the agent's future, as tensors and plain values."""
         last = {"last_obs": to_tensors(self._last_obs), "np_random": self.np_random.bit_generator.state}
-        episodes = [{"r": episode["r"], "l": episode["l"]} for episode in self.ep_info_buffer]  # not their seconds
+        episodes = [{"r": episode["r"], "l": episode["l"]} for episode in self.ep_info_buffer]  # without times
         counts = {"num_timesteps": self.num_timesteps, "steps": self._steps, "episodes": episodes}
         return {"tables": to_tensors(self._tables()), "rows": to_tensors(self._rows()), **last, **counts}
 
     def load_state_dict(self, state: State) -> None:
-        """Undo `state_dict`.
+        """Restore the result of `state_dict`.
 
         Raises:
-            CheckpointError: If it was taken from an agent of other sizes, or is damaged. Nothing is changed then.
+            CheckpointError: If the state is damaged or from an agent of other sizes; the agent is then unchanged.
         """
         before = self.state_dict()
         checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before))
 
     def _load_state(self, state: State) -> None:
-        """Undo `state_dict`, as far as possible with a damaged one; agents with more state add to it."""
+        """Restore a state, possibly in part before an error; agents with more state extend it."""
         load_tables(self._tables(), state["tables"])
         load_tables(self._rows(), state["rows"])
         self._last_obs = cast("ObsT | None", to_arrays(state["last_obs"]))
@@ -259,21 +259,21 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         self.ep_info_buffer = deque(episodes, maxlen=self.ep_info_buffer.maxlen)
 
     def save(self, path: str | Path) -> Path:
-        """Write the agent to `path`: plain values and tensors, no code."""
+        """Write the agent to `path`, as plain values and tensors without code."""
         common = {"seed": self.seed, "verbose": self.verbose, "tensorboard_log": self.tensorboard_log}
         return write_agent(path, type(self).__name__, common | self._hyperparameters(), self.env, self.state_dict())
 
     @classmethod
     def load(cls, path: str | Path, env: EnvLike | None = None) -> Self:
-        """Read an agent that `save` wrote.
+        """Read an agent from a file of `save`.
 
         Args:
-            path: The file.
-            env: The environment to act in; with another number of rows than the saved one, the episodes that were under
-                way are forgotten. None returns an agent that can `predict`.
+            path: Path of the file.
+            env: Environment to act in; if its number of rows differs from the saved one, episodes under way are
+                discarded. None returns an agent that can only `predict`.
 
         Raises:
-            CheckpointError: If the file is damaged, or holds another agent, or one for an environment of other sizes.
+            CheckpointError: If the file is damaged, holds another agent, or the sizes differ.
         """
         saved = read_agent(path, cls.__name__)
         given = None if env is None else as_vec_env(env, **cls.options_for(env))
@@ -291,10 +291,10 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         return agent
 
     def _without_rows(self, state: State) -> State:
-        """Return a saved state without the episodes under way, for another number of rows."""
+        """Return a saved state without episodes under way, for another number of rows."""
         return state | {"rows": self.state_dict()["rows"], "last_obs": None}
 
     def __repr__(self) -> str:
-        """The agent and its hyperparameters."""
+        """Return the agent's class and hyperparameters."""
         arguments = ", ".join(f"{key}={value!r}" for key, value in self._hyperparameters().items())
         return f"{type(self).__name__}({arguments})"

@@ -1,4 +1,4 @@
-"""What agents ask of an environment behind SB3's interface: its options, its interfaces, or a stand-in for it."""
+"""Access to the environment behind SB3's interface: its options, its interfaces, or a stand-in for it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 
 class StandIn(VecEnv):
-    """Stand for the environment of an agent that is loaded to predict: it has spaces and cannot be acted in.
+    """Stand-in for the environment of an agent that is loaded only to predict: it has spaces, but no steps.
 
     Args:
-        num_envs: Rows.
-        observation_space: Of one row.
-        action_space: Of one row.
+        num_envs: Number of rows.
+        observation_space: Observation space of one row.
+        action_space: Action space of one row.
     """
 
     def __init__(self, num_envs: int, observation_space: AnySpace, action_space: AnySpace) -> None:
@@ -33,7 +33,7 @@ class StandIn(VecEnv):
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> StandIn:
-        """Return the stand-in that `plain_spaces` describes."""
+        """Make a stand-in from a dictionary of `plain_spaces`."""
         return cls(int(plain["num_envs"]), space_of(plain["observation"]), space_of(plain["action"]))
 
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
@@ -42,18 +42,18 @@ class StandIn(VecEnv):
     reset = step_async = step_wait = close = set_attr = env_method = env_is_wrapped = _refuse
 
     def get_attr(self, attr_name: str, indices: object = None) -> NoReturn:
-        """Refuse; there is no environment to ask."""
+        """Raise `AttributeError`, because there is no environment."""
         raise AttributeError(attr_name)
 
 
 def plain_spaces(env: VecEnv) -> dict[str, Any]:
-    """Return an environment's rows and spaces as a JSON-able dictionary."""
+    """Return an environment's number of rows and spaces as a JSON-able dictionary."""
     parts = {"observation": plain_space(env.observation_space), "action": plain_space(env.action_space)}
     return {"num_envs": env.num_envs, **parts}
 
 
 def behind(env: VecEnv) -> MultiTaskVectorEnv | None:
-    """Return the batched environment of this package behind `env`, the first of several; None without one."""
+    """Return the (first) batched environment of this package behind `env`, or None."""
     while isinstance(env, VecEnvWrapper):
         env = env.venv
     if isinstance(env, StandIn):
@@ -65,7 +65,7 @@ def behind(env: VecEnv) -> MultiTaskVectorEnv | None:
 
 
 def options_of(env: VecEnv) -> Mapping[str, Any]:
-    """Return the options of the environment behind `env`, by name; none of an environment that is not ours."""
+    """Return the options of the environment behind `env` by name; empty for environments of other packages."""
     base = behind(env)
     return {} if base is None else shallow_dict(base.options)
 
@@ -77,15 +77,15 @@ def declares(env: VecEnv, wanted: Interface[object]) -> bool:
 
 
 def interface(env: VecEnv, wanted: Interface[T], who: str) -> T:
-    """Return the environment behind `env` as an interface that it declares.
+    """Return the environment behind `env`, typed as an interface that it declares.
 
     Args:
         env: The environment.
         wanted: The interface.
-        who: Name of the agent that needs it, for the message.
+        who: Name of the agent, for the error message.
 
     Raises:
-        ValueError: If the environment does not declare it.
+        ValueError: If the environment does not declare the interface.
     """
     base = behind(env)
     if base is None or wanted not in base.INTERFACES:

@@ -1,4 +1,4 @@
-"""Files of agents: plain values and tensors, and no code."""
+"""Agent files, which hold plain values and tensors but no code."""
 
 from __future__ import annotations
 
@@ -22,25 +22,27 @@ def write_agent(path: str | Path, name: str, arguments: Mapping[str, object], en
     """Write an agent to `path`.
 
     Args:
-        path: The file.
-        name: The agent's class.
-        arguments: Of its constructor, JSON-able.
-        env: Its environment, of which the file keeps the spaces.
-        state: Its `state_dict()`.
+        path: Path of the file.
+        name: Name of the agent's class.
+        arguments: Constructor arguments of the agent, JSON-able.
+        env: Environment of the agent; the file holds its spaces.
+        state: Result of the agent's `state_dict()`.
     """
     plain = json.loads(json.dumps(arguments))
     return checkpoint.save({"agent": name, "arguments": plain, "env": plain_spaces(env), "state": state}, path)
 
 
 def read_agent(path: str | Path, name: str) -> State:
-    """Read what `write_agent` wrote.
+    """Read a file of `write_agent`.
 
     Raises:
         CheckpointError: If the file is damaged, holds another agent, or was written by an earlier version.
     """
     saved = checkpoint.load(path)
     if saved.get("agent") != name:
-        raise CheckpointError(f"{path} holds {saved.get('agent', 'no agent')}, not {name}.")
+        raise CheckpointError(
+            f"{path} holds {saved.get('agent', 'no agent')}, not {name}: load it with the class that saved it."
+        )
     if "env" not in saved:
         raise CheckpointError(
             f"{path} does not hold the agent's spaces: it is damaged or was saved by an earlier version of mtl_agents. "

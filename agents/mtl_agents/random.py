@@ -1,4 +1,4 @@
-"""Random controls for every family: from the action space and the masks alone, or as fixed random routes."""
+"""Random controls for every family: random actions, and fixed random routes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Masks: TypeAlias = NDArray[np.bool_]
 
 
 class Random(Agent[Array | Parts, object]):
-    """A new random valid action at every decision, in any environment.
+    """Draw a random valid action at every decision, in any environment.
 
-    Choices are drawn evenly from what the masks allow, numbers evenly between the bounds of a Box.
+    Choices are uniform over the valid ones, numbers uniform between the bounds of a Box.
 
     Source: QLS, section 5.1 ("Random"), for scheduling.
 
     Args:
-        env: As for `Agent`, of any action space but Tuple, Dict, Text and the like.
-        **arguments: Of `Agent`.
+        env: As for `Agent`, with a Discrete, MultiDiscrete, MultiBinary or bounded Box action space.
+        **arguments: Arguments of `Agent`.
 
     Raises:
-        ValueError: If nothing can be drawn evenly from the action space.
+        ValueError: If the environment has another action space.
 
     Example:
         >>> agent = Random("MTLScheduling-Digits-v0", seed=0)
@@ -53,7 +53,7 @@ class Random(Agent[Array | Parts, object]):
         if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
             return (spaces.utils.flatdim(space),)
         raise ValueError(
-            "Random draws from Discrete, MultiDiscrete, MultiBinary and bounded Box spaces; this environment has "
+            "Random needs a Discrete, MultiDiscrete, MultiBinary or bounded Box action space; this environment has "
             f"{space}."
         )
 
@@ -68,15 +68,15 @@ class Random(Agent[Array | Parts, object]):
         """Draw actions.
 
         Args:
-            observation: One observation or a batch of them, of which the number counts alone.
-            state: Returned as it is.
+            observation: One observation or a batch of them; only its number of rows is used.
+            state: Returned unchanged.
             episode_start: Unused.
             deterministic: Unused.
-            action_masks: Valid choices; bool [rows, flat action], two for each number of a MultiBinary action. Without
-                them all are valid.
+            action_masks: Valid choices; bool [rows, flat action], two for each number of a MultiBinary action. None
+                allows all.
 
         Returns:
-            An action per row (or one for one observation), and `state`.
+            One action per row, or a single action for a single observation; and `state`.
         """
         rows = rows_in(observation, self.observation_space)
         masks = None if action_masks is None else np.atleast_2d(action_masks)
@@ -88,20 +88,20 @@ class Random(Agent[Array | Parts, object]):
 
 
 class RandomFixed(Agent[Parts, object]):
-    """One random route per task, drawn once from the seed and kept: the control for every learned router.
+    """Follow one fixed random route per task, drawn from the seed; the control for learned routers.
 
-    The environment draws it (`random_routes`): a random block per layer and never PASS, a valid network from a pool, or
-    connections of which at least one leads into every sub-network.
+    The environment draws the routes (`random_routes`): a random block per layer without PASS, a valid network from a
+    pool, or connections with at least one into every sub-network.
 
     Args:
-        env: As for `Agent`, of an environment with routes.
-        **arguments: Of `Agent`.
+        env: As for `Agent`, of an environment that declares `random_routes`.
+        **arguments: Arguments of `Agent`.
 
     Attributes:
-        routes: Action of a task at a depth, integers [tasks, depth], or at all its decisions, [tasks, *action].
+        routes: Action of each task at each depth, integers [tasks, depth], or at all decisions, [tasks, *action].
 
     Raises:
-        ValueError: If the environment does not draw routes.
+        ValueError: If the environment does not declare `random_routes`.
 
     Example:
         >>> RandomFixed("MTLRouting-Digits-v0", seed=0).routes.shape
@@ -115,7 +115,7 @@ class RandomFixed(Agent[Parts, object]):
 
     def __init__(self, env: EnvLike, **arguments: Unpack[AgentArguments]) -> None:
         super().__init__(env, **arguments)
-        if isinstance(self.env, StandIn):  # the routes of the file take their place
+        if isinstance(self.env, StandIn):  # placeholders for the routes in the file
             self.routes: Array = np.zeros(self._sizes_of(self.env), self.action_space.dtype)
         else:
             tasks = self._sizes_of(self.env)[0]
@@ -151,7 +151,7 @@ class RandomFixed(Agent[Parts, object]):
 
 
 def rows_in(observation: Array | Parts, space: AnySpace) -> int | None:
-    """Return how many observations of a space there are in a batch; None for a single one.
+    """Return the number of observations in a batch, or None for a single observation.
 
     Example:
         >>> rows_in(np.zeros((3, 8)), spaces.Box(0, 1, (8,))), rows_in(np.zeros(8), spaces.Box(0, 1, (8,)))
@@ -165,16 +165,16 @@ def rows_in(observation: Array | Parts, space: AnySpace) -> int | None:
 
 
 def draw(space: AnySpace, rows: int, masks: Masks | None, random: np.random.Generator) -> Array:
-    """Draw actions evenly from the valid ones; [rows, *action].
+    """Draw actions uniformly from the valid ones; [rows, *action].
 
     Args:
-        space: Of one action.
+        space: Space of one action.
         rows: Number of actions.
-        masks: Valid choices of the parts of an action side by side, bool [rows, choices]; None if all are valid.
-        random: Where to draw from.
+        masks: Valid choices of all parts of an action, concatenated; bool [rows, choices], or None if all are valid.
+        random: Generator of the draws.
 
     Raises:
-        TypeError: If the space is of another kind.
+        TypeError: If the space is not supported.
 
     Example:
         >>> masks = np.array([[True, False, False, False, True]])
@@ -192,19 +192,19 @@ def draw(space: AnySpace, rows: int, masks: Masks | None, random: np.random.Gene
         return _choices(sizes, rows, masks, random).reshape(rows, *space.shape).astype(space.dtype)
     if isinstance(space, spaces.Box):
         return random.uniform(space.low, space.high, (rows, *space.shape)).astype(space.dtype)
-    raise TypeError(f"Actions of {space} cannot be drawn.")
+    raise TypeError(f"Cannot draw actions from {space}: use Discrete, MultiDiscrete, MultiBinary or Box.")
 
 
 def _choices(sizes: list[int], rows: int, masks: Masks | None, random: np.random.Generator) -> NDArray[np.int64]:
     """Draw a choice for each part of an action; int64 [rows, parts]."""
     if masks is None:
-        bounds = sizes if min(sizes) < max(sizes) else sizes[0]  # NumPy draws below a single bound much faster
+        bounds = sizes if min(sizes) < max(sizes) else sizes[0]  # a single bound is much faster in NumPy
         return random.integers(bounds, size=(rows, len(sizes)))
     lots = np.where(masks, random.random(masks.shape), -1.0)
     parts = np.split(lots, np.cumsum(sizes)[:-1], axis=1)
     return np.stack([part.argmax(1) for part in parts], 1)
 
 
-# Names of the last release, one class per family.
+# Names in the last release, which had one class per family.
 RandomSchedule = RandomConnections = random = Random
 RandomFixedConnections = random_fixed = RandomFixed

@@ -1,4 +1,4 @@
-"""The base of agents that are algorithms of Stable-Baselines3: environments, seeds and files, once for all of them."""
+"""Base of agents that subclass Stable-Baselines3 algorithms, for environments, seeds and files."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
 
 
 class SB3Agent(BaseAlgorithm, metaclass=Checked):
-    """A base beside an algorithm of SB3: `class Mine(SB3Agent, PPO)`.
+    """Base class to combine with an SB3 algorithm: `class Mine(SB3Agent, PPO)`.
 
-    It takes whatever environments `Agent` takes, leaves global generators alone, and saves plain values and tensors.
+    It accepts the same environments as `Agent`, does not seed global generators, and saves plain values and tensors.
 
     Attributes:
         ROLE: As for `Agent`.
         OWN: Arguments of SB3 that the agent sets itself.
-        hyperparameters: The constructor's arguments but the seed, JSON-able.
-        np_random: The agent's own generator.
+        hyperparameters: Constructor arguments except the seed, JSON-able.
+        np_random: Generator of the agent.
     """
 
     ROLE: ClassVar[str] = "learner"
@@ -42,7 +42,7 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
     np_random: np.random.Generator
 
     def set_random_seed(self, seed: int | None = None) -> None:
-        """Seed the environment's next reset; the agent's own generators are seeded when it is made."""
+        """Seed the environment's next reset; the constructor seeds the agent's own generators."""
         if seed is not None and self.env is not None and not isinstance(self.env, StandIn):
             self.env.seed(seed)
 
@@ -52,14 +52,14 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
 
     @abstractmethod
     def _own_state(self) -> State:
-        """Return what an agent's future depends on, beside that of every algorithm."""
+        """Return the agent's additional state for `state_dict`."""
 
     @abstractmethod
     def _load_own_state(self, state: State) -> None:
-        """Undo `_own_state`."""
+        """Restore the result of `_own_state`."""
 
     def state_dict(self) -> State:
-        """Return all that the agent's future depends on but a replay buffer: tensors and plain values."""
+        """Return everything that determines the agent's future except replay buffers, as tensors and plain values."""
         networks = {
             "policy": clone(dict(self.policy.state_dict())),
             "optimizer": clone(self.policy.optimizer.state_dict()),
@@ -69,10 +69,10 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
         return {**networks, "last_obs": to_tensors(self._last_obs), "np_random": random, **counts, **self._own_state()}
 
     def load_state_dict(self, state: State) -> None:
-        """Undo `state_dict`.
+        """Restore the result of `state_dict`.
 
         Raises:
-            CheckpointError: If it does not fit. Nothing is changed then.
+            CheckpointError: If the state does not fit the agent, which is then unchanged.
         """
         before = self.state_dict()
         checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before))
@@ -86,7 +86,7 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
         self.num_timesteps, self._n_updates = int(state["num_timesteps"]), int(state["n_updates"])
 
     def save(self, path: str | Path, *args: object, **kwargs: object) -> None:  # type: ignore[override]
-        """Write the agent to `path`: plain values and tensors, no code. SB3's other arguments are not used."""
+        """Write the agent to `path`, as plain values and tensors without code; SB3's other arguments are ignored."""
         arguments = {**self.hyperparameters, "seed": self.seed}
         write_agent(path, type(self).__name__, arguments, self._vec_env(), self.state_dict())
 
@@ -94,17 +94,17 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
     def load(  # type: ignore[override]
         cls, path: str | Path, env: EnvLike | None = None, *args: object, **kwargs: object
     ) -> Self:
-        """Read an agent that `save` wrote.
+        """Read an agent from a file of `save`.
 
         Args:
-            path: The file.
-            env: The environment to act in; with another number of rows than the saved one, the episodes that were under
-                way are forgotten. None returns an agent that can `predict`.
+            path: Path of the file.
+            env: Environment to act in; if its number of rows differs from the saved one, episodes under way are
+                discarded. None returns an agent that can only `predict`.
             *args: Unused; part of SB3's signature.
-            **kwargs: Unused.
+            **kwargs: Unused; part of SB3's signature.
 
         Raises:
-            CheckpointError: If the file is damaged, or holds another agent, or one for other spaces.
+            CheckpointError: If the file is damaged, holds another agent, or the spaces differ.
         """
         saved = read_agent(path, cls.__name__)
         given = None if env is None else as_vec_env(env)
@@ -112,7 +112,7 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
             there = StandIn.of(saved["env"])
             here = there if given is None else given
             cls._check_known(there, here)
-            make: Callable[..., Self] = cls  # whose constructor is an agent's, and not SB3's
+            make: Callable[..., Self] = cls  # agents have other constructor arguments than SB3's algorithms
             agent = make(here, **saved["arguments"] | {"seed": None})
             agent.seed = saved["arguments"]["seed"]
             agent.load_state_dict(agent._fitted(saved["state"], there))
@@ -120,19 +120,19 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
 
     @classmethod
     def _check_known(cls, there: VecEnv, here: VecEnv) -> None:
-        """Refuse an environment of other spaces than the saved agent's.
+        """Reject an environment whose spaces differ from the saved agent's.
 
         Raises:
-            CheckpointError: If they differ.
+            CheckpointError: If the spaces differ.
         """
         known, spaces = ((env.observation_space, env.action_space) for env in (there, here))
         if known != spaces:
             raise CheckpointError(
-                f"The saved agent knows {known[0]} and {known[1]}; this environment has {spaces[0]} and {spaces[1]}."
+                f"The saved agent needs {known[0]} and {known[1]}; this environment has {spaces[0]} and {spaces[1]}."
             )
 
     def _fitted(self, state: State, there: VecEnv) -> State:
-        """Return a saved state for this environment: with other rows, the episodes under way are forgotten."""
+        """Return a saved state, without episodes under way if the number of rows differs."""
         return state if self.n_envs == there.num_envs else state | {"last_obs": None}
 
     def _vec_env(self) -> VecEnv:

@@ -1,4 +1,4 @@
-"""The base of agents that name modules for locations, and those that do not learn."""
+"""Base of alignment agents, and controls."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Index: TypeAlias = NDArray[np.int64]
 
 
 class AlignmentAgent(Agent[Parts, object]):
-    """An agent that names challengers for locations, from the assignment that it sees.
+    """Agent that proposes challengers for locations from the current assignment.
 
     Args:
         env: An id, an environment, a batched environment or an SB3 `VecEnv` of alignment.
-        **arguments: Of `Agent`.
+        **arguments: Arguments of `Agent`.
 
     Attributes:
-        locations: Locations of an assignment.
-        modules: Modules; this number stands for no challenger.
-        challengers: Challengers at each location.
+        locations: Number of locations.
+        modules: Number of modules.
+        challengers: Number of challengers per location.
 
     Raises:
         ValueError: If the environment is of another family.
@@ -41,7 +41,7 @@ class AlignmentAgent(Agent[Parts, object]):
 
     @property
     def none(self) -> int:
-        """The number that stands for no challenger."""
+        """Action value for no challenger, equal to `modules`."""
         return self.modules
 
     @classmethod
@@ -50,8 +50,7 @@ class AlignmentAgent(Agent[Parts, object]):
         assignment = part_of(observation, "assignment", spaces.MultiDiscrete)
         if assignment is None or not isinstance(action, spaces.MultiDiscrete):
             raise ValueError(
-                f"{cls.__name__} names modules for locations, as the MTLAlignment environments let it; "
-                f"this environment has {observation} and {action}."
+                f"{cls.__name__} needs a MTLAlignment environment; this environment has {observation} and {action}."
             )
         locations = len(assignment.nvec)
         return locations, int(action.nvec[0]) - 1, len(action.nvec) // locations
@@ -87,10 +86,10 @@ def chosen_locations(random: np.random.Generator, assignment: Index, share: floa
 
 
 class FixedAlignment(AlignmentAgent):
-    """Name no challenger: the assignment stays that of the beginning of the run.
+    """Propose no challengers, so that a run keeps its initial assignment.
 
-    With the environment's `start`, `context` and `adapter` it is single-task training, the oracle, classical sharing or
-    parallel adapters.
+    Depending on the environment's `start`, `context` and `adapter`, this is single-task training, the oracle, classical
+    sharing or parallel adapters.
 
     Example:
         >>> agent = FixedAlignment("MTLAlignment-Linear-v0", seed=0).learn(2)
@@ -105,12 +104,12 @@ class FixedAlignment(AlignmentAgent):
 
 
 class RandomAlignment(AlignmentAgent):
-    """Name modules at random for a share of the locations, whatever is in use.
+    """Propose uniformly random modules for a share of the locations.
 
     Args:
         env: As for `AlignmentAgent`.
-        share: Of the locations.
-        **arguments: Of `Agent`.
+        share: Share of the locations.
+        **arguments: Arguments of `Agent`.
     """
 
     ROLE: ClassVar[str] = "control"

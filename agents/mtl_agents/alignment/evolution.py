@@ -1,4 +1,4 @@
-"""MUiR's decomposed evolutionary algorithm, and how long it takes where scores are linear.
+"""MUiR's decomposed evolutionary algorithm, and its running time for linear scores.
 
 Source: MUiR (Meyerson, Miikkulainen 2019), algorithm 1.
 """
@@ -23,31 +23,31 @@ from mtl_gym.integrations.sb3 import EnvLike
 
 CHALLENGERS = 4
 SAMPLINGS = ("proportional", "uniform")
-# Below this share it pays to draw the few locations that are resampled, and not whether each one is.
+# Below this probability, drawing the resampled locations is faster than a draw for every location.
 SELDOM = 0.02
 
 
 class DecomposedEA(AlignmentAgent):
-    """The K-valued (1 + lambda)-EA, in as many submappings as the environment has.
+    """K-valued (1 + lambda)-EA, decomposed into the submappings of the environment.
 
-    It resamples elements of the best mapping; the environment trains the mappings against each other and keeps the best
-    one of every submapping (its option `decomposition` is D, its option `challengers` lambda). Modules are drawn in
-    proportion to how often they are used, which favours those that have shown to be general, or uniformly from all.
+    It resamples elements of the best mapping; the environment trains the competing mappings and keeps the best one of
+    every submapping (its option `decomposition` is D, its option `challengers` lambda). Modules are drawn in proportion
+    to their use, which favours modules that have proved general, or uniformly.
 
     Source: MUiR, algorithm 1 and section 3.3.
 
-    Deviation: with `share`, as in the authors' program, that share of the locations is drawn anew in every generation,
-    and all challengers are resampled there. None is the paper's algorithm: every challenger resamples each location
-    with probability D / L, which for D = L is all of them.
+    Deviation: with `share`, as in the authors' program, every generation draws that share of the locations and
+    resamples all challengers there. None is the paper's algorithm: every challenger resamples each location with
+    probability D / L, which for D = L means all locations.
 
     Args:
-        env: As for `AlignmentAgent`; by its id it is made with four challengers, unless the id says how many.
-        share: Of the locations, or None.
+        env: As for `AlignmentAgent`; an id is made with four challengers, unless its registration sets their number.
+        share: Share of the locations, or None.
         sampling: "proportional" or "uniform".
-        **arguments: Of `Agent`.
+        **arguments: Arguments of `Agent`.
 
     Raises:
-        ValueError: If a value is not as above.
+        ValueError: If an argument is invalid.
 
     Example:
         >>> agent = DecomposedEA("MTLAlignment-Linear-v0", seed=0)
@@ -70,12 +70,12 @@ class DecomposedEA(AlignmentAgent):
     ) -> None:
         super().__init__(env, **arguments)
         if sampling not in SAMPLINGS:
-            raise ValueError(f"sampling={sampling!r} is unknown; choose one of {SAMPLINGS}.")
+            raise ValueError(f"sampling={sampling!r} is unknown; use one of {SAMPLINGS}.")
         self.share, self.sampling, self._submappings = share, sampling, 1
 
     @classmethod
     def options_for(cls, env: EnvLike) -> Mapping[str, object]:
-        """Return four challengers, as the authors have for the synthetic data, unless the id says how many."""
+        """Return four challengers, as in the authors' synthetic benchmark, unless the id's registration sets them."""
         spec = gym.registry.get(env) if isinstance(env, str) else None
         return {} if spec is not None and "challengers" in spec.kwargs else {"challengers": CHALLENGERS}
 
@@ -84,13 +84,13 @@ class DecomposedEA(AlignmentAgent):
 
     @property
     def submappings(self) -> int:
-        """D: the parts of a mapping that are chosen each by itself."""
+        """Number D of submappings, which are selected independently."""
         if isinstance(self.env, StandIn):
             return self._submappings
         return int(interface(self.env, SUBMAPPINGS, "DecomposedEA").unit.max()) + 1
 
     def state_dict(self) -> State:
-        """Return all that the agent's future depends on: tensors and plain values."""
+        """Return everything that determines the agent's future, as tensors and plain values."""
         return super().state_dict() | {"submappings": self.submappings}
 
     def _load_state(self, state: State) -> None:
@@ -99,7 +99,7 @@ class DecomposedEA(AlignmentAgent):
 
     @property
     def probability(self) -> float:
-        """Probability of a location to be resampled without `share`: D / L."""
+        """Probability D / L of resampling a location without `share`."""
         return self.submappings / self.locations
 
     def _propose(self, assignment: Index) -> Index:
@@ -113,7 +113,7 @@ class DecomposedEA(AlignmentAgent):
 
 
 def sampled(random: np.random.Generator, assignment: Index, modules: int, count: int, sampling: str) -> Index:
-    """Modules for every location, drawn from all or in proportion to their use; int64 [rows, locations, count].
+    """Draw modules for every location, uniformly or in proportion to their use; int64 [rows, locations, count].
 
     Source: MUiR, algorithm 1, line 7, and section 3.3 on proportional sampling.
     """
@@ -133,21 +133,21 @@ def generations_to_optimum(
     limit: int = 100_000,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """How long the decomposed (1 + 1)-EA takes until every location has the first module, where scores are linear.
+    """Return the generations until the decomposed (1 + 1)-EA assigns the first module to all locations.
 
-    It begins with a module of its own for every location, as the paper suggests. All weights of the linear scores are
-    1: h_d counts the locations of a submapping that have the right module.
+    It begins with one module per location, as the paper suggests. Scores are linear with weights of 1: h_d counts the
+    locations of a submapping that have the first module.
 
     Args:
-        locations: L, and K.
-        submappings: D, which divides L.
+        locations: Number L of locations, and K of modules.
+        submappings: Number D of submappings, a divisor of L.
         sampling: "proportional" or "uniform".
         runs: Independent runs.
-        limit: Generations after which a run is given up.
-        seed: Of all draws.
+        limit: Maximum number of generations.
+        seed: Seed of all draws.
 
     Returns:
-        float64 [runs]; NaN for runs that were given up.
+        float64 [runs]; NaN for runs that reach the limit.
 
     Raises:
         ValueError: If D does not divide L, or the sampling is unknown.
@@ -159,9 +159,9 @@ def generations_to_optimum(
         np.True_
     """
     if submappings < 1 or locations % submappings:
-        raise ValueError(f"submappings={submappings} does not divide the {locations} locations.")
+        raise ValueError(f"submappings={submappings} is not possible; it takes a divisor of the {locations} locations.")
     if sampling not in SAMPLINGS:
-        raise ValueError(f"sampling={sampling!r} is unknown; choose one of {SAMPLINGS}.")
+        raise ValueError(f"sampling={sampling!r} is unknown; use one of {SAMPLINGS}.")
     random = np.random.default_rng(seed)
     taken = np.full(runs, np.nan)
     active, mapping = np.arange(runs), np.tile(np.arange(locations), (runs, 1))
@@ -177,7 +177,7 @@ def generations_to_optimum(
 
 
 def _next_generation(random: np.random.Generator, mapping: Index, submappings: int, sampling: str) -> Index:
-    """The better one of every submapping and its offspring, ties to the former; int64 [runs, locations]."""
+    """Select between every submapping and its offspring, with ties to the parent; int64 [runs, locations]."""
     runs, locations = mapping.shape
     row, place = _resampled(random, runs, locations, submappings)
     if sampling == "uniform":
@@ -193,7 +193,7 @@ def _next_generation(random: np.random.Generator, mapping: Index, submappings: i
 
 
 def _resampled(random: np.random.Generator, runs: int, locations: int, submappings: int) -> tuple[Index, Index]:
-    """Which locations of which runs the offspring differ in: each with probability D / L."""
+    """Draw the runs and locations to resample, each location with probability D / L; int64 [n] each."""
     everywhere, probability = runs * locations, submappings / locations
     if probability > SELDOM:
         flat = np.flatnonzero(random.random(everywhere) < probability)
@@ -203,7 +203,7 @@ def _resampled(random: np.random.Generator, runs: int, locations: int, submappin
 
 
 def _distinct(random: np.random.Generator, below: int, count: int) -> Index:
-    """So many distinct numbers, drawn evenly; int64 [count]. It is made for few out of many."""
+    """Draw `count` distinct numbers uniformly, by rejection, for few numbers out of many; int64 [count]."""
     while True:
         drawn = random.integers(below, size=count)
         if len(np.unique(drawn)) == count:

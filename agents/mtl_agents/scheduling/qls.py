@@ -1,4 +1,4 @@
-"""QLS: deep Q-learning that schedules tasks, with Boltzmann-Gumbel exploration whose temperature falls to nothing.
+"""QLS: deep Q-learning of task schedules, with annealed Boltzmann-Gumbel exploration.
 
 Source: QLS ("Q-Learning Scheduler for Multi-Task Learning through the use of Histogram of Task Uncertainty").
 """
@@ -26,32 +26,33 @@ from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
 
 
 class QLS(SB3Agent, DQN):
-    """The paper's agent: a Q-network over histograms of task uncertainty that picks the task to train next.
+    """Q-network that chooses the task to train next from histograms of task uncertainty.
 
-    While it learns, a choice is the argmax of Q / temperature + Gumbel noise, that is a draw from softmax(Q /
-    temperature). The temperature falls geometrically, and ends at 0, where the choice is the argmax of Q. With
-    `deterministic=True`, as `mtl_gym.evaluate` asks, it always is.
+    During learning, an action is the argmax of Q / temperature + Gumbel noise, which is a draw from softmax(Q /
+    temperature). The temperature decreases geometrically and ends at 0, where the action is the argmax of Q. The same
+    holds for `deterministic=True`, as in `mtl_gym.evaluate`.
 
     Source: QLS, section 4.3; Cesa-Bianchi et al. 2017 for the exploration; Mnih et al. 2013 for DQN.
 
-    Deviation: the paper gives gamma and the exploration, and no other setting. Q-values are learned in units of
-    (1 - gamma) times the return, a discounted mean of the rewards to come: with a penalty of -10 at every step returns
-    go down to -1000, which a network is slow to reach. The best policy is the same. The paper lets gamma be 1; here it
-    cannot be, since a run is cut off and does not end, and the return of all that would follow has no bound.
+    Deviation: the paper specifies only gamma and the exploration. Q-values are learned in units of (1 - gamma) times
+    the return, a discounted mean of future rewards, because a penalty of -10 at every step leads to returns of -1000,
+    which a network learns slowly; the optimal policy is the same. The paper allows gamma = 1. Here gamma is below 1,
+    because runs are truncated and never terminate, so that undiscounted returns are unbounded.
 
     Args:
-        env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv` of scheduling, control="choice".
-        initial_temperature: At the beginning, in units of a mean reward.
-        final_temperature: Where it has fallen to after `exploration_fraction` of the training; then it is 0.
-        gamma: Discount factor, 0 or more and less than 1, such as 0.99.
-        seed: Seeds the agent and, with its next reset, the environment. SB3's global seeding is left out.
-        **arguments: Of SB3's DQN; see `DEFAULTS`.
+        env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv` of scheduling with
+            control="choice".
+        initial_temperature: Initial temperature, in units of a mean reward.
+        final_temperature: Temperature after `exploration_fraction` of the training; from then on it is 0.
+        gamma: Discount factor, in [0, 1).
+        seed: Seed of the agent and of the environment's next reset; SB3's global seeding is skipped.
+        **arguments: Arguments of SB3's DQN; see `DEFAULTS`.
 
     Attributes:
-        temperature: Of the exploration now.
+        temperature: Current temperature of the exploration.
 
     Raises:
-        ValueError: If actions are not discrete, observations not flat, or a value is not allowed.
+        ValueError: If actions are not discrete, observations are not flat, or an argument is invalid.
 
     Example:
         >>> from mtl_gym.integrations.sb3 import make_vec_env
@@ -73,7 +74,7 @@ class QLS(SB3Agent, DQN):
         "device": "cpu",
     }
 
-    # Arguments of SB3's that it sets itself.
+    # Arguments of SB3 that the agent sets itself.
     OWN: ClassVar[frozenset[str]] = frozenset({"policy", "replay_buffer_class", "replay_buffer_kwargs"})
 
     RANGES: ClassVar[Mapping[str, Range]] = {
@@ -101,7 +102,8 @@ class QLS(SB3Agent, DQN):
         check_spaces(vec_env)
         if final_temperature > initial_temperature:
             raise ValueError(
-                f"Temperatures from {initial_temperature} to {final_temperature} are not possible: they fall."
+                f"final_temperature={final_temperature} is not possible; it takes at most initial_temperature, "
+                f"{initial_temperature}."
             )
         temperatures = {"initial_temperature": initial_temperature, "final_temperature": final_temperature}
         self.hyperparameters = {**temperatures, **arguments, "gamma": gamma}
@@ -122,7 +124,7 @@ class QLS(SB3Agent, DQN):
 
     @property
     def temperature(self) -> float:
-        """Temperature of the exploration; DQN's exploration rate is the same number."""
+        """Temperature of the exploration, stored as DQN's exploration rate."""
         return self.exploration_rate
 
     def q_values(self, observation: Array) -> NDArray[np.float32]:
@@ -138,13 +140,13 @@ class QLS(SB3Agent, DQN):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.int64], tuple[Array, ...] | None]:
-        """Choose a task in each row: the best, or with `deterministic=False` by Boltzmann-Gumbel exploration.
+        """Choose a task in each row, by highest value or with Boltzmann-Gumbel exploration.
 
         Args:
             observation: One observation or a batch of them.
-            state: Returned as it is.
+            state: Returned unchanged.
             episode_start: Unused.
-            deterministic: Take the best.
+            deterministic: Choose the task of highest value, without exploration.
         """
         values = self.q_values(observation)
         choice = values.argmax(1) if deterministic else boltzmann_gumbel(values, self.temperature, self.np_random)
@@ -153,7 +155,7 @@ class QLS(SB3Agent, DQN):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draw all actions from the agent's generator; SB3 draws the first ones from the space's."""
+        """Draw all actions from the agent's generator, unlike SB3, which draws the first ones from the space's."""
         if self.num_timesteps < learning_starts:
             action = self.np_random.integers(spaces.utils.flatdim(self.action_space), size=n_envs)
         else:
@@ -172,13 +174,13 @@ class QLS(SB3Agent, DQN):
 
 
 class ScaledReplayBuffer(ReplayBuffer):
-    """A replay buffer that scales rewards, and draws its samples from a generator of the agent's.
+    """Replay buffer with scaled rewards and its own generator.
 
     Args:
-        *args: Of SB3's buffer.
+        *args: Arguments of SB3's buffer.
         scale: Factor of the rewards.
-        random: Draws the samples.
-        **kwargs: Of SB3's buffer.
+        random: Generator of the samples.
+        **kwargs: Keyword arguments of SB3's buffer.
     """
 
     def __init__(self, *args: Any, scale: float, random: np.random.Generator, **kwargs: Any) -> None:
@@ -188,11 +190,11 @@ class ScaledReplayBuffer(ReplayBuffer):
     def add(
         self, obs: Array, next_obs: Array, action: Array, reward: Array, done: Array, infos: list[dict[str, Any]]
     ) -> None:
-        """Keep one step of all rows."""
+        """Add one step of all rows."""
         super().add(obs, next_obs, action, self.scale * reward, done, infos)
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-        """Draw transitions, with replacement; one that was cut by a time limit does not count as an end."""
+        """Draw transitions with replacement; truncation by a time limit does not count as done."""
         step = self.random.integers(self.buffer_size if self.full else self.pos, size=batch_size)
         at = step, self.random.integers(self.n_envs, size=batch_size)
         done = self.dones[at] * (1 - self.timeouts[at])
@@ -207,12 +209,14 @@ class ScaledReplayBuffer(ReplayBuffer):
 
 
 def boltzmann_gumbel(values: Array, temperature: float, random: np.random.Generator) -> NDArray[np.int64]:
-    """Draw from softmax(values / temperature) in each row, at temperature 0 the best; [rows, actions] -> int64 [rows].
+    """Draw from softmax(values / temperature) in each row, or the argmax at temperature 0.
+
+    float [rows, actions] -> int64 [rows].
 
     Source: Cesa-Bianchi et al. 2017, section 3: the argmax of values / temperature with Gumbel noise added.
 
-    Deviation: their temperature is each arm's own and falls with the number of times that it was drawn. In a network no
-    state comes twice, so there is one temperature, annealed as QLS has it.
+    Deviation: in the source each arm has its own temperature, which decreases with its number of draws. With a network,
+    states do not recur, so there is a single temperature, annealed as in QLS.
 
     Example:
         >>> boltzmann_gumbel(np.array([[0.0, 1.0], [3.0, 2.0]]), 0.0, np.random.default_rng(0)).tolist()
@@ -222,7 +226,7 @@ def boltzmann_gumbel(values: Array, temperature: float, random: np.random.Genera
 
 
 def cooling(initial: float, final: float, fraction: float) -> Callable[[float], float]:
-    """Return the temperature for each share of the training that is left: geometric to `final`, then 0.
+    """Return a schedule from the remaining share of the training to the temperature: geometric to `final`, then 0.
 
     Example:
         >>> temperature = cooling(1.0, 0.01, fraction=0.8)
@@ -238,15 +242,15 @@ def cooling(initial: float, final: float, fraction: float) -> Callable[[float], 
 
 
 def check_spaces(env: VecEnv) -> None:
-    """Refuse environments in which no task is chosen.
+    """Reject environments whose actions do not choose a task.
 
     Raises:
-        ValueError: If actions are not discrete, or observations not flat.
+        ValueError: If actions are not discrete, or observations are not flat.
     """
     observation, action = env.observation_space, env.action_space
     flat = isinstance(observation, spaces.Box) and len(observation.shape) == 1
     if not flat or not isinstance(action, spaces.Discrete):
         raise ValueError(
-            'QLS takes flat observations and chooses a task, as the MTLScheduling environments have it with control="'
-            f'choice"; this environment has {observation} and {action}.'
+            f"QLS needs flat observations and discrete actions, but this environment has {observation} and {action}: "
+            'use a MTLScheduling environment with control="choice".'
         )

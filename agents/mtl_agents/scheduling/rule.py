@@ -1,4 +1,4 @@
-"""The base of schedulers that follow a rule: from the progress of the runs to the weight of each task."""
+"""Base of rule-based schedulers, which compute task weights from the progress of runs."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Memory: TypeAlias = dict[str, Floats]
 
 
 class Scheduler(Agent[Array, Memory]):
-    """A rule from the progress of each run to the weight of each task in the next decision.
+    """Rule that computes the weight of each task from the progress of a run.
 
-    With control="weights" that is the weight of its loss, with control="choice" the task is drawn in proportion. Every
-    row is a run of its own: what a rule remembers of it (`_fresh`) begins anew with the run, and is the recurrent
-    state of `predict`, so that an evaluation does not disturb the runs of the training.
+    With control="weights" it is the weight of the task's loss; with control="choice" the probability of the task is
+    proportional to it. The memory of a rule (`_fresh`) is separate for every row and is reset when a run begins. It is
+    the recurrent state of `predict`, so that evaluations do not affect the training runs.
 
-    Deviation: weights are scaled so that the largest is 1, the action space's highest. The step of Adam does not depend
-    on the scale of all losses together.
+    Deviation: weights are scaled so that the largest is 1, the upper bound of the action space. The step of Adam does
+    not depend on a common scale of all losses.
 
     Args:
         env: An id, an environment, a batched environment or an SB3 `VecEnv` of scheduling.
-        **arguments: Of `Agent`.
+        **arguments: Arguments of `Agent`.
 
     Raises:
-        ValueError: If the environment is of another family, or was made without an option that the rule needs.
+        ValueError: If the environment is of another family, or lacks an option that the rule needs.
     """
 
     ROLE: ClassVar[str] = "rule"
@@ -48,7 +48,7 @@ class Scheduler(Agent[Array, Memory]):
 
     @property
     def chooses(self) -> bool:
-        """Whether an action is one task instead of a weight for each."""
+        """Whether an action is one task instead of one weight per task."""
         return isinstance(self.action_space, spaces.Discrete)
 
     @classmethod
@@ -60,25 +60,25 @@ class Scheduler(Agent[Array, Memory]):
         if known and isinstance(action, spaces.Box) and len(action.shape) == 1:
             return action.shape
         raise ValueError(
-            f"{cls.__name__} schedules tasks, as the MTLScheduling environments let it; this environment has "
-            f"{env.observation_space} and {action}."
+            f"{cls.__name__} needs a MTLScheduling environment; this environment has {env.observation_space} and "
+            f"{action}."
         )
 
     def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
-        """Act in another environment of the same sizes from the next `learn` on; the memory of runs is forgotten."""
+        """Act in another environment of the same sizes from the next `learn` on; discard the memory of runs."""
         super().set_env(env, force_reset)
         (self.num_tasks,) = self._sizes_of(self.env)
         self._memory = None
 
     @abstractmethod
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:
-        """Return the weight of each task, 0 or more; [runs, tasks].
+        """Return the weight of each task, 0 or more; float64 [runs, tasks].
 
-        `memory` holds what is remembered of these runs; changes of it are remembered.
+        `memory` is the memory of the runs; updates are made in place.
         """
 
     def _fresh(self, progress: Progress) -> Memory:
-        """Return the memory of runs that begin; arrays [runs, ...]."""
+        """Return the initial memory of runs; arrays [runs, ...]."""
         return {}
 
     def predict(
@@ -89,27 +89,27 @@ class Scheduler(Agent[Array, Memory]):
         deterministic: bool = False,
         progress: Progress | None = None,
     ) -> tuple[Array, Memory]:
-        """Choose a task, or weigh all, in each row.
+        """Choose a task or weight all tasks in each row.
 
         Args:
-            observation: One observation or a batch of them; rules do not look at it.
-            state: The state that the last call returned.
-            episode_start: Unused: a run begins where it has had no updates.
-            deterministic: Unused: where tasks are drawn, drawing is the rule.
-            progress: How far the runs of those rows are: `env.unwrapped.progress`. `mtl_gym.evaluate` gives it.
+            observation: One observation or a batch of them; only its number of rows is used.
+            state: State returned by the last call.
+            episode_start: Unused: runs without updates have just begun.
+            deterministic: Unused: draws of tasks are part of the rule.
+            progress: Progress of the runs, `env.unwrapped.progress`; `mtl_gym.evaluate` passes it.
 
         Returns:
             int64 [rows] or float32 [rows, tasks] (without rows for one observation), and the state.
 
         Raises:
-            ValueError: If there is no `progress`, or it is of another number of rows.
+            ValueError: If `progress` is missing or has another number of rows.
         """
         runs = len(np.atleast_2d(observation))
         if progress is None or len(progress.updates) != runs:
-            there = "none" if progress is None else f"that of {len(progress.updates)}"
+            given = "none" if progress is None else f"that of {len(progress.updates)}"
             raise ValueError(
-                f"{type(self).__name__} looks at how far the {runs} runs are, and was given {there}: call "
-                "predict(obs, state, progress=env.unwrapped.progress), or mtl_gym.evaluate, which does."
+                f"{type(self).__name__} needs the progress of {runs} runs, but was given {given}: call "
+                "predict(obs, state, progress=env.unwrapped.progress), or use mtl_gym.evaluate."
             )
         memory = self._remembered(progress, state)
         actions = self._actions(self._weigh(progress, memory))
@@ -123,7 +123,7 @@ class Scheduler(Agent[Array, Memory]):
         return {name: np.where(_column(begins, new), new, state[name]) for name, new in fresh.items()}
 
     def _actions(self, weights: Floats) -> Array:
-        """Draw tasks in proportion, or scale weights to a largest of 1; all tasks count where none does."""
+        """Draw tasks in proportion to weights, or scale the largest weight to 1; weights of 0 only count as equal."""
         weights = np.where(weights.any(1, keepdims=True), weights, 1.0)
         if not self.chooses:
             return (weights / weights.max(1, keepdims=True)).astype(np.float32)
@@ -137,7 +137,7 @@ class Scheduler(Agent[Array, Memory]):
         return actions
 
     def state_dict(self) -> State:
-        """Return all that the agent's future depends on: tensors and plain values."""
+        """Return everything that determines the agent's future, as tensors and plain values."""
         return super().state_dict() | {"memory": to_tensors(self._memory)}
 
     def _load_state(self, state: State) -> None:
@@ -153,7 +153,7 @@ def _column(rows: NDArray[np.bool_], like: Floats) -> NDArray[np.bool_]:
 
 
 def joined(parts: Sequence[Progress]) -> Progress:
-    """Return the progress of all rows, from `get_attr`: the batch's once per row, or one of each environment."""
+    """Join the progress of all rows from `get_attr`: the same batched one for every row, or one per environment."""
     distinct = list({id(part): part for part in parts}.values())
     if len(distinct) == 1:
         return distinct[0]
@@ -163,5 +163,5 @@ def joined(parts: Sequence[Progress]) -> Progress:
 
 
 def known_losses(progress: Progress) -> Floats:
-    """Return training losses, and validation losses of tasks that were not trained yet; [runs, tasks]."""
+    """Return training losses, or validation losses of tasks not trained yet; float64 [runs, tasks]."""
     return np.where(np.isnan(progress.train_loss), progress.validation_loss, progress.train_loss).astype(float)

@@ -1,4 +1,4 @@
-"""Schedulers that need no memory: their rule is a function of how far a run is now."""
+"""Schedulers without memory, whose weights depend only on the current progress of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Uniform(Scheduler):
-    """All tasks count the same, from beginning to end: in turn, or together with equal weights.
+    """Train all tasks equally: in turn, or together with equal weights.
 
     Source: QLS, section 5.1 ("Uniform"), the baseline.
 
@@ -46,20 +46,20 @@ class Uniform(Scheduler):
 
 
 class HandCrafted(Scheduler):
-    """Every task has a fixed weight, given once.
+    """Give every task a fixed weight.
 
     Source: QLS, section 5.1 ("Hand Crafted").
 
-    Deviation: the paper found its weights by a grid search whose grid it does not give. `mtl_agents.search_weights`
-    tries weights side by side, on validation data.
+    Deviation: the paper chose its weights by a grid search over an unspecified grid. `mtl_agents.search_weights`
+    compares weights on validation data.
 
     Args:
         env: As for `Scheduler`.
-        weights: One for each task, 0 or more.
-        **arguments: Of `Agent`.
+        weights: Weight of each task, 0 or more.
+        **arguments: Arguments of `Agent`.
 
     Raises:
-        ValueError: If there are no weights, or they do not fit the tasks.
+        ValueError: If there are no weights, or they do not match the tasks.
 
     Example:
         >>> HandCrafted("MTLScheduling-Digits-v0", weights=[1, 1, 1, 2, 1, 1, 1, 1, 4, 1])
@@ -78,8 +78,8 @@ class HandCrafted(Scheduler):
         values = np.asarray([] if weights is None else weights, float)
         if values.shape != (self.num_tasks,) or not values.any():
             raise ValueError(
-                f"weights={weights!r} is not possible: give {self.num_tasks} numbers, one for each task, 0 or more and "
-                "not all 0. mtl_agents.search_weights finds some."
+                f"weights={weights!r} is not possible: give {self.num_tasks} numbers, one per task, 0 or more and not "
+                "all 0. mtl_agents.search_weights searches for weights."
             )
         return values
 
@@ -91,12 +91,12 @@ class HandCrafted(Scheduler):
 
 
 class Greedy(Scheduler):
-    """The task with the highest loss.
+    """Train the task with the highest loss.
 
     Source: QLS, section 5.1 ("Greedy").
 
-    Deviation: the paper does not say which loss. It is the validation loss, which all tasks have at all times; the loss
-    of a task's last minibatch would be out of date for those that were not chosen.
+    Deviation: the paper does not specify the loss. We use the validation loss, which is up to date for all tasks,
+    unlike the loss of a task's last minibatch.
     """
 
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:
@@ -104,18 +104,18 @@ class Greedy(Scheduler):
 
 
 class LossExponentiation(Scheduler):
-    """Each loss is raised to a power above 1, so that large ones count more.
+    """Raise each loss to a power p of 1 or more, so that large losses count more.
 
-    The gradient of L^p is p L^(p - 1) times that of L, which is the weight.
+    The gradient of L^p is p L^(p - 1) times the gradient of L; the factor is the weight.
 
     Source: QLS, section 5.1 ("Loss Exponentiation").
 
-    Deviation: L is the task's last minibatch before, or its validation loss before the first.
+    Deviation: L is the loss of the task's last minibatch or, before the first, its validation loss.
 
     Args:
         env: As for `Scheduler`.
-        power: p.
-        **arguments: Of `Agent`.
+        power: Exponent p.
+        **arguments: Arguments of `Agent`.
     """
 
     ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights"}
@@ -134,9 +134,9 @@ class LossExponentiation(Scheduler):
 
 
 class FocalLoss(Uniform):
-    """All tasks count the same, and within them the samples that are not classified well yet.
+    """Weight all tasks equally, and within tasks the samples that are not classified well yet.
 
-    The environment trains with the focal loss (`focal_gamma`), so this is a scheduler of samples and not of tasks.
+    The environment trains with the focal loss (`focal_gamma`), so that samples are weighted instead of tasks.
 
     Source: Lin et al. 2017, eq. 4, with their gamma of 2.
     """
@@ -146,20 +146,20 @@ class FocalLoss(Uniform):
 
 
 class Adaptive(Scheduler):
-    """Tasks that are further below their single-task networks are sampled more often.
+    """Favour tasks with low accuracy relative to single-task networks.
 
-    A task counts 1 / (min(1, score / baseline)^alpha + epsilon).
+    The weight of a task is 1 / (min(1, score / baseline)^alpha + epsilon).
 
     Source: Jean et al. 2019, adaptive explicit schedules.
 
-    Deviation: score and baseline are validation accuracies, and the baseline is the environment's reference. Accuracies
-    lie closer together than their BLEU scores do, so alpha is large.
+    Deviation: score and baseline are validation accuracies; the baseline is the environment's reference. Accuracies lie
+    closer together than the BLEU scores of the source, so alpha is large.
 
     Args:
         env: As for `Scheduler`, made with a reference.
-        alpha: How much more often.
-        epsilon: No task counts more than 1 / epsilon.
-        **arguments: Of `Agent`.
+        alpha: Exponent; larger values favour tasks of low accuracy more.
+        epsilon: Offset, which limits weights to 1 / epsilon.
+        **arguments: Arguments of `Agent`.
 
     Raises:
         ValueError: If the environment has no reference.
@@ -180,11 +180,11 @@ class Adaptive(Scheduler):
 
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:
         if np.isnan(progress.reference).any():
-            raise ValueError("Adaptive holds accuracies against a reference: make the environment with reference=....")
+            raise ValueError("Adaptive needs reference accuracies: make the environment with reference=....")
         ratio = np.minimum(1, progress.validation_accuracy / np.maximum(progress.reference, 1e-9))
         return 1 / (ratio**self.alpha + self.epsilon)
 
 
 def one_hot(task: NDArray[np.int64], tasks: int) -> Floats:
-    """Weight 1 for one task of each row; int64 [runs] -> [runs, tasks]."""
+    """Return weights of 1 for one task of each run and 0 for the others; int64 [runs] -> float64 [runs, tasks]."""
     return np.eye(tasks)[task]

@@ -1,4 +1,4 @@
-"""Weights for `HandCrafted`: candidates are tried side by side, as the rows of one batched environment."""
+"""Search for the weights of `HandCrafted`, with candidates as rows of one batched environment."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def search_weights(
     seed: int = 0,
     **options: Any,
 ) -> tuple[list[float], Floats]:
-    """Train one run with each candidate, and take the one that ends with the highest mean validation accuracy.
+    """Train runs with candidate weights, and return the weights of highest final mean validation accuracy.
 
-    The test split is not looked at. All runs are trained together, as one stacked computation.
+    The test split is not used. All runs are trained together, as one stacked computation.
 
     Args:
-        env_id: A scheduling environment.
-        candidates: A weight for each task in each; by default those of `one_at_a_time`.
-        repeats: Runs per candidate, over which accuracy is a mean.
-        seed: Of the environment.
-        **options: Of the environment.
+        env_id: Id of a scheduling environment.
+        candidates: Candidates with one weight per task; by default those of `one_at_a_time`.
+        repeats: Runs per candidate, to average the accuracy.
+        seed: Seed of the environment.
+        **options: Options of the environment.
 
     Returns:
         The best weights, and the accuracy of every candidate; float64 [candidates].
@@ -48,7 +48,7 @@ def search_weights(
 
 
 def one_at_a_time(tasks: int, factors: Sequence[float] = (0.5, 2.0)) -> Floats:
-    """Equal weights, and those in which one task counts a factor of the others; [1 + tasks * factors, tasks].
+    """Return equal weights, and weights with one task multiplied by a factor; float64 [1 + tasks * factors, tasks].
 
     Example:
         >>> one_at_a_time(2).tolist()
@@ -59,7 +59,7 @@ def one_at_a_time(tasks: int, factors: Sequence[float] = (0.5, 2.0)) -> Floats:
 
 
 def _final_accuracy(env: BatchedVecEnv, weights: Floats) -> Floats:
-    """Mean validation accuracy at the end of a run with constant weights in each row; [rows, tasks] -> [rows]."""
+    """Return the final mean validation accuracy of runs with constant weights; [rows, tasks] -> float64 [rows]."""
     env.reset()
     dones = np.zeros(env.num_envs, bool)
     while not dones.all():

@@ -1,9 +1,9 @@
-"""Schedules that favour one task: constant ones, and ones whose weight for it rises during a run.
+"""Schedules that favour one target task, with a constant weight or a weight that rises during a run.
 
-Deviation: the paper knows which of its tasks is hardest, translation. Here that is the task whose single-task network
-has the lowest accuracy (the environment's reference), unless the task is given.
+Deviation: in the paper the hardest task is known (translation). Here it is the task whose single-task network has the
+lowest accuracy (the environment's reference), unless the task is given.
 
-Source: QLS, section 5.3 and table 6; Kiperwasser and Ballesteros 2018 for the rising ones.
+Source: QLS, section 5.3 and table 6; Kiperwasser and Ballesteros 2018 for rising weights.
 """
 
 from __future__ import annotations
@@ -26,66 +26,66 @@ from mtl_gym.core.ranges import Range
 from mtl_gym.families.scheduling.progress import Progress
 from mtl_gym.integrations.sb3 import EnvLike
 
-# Units of time in a run, where the user does not say how long one is.
+# Default number of epochs in a run.
 _EPOCHS = 10
 
 
 @dataclass(frozen=True)
 class Target:
-    """The task that a schedule favours, the same in all runs and from beginning to end.
+    """Target task of a schedule, constant over runs and time.
 
     Attributes:
-        task: Its number; None leaves it to the reference.
+        task: Number of the target; None chooses it by the reference.
         tasks: Number of tasks.
 
     Raises:
-        ValueError: If there is no such task.
+        ValueError: If the task does not exist.
     """
 
     task: int | None
     tasks: int
 
     def __post_init__(self) -> None:
-        """Refuse a task that is not there."""
+        """Reject an unknown task."""
         if self.task is not None and self.task >= self.tasks:
-            raise ValueError(f"task={self.task!r} is not possible: there are tasks 0 to {self.tasks - 1}.")
+            raise ValueError(f"task={self.task!r} is not possible; it takes 0 to {self.tasks - 1}.")
 
     def weights(self, named: int, favoured: Floats, others: float) -> Floats:
-        """Return the weight of each task; [runs] -> [runs, tasks].
+        """Return the weight of each task; float64 [runs, tasks].
 
         Args:
-            named: The target where no task is given.
-            favoured: Weight of the target in each run.
+            named: Target if no task is given.
+            favoured: Weight of the target in each run; float64 [runs].
             others: Weight of each other task.
         """
         target = named if self.task is None else self.task
         return np.where(one_hot(np.array([target]), self.tasks) > 0, favoured[:, None], others)
 
     def check(self, reference: NDArray[np.float32], who: str) -> None:
-        """Refuse to go without both a task and a reference.
+        """Require a task or a reference.
 
         Raises:
-            ValueError: If there is neither.
+            ValueError: If both are missing.
         """
         if self.task is None and np.isnan(reference).any():
             raise ValueError(
-                f"{who} favours the task that its reference names: give task=..., or make the environment with "
+                f"{who} chooses its target by reference accuracies: give task=..., or make the environment with "
                 "reference=...."
             )
 
 
 class PrioritiseHard(Scheduler):
-    """The hardest task counts 0.98, every other one 0.01.
+    """Give the hardest task a weight of 0.98 and every other task a weight of 0.01.
 
     Source: QLS, section 5.3 ("prioritize hard").
 
     Args:
         env: As for `Scheduler`; made with a reference, unless `task` is given.
-        task: The number of the target task.
-        **arguments: Of `Agent`.
+        task: Number of the target task.
+        **arguments: Arguments of `Agent`.
 
     Raises:
-        ValueError: If there is no such task, or neither a task nor a reference.
+        ValueError: If the task does not exist, or both task and reference are missing.
 
     Example:
         >>> PrioritiseHard("MTLScheduling-Digits-v0", task=3)
@@ -105,12 +105,12 @@ class PrioritiseHard(Scheduler):
         return self.target.weights(self._named_by(progress.reference), favoured, others=0.01)
 
     def _named_by(self, reference: NDArray[np.float32]) -> int:
-        """Return the target by the accuracies of single-task networks, [tasks]: the hardest."""
+        """Return the task of lowest single-task accuracy; float32 [tasks]."""
         return int(reference.argmin())
 
 
 class PrioritiseEasy(PrioritiseHard):
-    """The easiest task counts 0.98, every other one 0.01.
+    """Give the easiest task a weight of 0.98 and every other task a weight of 0.01.
 
     Source: QLS, section 5.3 ("prioritize easy").
     """
@@ -120,24 +120,24 @@ class PrioritiseEasy(PrioritiseHard):
 
 
 class Rising(Scheduler):
-    """The weight of the target task, by default the hardest, rises during a run; all others keep 1.
+    """Increase the weight of the target task, by default the hardest, during a run; all other weights are 1.
 
     Source: QLS, section 5.3: a schedule that "tunes the weight of the target task [...] while keeping the rest of the
     weights intact"; Kiperwasser and Ballesteros 2018 for its shape.
 
-    Deviation: in Kiperwasser and Ballesteros it is the probability of the target, and what it leaves is shared by the
-    other tasks; QLS leaves their weights alone. Time is theirs in epochs, of which QLS does not say how many a run has:
-    here one lasts a tenth of a run.
+    Deviation: in Kiperwasser and Ballesteros the value is the probability of the target, and the other tasks share the
+    rest; in QLS the other weights are constant. Kiperwasser and Ballesteros measure time in epochs, and QLS does not
+    specify the number of epochs of a run: here an epoch is a tenth of a run.
 
     Args:
         env: As for `Scheduler`; made with a reference, unless `task` is given.
-        task: The number of the target task.
-        slope: How fast the weight rises with time, in epochs.
-        epoch: Updates of one epoch; None takes a tenth of the environment's run.
-        **arguments: Of `Agent`.
+        task: Number of the target task.
+        slope: Slope of the weight over time in epochs.
+        epoch: Updates per epoch; None for a tenth of the environment's run.
+        **arguments: Arguments of `Agent`.
 
     Raises:
-        ValueError: If there is no such task, or neither a task nor a reference, or slope or epoch are not above 0.
+        ValueError: If the task does not exist, both task and reference are missing, or slope or epoch is not above 0.
     """
 
     RANGES: ClassVar[Mapping[str, Range]] = dict.fromkeys(("slope", "epoch"), Range(1e-6, 1e38))
@@ -165,11 +165,11 @@ class Rising(Scheduler):
 
     @abstractmethod
     def _risen(self, time: Floats) -> Floats:
-        """Return the weight after some time, slope times epochs; [runs] -> [runs]."""
+        """Return the weight at a time given as slope times epochs; [runs] -> [runs]."""
 
 
 class Sigmoid(Rising):
-    """The target counts 1 / (1 + exp(-slope t)): from half of what others count to as much.
+    """Give the target a weight of 1 / (1 + exp(-slope t)), which rises from 0.5 to the 1 of other tasks.
 
     Source: QLS, section 5.3 ("sigmoid schedule"); Kiperwasser and Ballesteros 2018.
     """
@@ -179,7 +179,7 @@ class Sigmoid(Rising):
 
 
 class Exponential(Rising):
-    """The target counts 1 - exp(-slope t): from nothing to as much as the others.
+    """Give the target a weight of 1 - exp(-slope t), which rises from 0 to the 1 of other tasks.
 
     Source: QLS, section 5.3 ("exponential schedule"); Kiperwasser and Ballesteros 2018.
     """

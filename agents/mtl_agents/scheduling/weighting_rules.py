@@ -1,4 +1,4 @@
-"""Schedulers that remember: what they know of a run, from its first update on, decides how much each task counts."""
+"""Schedulers with memory, whose weights depend on the progress of a run since its first update."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from mtl_gym.integrations.sb3 import EnvLike
 
 
 class Homoscedastic(Scheduler):
-    """Each task has a learned variance; the larger it is, the less its loss counts.
+    """Weight each loss by the inverse of a learned variance of the task.
 
     With s the logarithm of the variance, the joint loss is the sum of exp(-s) L + s / 2. The weight is exp(-s), and s
-    descends its own gradient, 1 / 2 - exp(-s) L, by one step per decision.
+    follows its negative gradient, exp(-s) L - 1 / 2, with one step per decision.
 
     Source: Kendall et al. 2018, eq. 10.
 
-    Deviation: s has plain gradient steps, on the loss of the minibatch before; a task not trained yet keeps its s.
+    Deviation: s takes plain gradient steps on the loss of the previous minibatch; a task not trained yet keeps its s.
 
     Args:
         env: As for `Scheduler`.
-        learning_rate: Of s.
-        **arguments: Of `Agent`.
+        learning_rate: Learning rate of s.
+        **arguments: Arguments of `Agent`.
     """
 
     ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights"}
@@ -54,22 +54,22 @@ class Homoscedastic(Scheduler):
 
 
 class SelfPaced(Scheduler):
-    """Easy tasks first: a task counts the more, the further its loss is below a pace that rises.
+    """Train easy tasks first: weight tasks by the margin between their loss and a rising pace.
 
-    The weights are learned in closed form: w = max(0, 1 - L / pace) minimises w L + pace (w^2 / 2 - w). The pace starts
-    at `start` times the mean loss of all tasks, and is multiplied by `growth` at every decision.
+    The weight has the closed form w = max(0, 1 - L / pace), which minimises w L + pace (w^2 / 2 - w). The pace begins
+    at `start` times the mean loss of all tasks and is multiplied by `growth` at every decision.
 
-    Source: Li et al. 2017, for tasks instead of samples.
+    Source: Li et al. 2017, applied to tasks instead of samples.
 
-    Deviation: their regulariser is for linear models that are solved to the end in every round. This one is the linear
-    regulariser of self-paced learning (Jiang et al. 2014). Losses are those of the last minibatch, or of the validation
-    data before the first.
+    Deviation: the regulariser of the source is for linear models that are solved exactly in every round. This one is
+    the linear regulariser of self-paced learning (Jiang et al. 2014). Losses are those of the last minibatch or, before
+    the first, of the validation data.
 
     Args:
         env: As for `Scheduler`.
-        start: First pace, in mean losses at the beginning of the run.
-        growth: What multiplies the pace.
-        **arguments: Of `Agent`.
+        start: Initial pace, relative to the mean loss at the beginning of the run.
+        growth: Factor of the pace per decision.
+        **arguments: Arguments of `Agent`.
     """
 
     ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights"}
@@ -95,22 +95,22 @@ class SelfPaced(Scheduler):
 
 
 class DTP(Scheduler):
-    """Dynamic task prioritisation: hard tasks count more, and within tasks hard samples.
+    """Dynamic task prioritisation: favour hard tasks, and within tasks hard samples.
 
-    With k a running mean of the task's accuracy, it counts -(1 - k)^gamma log k. Samples are weighed by the
-    environment's focal loss (`focal_gamma`; with 0, which tags and spans need, tasks alone are prioritised).
+    With k a running mean of the task's accuracy, the weight is -(1 - k)^gamma log k. The environment's focal loss
+    weights samples (`focal_gamma`); with 0, which tagging tasks need, only tasks are prioritised.
 
     Source: Guo et al. 2018, eqs. 1 to 3: focal terms at task level and at example level over a smoothed key performance
     indicator.
 
-    Deviation: the indicator is the validation accuracy, not that of the minibatch. The running mean starts at the
-    accuracy with which the run begins. k is at least 0.001.
+    Deviation: the indicator is the validation accuracy, not that of the minibatch. The running mean begins at the
+    initial accuracy of the run. k is at least 0.001.
 
     Args:
         env: As for `Scheduler`.
-        gamma: Of the tasks; that of the samples is the environment's.
-        smoothing: How much of the running mean a new accuracy makes up.
-        **arguments: Of `Agent`.
+        gamma: Focusing parameter of tasks; that of samples is the environment's.
+        smoothing: Share of a new accuracy in the running mean.
+        **arguments: Arguments of `Agent`.
     """
 
     ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights", "focal_gamma": 2.0}
@@ -124,7 +124,7 @@ class DTP(Scheduler):
         self.gamma, self.smoothing = gamma, smoothing
 
     def _check_env(self, env: VecEnv) -> None:
-        """Take any options: without a focal loss the level of samples is left out."""
+        """Accept any options: without the focal loss, samples are not weighted."""
 
     def _hyperparameters(self) -> dict[str, object]:
         return {"gamma": self.gamma, "smoothing": self.smoothing}
@@ -140,24 +140,24 @@ class DTP(Scheduler):
 
 
 class GradNorm(Scheduler):
-    """Weights are trained so that tasks pull equally hard at the shared layers, and harder where they learn slowly.
+    """Balance the tasks' gradient norms at the shared layers, with larger norms for tasks that learn slowly.
 
-    With G the norm of a task's weighted gradient and r its loss in relation to its first one, over the mean of that,
-    the weights descend the gradient of |G - mean(G) r^alpha|, the target being held constant. Then they are scaled to a
-    mean of 1.
+    With G the norm of a task's weighted gradient, and r its loss relative to its first loss, divided by the mean over
+    tasks, the weights follow the negative gradient of |G - mean(G) r^alpha| with a constant target. They are then
+    scaled to a mean of 1.
 
     Source: Chen et al. 2018b, eqs. 1 and 2, algorithm 1.
 
-    Norms are those at the encoder's last layer, all its weight matrices together (`SharedNetwork.last_shared`): for
-    `tagging` both directions of the LSTM.
+    Norms are taken over all weight matrices of the encoder's last layer (`SharedNetwork.last_shared`); for `tagging`,
+    both directions of the LSTM.
 
-    Deviation: one step per decision, on the minibatch before. Weights stay above 0.001.
+    Deviation: one step per decision, on the previous minibatch. Before the scaling, weights are at least 0.001.
 
     Args:
         env: As for `Scheduler`, made with gradient norms.
-        alpha: How much harder slow tasks pull.
-        learning_rate: Of the weights.
-        **arguments: Of `Agent`.
+        alpha: Exponent; larger values favour slow tasks more.
+        learning_rate: Learning rate of the weights.
+        **arguments: Arguments of `Agent`.
     """
 
     ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights", "gradient_norms": True}
