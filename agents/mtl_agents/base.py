@@ -43,23 +43,23 @@ class AgentArguments(TypedDict, total=False):
 class Agent(Generic[ObsT, StateT], metaclass=Checked):
     """An algorithm with Stable-Baselines3's interface.
 
-    The base class of a family implements `_sizes_of`, an agent `predict` and, if it learns, `_record`. Files keep the
-    arrays of `_tables` and `_rows` and the arguments of `_hyperparameters`. `ENV_KWARGS` holds the options that the
-    environment must have, `RANGES` the numbers that arguments take.
+    The base class of a family implements `_sizes_of`, an agent `predict` and, if it learns, `_record`. Files hold the
+    arrays of `_tables` and `_rows` and the arguments of `_hyperparameters`. `ENV_KWARGS` has the environment options
+    that the agent requires, `RANGES` the allowed values of numeric arguments.
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv`.
-        seed: Seeds the agent and, with its next reset, the environment.
+        seed: Seed of the agent and of the environment's next reset.
         verbose: 1 prints SB3's log tables.
         tensorboard_log: Folder for TensorBoard events, or None.
 
     Attributes:
-        ROLE: "learner", "rule" (follows a rule, nothing is learned) or "control" (what others are compared with).
-        SIZES: Names of the numbers in `sizes`, for messages.
-        sizes: Sizes of the agent's tables and networks; an environment of other sizes is refused.
+        ROLE: "learner", "rule" (follows a formula and does not learn) or "control" (a baseline for comparison).
+        SIZES: Names of the numbers in `sizes`, for error messages.
+        sizes: Sizes of the agent's tables and networks, which an environment must match.
 
     Raises:
-        ValueError: If the environment is of another family, or an argument has a value that is not allowed.
+        ValueError: If the environment is of another family, or an argument is invalid.
     """
 
     ROLE: ClassVar[str] = "learner"
@@ -282,8 +282,9 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
             here = there if given is None else given
             known, sizes = cls._sizes_of(there), cls._sizes_of(here)
             if known != sizes:
-                told = f"The saved agent knows {list(known)} {cls.SIZES}; this environment has {list(sizes)}."
-                raise CheckpointError(told)
+                raise CheckpointError(
+                    f"The saved agent needs {list(known)} {cls.SIZES}; this environment has {list(sizes)}."
+                )
             agent = cls(here, **saved["arguments"] | {"seed": None})
             agent.seed = saved["arguments"]["seed"]
             state, same = saved["state"], here.num_envs == there.num_envs

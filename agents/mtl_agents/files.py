@@ -52,10 +52,10 @@ def read_agent(path: str | Path, name: str) -> State:
 
 
 def load_tables(own: Tables, saved: Mapping[str, Tensor]) -> None:
-    """Write saved arrays into an agent's own.
+    """Copy saved arrays into an agent's arrays.
 
     Raises:
-        CheckpointError: If one is missing, or of another shape or kind of numbers; nothing is written then.
+        CheckpointError: If an array is missing, or has another shape or kind of dtype; nothing is then written.
     """
     for name, table in own.items():
         there = saved.get(name)

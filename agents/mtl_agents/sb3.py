@@ -141,7 +141,7 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
 
 
 def collect_callbacks(callback: MaybeCallback, progress_bar: bool) -> BaseCallback:
-    """Return one SB3 callback for the callbacks that `learn` takes."""
+    """Join the callbacks of `learn` into one SB3 callback."""
     calls = callback if isinstance(callback, list) else [callback] if callback is not None else []
     calls = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in calls]
     return CallbackList([*calls, ProgressBarCallback()] if progress_bar else calls)
