@@ -282,9 +282,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
             here = there if given is None else given
             known, sizes = cls._sizes_of(there), cls._sizes_of(here)
             if known != sizes:
-                raise CheckpointError(
-                    f"The saved agent needs {list(known)} {cls.SIZES}; this environment has {list(sizes)}."
-                )
+                raise CheckpointError(f"The saved agent needs {list(known)} {cls.SIZES}, not {list(sizes)}.")
             agent = cls(here, **saved["arguments"] | {"seed": None})
             agent.seed = saved["arguments"]["seed"]
             state, same = saved["state"], here.num_envs == there.num_envs

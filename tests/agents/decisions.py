@@ -1,4 +1,4 @@
-"""Decisions as they come out of finished routes, made by hand."""
+"""Hand-made decisions of finished routes."""
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ def decisions(task, choice, returns, depth=None, *, reward=None, last=None, earl
 
 
 def decided(biases, **options):
-    """Digits through one layer of frozen blocks that do not look: yes where the bias is above 0, no where below."""
+    """Make digits with one layer of frozen blocks that ignore inputs: yes for a bias above 0, no for one below."""
 
     def network(context):
         blocks = [nn.Linear(64, 2) for _ in biases]

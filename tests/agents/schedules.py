@@ -1,4 +1,4 @@
-"""How far runs are, made by hand, and small environments to schedule in."""
+"""Hand-made progress of runs, and small scheduling environments."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ SMALL = {"updates": 20, "reference": 0.5, "validation_samples": 20, "minibatch":
 
 
 def progress(updates=1, **figures):
-    """Figures are one row [tasks] or several [runs, tasks]; what is not given is NaN, or 0 for `trained`."""
+    """Make progress from figures [tasks] or [runs, tasks]; other figures are NaN, or 0 for `trained`."""
     rows = {name: np.atleast_2d(np.asarray(value, np.float32)) for name, value in figures.items()}
     shape = next(iter(value for name, value in rows.items() if name != "reference")).shape
     nan = np.full(shape, np.nan, np.float32)
@@ -24,7 +24,7 @@ def progress(updates=1, **figures):
 
 
 def decide(agent, now, state=None):
-    """Actions and state of the agent in the runs of that progress."""
+    """Return actions and state of the agent for runs of the given progress."""
     return agent.predict(np.zeros((len(now.updates), agent.num_tasks), np.float32), state, progress=now)
 
 

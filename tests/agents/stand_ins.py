@@ -1,4 +1,4 @@
-"""Environments that have spaces alone."""
+"""Environments with spaces only."""
 
 import numpy as np
 from gymnasium import spaces

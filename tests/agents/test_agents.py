@@ -1,4 +1,4 @@
-"""What all bundled agents share, and what the fixed ones do."""
+"""Properties of all bundled agents, and routes of fixed agents."""
 
 import gymnasium as gym
 import numpy as np
@@ -82,14 +82,14 @@ def test_learning_trains_the_network(agent_class):
     assert env.batched.updates == 2
 
 
-def test_one_seed_is_one_agent(agent_class):
+def test_a_seed_determines_an_agent(agent_class):
     first, second = (agent_class(rows(agent_class, 8), seed=3).learn(240) for _ in range(2))
     assert_equal(first, second)
     parameters = [agent.env.batched.network.parameters() for agent in (first, second)]
     assert all((mine == theirs).all() for mine, theirs in zip(*parameters, strict=True))
 
 
-def test_a_saved_agent_goes_on_identically(agent_class, tmp_path):
+def test_a_saved_agent_continues_identically(agent_class, tmp_path):
     env = rows(agent_class, 8)
     agent = agent_class(env, seed=0).learn(200)
     agent.save(tmp_path / "agent.pt")
@@ -140,29 +140,29 @@ def test_sb3s_callbacks_and_progress_bar_work(agent_class, tmp_path):
     assert agent.num_timesteps == 8 * env.observation_space["depth"].n  # two episodes in each of the four rows
 
 
-def test_a_file_with_another_agent_is_refused(tmp_path):
+def test_a_file_with_another_agent_is_rejected(tmp_path):
     RandomFixed(DIGITS, seed=0).save(tmp_path / "agent.pt")
     with pytest.raises(CheckpointError, match="holds RandomFixed, not WPL"):
         WPL.load(tmp_path / "agent.pt")
 
 
-def test_an_agent_for_other_sizes_is_refused(tmp_path):
+def test_an_agent_for_other_sizes_is_rejected(tmp_path):
     agent = WPL(DIGITS, seed=0)
     agent.save(tmp_path / "agent.pt")
-    with pytest.raises(CheckpointError, match=r"knows \[10, 3, 11\] tasks, depths and actions"):
+    with pytest.raises(CheckpointError, match=r"\[10, 3, 11\] tasks, depths and actions"):
         WPL.load(tmp_path / "agent.pt", gym.make(DIGITS, blocks=3))
-    with pytest.raises(ValueError, match=r"knows \(10, 3, 11\) tasks, depths and actions"):
+    with pytest.raises(ValueError, match=r"\(10, 3, 11\) tasks, depths and actions"):
         agent.set_env(gym.make(DIGITS, blocks=3))
 
 
-def test_an_agent_that_needs_an_option_says_so():
-    with pytest.raises(ValueError, match=r"SoftMixture needs an environment that was made with mixture=..., such as"):
+def test_a_missing_environment_option_is_rejected():
+    with pytest.raises(ValueError, match=r"SoftMixture needs.*mixture="):
         SoftMixture(make_vec_env(DIGITS, 2))
-    with pytest.raises(ValueError, match="Dispatched needs an environment that was made with dispatch="):
+    with pytest.raises(ValueError, match=r"Dispatched needs.*dispatch="):
         Dispatched(gym.make(DIGITS))
 
 
-def test_an_environment_of_another_kind_is_refused():
+def test_an_environment_of_another_kind_is_rejected():
     with pytest.raises(ValueError, match="needs a Dict observation with 'task' and 'depth'"):
         WPL(gym.make("CartPole-v1"))
     with pytest.raises(ValueError, match="needs a Dict observation"):
@@ -170,19 +170,19 @@ def test_an_environment_of_another_kind_is_refused():
 
 
 @pytest.mark.parametrize("router", [*TABULAR, Reinforce])
-def test_routers_of_layers_refuse_a_pool_of_modules(router):
+def test_routers_of_layers_reject_a_pool_of_modules(router):
     with pytest.raises(ValueError, match="modules chosen so far"):
         router("MTLLimitless-Digits-v0")
 
 
-def test_the_static_baselines_take_the_routes_they_are_named_after():
+def test_the_static_baselines_follow_their_routes():
     env = stand_ins.routing(1, 4, 3, 5)
     assert TaskSpecificAll(env).routes.tolist() == [[t, t, t] for t in range(4)]
     assert TaskSpecificLast(env).routes.tolist() == [[0, 0, t] for t in range(4)]
     assert Shared(env).routes.tolist() == [[0, 0, 0]] * 4
 
 
-def test_fixed_routes_take_only_blocks_that_a_layer_has():
+def test_fixed_routes_contain_only_existing_blocks():
     layers = [RoutedLayer([nn.Linear(64, 8) for _ in range(2)]), RoutedLayer([nn.Linear(8, 2) for _ in range(10)])]
     network = RoutedNetwork(None, layers, (64,))
     for env in (gym.make(DIGITS, network=network), gym.make_vec(DIGITS, num_envs=2, network=network)):
@@ -190,7 +190,7 @@ def test_fixed_routes_take_only_blocks_that_a_layer_has():
         assert RandomFixed(env, seed=0).routes.max(0).tolist()[0] == 1
 
 
-def test_random_fixed_draws_its_routes_from_its_seed_and_keeps_them():
+def test_random_fixed_draws_constant_routes_from_its_seed():
     env = make_vec_env(DIGITS, 8)
     agent = RandomFixed(env, seed=0)
     before = agent.routes.copy()
@@ -200,7 +200,7 @@ def test_random_fixed_draws_its_routes_from_its_seed_and_keeps_them():
     assert before.max() < 10  # never PASS
 
 
-def test_random_uses_every_valid_choice_and_no_other():
+def test_random_draws_every_valid_choice_and_no_other():
     agent = Random(stand_ins.routing(1, 2, 3, 4), seed=0)
     obs = {"task": np.zeros(500, int), "depth": np.zeros(500, int)}
     masks = np.tile([True, False, True, True], (500, 1))
@@ -208,7 +208,7 @@ def test_random_uses_every_valid_choice_and_no_other():
     assert set(agent.predict(obs)[0]) == {0, 1, 2, 3}
 
 
-def test_returns_add_up_collaboration_and_final_reward_from_each_decision_on():
+def test_returns_are_sums_of_later_collaboration_and_final_rewards():
     agent = WPL(stand_ins.routing(2, 1, 3, 2), gamma=0.5)
     agent._rewards = np.array([[1.0, 2.0, 4.0], [3.0, 9.0, 9.0]])
     agent._length = np.array([3, 1])
@@ -216,12 +216,12 @@ def test_returns_add_up_collaboration_and_final_reward_from_each_decision_on():
 
 
 def test_wpl_routes_digits_better_than_chance():
-    """One-vs-rest on ten digits: saying no every time is right in 90%."""
+    """One-vs-rest on ten digits: a constant answer no is right in 90%."""
     agent = WPL(make_vec_env(DIGITS, 64), seed=0).learn(120_000)
     result = mtl_gym.evaluate(agent, agent.env.batched)
     assert result.mean_accuracy > 0.95
     assert agent.policy.max(-1).mean() > 0.9
 
 
-def test_an_agent_tells_what_it_is():
+def test_repr_names_the_agent_and_its_hyperparameters():
     assert repr(WPL(DIGITS)).startswith("WPL(gamma=1.0, collaboration=0.0, policy_learning_rate=0.03, ")

@@ -1,4 +1,4 @@
-"""Credit from the route not taken."""
+"""Counterfactual credit from alternative routes."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.agents.decisions import decided
 DIGITS = "MTLRouting-Digits-v0"
 
 
-def test_the_probability_of_the_other_block_moves_by_what_it_would_have_earned_more():
+def test_the_probability_of_the_other_block_changes_with_its_advantage():
     env = decided([-1.0, 1.0])
     agent = Counterfactual(env, every=1, seed=0, policy_learning_rate=0.01)
     agent.policy[:, 0] = [[1.0, 0.0, 0.0]] * 10  # all say no
@@ -36,7 +36,7 @@ def test_the_probability_of_the_other_block_moves_by_what_it_would_have_earned_m
     assert agent.tried == 32
 
 
-def test_a_fork_changes_nothing_for_the_environment_itself():
+def test_forks_do_not_change_the_environment():
     weights = []
     for agent_class, extra in ((Counterfactual, {"every": 1}), (WPL, {})):
         env = make_vec_env(DIGITS, 16, seed=0)
@@ -47,12 +47,12 @@ def test_a_fork_changes_nothing_for_the_environment_itself():
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(*weights, strict=True))
 
 
-def test_it_finds_the_block_that_answers_right():
+def test_it_learns_the_block_with_the_right_answer():
     env = decided([1.0, 1.0, -1.0, 1.0])
     agent = Counterfactual(env, every=1, seed=0, policy_learning_rate=0.02).learn(12_000)
     assert (agent.policy[:, 0, 2] > 0.95).all()
 
 
-def test_a_batch_that_is_never_tried_again_is_refused():
-    with pytest.raises(ValueError, match="every=0 is not possible"):
+def test_an_interval_of_zero_is_rejected():
+    with pytest.raises(ValueError, match="every=0"):
         Counterfactual(DIGITS, every=0)

@@ -1,4 +1,4 @@
-"""A dispatcher over agents that route."""
+"""A dispatcher of routing agents."""
 
 import numpy as np
 from mtl_agents import Dispatched
@@ -11,7 +11,7 @@ DIGITS = "MTLRouting-Digits-v0"
 
 
 def routes(task, choices, reward):
-    """Decisions of whole routes; int [routes], [routes, depth], float [routes]."""
+    """Make decisions of whole routes; int [routes], [routes, depth], float [routes]."""
     n, depth = np.shape(choices)
     step = np.tile(np.arange(depth), n)
     row = np.repeat(np.arange(n), depth)
@@ -28,7 +28,7 @@ def routes(task, choices, reward):
     )
 
 
-def test_the_picked_agents_table_learns_whatever_the_task():
+def test_the_table_of_the_chosen_agent_learns_for_any_task():
     agent = Dispatched(make_vec_env(DIGITS, 2, dispatch=3), seed=0)
     before = agent.policy.copy()
     agent._update(routes([7], [[2, 4, 5, 6]], [1.0]))
@@ -37,8 +37,8 @@ def test_the_picked_agents_table_learns_whatever_the_task():
     assert (agent.policy[2, [1, 2, 3], [4, 5, 6]] > before[2, [1, 2, 3], [4, 5, 6]]).all()
 
 
-def test_the_dispatcher_learns_which_agent_is_right_for_a_task():
-    """Two agents whose tables never learn: one takes the block that says no, the other one that says yes."""
+def test_the_dispatcher_learns_the_right_agent_for_each_task():
+    """Two agents with fixed tables: one chooses the block that answers no, the other the one that answers yes."""
     env = decided([-5.0, 5.0], dispatch=2)
     agent = Dispatched(env, seed=0, policy_learning_rate=0.0, dispatcher_learning_rate=0.01, min_probability=0.0)
     agent.policy[:, 1] = [[1, 0, 0], [0, 1, 0]]  # agent 0 says no, agent 1 yes

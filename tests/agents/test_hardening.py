@@ -1,4 +1,4 @@
-"""Soft mixtures that become hard routes."""
+"""Soft mixtures that harden into routes."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from mtl_gym.integrations.sb3 import make_vec_env
 DIGITS = "MTLRouting-Digits-v0"
 
 
-def test_the_temperature_falls_geometrically_over_the_warm_up_and_stays():
+def test_the_temperature_decreases_geometrically_during_warm_up_and_then_is_constant():
     env = make_vec_env(DIGITS, 10, seed=0, mixture=True)
     agent = HardeningMixture(env, warm_up=0.5, final_temperature=0.01, seed=0)
     seen = []
@@ -21,7 +21,7 @@ def test_the_temperature_falls_geometrically_over_the_warm_up_and_stays():
     np.testing.assert_allclose(seen, np.concatenate([[1.0], expected])[1:25], rtol=1e-5)
 
 
-def test_in_the_end_every_task_takes_one_block():
+def test_after_warm_up_every_task_uses_one_block():
     agent = HardeningMixture(make_vec_env(DIGITS, 32, seed=0, mixture=True), warm_up=0.3, seed=0).learn(20_000)
     shares = torch.stack([layer.shares for layer in agent.layers])
     assert (shares.amax(-1) > 0.999).all()
@@ -29,7 +29,7 @@ def test_in_the_end_every_task_takes_one_block():
     assert len(shares.argmax(-1).unique(dim=1)) > 0
 
 
-def test_the_noise_comes_from_the_agents_seed():
+def test_the_noise_depends_on_the_agents_seed():
     logits = []
     for seed in (0, 0, 1):
         agent = HardeningMixture(make_vec_env(DIGITS, 8, seed=0, mixture=True), seed=seed)
@@ -40,6 +40,6 @@ def test_the_noise_comes_from_the_agents_seed():
 
 
 @pytest.mark.parametrize("argument", [{"warm_up": 0}, {"warm_up": 1.5}, {"final_temperature": 0}, {"noise": -1}])
-def test_impossible_arguments_are_refused(argument):
+def test_invalid_arguments_are_rejected(argument):
     with pytest.raises(ValueError, match=next(iter(argument))):
         HardeningMixture(make_vec_env(DIGITS, 2, mixture=True), **argument)

@@ -1,4 +1,4 @@
-"""LRN: the transformer router, the rewards of its rollouts, and what it keeps."""
+"""LRN: the transformer router, the rewards of its rollouts, and its files."""
 
 import gymnasium as gym
 import numpy as np
@@ -41,7 +41,7 @@ def make_router(modules=12):
 
 
 def filled(buffer, actions, starts, rewards):
-    """A rollout of those actions, 3 being PASS, in two rows; all values are 0.5."""
+    """Fill a rollout of two rows with actions, where 3 is PASS; all values are 0.5."""
     space = buffer.observation_space
     buffer.reset()
     for action, start, reward in zip(*map(np.array, (actions, starts, rewards)), strict=True):
@@ -52,7 +52,7 @@ def filled(buffer, actions, starts, rewards):
 
 
 def first(buffer):
-    """Row 0 ends an episode with -2 at its second step and begins another; row 1 has one that ends with -1."""
+    """Fill row 0 with an episode of two steps that ends with -2 and a new one, row 1 with one that ends with -1."""
     actions, starts = [[0, 0], [2, 1], [0, 3], [1, 2]], [[1, 1], [0, 0], [1, 0], [0, 0]]
     filled(buffer, actions, starts, [[0, 0], [-2, 0], [0, 0], [0, -1]])
     buffer.compute_returns_and_advantage(torch.tensor([9.0, 9.0]), np.array([False, True]))
@@ -60,7 +60,7 @@ def first(buffer):
 
 
 def second(buffer, reset):
-    """Row 0 goes on with what it began, unless it is reset, and ends that with -3; row 1 has two episodes of two."""
+    """Continue the episode of row 0, unless reset, and end it with -3; fill row 1 with two episodes of two steps."""
     starts = [[reset, 1], [0, 0], [1, 1], [0, 0]]
     filled(buffer, [[2, 0], [1, 1], [0, 0], [1, 1]], starts, [[0, 0], [-3, -4], [0, 0], [-5, -6]])
     buffer.compute_returns_and_advantage(torch.tensor([9.0, 9.0]), np.array([True, True]))
@@ -80,7 +80,7 @@ def trained(buffer):
 
 
 def test_every_time_step_earns_the_final_reward_and_the_bonus_of_its_module():
-    """Equation 7 by hand. Of what has ended, module 0 was chosen 2 times, 1 once, 2 twice: bonuses 0, 1 and 0."""
+    """Equation 7 by hand: in completed episodes, modules 0, 1, 2 were chosen 2, 1, 2 times: bonuses 0, 1, 0."""
     rewards = first(make_buffer(bonus=1.0)).rewards[-4:]
     np.testing.assert_allclose(rewards[:, 1], [-1, -1 + 1, -1, -1])  # the third is PASS
     np.testing.assert_allclose(rewards[:2, 0], [-2, -2])
@@ -101,30 +101,30 @@ def test_advantages_by_hand():
     np.testing.assert_allclose(advantages[:, 1], expected, rtol=1e-6)
 
 
-def test_an_episode_is_trained_whole_in_the_rollout_in_which_it_ends():
+def test_a_whole_episode_is_trained_in_the_rollout_of_its_end():
     buffer = first(make_buffer(bonus=0.0))
     figures = trained(buffer)
     assert sorted(figures["actions"].ravel().tolist()) == [0, 0, 1, 2, 2, 3]  # not the two under way
     second(buffer, reset=False)
-    # Rows 0: modules 0 and 1 of before, then 2 and 1, all for -3; then 0 and 1 for -5.
+    # Row 0: modules 0 and 1 of the previous rollout, then 2 and 1, all with -3; then 0 and 1 with -5.
     assert buffer.rewards[-6:, 0].tolist() == [-3, -3, -3, -3, -5, -5]
     assert buffer.rewards[-4:, 1].tolist() == [-4, -4, -6, -6]
     assert len(trained(buffer)["actions"]) == 10
 
 
-def test_an_episode_that_a_reset_breaks_off_is_not_trained():
+def test_an_episode_interrupted_by_a_reset_is_not_trained():
     buffer = second(first(make_buffer(bonus=0.0)), reset=True)
     assert len(trained(buffer)["actions"]) == 8
 
 
-def test_a_rollout_that_is_broken_off_carries_nothing_over():
+def test_an_interrupted_rollout_carries_nothing_over():
     buffer = first(make_buffer(bonus=0.0))
     filled(buffer, [[2, 0]], [[0, 1]], [[0, 0]])
     assert len(trained(second(buffer, reset=False))["actions"]) == 8
 
 
-def test_the_rewards_of_a_rollout_are_those_of_equation_7():
-    """All episodes of a rollout of `learn`, worked out again from what the environment told."""
+def test_the_rewards_of_a_rollout_follow_equation_7():
+    """Recompute all episodes of a rollout of `learn` from the environment's rewards."""
     episodes = []
 
     def watch(values, _):
@@ -156,7 +156,7 @@ def test_the_value_is_attention_without_a_context():
         assert values[row, 0].item() == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_masked_modules_are_never_looked_at():
+def test_masked_modules_receive_no_attention():
     router, obs = make_router(), observe()
     obs["chosen"][:] = 0
     masks = torch.zeros(6, 13, dtype=torch.bool)
@@ -172,7 +172,7 @@ def test_masked_modules_are_never_looked_at():
     assert (before[~masks] == -1e8).all()
 
 
-def test_logits_belong_to_modules_not_to_places():
+def test_logits_follow_modules_not_positions():
     """Two modules that swap embeddings swap logits."""
     router, obs = make_router(), observe()
     obs["chosen"][:] = 0
@@ -186,7 +186,7 @@ def test_logits_belong_to_modules_not_to_places():
     torch.testing.assert_close(before[:, order], after, atol=1e-5, rtol=1e-5)
 
 
-def test_the_order_of_modules_and_the_depth_matter():
+def test_logits_depend_on_the_order_of_modules_and_on_depth():
     router, obs = make_router(), observe()
     obs["chosen"][:, :2] = torch.tensor([3, 5])
     values = router.values(*router.encode(obs))
@@ -197,7 +197,7 @@ def test_the_order_of_modules_and_the_depth_matter():
     assert not torch.allclose(values, router.values(*router.encode(deeper)), atol=1e-4)
 
 
-def test_it_learns_on_every_kind_of_environment_and_never_chooses_what_is_masked():
+def test_it_learns_on_every_kind_of_environment_and_never_chooses_masked_actions():
     for env in (DIGITS, gym.make(DIGITS), gym.make_vec(DIGITS, num_envs=4), make_vec_env(DIGITS, 4)):
         agent = agent_on(env).learn(64)
         assert agent.num_timesteps >= 64
@@ -241,7 +241,7 @@ def test_the_router_finds_the_one_right_path_of_each_task():
         assert np.flatnonzero(likeliest[task]).tolist() == [first, 3 + second, 6 + head]
 
 
-def test_a_restored_agent_goes_on_as_if_nothing_had_happened(tmp_path):
+def test_a_restored_agent_continues_identically(tmp_path):
     first = BatchedVecEnv(make(num_envs=8))
     agent = agent_on(first).learn(300)
     agent.save(tmp_path / "agent.pt")
@@ -258,7 +258,7 @@ def test_a_restored_agent_goes_on_as_if_nothing_had_happened(tmp_path):
         assert torch.equal(mine, theirs)
 
 
-def test_steps_under_way_of_another_rollout_are_refused_and_older_files_have_none():
+def test_steps_under_way_of_another_rollout_are_rejected_and_older_files_have_none():
     agent, other = (agent_on(make(num_envs=envs)).learn(32) for envs in (4, 8))
     before, state = parameters(agent), other.state_dict()
     with pytest.raises(CheckpointError, match="saved steps"):
@@ -268,7 +268,7 @@ def test_steps_under_way_of_another_rollout_are_refused_and_older_files_have_non
     agent_on(make(num_envs=8)).load_state_dict(state)
 
 
-def test_one_seed_is_one_training_and_global_generators_are_left_alone():
+def test_a_seed_determines_training_and_global_generators_do_not_advance():
     torch.manual_seed(5), np.random.seed(5)
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
     first, second, other = (agent_on(make(), seed=seed).learn(100) for seed in (0, 0, 1))
@@ -289,7 +289,7 @@ def test_a_loaded_agent_predicts_without_an_environment(tmp_path):
         loaded.learn(10)
 
 
-def test_a_saved_agent_takes_a_longer_pool(tmp_path):
+def test_a_saved_agent_accepts_a_longer_pool(tmp_path):
     agent = agent_on(make(duplicates=2)).learn(200)
     agent.save(tmp_path / "agent.pt")
     longer = make(num_envs=6, duplicates=3)
@@ -309,18 +309,18 @@ def test_a_saved_agent_takes_a_longer_pool(tmp_path):
         ({"image_shape": [1, 2, 8]}, r"'image': \[1, 4, 4\]"),
     ],
 )
-def test_an_environment_of_other_sizes_is_refused(tmp_path, options, message):
+def test_an_environment_of_other_sizes_is_rejected(tmp_path, options, message):
     agent_on(make()).save(tmp_path / "agent.pt")
     with pytest.raises(CheckpointError, match=message):
         LRN.load(tmp_path / "agent.pt", make(**options))
 
 
-def test_mistakes_are_named(tmp_path):
+def test_invalid_arguments_and_files_are_rejected(tmp_path):
     with pytest.raises(ValueError, match=r"LRN .*image, task, chosen, depth"):
         LRN("MTLRouting-Digits-v0")
-    with pytest.raises(ValueError, match="bonus=-1 is not possible"):
+    with pytest.raises(ValueError, match="bonus=-1"):
         agent_on(make(), bonus=-1)
-    with pytest.raises(ValueError, match="lr_decay=2 is not possible"):
+    with pytest.raises(ValueError, match="lr_decay=2"):
         agent_on(make(), lr_decay=2)
     RandomFixed(make(), seed=0).save(tmp_path / "agent.pt")
     with pytest.raises(CheckpointError, match="holds RandomFixed, not LRN"):
@@ -335,7 +335,7 @@ def test_sb3s_callbacks_and_progress_bar_work():
     assert agent.num_timesteps < 4000
 
 
-def test_random_fixed_keeps_one_valid_network_per_task():
+def test_random_fixed_has_one_constant_valid_network_per_task():
     env = make(num_envs=8)
     agent = RandomFixed(env, seed=0)
     before = agent.routes.copy()

@@ -17,7 +17,7 @@ QUICK = {"learning_starts": 16, "batch_size": 8}
 
 
 def spread(agent, values):
-    """Have the Q-network give those values everywhere."""
+    """Set the Q-network to constant values."""
     with torch.no_grad():
         for p in agent.q_net.parameters():
             p.zero_()
@@ -26,7 +26,7 @@ def spread(agent, values):
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
-def test_frequencies_at_a_temperature_are_the_softmax(temperature):
+def test_frequencies_at_a_temperature_match_the_softmax(temperature):
     values = [0.0, 0.5, -0.4, 1.0]
     agent = QLS(blank(4, chooses=True), seed=0)
     spread(agent, values)
@@ -36,13 +36,13 @@ def test_frequencies_at_a_temperature_are_the_softmax(temperature):
     assert chisquare(np.bincount(choices, minlength=4), expected).pvalue > 0.01
 
 
-def test_another_temperature_would_be_told_apart():
+def test_the_frequency_test_detects_another_temperature():
     choices = boltzmann_gumbel(np.tile([0.0, 0.5, -0.4, 1.0], (40_000, 1)), 1.0, np.random.default_rng(0))
     expected = 40_000 * softmax(np.array([0.0, 0.5, -0.4, 1.0]) / 1.1)
     assert chisquare(np.bincount(choices, minlength=4), expected).pvalue < 1e-6
 
 
-def test_all_tasks_are_about_as_likely_at_the_beginning_and_one_is_chosen_at_the_end():
+def test_tasks_are_nearly_equally_likely_at_first_and_one_is_chosen_at_the_end():
     env = rows(4)
     agent = QLS(env, seed=0, **QUICK)
     begin = np.bincount(agent.predict(np.tile(env.reset()[:1], (4_000, 1)))[0], minlength=10) / 4_000
@@ -54,13 +54,13 @@ def test_all_tasks_are_about_as_likely_at_the_beginning_and_one_is_chosen_at_the
     assert agent.predict(obs)[0].tolist() == greedy.tolist() == [agent.q_values(obs)[0].argmax()] * 200
 
 
-def test_the_temperature_falls_all_the_way_and_then_is_zero():
+def test_the_temperature_decreases_to_its_final_value_and_then_is_zero():
     temperature = cooling(2.0, 0.002, 0.5)
     falling = [temperature(left) for left in (1.0, 0.75, 0.51, 0.5, 0.2)]
     assert falling == pytest.approx([2.0, 2.0 * 0.001**0.5, 2.0 * 0.001**0.98, 0, 0])
 
 
-def test_a_deterministic_choice_is_the_best_at_any_temperature():
+def test_a_deterministic_choice_has_the_highest_value_at_any_temperature():
     agent = QLS(blank(3, chooses=True), seed=0)
     spread(agent, [0.1, 0.3, 0.2])
     agent.exploration_rate = 100.0
@@ -68,7 +68,7 @@ def test_a_deterministic_choice_is_the_best_at_any_temperature():
     assert agent.predict(np.zeros(3, np.float32), deterministic=True)[0] == 1
 
 
-def test_rewards_are_kept_as_means_and_time_limits_are_no_ends():
+def test_rewards_are_stored_scaled_and_time_limits_do_not_terminate():
     env = rows(2, updates=5, reference=1.0, tolerance=1.0)
     agent = QLS(env, seed=0, gamma=0.9, learning_starts=100)
     agent.learn(10)
@@ -77,15 +77,15 @@ def test_rewards_are_kept_as_means_and_time_limits_are_no_ends():
     assert agent.replay_buffer.dones[4].all() and not sample.dones.any()
 
 
-def test_values_settle_at_the_discounted_mean_of_the_rewards():
-    """A reward of -10 at every step: in units of 1 - gamma the value of every choice is -10."""
+def test_values_converge_to_the_discounted_mean_of_the_rewards():
+    """With a reward of -10 at every step, the scaled value of every choice is -10."""
     env = rows(4, reference=1.0, tolerance=1.0, updates=10)
     agent = QLS(env, seed=0, gamma=0.5, learning_rate=1e-2, target_update_interval=8, gradient_steps=4, **QUICK)
     agent.learn(1_200)
     assert agent.q_values(env.reset()).mean() == pytest.approx(-10, abs=1)
 
 
-def test_one_seed_is_one_agent_and_global_generators_are_left_alone():
+def test_a_seed_determines_an_agent_and_global_generators_do_not_advance():
     torch.manual_seed(0), np.random.seed(0)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     first, second = (QLS(rows(2), seed=5, **QUICK).learn(80) for _ in range(2))
@@ -97,7 +97,7 @@ def test_one_seed_is_one_agent_and_global_generators_are_left_alone():
     assert (torch.get_rng_state() == before[0]).all() and (np.random.get_state()[1] == before[1]).all()
 
 
-def test_a_saved_agent_is_the_same_agent(tmp_path):
+def test_a_loaded_agent_equals_the_saved_one(tmp_path):
     agent = QLS(rows(2), seed=0, exploration_fraction=1.0, **QUICK).learn(60)
     agent.save(tmp_path / "qls.pt")
     loaded = QLS.load(tmp_path / "qls.pt")
@@ -109,7 +109,7 @@ def test_a_saved_agent_is_the_same_agent(tmp_path):
     assert (loaded.num_timesteps, loaded.gamma, loaded.batch_size) == (60, 0.99, 8)
 
 
-def test_a_loaded_agent_goes_on_learning(tmp_path):
+def test_a_loaded_agent_continues_learning(tmp_path):
     env = rows(2)
     agent = QLS(env, seed=0, **QUICK).learn(60)
     agent.save(tmp_path / "qls.pt")
@@ -121,32 +121,32 @@ def test_a_loaded_agent_goes_on_learning(tmp_path):
         assert not np.array_equal(loaded.q_values(agent._last_obs), before)
 
 
-def test_files_of_others_are_refused(tmp_path):
+def test_files_of_other_agents_or_spaces_are_rejected(tmp_path):
     QLS(rows(2), seed=0).save(tmp_path / "qls.pt")
-    with pytest.raises(CheckpointError, match=r"knows Box\(.*\(200,\).*; this environment has Box\(.*\(50,\)"):
+    with pytest.raises(CheckpointError, match=r"needs Box\(.*\(200,\).*has Box\(.*\(50,\)"):
         QLS.load(tmp_path / "qls.pt", rows(2, bins=5))
     WPL("MTLRouting-Digits-v0").save(tmp_path / "wpl.pt")
     with pytest.raises(CheckpointError, match="holds WPL, not QLS"):
         QLS.load(tmp_path / "wpl.pt")
 
 
-def test_what_cannot_work_is_refused():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(ValueError, match='control="choice"'):
         QLS(rows(2, control="weights"))
-    with pytest.raises(ValueError, match="QLS takes flat observations"):
+    with pytest.raises(ValueError, match="QLS needs flat observations"):
         QLS(RoutingVectorEnv())
-    with pytest.raises(ValueError, match=r"Temperatures from 1.0 to 2.0 are not possible"):
+    with pytest.raises(ValueError, match=r"final_temperature=2.0.* 1.0"):
         QLS(rows(2), final_temperature=2.0)
 
 
 @pytest.mark.parametrize("gamma", [1, 1.0, 1.5, -0.1, float("nan")])
-def test_a_discount_under_which_no_reward_would_count_is_refused(gamma):
-    with pytest.raises(ValueError, match=r"gamma=.* is not possible; it takes a number from 0, below 1\."):
+def test_a_discount_that_scales_rewards_to_zero_is_rejected(gamma):
+    with pytest.raises(ValueError, match=r"gamma=.*from 0, below 1\."):
         QLS(rows(2), gamma=gamma)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 0.999])
-def test_rewards_count_at_every_discount_that_is_taken(gamma):
+def test_rewards_count_at_every_valid_discount(gamma):
     agent = QLS(rows(2, updates=5), seed=0, gamma=gamma, learning_starts=100).learn(10)
     assert np.abs(agent.replay_buffer.rewards).max() > 0 and agent.gamma == gamma
 

@@ -1,4 +1,4 @@
-"""The random controls, in environments of every family and of none."""
+"""Random controls in environments of every family and in others."""
 
 import gymnasium as gym
 import numpy as np
@@ -23,7 +23,7 @@ IDS = ("MTLRouting-Digits-v0", "MTLLimitless-Digits-v0", "MTLRecurrent-BrainSeri
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
-def test_actions_are_drawn_evenly_from_the_space(space):
+def test_actions_are_uniform_over_the_space(space):
     drawn = draw(space, 3000, None, np.random.default_rng(0))
     assert all(space.contains(action) for action in drawn[:50])
     if isinstance(space, spaces.Box):
@@ -36,7 +36,7 @@ def test_actions_are_drawn_evenly_from_the_space(space):
             np.testing.assert_allclose(shares, 1 / len(shares), atol=0.05)
 
 
-def test_masks_rule_out_choices_of_each_part_of_an_action():
+def test_masks_exclude_choices_of_each_part_of_an_action():
     random = np.random.default_rng(0)
     one = draw(spaces.Discrete(4), 500, np.tile([True, False, True, True], (500, 1)), random)
     assert set(one) == {0, 2, 3}
@@ -47,7 +47,7 @@ def test_masks_rule_out_choices_of_each_part_of_an_action():
     assert set(bits[:, 0]) == {0} and set(bits[:, 1]) == {0, 1}
 
 
-def test_it_acts_in_every_family_and_elsewhere(tmp_path):
+def test_it_acts_in_every_family_and_in_other_environments(tmp_path):
     for env in (*IDS, rows(4), rows(4, control="weights"), gym.make("CartPole-v1")):
         agent = Random(env, seed=1).learn(4)
         agent.save(tmp_path / "random.pt")
@@ -63,22 +63,22 @@ def test_one_observation_has_one_action():
     assert agent.predict(obs, action_masks=np.eye(11, dtype=bool)[4])[0] == 4
 
 
-def test_an_action_space_without_bounds_is_refused():
-    with pytest.raises(ValueError, match="Random draws from"):
+def test_an_unbounded_action_space_is_rejected():
+    with pytest.raises(ValueError, match="Random needs"):
         Random(gym.wrappers.TransformAction(gym.make("CartPole-v1"), None, spaces.Box(-np.inf, np.inf, (1,))))
 
 
-def test_names_of_the_last_release_are_the_same_agents():
+def test_names_of_the_last_release_are_aliases():
     assert random is RandomSchedule is RandomConnections is Random is find_agent("random")
     assert random_fixed is RandomFixed is find_agent("random-fixed")
 
 
-def test_random_fixed_tells_what_an_environment_lacks():
+def test_random_fixed_rejects_environments_without_routes():
     with pytest.raises(ValueError, match="RandomFixed needs a Dict observation"):
         RandomFixed(rows(2))
 
 
-def test_a_file_with_another_agent_is_refused(tmp_path):
+def test_a_file_with_another_agent_is_rejected(tmp_path):
     Uniform(blank(3)).save(tmp_path / "agent.pt")
     with pytest.raises(CheckpointError, match="holds Uniform, not Random"):
         Random.load(tmp_path / "agent.pt")

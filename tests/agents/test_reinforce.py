@@ -1,4 +1,4 @@
-"""Routers with networks against numbers worked out by hand; learning routers on a problem with a known answer."""
+"""Routers with networks against hand-computed numbers; learning routers on a problem with a known solution."""
 
 import gymnasium as gym
 import numpy as np
@@ -18,7 +18,7 @@ DIGITS = "MTLRouting-Digits-v0"
 BEST = np.array([[0, 2, 1], [1, 0, 2], [2, 1, 0]])  # the right block of each task at each depth
 
 
-def test_a_group_of_networks_gives_what_each_gives_alone():
+def test_a_group_of_networks_equals_single_networks():
     network = perceptrons(3, 4, 8, 2)
     x, group = torch.randn(6, 4), np.array([2, 0, 1, 1, 2, 0])
     for row in range(6):
@@ -35,13 +35,13 @@ def test_a_group_of_networks_gives_what_each_gives_alone():
         ({"agents": "single", "per_layer": False}, 1, 64 + 10 + 3),
     ],
 )
-def test_there_is_a_network_per_agent_and_layer_and_it_is_told_what_it_does_not_know(arguments, networks, inputs):
+def test_there_is_one_network_per_agent_and_layer_with_the_other_inputs(arguments, networks, inputs):
     network = Reinforce(DIGITS, **arguments).network
     assert network.num_blocks == networks
     assert network.input_shape == (inputs,)
 
 
-def test_reinforce_weighs_the_surprise_of_each_choice_by_its_advantage():
+def test_reinforce_weights_negative_log_probabilities_by_advantages():
     agent = Reinforce(DIGITS, seed=0, baseline_learning_rate=0.5)
     agent.baseline[4, 1] = 0.2
     made = decisions([4, 7], [3, 0], [1.0, -1.0], [1, 2], steps=3, value=np.random.default_rng(0).normal(size=(2, 64)))
@@ -65,18 +65,18 @@ def test_the_q_network_lowers_the_squared_temporal_difference_error():
 
 
 @pytest.mark.parametrize("arguments", [{"agents": "all"}, {"hidden": 0}, {"learning_rate": 0.0}])
-def test_arguments_that_cannot_work_are_named(arguments):
+def test_invalid_arguments_are_rejected_by_name(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         Reinforce(DIGITS, **arguments)
 
 
 def one_right_block_per_task():
-    """A frozen network through which a task's signal comes only if all three blocks on its way are the right ones.
+    """Make a frozen network that transmits a task's signal only through the three right blocks.
 
-    An input is plus or minus the unit vector of its task, the label its sign. Right blocks hand the task's entry on,
-    others drop it, so that elsewhere the answer is always the same and right in half of the cases.
+    An input is plus or minus the unit vector of its task, the label its sign. Right blocks transmit the entry of the
+    task and others drop it, so that on other routes the answer is constant and right in half of the cases.
     """
-    widths = [3, 4, 5]  # growing, so that PASS is no way round the blocks
+    widths = [3, 4, 5]  # growing, so that PASS cannot bypass the blocks
     layers = [RoutedLayer([nn.Linear(widths[d], [4, 5, 2][d]) for _ in range(3)]) for d in range(3)]
     with torch.no_grad():
         for depth, layer in enumerate(layers):
@@ -118,6 +118,6 @@ def _reset(env):
     return env
 
 
-def test_an_environment_without_values_is_refused():
+def test_an_environment_without_values_is_rejected():
     with pytest.raises(ValueError, match="needs a Dict observation"):
         Reinforce(gym.wrappers.FlattenObservation(gym.make(DIGITS)))

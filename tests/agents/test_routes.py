@@ -1,4 +1,4 @@
-"""Which decisions a router learns from, and where it files them."""
+"""Decisions that a router learns from."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ DIGITS = "MTLRouting-Digits-v0"
 
 
 def recording(kind, env, **arguments):
-    """An agent that keeps what it is to learn from instead of learning."""
+    """Make an agent that records decisions instead of learning from them."""
     agent = kind(env, **arguments)
     agent.learned = []
     agent._update = agent.learned.append
@@ -23,7 +23,7 @@ def record(agent, depth, actions, rewards, dones):
     agent._record({"task": task, "depth": depth}, np.array(actions), np.array(rewards, float), np.array(dones))
 
 
-def test_a_route_that_is_joined_half_way_is_filed_under_its_own_depths():
+def test_a_partial_route_is_recorded_with_its_own_depths():
     agent = recording(TabularPolicyGradient, stand_ins.routing(2, 2, 3, 4))
     record(agent, [1, 0], [3, 2], [0.5, 0.1], [False, False])
     record(agent, [2, 1], [1, 1], [1.0, 0.2], [True, False])
@@ -36,7 +36,7 @@ def test_a_route_that_is_joined_half_way_is_filed_under_its_own_depths():
     assert whole.returns == pytest.approx([0.7, 0.6, 0.4])
 
 
-def test_a_route_that_a_reset_cut_short_is_forgotten_row_by_row():
+def test_a_route_interrupted_by_a_reset_is_discarded_in_its_row_only():
     agent = recording(TabularQ, stand_ins.routing(2, 2, 2, 4))
     record(agent, [0, 0], [3, 2], [0.5, 0.1], [False, False])
     record(agent, [0, 1], [1, 1], [0.25, 1.0], [False, True])
@@ -46,7 +46,7 @@ def test_a_route_that_a_reset_cut_short_is_forgotten_row_by_row():
 
 
 @pytest.mark.parametrize("kind", [TabularQHistory, Dispatched])
-def test_where_earlier_choices_count_a_route_that_is_joined_half_way_teaches_nothing(kind):
+def test_agents_that_use_earlier_choices_do_not_learn_from_partial_routes(kind):
     env = stand_ins.routing(1, 2, 3, 4, 0, 3 if kind is Dispatched else None)
     agent = recording(kind, env)
     agent._values = np.zeros((1, 3, 0), np.float32)
@@ -60,7 +60,7 @@ def test_where_earlier_choices_count_a_route_that_is_joined_half_way_teaches_not
 
 
 @pytest.mark.parametrize("kind", [WPL, QNetwork, TabularQHistory, Dispatched])
-def test_an_agent_that_is_moved_into_episodes_under_way_learns_on(kind):
+def test_an_agent_moved_into_episodes_under_way_continues_learning(kind):
     env, other = (make_vec_env(DIGITS, 4, seed=0, depth=2, **kind.ENV_KWARGS) for _ in range(2))
     agent = kind(env, seed=0).learn(40)
     other.reset()

@@ -1,4 +1,4 @@
-"""What all schedulers share: actions from weights, memory per run, SB3's face, files."""
+"""Properties of all schedulers: actions from weights, memory per run, SB3's interface, files."""
 
 import gymnasium as gym
 import numpy as np
@@ -57,7 +57,7 @@ def same(left, right):
 
 
 def walk(tasks=3, runs=2, steps=4, seed=0):
-    """Runs that go on for some steps, from their first."""
+    """Make the progress of runs over some steps, from the first."""
     rng = np.random.default_rng(seed)
     names = ("train_loss", "validation_loss", "validation_accuracy", "gradient_norm", "trained")
     for step in range(steps):
@@ -80,12 +80,12 @@ def test_it_learns_on_every_kind_of_environment(rule):
         assert agent.num_timesteps == 48
 
 
-def test_one_seed_is_one_training(rule):
+def test_a_seed_determines_training(rule):
     first, second = (made(rule, fitting(rule), seed=3).learn(60).env for _ in range(2))
     assert same(weights_of(first), weights_of(second))
 
 
-def test_a_saved_scheduler_goes_on_identically(rule, tmp_path):
+def test_a_saved_scheduler_continues_identically(rule, tmp_path):
     env, other = fitting(rule), fitting(rule)
     agent = made(rule, env, seed=0).learn(36)
     agent.save(tmp_path / "agent.pt")
@@ -109,7 +109,7 @@ def test_a_loaded_scheduler_predicts_without_an_environment_and_acts_in_one_of_a
     assert rule.load(tmp_path / "agent.pt", fitting(rule, 3)).learn(9).num_timesteps == 9
 
 
-def test_it_is_evaluated_on_runs_of_its_own(rule):
+def test_it_is_evaluated_on_separate_runs(rule):
     env = fitting(rule, updates=10)
     agent = made(rule, env, seed=0).learn(12)
     before, memory = weights_of(env), agent._memory
@@ -123,7 +123,7 @@ def test_it_is_evaluated_on_runs_of_its_own(rule):
 
 @pytest.mark.parametrize("rule", NOT_DRAWN)
 def test_evaluation_and_learning_follow_the_same_rule(rule):
-    """From one seed, a run that learns and a run of the evaluation view have the same actions."""
+    """With one seed, a training run and a run of the evaluation view have the same actions."""
     env = fitting(rule, 2, updates=10)
     agent = made(rule, env, seed=0)
     evaluate(agent, env)
@@ -135,7 +135,7 @@ def test_evaluation_and_learning_follow_the_same_rule(rule):
 
 
 @pytest.mark.parametrize("rule", [*NOT_DRAWN, Adaptive])
-def test_runs_side_by_side_are_what_each_is_alone(rule):
+def test_runs_side_by_side_equal_single_runs(rule):
     agent = rule(blank(3))
     together, alone = None, [None, None]
     for now in walk():
@@ -146,8 +146,8 @@ def test_runs_side_by_side_are_what_each_is_alone(rule):
 
 
 @pytest.mark.parametrize("rule", REMEMBERING)
-def test_a_run_that_begins_is_a_stranger(rule):
-    """After one run, the next has the weights that it has without the first."""
+def test_memory_is_reset_when_a_run_begins(rule):
+    """The weights of a run do not depend on the run before it."""
     agent = rule(blank(3))
     state = None
     for now in walk(steps=5, seed=1):
@@ -160,7 +160,7 @@ def test_a_run_that_begins_is_a_stranger(rule):
     assert not np.array_equal(used, first)
 
 
-def test_progress_of_single_environments_is_joined_and_that_of_a_batch_taken_once():
+def test_progress_of_single_environments_is_joined_and_that_of_a_batch_is_used_once():
     first, second = (part(next(walk()), row) for row in range(2))
     both = joined([first, second])
     np.testing.assert_array_equal(both.train_loss, next(walk()).train_loss)
@@ -176,13 +176,13 @@ def test_a_task_is_drawn_in_proportion_to_its_weight():
     assert counts[1] == 0 and counts[2] == pytest.approx(0.75, abs=0.01)
 
 
-def test_weights_are_scaled_to_a_largest_of_one():
+def test_the_largest_weight_is_scaled_to_one():
     agent = HandCrafted(blank(3), weights=[1, 0, 4])
     actions, _ = decide(agent, progress(trained=[0, 0, 0]))
     assert actions.tolist() == [[0.25, 0.0, 1.0]] and actions.dtype == np.float32
 
 
-def test_where_no_task_would_count_all_do():
+def test_weights_of_zero_only_count_as_equal():
     agent = DTP(blank(2))
     assert decide(agent, progress(validation_accuracy=[1.0, 1.0]))[0].tolist() == [[1.0, 1.0]]
 
@@ -193,29 +193,29 @@ def test_one_observation_has_one_action():
     assert Uniform(blank(2, chooses=True)).predict(np.zeros(2, np.float32), progress=now)[0] == 0
 
 
-def test_without_progress_it_says_what_is_missing():
+def test_missing_progress_is_rejected_with_the_number_of_runs():
     agent = Greedy(blank(2, runs=3, chooses=True))
-    with pytest.raises(ValueError, match=r"Greedy looks at how far the 3 runs are, and was given none"):
+    with pytest.raises(ValueError, match=r"Greedy needs.* 3 runs.*none"):
         agent.predict(np.zeros((3, 2), np.float32))
-    with pytest.raises(ValueError, match="was given that of 1"):
+    with pytest.raises(ValueError, match=r"3 runs.*that of 1"):
         agent.predict(np.zeros((3, 2), np.float32), progress=progress(validation_loss=[1, 2]))
 
 
-def test_other_environments_are_refused():
-    with pytest.raises(ValueError, match="Uniform schedules tasks"):
+def test_other_environments_are_rejected():
+    with pytest.raises(ValueError, match="Uniform needs a MTLScheduling"):
         Uniform(gym.make("CartPole-v1"))
-    with pytest.raises(ValueError, match="Uniform schedules tasks"):
+    with pytest.raises(ValueError, match="Uniform needs a MTLScheduling"):
         Uniform("MTLRouting-Digits-v0")
     with pytest.raises(ValueError, match="needs a Dict observation"):
         WPL(DIGITS)
 
 
-def test_an_option_that_a_rule_needs_is_asked_for():
-    with pytest.raises(ValueError, match=r"GradNorm needs an environment that was made with gradient_norms"):
+def test_a_missing_environment_option_is_rejected_by_name():
+    with pytest.raises(ValueError, match=r"GradNorm needs.*gradient_norms"):
         GradNorm(rows(control="weights"))
-    with pytest.raises(ValueError, match=r"FocalLoss needs an environment that was made with focal_gamma"):
+    with pytest.raises(ValueError, match=r"FocalLoss needs.*focal_gamma"):
         FocalLoss(rows(control="weights"))
-    with pytest.raises(ValueError, match=r"Adaptive needs an environment that was made with reference"):
+    with pytest.raises(ValueError, match=r"Adaptive needs.*reference"):
         Adaptive(rows(reference=None))
 
 
@@ -223,9 +223,9 @@ def test_dtp_runs_without_a_focal_loss():
     assert DTP(rows(control="weights", focal_gamma=0.0)).learn(2).num_timesteps >= 2
 
 
-def test_a_scheduler_for_other_tasks_is_refused(tmp_path):
+def test_a_scheduler_for_other_tasks_is_rejected(tmp_path):
     Uniform(blank(3)).save(tmp_path / "agent.pt")
-    with pytest.raises(CheckpointError, match=r"knows \[3\] tasks; this environment has \[10\]"):
+    with pytest.raises(CheckpointError, match=r"\[3\] tasks.*\[10\]"):
         Uniform.load(tmp_path / "agent.pt", rows())
 
 
@@ -234,6 +234,6 @@ def test_sb3s_callbacks_work(tmp_path):
     assert any(tmp_path.iterdir())
 
 
-def test_a_function_is_evaluated_as_before():
+def test_functions_can_be_evaluated():
     env = rows(2, updates=10)
     assert mtl_gym.evaluate(lambda obs: np.zeros(len(obs), int), env).figures["timeline"].trained.sum() == 20

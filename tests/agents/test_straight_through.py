@@ -1,4 +1,4 @@
-"""The straight-through router in its environment, and the fixed connections that it is compared with."""
+"""The straight-through router in its environment, and controls with fixed connections."""
 
 import copy
 
@@ -31,7 +31,7 @@ def router(num_envs=6, agent=None, **options):
     return StraightThroughRouter(BatchedVecEnv(make(num_envs, **options)), seed=0, hidden=5, **agent or {})
 
 
-def test_what_it_does_is_what_its_noisy_policies_say_layer_after_layer():
+def test_actions_follow_the_noisy_policies_layer_by_layer():
     agent = router(2, train=False)
     obs = agent.env.reset()
     network, policies, layout = agent.batched.network, agent.policies, agent.batched.layout
@@ -59,7 +59,7 @@ def test_what_it_does_is_what_its_noisy_policies_say_layer_after_layer():
 
 
 def test_one_update_lowers_loss_and_penalties_by_the_softmaxs_gradient():
-    """Policies and network, against the literal loss of every sequence with the same noise."""
+    """Compare policies and network with the literal loss of every sequence under the same noise."""
     options = {"penalties": (0.5, 0.25), "free": (0.3, 0.2), "learning_rate": 0.01}
     agent = router(6, {"temperature": 2.0, "learning_rate": 0.01}, **options)
     env = agent.batched
@@ -103,7 +103,7 @@ def test_one_update_lowers_loss_and_penalties_by_the_softmaxs_gradient():
 
 
 def soft_step(network, policies, units, own, task, seen, place, temperature=2.0):
-    """Equations 2 to 9 for one sample and time step, with the decisions that were taken."""
+    """Compute equations 2 to 9 for one sample and time step, with the given decisions."""
     layout, sharing, number, gates = network.layout, network.sharing, 0, []
 
     def gate(scores):
@@ -132,8 +132,8 @@ def soft_step(network, policies, units, own, task, seen, place, temperature=2.0)
     return torch.cat(knowledge), torch.stack(gates)
 
 
-def test_decisions_stay_those_that_were_taken():
-    """Worked out anew from the noise that was kept, before any weight has changed, they are the same."""
+def test_recomputed_decisions_equal_the_original_ones():
+    """Recompute decisions from the saved noise before any weight changes."""
     agent, compared = router(6), []
     real = agent.gates
 
@@ -176,7 +176,7 @@ def test_penalties_close_connections_and_log_odds_open_them():
     assert figures["usage"].mean() > 0.9
 
 
-def test_a_saved_router_decides_and_goes_on_as_the_original(tmp_path):
+def test_a_saved_router_decides_and_continues_like_the_original(tmp_path):
     agent = router(3, train_batch=6)
     agent.learn(3 * STEPS * 3)
     assert len(agent.batched._training) == 3  # episodes wait for their update
@@ -191,13 +191,13 @@ def test_a_saved_router_decides_and_goes_on_as_the_original(tmp_path):
         assert torch.equal(mine, theirs)
 
 
-def test_the_same_seed_gives_the_same_router():
+def test_a_seed_determines_a_router():
     first, second = (router(4).learn(4 * STEPS * 3) for _ in range(2))
     for mine, theirs in zip(first.policies.parameters(), second.policies.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
 
-def test_one_observation_is_answered_with_one_action():
+def test_one_observation_has_one_action():
     agent = StraightThroughRouter(gym.make(BRAIN), seed=0)
     obs, _ = gym.make(BRAIN).reset(seed=0)
     agent.env.reset()
@@ -207,7 +207,7 @@ def test_one_observation_is_answered_with_one_action():
     agent.learn(28 * 2)
 
 
-def test_its_policies_of_the_encoder_are_fixed_when_an_unseen_task_arrives():
+def test_encoder_policies_are_frozen_when_an_unseen_task_arrives():
     agent = router(6, unseen_task="third", seen_updates=2)
     agent.learn(6 * STEPS * 2)
     assert agent.batched.transferring
@@ -220,14 +220,14 @@ def test_its_policies_of_the_encoder_are_fixed_when_an_unseen_task_arrives():
     assert any(not torch.equal(after[key][2], before[key][2]) for key in decoders)
 
 
-def test_another_agent_is_not_disturbed_by_a_router_that_has_learned():
+def test_a_trained_router_does_not_affect_another_agent():
     agent = router(4).learn(4 * STEPS)
     assert agent.batched.router is None
     RandomFixed(agent.env, seed=0).learn(4 * STEPS * 2)
     agent.learn(4 * STEPS, reset_num_timesteps=False)
 
 
-def test_it_goes_on_whatever_became_of_the_episodes_that_waited(tmp_path):
+def test_it_continues_after_pending_episodes_were_discarded(tmp_path):
     agent = router(3, train_batch=6).learn(3 * STEPS)
     agent.save(tmp_path / "agent.pt")
     before = agent.batched.state_dict()
@@ -244,7 +244,7 @@ def test_it_goes_on_whatever_became_of_the_episodes_that_waited(tmp_path):
     assert agent.batched.updates > before["updates"]
 
 
-def test_the_noise_of_episodes_that_wait_is_kept_with_them():
+def test_the_noise_of_pending_episodes_is_saved_with_them():
     agent = router(3, train_batch=6).learn(3 * STEPS)
     waiting = agent.batched._training.ended[0][2]
     assert waiting.shape == (3, STEPS, agent.connections, 2) and waiting.std() > 0.5
@@ -252,17 +252,17 @@ def test_the_noise_of_episodes_that_wait_is_kept_with_them():
     assert not agent._noise.any()
 
 
-def test_a_router_for_networks_of_another_width_is_refused(tmp_path):
+def test_a_router_for_networks_of_another_width_is_rejected(tmp_path):
     agent = router(3)
     agent.save(tmp_path / "agent.pt")
     wider = router(3, hidden=6)
-    with pytest.raises(CheckpointError, match=r"knows \[.*units; this environment has"):
+    with pytest.raises(CheckpointError, match=r"\[.*units, not \["):
         StraightThroughRouter.load(tmp_path / "agent.pt", wider.env)
     with pytest.raises(ValueError, match=r"agent .* units"):
         agent.set_env(wider.env)
 
 
-def test_environments_that_it_cannot_route_are_refused(tmp_path):
+def test_environments_without_matching_connections_are_rejected(tmp_path):
     with pytest.raises(ValueError, match=r"StraightThroughRouter .*'units'"):
         StraightThroughRouter("MTLRouting-Digits-v0")
     with pytest.raises(ValueError, match="no connections"):
@@ -273,19 +273,19 @@ def test_environments_that_it_cannot_route_are_refused(tmp_path):
         router(agent={"temperature": 1.0, "final_temperature": 2.0})
     agent = router()
     agent.save(tmp_path / "agent.pt")
-    with pytest.raises(CheckpointError, match="The saved agent knows"):
+    with pytest.raises(CheckpointError, match="The saved agent"):
         StraightThroughRouter.load(tmp_path / "agent.pt", BatchedVecEnv(make(layers=(2, 2, 2))))
     with pytest.raises(CheckpointError, match="holds StraightThroughRouter, not AllConnected"):
         AllConnected.load(tmp_path / "agent.pt")
 
 
 @pytest.mark.parametrize("agent_class", [WPL, Shared])
-def test_routers_of_blocks_refuse_connections(agent_class):
+def test_routers_of_blocks_reject_connections(agent_class):
     with pytest.raises(ValueError, match="needs a Dict observation with 'task' and 'depth'"):
         agent_class(BRAIN)
 
 
-def test_random_fixed_draws_connections_once_per_task_and_keeps_them(tmp_path):
+def test_random_fixed_has_constant_connections_per_task(tmp_path):
     env = BatchedVecEnv(make(12))
     agent = RandomFixed(env, seed=0).learn(12 * STEPS * 2)
     figures = mtl_gym.evaluate(agent, env.batched, "validation").figures
@@ -300,7 +300,7 @@ def test_random_fixed_draws_connections_once_per_task_and_keeps_them(tmp_path):
     np.testing.assert_array_equal(loaded.predict(obs)[0], agent.predict(obs)[0])
 
 
-def test_random_draws_anew_and_all_connected_never():
+def test_random_redraws_connections_and_all_connected_does_not():
     env = BatchedVecEnv(make(12))
     obs = env.reset()
     agent = Random(env, seed=0).learn(12 * STEPS)
@@ -313,5 +313,5 @@ def test_random_draws_anew_and_all_connected_never():
     assert unrouted.batched.updates == 1
 
 
-def test_a_decision_without_noise_is_the_likelier_one():
+def test_a_decision_without_noise_is_the_more_probable_one():
     assert decide(torch.tensor([[0.0, 1.0], [1.0, 0.0]])).tolist() == [1.0, 0.0]

@@ -1,4 +1,4 @@
-"""Rules with memory against numbers worked out by hand, over several decisions."""
+"""Rules with memory against hand-computed numbers, over several decisions."""
 
 from math import exp, log
 
@@ -11,7 +11,7 @@ from tests.agents.schedules import blank, decide, progress
 UNSEEN = np.full(2, np.nan)
 
 
-def test_log_variances_descend_their_gradient():
+def test_log_variances_follow_their_negative_gradient():
     agent = Homoscedastic(blank(2), learning_rate=0.1)
     actions, state = decide(agent, progress(0, train_loss=UNSEEN))
     assert actions.tolist() == [[1, 1]] and state["log_variance"].tolist() == [[0, 0]]
@@ -25,20 +25,20 @@ def test_log_variances_descend_their_gradient():
     np.testing.assert_allclose(actions, [[exp(-first + second), 1.0]], rtol=1e-6)
 
 
-def test_log_variances_settle_where_the_weight_is_half_of_the_inverse_loss():
+def test_log_variances_converge_to_weights_of_half_the_inverse_loss():
     agent, state = Homoscedastic(blank(2), learning_rate=0.1), None
     for step in range(500):
         _, state = decide(agent, progress(step, train_loss=[2.0, 0.25]), state)
     np.testing.assert_allclose(np.exp(-state["log_variance"]), [[0.25, 2.0]], rtol=1e-3)
 
 
-def test_a_task_that_was_not_trained_keeps_its_variance():
+def test_an_untrained_task_keeps_its_variance():
     agent = Homoscedastic(blank(2))
     _, state = decide(agent, progress(1, train_loss=[1.0, np.nan]))
     assert state["log_variance"][0, 0] > 0 == state["log_variance"][0, 1]
 
 
-def test_self_paced_weights_are_those_that_the_regulariser_asks_for():
+def test_self_paced_weights_have_the_closed_form():
     agent = SelfPaced(blank(3), start=2.0, growth=1.5)
     losses = {"validation_loss": [0.2, 0.6, 1.0], "train_loss": [np.nan] * 3}  # mean 0.6, so a pace of 1.2
     actions, state = decide(agent, progress(0, **losses))
@@ -56,7 +56,7 @@ def test_the_closed_form_minimises_the_regularised_loss():
     assert weight == pytest.approx(grid[(grid * 0.3 + 0.75 * (grid**2 / 2 - grid)).argmin()], abs=1e-3)
 
 
-def test_dtp_prioritises_by_the_running_mean_of_accuracy():
+def test_dtp_weights_depend_on_the_running_mean_of_accuracy():
     agent = DTP(blank(2), gamma=2.0, smoothing=0.25)
     _, state = decide(agent, progress(0, validation_accuracy=[0.5, 0.8]))
     np.testing.assert_allclose(state["accuracy"], [[0.5, 0.8]], rtol=1e-6)
@@ -66,28 +66,28 @@ def test_dtp_prioritises_by_the_running_mean_of_accuracy():
     np.testing.assert_allclose(actions[0], raw / raw.max(), rtol=1e-5)
 
 
-def test_dtp_can_count_a_task_that_is_never_right():
+def test_dtp_weights_are_finite_at_zero_accuracy():
     actions, _ = decide(DTP(blank(2)), progress(0, validation_accuracy=[0.0, 0.5]))
     assert actions[0].tolist() == pytest.approx([1, 0.5 * log(2) / (0.999 * log(1000))])
 
 
-def test_gradnorm_moves_weights_towards_equal_pull():
+def test_gradnorm_moves_weights_towards_equal_gradient_norms():
     agent = GradNorm(blank(2), alpha=1.0, learning_rate=0.1)
     actions, state = decide(agent, progress(0, train_loss=UNSEEN, gradient_norm=UNSEEN))
     assert actions.tolist() == [[1, 1]]
-    # Both at their first loss, so rates are 1 and both targets are the mean norm of 2: one step of 0.1 times the norm.
+    # At the first losses, rates are 1 and both targets are the mean norm, 2: one step of 0.1 times the norm.
     actions, state = decide(agent, progress(1, train_loss=[2.0, 1.0], gradient_norm=[3.0, 1.0]), state)
     weight = np.array([1 - 0.3, 1 + 0.1]) * 2 / 1.8
     np.testing.assert_allclose(state["weight"][0], weight, rtol=1e-6)
     np.testing.assert_allclose(actions[0], weight / weight.max(), rtol=1e-6)
-    # Losses have fallen to 1/4 and 3/4: relative rates of 1/2 and 3/2, targets of half and one and a half of the mean.
+    # At 1/4 and 3/4 of the first losses, relative rates are 1/2 and 3/2, and targets 1/2 and 3/2 of the mean norm.
     _, state = decide(agent, progress(2, train_loss=[0.5, 0.75], gradient_norm=[1.0, 1.0]), state)
     target = weight.mean() * np.array([0.5, 1.5])
     weight = weight - 0.1 * np.sign(weight - target)
     np.testing.assert_allclose(state["weight"][0], weight * 2 / weight.sum(), rtol=1e-6)
 
 
-def test_gradnorm_descends_the_gradient_of_its_own_loss():
+def test_gradnorm_follows_the_negative_gradient_of_its_loss():
     import torch
 
     norm, rate = torch.tensor([3.0, 1.0, 0.5]), torch.tensor([0.5, 1.5, 1.0])
@@ -100,7 +100,7 @@ def test_gradnorm_descends_the_gradient_of_its_own_loss():
     np.testing.assert_allclose(given[0], expected / expected.mean(), rtol=1e-5)
 
 
-def test_gradnorms_weights_stay_positive():
+def test_gradnorm_weights_stay_positive():
     agent, state = GradNorm(blank(2), learning_rate=1.0), None
     for step in range(1, 9):
         _, state = decide(agent, progress(step, train_loss=[1.0, 1.0], gradient_norm=[50.0, 1e-3]), state)
@@ -118,6 +118,6 @@ def test_gradnorms_weights_stay_positive():
         (GradNorm, {"alpha": -1.0}),
     ],
 )
-def test_arguments_that_cannot_work_are_named(rule, arguments):
+def test_invalid_arguments_are_rejected_by_name(rule, arguments):
     with pytest.raises(ValueError, match=rf"{next(iter(arguments))}=.* is not possible"):
         rule(blank(2), **arguments)

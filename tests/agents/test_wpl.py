@@ -1,4 +1,4 @@
-"""WPL against numbers worked out by hand, and as a player of games with a known solution."""
+"""WPL against hand-computed numbers, and in games with a known solution."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests.agents.decisions import decisions
 
 
 def players(count, actions, **arguments):
-    """One player per task, with a single decision."""
+    """Make one player per task, with a single decision."""
     return WPL(stand_ins.routing(1, count, 1, actions), seed=0, **arguments)
 
 
@@ -30,7 +30,7 @@ def decide(agent, task, choice, returns, depth=None):
         ("rosenbaum", -1.0, [0.175, 0.25, 0.25, 0.25]),
     ],
 )
-def test_one_update_is_the_one_worked_out_by_hand(weighting, reward, expected):
+def test_one_update_matches_the_hand_computed_one(weighting, reward, expected):
     agent = players(1, 4, weighting=weighting, policy_learning_rate=0.2, return_learning_rate=0.5)
     decide(agent, [0], [0], [reward])
     assert agent.estimate[0, 0] == pytest.approx(0.5 * reward)
@@ -38,8 +38,8 @@ def test_one_update_is_the_one_worked_out_by_hand(weighting, reward, expected):
 
 
 @pytest.mark.parametrize(("average", "estimate"), [("decision", 0.25), ("action", 0.5)])
-def test_a_return_is_compared_with_the_average_of_its_decision_or_of_its_action(average, estimate):
-    """A return of -1 for action 0, then of 1 for action 1; the averages begin at 0 and go half the way."""
+def test_the_baseline_is_the_average_return_of_the_decision_or_of_the_action(average, estimate):
+    """A return of -1 for action 0, then of 1 for action 1; averages begin at 0 and move by half the difference."""
     agent = players(1, 4, average=average, policy_learning_rate=0.2, return_learning_rate=0.5)
     decide(agent, [0], [0], [-1.0])
     before = agent.policy[0, 0].copy()
@@ -68,7 +68,7 @@ def test_the_projection_clips_and_normalises():
     assert agent.policy[0, 0].min() >= 0.01 / 1.03
 
 
-def test_several_returns_in_one_batch_are_several_steps_of_the_estimate():
+def test_several_returns_in_one_batch_equal_several_steps_of_the_estimate():
     agent = players(2, 2, return_learning_rate=0.1)
     decide(agent, [0, 0, 0, 1], [0, 1, 0, 0], [1.0, 1.0, 1.0, -1.0])
     assert agent.estimate[0, 0] == pytest.approx(1 - 0.9**3)
@@ -87,7 +87,7 @@ def test_on_a_bandit_the_rewarded_arm_wins(weighting):
 
 
 def matching_pennies(weighting, rounds=40_000):
-    """Policies of both players over time; float64 [rounds, players]. Player 0 wins if the pennies match."""
+    """Return the policies of both players over time, float64 [rounds, players]; player 0 wins if pennies match."""
     agent = players(2, 2, weighting=weighting, policy_learning_rate=0.002, return_learning_rate=0.01)
     agent.policy[:, 0] = [[0.9, 0.1], [0.2, 0.8]]
     draws = np.random.default_rng(1).random((rounds, 2))
@@ -131,6 +131,6 @@ def test_masked_choices_are_never_sampled_and_keep_probability_zero():
         ({"gamma": 2.0}, "gamma=2.0"),
     ],
 )
-def test_arguments_that_cannot_work_are_named(arguments, message):
+def test_invalid_arguments_are_rejected_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
         players(1, 3, **arguments)
