@@ -1,4 +1,4 @@
-"""States of dataclasses of arrays."""
+"""State of dataclasses of arrays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_state_is_a_copy_with_the_same_types():
     assert back.last is not None and back.last.shape == (0,)
 
 
-def test_a_missing_array_stays_missing():
+def test_a_missing_array_stays_none():
     assert arrays_of(Counts, tensors_of(Counts(np.array([1])))).last is None
 
 

@@ -1,4 +1,4 @@
-"""What an environment is asked before its first episode."""
+"""Errors of an environment before its first reset."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_masks_and_pictures_before_the_first_reset_are_refused(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES[:3])
-def test_a_view_that_was_not_reset_yet_refuses_them_too(family):
+def test_a_view_before_its_first_reset_refuses_them_too(family):
     env = gym.make_vec(family, num_envs=2).unwrapped
     env.reset(seed=0)
     view = env.evaluation_view()

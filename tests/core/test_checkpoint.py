@@ -10,7 +10,7 @@ from mtl_gym.core.state import checkpoint
 STATE = {"weights": torch.arange(1000.0), "nested": {"list": [1, 2.5, None, "text"], 3: (True, 2**100)}}
 
 
-def test_what_was_saved_is_loaded(tmp_path):
+def test_a_state_survives_saving_and_loading(tmp_path):
     path = checkpoint.save(STATE, tmp_path / "new" / "state.pt")
     loaded = checkpoint.load(path)
     assert torch.equal(loaded["weights"], STATE["weights"])
@@ -18,7 +18,7 @@ def test_what_was_saved_is_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.99])
-def test_a_truncated_file_is_named(tmp_path, keep):
+def test_an_error_names_a_truncated_file(tmp_path, keep):
     path = checkpoint.save(STATE, tmp_path / "state.pt")
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * keep)])
@@ -26,7 +26,7 @@ def test_a_truncated_file_is_named(tmp_path, keep):
         checkpoint.load(path)
 
 
-def test_a_flipped_bit_is_noticed(tmp_path):
+def test_a_flipped_bit_is_detected(tmp_path):
     path = checkpoint.save(STATE, tmp_path / "state.pt")
     content = bytearray(path.read_bytes())
     content[content.find(torch.tensor([500.0]).numpy().tobytes())] ^= 1
@@ -35,7 +35,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
         checkpoint.load(path)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_an_error_names_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*nothing\.pt"):
         checkpoint.load(tmp_path / "nothing.pt")
 
@@ -48,7 +48,7 @@ class Intruder:
 @pytest.mark.parametrize(
     "write", [lambda state, path: torch.save(state, path), lambda s, p: p.write_bytes(pickle.dumps(s))]
 )
-def test_loading_never_runs_code_from_the_file(tmp_path, monkeypatch, write):
+def test_loading_executes_no_code_from_the_file(tmp_path, monkeypatch, write):
     monkeypatch.chdir(tmp_path)
     write({"state": Intruder()}, tmp_path / "evil.pt")
     with pytest.raises(CheckpointError):
@@ -56,13 +56,13 @@ def test_loading_never_runs_code_from_the_file(tmp_path, monkeypatch, write):
     assert not (tmp_path / "intruded").exists()
 
 
-def test_something_else_is_not_taken_for_a_checkpoint(tmp_path):
+def test_a_file_without_a_mapping_is_not_a_checkpoint(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(CheckpointError, match="holds a list"):
         checkpoint.load(tmp_path / "list.pt")
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path):
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path):
     path = checkpoint.save(STATE, tmp_path / "state.pt")
 
     def fail(file):

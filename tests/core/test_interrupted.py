@@ -1,4 +1,4 @@
-"""Episodes that are cut short by a reset, in every family: they are forgotten, and the rest trains."""
+"""Episodes truncated by a reset, in every family: they are discarded, and all others train."""
 
 import gymnasium as gym
 import numpy as np
@@ -21,7 +21,7 @@ FAMILIES = {
 
 
 def size(state):
-    """How many numbers a state holds."""
+    """Return the number of values in a state."""
     if isinstance(state, dict):
         return sum(map(size, state.values()))
     if isinstance(state, (list, tuple)):
@@ -30,7 +30,7 @@ def size(state):
 
 
 def act(env, random):
-    """A random action, valid where choices are masked."""
+    """Return a random action, valid if choices are masked."""
     space = env.action_space
     if not isinstance(space, gym.spaces.Discrete):
         return space.sample()
@@ -48,7 +48,7 @@ def play(env, episodes, random):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_memory_stays_bounded_under_a_time_limit_that_no_episode_reaches_the_end_of(family):
+def test_memory_stays_bounded_under_a_time_limit_that_truncates_every_episode(family):
     steps = 1 if family == "MTLAlignment-Linear-v0" else 2
     env, random = gym.wrappers.TimeLimit(gym.make(family, **FAMILIES[family]), steps), np.random.default_rng(0)
     env.action_space.seed(0)
@@ -61,7 +61,7 @@ def test_memory_stays_bounded_under_a_time_limit_that_no_episode_reaches_the_end
 
 
 @pytest.mark.parametrize("family", list(FAMILIES)[:3])
-def test_what_ends_between_episodes_that_are_cut_short_trains(family):
+def test_complete_episodes_between_truncated_ones_train(family):
     env, random = gym.make(family, **FAMILIES[family]), np.random.default_rng(0)
     env.action_space.seed(0)
     env.reset(seed=0)
@@ -74,7 +74,7 @@ def test_what_ends_between_episodes_that_are_cut_short_trains(family):
     assert all(torch.isfinite(value).all() for value in env.unwrapped.network.state_dict().values())
 
 
-def test_routes_cut_short_leave_no_graph_and_are_no_episodes():
+def test_truncated_routes_leave_no_graph_and_do_not_count_as_episodes():
     env = gym.wrappers.TimeLimit(gym.make(DIGITS, depth=3, train_batch=10), 2)
     env.reset(seed=0)
     batched, longest = env.unwrapped.batched, 0
@@ -86,7 +86,7 @@ def test_routes_cut_short_leave_no_graph_and_are_no_episodes():
     assert longest <= 10 * 3 + 1 and (batched.episodes, batched.updates) == (0, 0)
 
 
-def test_a_wide_environment_that_is_reset_half_way_trains_on_full_batches_again():
+def test_a_batched_environment_trains_on_full_batches_after_a_reset_midway():
     env = gym.make_vec(DIGITS, num_envs=8, vectorization_mode="vector_entry_point", hidden=4, train_batch=16).unwrapped
     env.reset(seed=0)
     for _ in range(5):
@@ -109,19 +109,19 @@ def flat_trunk(context):
 
 
 @pytest.mark.parametrize("num_envs", [1, 2, 3, 5])
-def test_batch_norm_of_flat_values_in_the_trunk_trains_on_batches_of_any_rows(num_envs):
+def test_batch_norm_in_a_flat_trunk_trains_with_any_num_envs(num_envs):
     env = gym.make_vec(
         DIGITS, num_envs=num_envs, vectorization_mode="vector_entry_point", network=flat_trunk, train_batch=2
     ).unwrapped
     random = np.random.default_rng(0)
     env.reset(seed=0)
     for _ in range(200):
-        # 2 is PASS, which ends a route that has not ended yet.
+        # 2 is PASS, which completes the remaining routes.
         env.step(np.where(random.random(num_envs) < 0.3, 2, random.integers(2, size=num_envs)))
     assert env.updates > 20
 
 
-def test_a_trunk_that_would_get_single_inputs_in_training_is_refused():
+def test_batch_norm_that_would_train_on_single_inputs_is_refused():
     with pytest.raises(ValueError, match=r"train_batch=1.* train_batch=2"):
         gym.make(DIGITS, network=flat_trunk, train_batch=1)
     assert gym.make(DIGITS, network=flat_trunk, train_batch=1, train=False).reset(seed=0)

@@ -1,4 +1,4 @@
-"""Options and agents' arguments of the wrong type, and what is said about them."""
+"""Validation of options and of agents' arguments."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def make(**options):
         ("mapping", "a", "a mapping or None."),
     ],
 )  # fmt: skip
-def test_a_value_of_the_wrong_type_is_told_with_what_is_allowed(option, value, allowed):
+def test_a_value_of_the_wrong_type_raises_with_the_allowed_values(option, value, allowed):
     shown = value.item() if isinstance(value, np.generic) else value
     with pytest.raises(
         ValueError, match=re.escape(f"Env: {option}={shown!r} is not possible; it takes {allowed}") + "$"
@@ -141,7 +141,7 @@ def test_a_value_of_the_wrong_type_is_told_with_what_is_allowed(option, value, a
         ("device", torch.device("cpu")),
     ],
 )  # fmt: skip
-def test_a_value_of_the_right_type_is_kept_as_it_is(option, value):
+def test_a_value_of_the_right_type_is_unchanged(option, value):
     assert getattr(make(**{option: value}), option) is value
 
 
@@ -149,17 +149,17 @@ def test_a_value_of_the_right_type_is_kept_as_it_is(option, value):
     ("option", "value", "kind"),
     [("whole", np.int32(3), int), ("number", np.float32(0.5), float), ("flag", np.False_, bool)],
 )
-def test_numpys_scalars_become_pythons_so_that_checkpoints_compare_them(option, value, kind):
+def test_numpy_scalars_become_python_scalars(option, value, kind):
     kept = getattr(make(**{option: value}), option)
     assert kept == value and type(kept) is kind
 
 
-def test_a_long_value_is_cut_short_in_the_message():
+def test_a_long_value_is_shortened_in_the_message():
     with pytest.raises(ValueError, match=r"nested=\['0', '0', '0', '0', '0', '0', \.\.\.\] is not possible"):
         make(nested=["0"] * 30)
 
 
-def test_options_whose_types_are_imported_for_type_checkers_only_are_left_alone():
+def test_options_with_types_imported_for_type_checkers_only_are_not_checked():
     assert make_options(Unseen, "Env", {"part": "half"}).part == "half"
 
 
@@ -206,13 +206,13 @@ def test_options_whose_types_are_imported_for_type_checkers_only_are_left_alone(
         (ALIGNMENT, {"samples": 0}, "samples=0 is not possible; it takes a whole number from 1 to"),
     ],
 )  # fmt: skip
-def test_environments_refuse_what_cannot_work_with_a_sentence(family, options, message):
+def test_environments_refuse_invalid_options(family, options, message):
     with pytest.raises(ValueError, match=message):
         gym.make_vec(family, num_envs=2, **options)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_lists_as_json_and_yaml_give_them_and_paths_are_taken(family):
+def test_lists_from_json_and_yaml_and_paths_are_accepted(family):
     given = dict(gym.spec(family).kwargs)
     kind = type(gym.make(family).unwrapped.batched).Options
     defaults = {name: value for name, value in vars(kind()).items() if isinstance(value, tuple)}
@@ -222,7 +222,7 @@ def test_lists_as_json_and_yaml_give_them_and_paths_are_taken(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_misspelt_split_is_told_with_the_three_there_are(family):
+def test_an_unknown_split_raises_with_the_three_splits(family):
     with pytest.raises(ValueError, match=re.escape(f"split='dev' is not possible; {ALL}")):
         gym.make(family, split="dev")
     env = gym.make(family).unwrapped
@@ -232,12 +232,12 @@ def test_a_misspelt_split_is_told_with_the_three_there_are(family):
         mtl_gym.evaluate(lambda obs: 0, env, "dev")
 
 
-def test_options_that_are_replaced_are_checked_as_well():
+def test_replaced_options_are_checked():
     with pytest.raises(ValueError, match=re.escape(ALL)):
         dataclasses.replace(EnvOptions(), split="tests")
 
 
-def test_a_seed_may_be_numpys():
+def test_a_numpy_seed_is_accepted():
     env = gym.make(ROUTING, hidden=2)
     first, _ = env.reset(seed=np.int64(3))
     second, _ = env.reset(seed=3)
@@ -256,7 +256,7 @@ def test_a_seed_may_be_numpys():
     ],
     ids=["float", "array", "scalar", "column"],
 )
-def test_a_reward_of_another_shape_is_told_with_the_one_it_must_have(family, reward, given):
+def test_a_reward_of_the_wrong_shape_raises_with_the_required_shape(family, reward, given):
     env = gym.make_vec(family, num_envs=2, reward=reward)
     env.reset(seed=0)
     with pytest.raises(
@@ -268,7 +268,7 @@ def test_a_reward_of_another_shape_is_told_with_the_one_it_must_have(family, rew
 
 
 @pytest.mark.parametrize("name", ["wpl", "lrn", "qls", "ppo", "dqn", "random-alignment"])
-def test_an_argument_that_an_agent_does_not_have_is_told_with_those_it_has(name):
+def test_an_unknown_argument_of_an_agent_raises_with_the_known_ones(name):
     with pytest.raises(ValueError, match=rf"^Agent '{name}' has no argument 'foo'\. It takes .*verbose"):
         check_arguments(name, {"foo": 1})
     with pytest.raises(ValueError, match=rf"Agent '{name}' has no argument 'verbos'\. Did you mean 'verbose'\?"):
@@ -278,7 +278,7 @@ def test_an_argument_that_an_agent_does_not_have_is_told_with_those_it_has(name)
 @pytest.mark.parametrize(
     ("name", "given"), [("wpl", "seed"), ("lrn", "env"), ("ppo", "device"), ("lrn", "policy_kwargs"), ("qls", "policy")]
 )
-def test_an_argument_that_is_given_already_cannot_be_given(name, given):
+def test_an_argument_that_the_run_sets_is_refused(name, given):
     with pytest.raises(ValueError, match=f"Agent '{name}' receives '{given}' .*leave it out"):
         check_arguments(name, {given: 1})
 
@@ -293,7 +293,7 @@ def test_an_argument_that_is_given_already_cannot_be_given(name, given):
         ("random", {"share": 0.5}),  # which of its classes it is depends on the environment
     ],
 )
-def test_arguments_of_an_agent_and_of_its_base_classes_are_taken(name, arguments):
+def test_arguments_of_an_agent_and_of_its_base_classes_are_accepted(name, arguments):
     check_arguments(name, arguments)
 
 
@@ -307,12 +307,12 @@ def test_arguments_of_an_agent_and_of_its_base_classes_are_taken(name, arguments
         ("wpl", {"policy_learning_rate": [1]}, r"policy_learning_rate=[1] is not possible; it takes a number."),
     ],
 )
-def test_a_value_that_an_agent_cannot_take_is_told_with_what_it_takes(name, arguments, message):
+def test_an_invalid_value_of_an_argument_raises_with_the_allowed_values(name, arguments, message):
     with pytest.raises(ValueError, match=f"^Agent '{name}': .*{re.escape(message)}"):
         check_arguments(name, arguments)
 
 
-def test_agents_refuse_unknown_arguments_when_they_are_made():
+def test_constructors_of_agents_refuse_unknown_arguments():
     with pytest.raises(ValueError, match=r"^Random has no argument 'share'\. It takes seed, verbose, tensorboard_log"):
         find_agent("random")(ROUTING, share=0.5)
     run = RunSettings(ROUTING, "ppo", 10, 0, 2, agent_kwargs={"n_step": 4})
@@ -321,7 +321,7 @@ def test_agents_refuse_unknown_arguments_when_they_are_made():
     assert Random(ROUTING, verbose=0).verbose == 0
 
 
-def test_subclasses_that_take_anything_hand_it_on():
+def test_subclasses_with_open_arguments_pass_them_on():
     class Mine(Random):
         def __init__(self, env, *, extra=1, **arguments):
             super().__init__(env, **arguments)
@@ -343,13 +343,13 @@ def test_subclasses_that_take_anything_hand_it_on():
         ("MTLAlignment-Linear-v0", {"start": [0] * 30}, {"start": [1] * 30}),
     ],
 )
-def test_a_checkpoint_of_other_lists_and_mappings_is_refused(name, saved, loading):
+def test_a_checkpoint_with_other_lists_and_mappings_is_refused(name, saved, loading):
     state, env = (gym.make_vec(name, 2, **options).unwrapped for options in (saved, loading))
     with pytest.raises(CheckpointError, match="from another environment"):
         env.load_state_dict(state.state_dict())
 
 
-def test_tuples_lists_and_arrays_of_the_same_numbers_agree():
+def test_tuples_lists_and_arrays_of_equal_numbers_match():
     one, other = (
         gym.make_vec("MTLAlignment-Linear-v0", 1, start=kind([0] * 30), block=block).unwrapped
         for kind, block in ((np.array, [20, 1]), (tuple, (20, 1)))

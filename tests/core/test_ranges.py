@@ -1,4 +1,4 @@
-"""Numbers that no option takes, and what is said about them."""
+"""Ranges of numeric options and the messages about them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def kind_of(family):
 
 
 def numeric(family):
-    """Every option of a family that takes numbers, how a number is given there, and whether it may be no whole one."""
+    """Yield each numeric option of a family, a function that wraps a number for it, and whether it accepts floats."""
     kind = kind_of(family)
     hints = get_type_hints(kind)
     for field in dataclasses.fields(kind):
@@ -36,7 +36,7 @@ def numeric(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_number_among_the_options_has_a_range_that_is_told(family):
+def test_every_numeric_option_has_a_range_in_its_message(family):
     options = list(numeric(family))
     assert len(options) >= 6
     for name, wrap, real in options:
@@ -61,7 +61,7 @@ def test_every_number_among_the_options_has_a_range_that_is_told(family):
         (ALIGNMENT, {"challenger_share": 1.0}, "challenger_share=1.0.* a number between 0 and 1 or None."),
     ],
 )
-def test_a_number_outside_its_range_is_told_with_the_range(family, options, allowed):
+def test_a_number_outside_its_range_raises_with_the_range(family, options, allowed):
     pattern = re.escape(allowed).replace(r"\.\*", ".*")
     for make in (gym.make, gym.make_vec):
         with pytest.raises(ValueError, match=pattern):
@@ -70,13 +70,13 @@ def test_a_number_outside_its_range_is_told_with_the_range(family, options, allo
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("num_envs", [1.5, "2", True, None, 0, -1, 2**63])
-def test_a_number_of_rows_that_cannot_be_is_told_with_those_that_can(family, num_envs):
+def test_an_invalid_num_envs_raises_with_the_range(family, num_envs):
     vector_class = type(gym.make(family).unwrapped.batched)
     with pytest.raises(ValueError, match=rf"^{vector_class.__name__}: num_envs={num_envs!r} is .* a whole number"):
         vector_class(num_envs)
 
 
-def test_rows_may_be_numpys_and_an_evaluation_takes_no_impossible_number_of_them():
+def test_num_envs_accepts_numpy_integers_and_evaluations_check_it():
     env = gym.make_vec(ROUTING, num_envs=2, hidden=2).unwrapped
     assert type(type(env)(np.int64(3), hidden=2).num_envs) is int
     for wrong in (0, 1.5):
@@ -84,12 +84,12 @@ def test_rows_may_be_numpys_and_an_evaluation_takes_no_impossible_number_of_them
             mtl_gym.evaluate(lambda obs: obs["task"], env, num_envs=wrong)
 
 
-def test_rows_are_given_to_make_vec():
+def test_gym_make_refuses_num_envs():
     with pytest.raises(ValueError, match=r"num_envs=3 is not possible: use gym\.make_vec"):
         gym.make(ROUTING, num_envs=3)
 
 
-def test_ends_belong_to_a_range_unless_they_are_open():
+def test_ranges_include_their_ends_unless_open():
     assert 0 in Range(0, 1) and 1 in Range(0, 1) and 0 not in Range(0, 1, "least") and 1 in Range(0, 1, "least")
     assert 0 in Range(0, 1, "most") and 1 not in Range(0, 1, "most")
     assert 0 not in Range(0, 1, "both") and 1 not in Range(0, 1, "both") and 0.5 in Range(0, 1, "both")
@@ -100,5 +100,5 @@ def test_ends_belong_to_a_range_unless_they_are_open():
     ("value", "hint"),
     [(True, bool | float), ("text", str | float), (None, int | None), ([[1, 2], [3]], list[list[int]]), (-5, str)],
 )
-def test_what_is_no_number_has_no_range(value, hint):
+def test_values_other_than_numbers_have_no_range(value, hint):
     assert out_of_range("it", value, hint) is None

@@ -5,7 +5,7 @@ from mtl_gym.core.sampling import Pass
 
 
 @pytest.mark.parametrize(("rows", "size"), [(1, 5), (2, 5), (3, 6), (4, 7), (7, 3)])
-def test_a_pass_gives_every_sample_once_and_row_i_as_many_as_sb3_counts_there(rows, size):
+def test_a_pass_has_every_sample_once_in_the_shares_per_row_that_sb3_counts(rows, size):
     samples, random = Pass(size, rows), np.random.default_rng(0)
     given = [[] for _ in range(rows)]
     for _ in range(40 * size):

@@ -1,4 +1,4 @@
-"""States, copies and pickles of environments under way, and seeds that libraries hand on: the same for every family."""
+"""States, copies and pickles of environments under way, and seeds set by libraries, in every family."""
 
 import copy
 import pickle
@@ -44,7 +44,7 @@ FAMILIES = pytest.mark.parametrize("family", SMALL)
 
 
 def small(env_id):
-    """Options that keep an environment of the family short."""
+    """Return options that keep episodes of an environment short."""
     return next(options for family, options in SMALL.items() if family.split("-")[0] == env_id.split("-")[0])
 
 
@@ -70,7 +70,7 @@ def choose(env, draw):
 
 
 def play(env, episodes, seed=1):
-    """Rewards and first observations of some episodes."""
+    """Play episodes; return their observations and rewards."""
     draw, seen = np.random.default_rng(seed), []
     for _ in range(episodes):
         obs, _ = env.reset()
@@ -84,7 +84,7 @@ def play(env, episodes, seed=1):
 
 
 def step_on(batch, steps, seed=1):
-    """Rewards of a batched environment."""
+    """Step a batched environment; return its rewards."""
     draw = np.random.default_rng(seed)
     return np.array([batch.step(choose(batch, draw))[1] for _ in range(steps)])
 
@@ -101,7 +101,7 @@ def test_a_state_between_two_episodes_continues_exactly(family):
 
 
 @FAMILIES
-def test_reset_after_loading_shows_what_the_environment_is_in(family):
+def test_reset_after_loading_returns_the_loaded_episode(family):
     env = make(family)
     state = env.unwrapped.state_dict()
     play(env, 2)
@@ -116,7 +116,7 @@ def globals_now():
     return random.getstate(), pickle.dumps(np.random.get_state()), torch.get_rng_state().tolist()
 
 
-def test_global_generators_are_left_alone(env_id):
+def test_global_generators_are_unchanged(env_id):
     before = globals_now()
     env = make(env_id, render_mode="rgb_array")
     play(env, 1)
@@ -132,7 +132,7 @@ def test_global_generators_are_left_alone(env_id):
 
 
 @FAMILIES
-def test_an_evaluation_leaves_global_generators_alone(family):
+def test_an_evaluation_does_not_change_global_generators(family):
     batch = make_batch(family, 2, train=family in SHARED)
     agent = RANDOM[family.split("-")[0]](batch)
     before = globals_now()
@@ -142,7 +142,7 @@ def test_an_evaluation_leaves_global_generators_alone(family):
 
 @FAMILIES
 @pytest.mark.parametrize("twin_of", [copy.copy, copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-def test_copies_and_pickles_go_on_exactly(family, twin_of):
+def test_copies_and_pickles_continue_exactly(family, twin_of):
     batch = make_batch(family).unwrapped
     step_on(batch, 2)
     twin = twin_of(batch)
@@ -162,14 +162,14 @@ def test_a_wrapped_environment_is_copied_and_pickled_with_its_state(family):
 
 
 @FAMILIES
-def test_a_copy_before_the_first_reset_leaves_both_to_begin(family):
+def test_an_environment_can_be_copied_before_its_first_reset(family):
     env = gym.make(family, **SMALL[family]).unwrapped
     twin = copy.deepcopy(env)
     assert env.seed is None and twin.seed is None
 
 
 @FAMILIES
-def test_a_view_is_not_copied_and_says_what_is(family):
+def test_copying_a_view_raises_with_a_hint_at_fork(family):
     view = make_batch(family).unwrapped.evaluation_view("validation", 3)
     view.reset()
     for twin_of in (copy.copy, copy.deepcopy, pickle.dumps, lambda env: env.fork()):
@@ -194,7 +194,7 @@ def agents(env):
 
 
 @pytest.mark.parametrize("which", range(4))
-def test_the_seed_of_an_agent_leaves_a_trained_network_as_it_is(which, tmp_path):
+def test_the_seed_of_an_agent_does_not_change_a_trained_network(which, tmp_path):
     env = make_vec_env("MTLRouting-Digits-v0", 16, seed=0)
     agent = list(agents(env))[which].learn(1_200)
     before = env.batched.updates
@@ -208,7 +208,7 @@ def test_the_seed_of_an_agent_leaves_a_trained_network_as_it_is(which, tmp_path)
     assert env.batched.updates > middle
 
 
-def test_the_seed_of_an_agent_leaves_a_trained_single_environment_as_it_is():
+def test_the_seed_of_an_agent_does_not_change_a_trained_batch_of_one():
     env = gym.make("MTLRouting-Digits-v0", train_batch=8)
     agent = WPL(env, seed=0).learn(200)
     before = env.unwrapped.updates
@@ -217,7 +217,7 @@ def test_the_seed_of_an_agent_leaves_a_trained_single_environment_as_it_is():
     assert as_vec_env(env).envs[0] is env and agent.n_envs == 1
 
 
-def test_the_seeds_of_lrn_and_qls_leave_trained_networks_as_they_are():
+def test_the_seeds_of_lrn_and_qls_do_not_change_trained_networks():
     env = make_vec_env("MTLLimitless-Digits-v0", 16, seed=0, train_batch=16)
     LRN(env, seed=0, d_model=16, feed_forward=16).learn(320)
     before = env.batched.updates
@@ -230,7 +230,7 @@ def test_the_seeds_of_lrn_and_qls_leave_trained_networks_as_they_are():
     assert runs.batched.updates > before > 0
 
 
-def test_a_seed_starts_an_untrained_environment_and_an_explicit_reset_starts_any_anew():
+def test_a_seed_restarts_an_untrained_environment_and_an_explicit_reset_any():
     env = make_vec_env("MTLRouting-Digits-v0", 8, seed=3)
     env.reset()
     assert env.batched.seed == 3
@@ -250,7 +250,7 @@ def test_a_seed_never_redraws_frozen_weights(family):
     assert batch.seed == 7 and same(before, weights(batch))
 
 
-def test_a_network_given_as_an_object_keeps_its_weights_where_nothing_trains():
+def test_a_given_network_keeps_its_weights_without_training():
     given = make_batch("MTLRouting-Digits-v0").unwrapped.network
     frozen = make_batch("MTLRouting-Digits-v0", network=given, train=False).unwrapped
     assert same(weights(frozen), [p.detach() for p in given.parameters()])
@@ -268,7 +268,7 @@ def trained(family):
 
 @pytest.mark.parametrize("family", SHARED)
 @pytest.mark.parametrize(("width", "options"), [(3, {"train": False}), (5, {}), (2, {"train": False, "split": "test"})])
-def test_what_was_learned_loads_into_another_width_and_into_a_frozen_environment(family, width, options):
+def test_a_state_loads_into_another_num_envs_and_into_a_frozen_environment(family, width, options):
     batch = trained(family)
     other = make_batch(family, width, train_batch=6, **options).unwrapped
     other.load_state_dict(batch.state_dict())
@@ -277,7 +277,7 @@ def test_what_was_learned_loads_into_another_width_and_into_a_frozen_environment
 
 
 @pytest.mark.parametrize("family", SHARED)
-def test_a_state_loads_into_a_view_and_leaves_its_environment_as_it_is(family):
+def test_loading_a_state_into_a_view_does_not_change_its_environment(family):
     batch, other = trained(family), make_batch(family, train_batch=6).unwrapped
     before = weights(other)
     view = other.evaluation_view("validation", 4)
@@ -297,7 +297,7 @@ def test_runs_under_way_load_into_a_frozen_environment(family):
 
 
 def broken(state):
-    """States that lack a key, or have something else in its place; of nested dictionaries too."""
+    """Yield copies of a state with a missing key or a wrong value, also in nested dictionaries."""
     for key, value in state.items():
         yield key, {name: part for name, part in state.items() if name != key}
         yield key, state | {key: "x"}
@@ -308,7 +308,7 @@ def broken(state):
 
 
 def equal(first, second):
-    """Whether two states are the same."""
+    """Return whether two states are equal."""
     if isinstance(first, dict):
         return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
     if isinstance(first, (list, tuple)):
@@ -320,7 +320,7 @@ FREE_TO_MISS = ("begun",)
 
 
 @FAMILIES
-def test_a_damaged_state_leaves_the_environment_as_it_is(family):
+def test_a_damaged_state_does_not_change_the_environment(family):
     env = make_batch(family).unwrapped
     step_on(env, 3)
     good = env.state_dict()
@@ -339,7 +339,7 @@ def test_a_damaged_state_leaves_the_environment_as_it_is(family):
 
 
 @pytest.mark.parametrize("name", ["wpl", "reinforce", "lrn", "qls"])
-def test_a_damaged_state_leaves_an_agent_as_it_is(name):
+def test_a_damaged_state_does_not_change_an_agent(name):
     agent = {
         "wpl": lambda: WPL(make_vec_env("MTLRouting-Digits-v0", 4, seed=0), seed=0).learn(80),
         "reinforce": lambda: Reinforce(make_vec_env("MTLRouting-Digits-v0", 4, seed=0), seed=0).learn(80),
@@ -360,7 +360,7 @@ def test_a_damaged_state_leaves_an_agent_as_it_is(name):
 
 
 @pytest.mark.parametrize("kind", [WPL, Reinforce])
-def test_a_file_that_lacks_something_is_no_key_error(kind, tmp_path):
+def test_an_incomplete_file_raises_checkpoint_error(kind, tmp_path):
     from mtl_gym.core.state import checkpoint
 
     agent = kind(make_vec_env("MTLRouting-Digits-v0", 4, seed=0), seed=0).learn(80)

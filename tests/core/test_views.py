@@ -1,4 +1,4 @@
-"""Evaluation views: one pass, which ends, with the rewards of training."""
+"""Evaluation views: a single pass with the rewards of training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAMPLED = list(FAMILIES)[:3]
 
 
 class Choosing:
-    """Takes random choices among the valid ones, and now and then any."""
+    """A policy of random valid choices, with a few invalid ones."""
 
     def __init__(self, view):
         self.view, self.random = view, np.random.default_rng(0)
@@ -44,8 +44,8 @@ def view_of(family, num_envs):
 
 
 @pytest.mark.parametrize("family", SAMPLED)
-def test_evaluate_policy_counts_the_samples_of_the_split_and_nothing_else(family):
-    view = view_of(family, 250)  # divides none of the splits
+def test_evaluate_policy_counts_exactly_the_samples_of_the_split(family):
+    view = view_of(family, 250)  # not a divisor of any split's size
     samples, split = [], len(view.data.split("validation"))
     assert split % 250
 
@@ -61,7 +61,7 @@ def test_evaluate_policy_counts_the_samples_of_the_split_and_nothing_else(family
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_view_ends_and_nothing_behind_the_pass_is_an_episode_or_earns_anything(family):
+def test_a_view_ends_after_its_pass_without_further_episodes_or_rewards(family):
     view = view_of(family, None if family not in SAMPLED else 250)
     obs, info = view.reset()
     policy, ended = Choosing(view), 0
@@ -80,7 +80,7 @@ def test_a_view_ends_and_nothing_behind_the_pass_is_an_episode_or_earns_anything
     assert not view.pass_over
 
 
-def test_the_mean_reward_of_a_view_is_that_of_its_samples_alone():
+def test_the_mean_reward_of_a_view_covers_its_samples_only():
     view = view_of("MTLRouting-Digits-v0", 1000)
     result = mtl_gym.evaluate(lambda obs: obs["task"], view._source, "validation")
 
@@ -89,11 +89,11 @@ def test_the_mean_reward_of_a_view_is_that_of_its_samples_alone():
             return observation["task"], None
 
     mean, _ = evaluate_policy(TaskSpecific(), BatchedVecEnv(view), len(view.data.split("validation")), warn=False)
-    assert mean == pytest.approx(2 * result.mean_accuracy - 1)  # +1 where right, -1 where wrong, no decision before
+    assert mean == pytest.approx(2 * result.mean_accuracy - 1)  # +1 if right, -1 if wrong; other decisions have none
 
 
 @pytest.mark.parametrize("dispatch", [None, 3])
-def test_a_routing_view_pays_the_collaboration_reward_that_training_pays(dispatch):
+def test_a_routing_view_has_the_collaboration_reward_of_training(dispatch):
     env = make_vec_env("MTLRouting-Digits-v0", 64, dispatch=dispatch, reward=lambda logits, label, task: 0.0 * label)
     TaskSpecificAll(env, seed=0).learn(6400)
     counts = env.batched.collaboration_counts
@@ -102,15 +102,15 @@ def test_a_routing_view_pays_the_collaboration_reward_that_training_pays(dispatc
     for one, rewards in ((view, seen), (env.batched, trained)):
         one.reset()
         for _ in range(env.batched.routed_depth):
-            # In training the counts go on meanwhile, by a little.
+            # Training continues to count, so its rewards drift slightly.
             _, reward, *_ = one.step(np.arange(64) % 2)
             rewards.append([reward[choice::2].mean() for choice in range(2)])
     np.testing.assert_allclose(seen, trained, atol=0.02)
     assert np.max(seen) > 0.05
-    np.testing.assert_array_equal(view.collaboration_counts, counts)  # a view counts nothing
+    np.testing.assert_array_equal(view.collaboration_counts, counts)  # a view does not count
 
 
-def test_a_scheduling_view_pays_against_the_reference_of_its_environment(monkeypatch):
+def test_a_scheduling_view_uses_the_reference_of_its_environment(monkeypatch):
     env = gym.make_vec("MTLScheduling-Digits-v0", num_envs=2, **SHORT | {"reference": 0.5}).unwrapped
     env.reset(seed=0)
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""What a policy sees in an evaluation is what it would see in training, whatever wraps its environment."""
+"""Equal observations of a policy in evaluation and in training, behind any wrappers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLAT = gym.wrappers.FlattenObservation
 
 
 def seen_by(model, evaluate):
-    """What `model` is handed while `evaluate` runs."""
+    """Return the observations that `model` receives while `evaluate` runs."""
     seen, predict = [], model.predict
 
     def spy(observation, state=None, episode_start=None, deterministic=False):
@@ -50,7 +50,7 @@ def statistics(env):
     return {key: (rms.mean.copy(), rms.var.copy(), rms.count) for key, rms in env.obs_rms.items()}
 
 
-def test_vec_normalizes_frozen_statistics_are_applied_and_stay_as_they_are():
+def test_the_frozen_statistics_of_vec_normalize_are_applied():
     env, model = wide()
     before = statistics(env)
     assert env.training
@@ -62,7 +62,7 @@ def test_vec_normalizes_frozen_statistics_are_applied_and_stay_as_they_are():
         assert all(np.array_equal(*pair) for pair in zip(parts, before[key], strict=True))
 
 
-def test_an_algorithm_brings_its_own_normalisation_along():
+def test_an_algorithm_is_evaluated_with_its_own_normalisation():
     env, model = wide()
     whole = mtl_gym.evaluate(model, env, "validation")
     for given in (env.unwrapped, env.unwrapped.batched):
@@ -74,7 +74,7 @@ def test_an_algorithm_brings_its_own_normalisation_along():
     assert np.array_equal(by_hand.loss, whole.loss)
 
 
-def test_a_model_without_an_environment_and_a_bare_policy_take_the_given_ones(tmp_path):
+def test_a_model_without_an_environment_uses_the_wrappers_of_the_given_one(tmp_path):
     env, model = wide()
     whole = mtl_gym.evaluate(model, env, "validation")
     model.save(tmp_path / "model.zip")
@@ -84,13 +84,13 @@ def test_a_model_without_an_environment_and_a_bare_policy_take_the_given_ones(tm
         assert not np.array_equal(mtl_gym.evaluate(policy, env.unwrapped, "validation").loss, whole.loss)
 
 
-def test_the_curve_of_held_out_data_shows_what_training_shows():
+def test_the_validation_curve_uses_the_observations_of_training():
     env, model = wide()
     curve = HeldOutCurve(env.unwrapped.batched, 96)
     predict, same = model.predict, []
 
     def spy(observation, *arguments, **more):
-        if not observation["depth"].any():  # of the split's first round, or a later one
+        if not observation["depth"].any():  # first or later inputs of the split
             same.append(np.array_equal(observation["value"], env.normalize_obs(raw(env))["value"]))
         return predict(observation, *arguments, **more)
 
@@ -99,7 +99,7 @@ def test_the_curve_of_held_out_data_shows_what_training_shows():
     assert len(curve.rows) == sum(same) == 2
 
 
-def test_the_curve_takes_the_environment_as_it_is_wrapped():
+def test_the_validation_curve_accepts_wrapped_environments():
     env, model = wide()
     curves = [HeldOutCurve(one, 96) for one in (env, env.unwrapped, env.unwrapped.batched)]
     model.learn(96, callback=curves, reset_num_timesteps=False)
@@ -108,7 +108,7 @@ def test_the_curve_takes_the_environment_as_it_is_wrapped():
         HeldOutCurve(gym.make("CartPole-v1"), 96)
 
 
-def test_bundled_agents_see_through_the_wrappers_they_learn_behind():
+def test_bundled_agents_are_evaluated_behind_their_wrappers():
     env = VecNormalize(make_vec_env(DIGITS, 8, seed=0), norm_obs_keys=["value"])
     agent = WPL(env, seed=0).learn(96)
     seen = []
@@ -124,7 +124,7 @@ def test_bundled_agents_see_through_the_wrappers_they_learn_behind():
     assert np.array_equal(seen[0]["value"], env.normalize_obs(raw(env))["value"])
 
 
-def test_gymnasiums_running_normalisation_is_applied_as_it_is():
+def test_gymnasiums_running_normalisation_is_applied_without_updates():
     env = gym.wrappers.NormalizeObservation(FLAT(gym.make(DIGITS)))
     model = A2C("MlpPolicy", env, device="cpu", seed=0).learn(60)
     mean, var, count = env.obs_rms.mean.copy(), env.obs_rms.var.copy(), env.obs_rms.count
@@ -142,7 +142,7 @@ def row(obs, number):
     return {key: part[number] for key, part in obs.items()}
 
 
-def test_gymnasiums_vector_wrappers_are_applied_as_they_are():
+def test_gymnasiums_vector_wrappers_are_applied():
     env = gym.make_vec(SCHEDULING, num_envs=1, vectorization_mode="sync", **SHORT)
     env = gym.wrappers.vector.NormalizeObservation(gym.wrappers.vector.TransformObservation(env, lambda obs: 2 * obs))
     env.reset(seed=0)
@@ -173,7 +173,7 @@ def wrapped(*kinds):
         [lambda env: gym.wrappers.TimeLimit(env, 2), lambda env: gym.wrappers.RecordEpisodeStatistics(env)],
     ],
 )
-def test_what_wrappers_make_of_one_observation_is_made_of_all_in_their_order(kinds):
+def test_wrappers_of_one_observation_are_applied_to_every_row_in_order(kinds):
     env = wrapped(*kinds)
     layers = layers_of(env)
     for seed in range(3):
@@ -184,7 +184,7 @@ def test_what_wrappers_make_of_one_observation_is_made_of_all_in_their_order(kin
             assert np.asarray(one).dtype == many.dtype
 
 
-def test_actions_go_the_way_back():
+def test_action_wrappers_are_applied_in_reverse():
     env = gym.wrappers.TransformAction(gym.make(DIGITS), lambda action: 10 - action, spaces.Discrete(11))
     assert layers_of(env).actions(np.array([0, 3])).tolist() == [10, 7]
     model = A2C("MultiInputPolicy", env, device="cpu", seed=0)
@@ -236,15 +236,15 @@ class Doubled(VecNormalize):
         lambda env: Doubled(DummyVecEnv([lambda: env]), norm_obs_keys=["value"]),
     ],
 )
-def test_a_wrapper_whose_work_cannot_be_done_in_an_evaluation_is_refused_by_name(kind):
+def test_an_unsupported_wrapper_is_refused_by_name(kind):
     env = kind(gym.make(DIGITS, hidden=2))
     with pytest.raises(ValueError, match=rf"the wrapper {type(env).__name__} on .* evaluate\(lambda obs"):
         mtl_gym.evaluate(Loaded(), env)
-    result = mtl_gym.evaluate(lambda obs: obs["task"], env, "validation")  # a function sees the environment's own
+    result = mtl_gym.evaluate(lambda obs: obs["task"], env, "validation")  # a function receives unwrapped observations
     assert result.episodes.sum() == 3590
 
 
-def test_a_wrapper_that_touches_neither_is_no_obstacle():
+def test_a_wrapper_without_effect_on_observations_and_actions_is_accepted():
     assert effect_of(Named(gym.make(DIGITS))).observations is None
     env = VecExtractDictObs(make_vec_env(DIGITS, 2), "value")
     assert layers_of(env).observations({"value": 1, "task": 2}) == 1
@@ -257,7 +257,7 @@ def test_a_wrapper_that_touches_neither_is_no_obstacle():
     spaces.Tuple([spaces.Discrete(2), spaces.Box(0, 255, (2,), np.uint8)]),
     spaces.Dict(b=spaces.MultiDiscrete([3]), a=spaces.Dict(c=spaces.Discrete(2), d=spaces.MultiBinary(3))),
 ])  # fmt: skip
-def test_rows_are_flattened_by_gymnasiums_rule(space):
+def test_rows_are_flattened_as_by_gymnasium(space):
     space.seed(0)
     samples = [space.sample() for _ in range(4)]
     batch = samples if isinstance(space, spaces.Text) else stacked(space, samples)
@@ -286,14 +286,14 @@ def test_agents_behind_flatten_observation_are_evaluated_in_every_family(family,
     assert seen.shape[1:] == env.observation_space.shape and seen.dtype == env.observation_space.dtype
 
 
-def test_a_flat_policy_without_an_environment_is_handed_flat_observations(tmp_path):
+def test_a_flat_policy_without_an_environment_receives_flat_observations(tmp_path):
     env = FLAT(gym.make(DIGITS))
     DQN("MlpPolicy", env, buffer_size=10, device="cpu").save(tmp_path / "flat.zip")
     model = DQN.load(tmp_path / "flat.zip", device="cpu")
     assert mtl_gym.evaluate(model, env.unwrapped, "validation").episodes.sum() == 3590
 
 
-def test_several_networks_side_by_side_are_told_as_the_reason():
+def test_the_error_about_parallel_environments_names_their_separate_networks():
     several = [lambda: gym.make(DIGITS, hidden=2)] * 2
     for env in (DummyVecEnv(several), gym.vector.SyncVectorEnv(several), VecMonitor(DummyVecEnv(several))):
         with pytest.raises(TypeError, match=r"2 environments, each with a network of its own .* make_vec_env"):
