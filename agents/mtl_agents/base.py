@@ -63,7 +63,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
     """
 
     ROLE: ClassVar[str] = "learner"
-    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {}
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {}
     SIZES: ClassVar[str]
     env: VecEnv
     sizes: tuple[int, ...] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +118,7 @@ class LossExponentiation(Scheduler):
         **arguments: Arguments of `Agent`.
     """
 
-    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights"}
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"control": "weights"}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"power": Range(1, 1e38)}
 
@@ -142,7 +142,7 @@ class FocalLoss(Uniform):
     """
 
     ROLE: ClassVar[str] = "rule"
-    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights", "focal_gamma": 2.0}
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"control": "weights", "focal_gamma": 2.0}
 
 
 class Adaptive(Scheduler):
@@ -165,7 +165,7 @@ class Adaptive(Scheduler):
         ValueError: If the environment has no reference.
     """
 
-    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"reference": "single-task"}
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"reference": "single-task"}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"alpha": NOT_NEGATIVE, "epsilon": Range(1e-6, 1e38)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
@@ -32,7 +32,7 @@ class Homoscedastic(Scheduler):
         **arguments: Arguments of `Agent`.
     """
 
-    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights"}
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"control": "weights"}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"learning_rate": NOT_NEGATIVE}
 
@@ -72,7 +72,7 @@ class SelfPaced(Scheduler):
         **arguments: Arguments of `Agent`.
     """
 
-    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights"}
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"control": "weights"}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"start": Range(1e-6, 1e38), "growth": Range(1, 1e38)}
 
@@ -113,7 +113,7 @@ class DTP(Scheduler):
         **arguments: Arguments of `Agent`.
     """
 
-    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights", "focal_gamma": 2.0}
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"control": "weights", "focal_gamma": 2.0}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"gamma": NOT_NEGATIVE, "smoothing": PART}
 
@@ -160,7 +160,7 @@ class GradNorm(Scheduler):
         **arguments: Arguments of `Agent`.
     """
 
-    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"control": "weights", "gradient_norms": True}
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"control": "weights", "gradient_norms": True}
 
     RANGES: ClassVar[Mapping[str, Range]] = {"alpha": NOT_NEGATIVE, "learning_rate": NOT_NEGATIVE}
 

@@ -243,10 +243,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         return network.export(task, run).eval()
 
     def evaluation_figures(self) -> dict[str, Any]:
-        """Return `rmse` (mean over regressions), `modules_used`, `groups_found` and `assignment` by run, and `history`.
-
-        `history` has the assignments of the first run.
-        """
+        """Return `rmse` (mean over regressions), `modules_used`, `groups_found`, `assignment`, and one `history`."""
         return {
             "rmse": root_mean_square_error(self.reached.loss, self.data.tasks),
             "modules_used": modules_used(self.assignment),

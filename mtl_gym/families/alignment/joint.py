@@ -47,8 +47,8 @@ class Form:
         """Reject invalid values."""
         if len(self.block) != 2 or min(self.block) < 1:
             raise ValueError(f"block={self.block} is not possible; it takes two numbers m and n of 1 or more.")
-        for name, least in (("context", 0), ("adapter", 0), ("modules", 1)):
-            value = getattr(self, name)
+        lowest = (("context", self.context, 0), ("adapter", self.adapter, 0), ("modules", self.modules, 1))
+        for name, value, least in lowest:
             if value is not None and value < least:
                 raise ValueError(f"{name}={value} is not possible; it takes {least} or more.")
 
@@ -225,16 +225,9 @@ class JointModel(nn.Module):
         return torch.cat(blocks), torch.cat(deviations)
 
     def table(self, slots: Tensor) -> Tensor:
-        """Return the index of `blocks` for the modules at each location.
+        """Return the positions of modules in the flattened hypermodules, reusable while the slots do not change.
 
-        It has the positions of the modules' c matrices in the flattened hypermodules, and can be reused as long as the
-        slots do not change.
-
-        Args:
-            slots: Modules at each location; int64 [runs, locations, slots].
-
-        Returns:
-            int64 [runs * locations, slots * c].
+        int64 [runs, locations, slots] -> int64 [runs * locations, slots * c].
         """
         c = self.hypermodules.shape[2]
         run = torch.arange(self.runs, device=slots.device)[:, None, None]
@@ -260,11 +253,7 @@ class JointModel(nn.Module):
         return generated + self.down @ self.up if self.form.adapter else generated
 
     def weights(self, blocks: Tensor | None = None) -> list[Named]:
-        """Return the parameters of each stack, [runs * members, ...] each.
-
-        Args:
-            blocks: Result of `blocks`; by default those of the current assignment.
-        """
+        """Return the parameters of each stack, [runs * members, ...] each; by default under the current assignment."""
         if blocks is None:
             blocks = self.blocks(self.table(self.assignment[..., None]))
         return [kind.weights(blocks) for kind in self.stacks]

@@ -84,5 +84,5 @@ class SchedulingOptions(EnvOptions):
 
     @property
     def recipe(self) -> RunRecipe:
-        """How runs are trained."""
+        """Hyperparameters of the runs' training."""
         return RunRecipe(self.minibatch, self.learning_rate, self.focal_gamma, self.gradient_norms)
