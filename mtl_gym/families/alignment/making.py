@@ -49,7 +49,7 @@ def templates(context: NetworkContext, options: AlignmentOptions, data: TaskColl
         raise ValueError(f"network has {len(modules)} architectures for {data.num_tasks} tasks: give one per task.")
     if len(keep) != len(modules):
         raise ValueError(
-            f"keep={short(keep)} is not possible: give one list of layer names for each of the {len(modules)} "
+            f"keep={short(keep)} is not possible; it takes one list of layer names for each of the {len(modules)} "
             "architectures."
         )
     return [Architecture(module, kept) for module, kept in zip(modules, keep, strict=True)]
