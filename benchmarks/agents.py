@@ -1,7 +1,7 @@
-"""What deciding and learning cost an agent, against the time that the environment takes for its steps.
+"""Measure the cost of deciding and learning of agents, relative to the environment's steps.
 
-Each agent learns for some rounds; in every round the time spent inside the environment and the time spent outside of it
-are taken from the same steps. The environment's time holds forward, backward, optimizer and the SB3 adapter.
+Each agent learns for some rounds; every round measures the time inside and outside the environment in the same steps.
+The environment's time includes forward, backward, optimizer and the SB3 adapter.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ AIM = 0.25
 
 
 class Watched(BatchedVecEnv):
-    """The adapter, which adds up the seconds inside its steps."""
+    """An adapter that accumulates the seconds inside its steps."""
 
     seconds = 0.0
 
     def step_wait(self) -> Any:
-        """One decision in every row."""
+        """Step every row, and measure the time."""
         start = time.perf_counter()
         result = super().step_wait()
         self.seconds += time.perf_counter() - start
@@ -39,7 +39,7 @@ class Watched(BatchedVecEnv):
 
 
 def environment(arguments: argparse.Namespace, name: str) -> Watched:
-    """The environment of a table, with the options that the agent needs."""
+    """Return the environment with the options that the agent requires."""
     options = dict(getattr(find_agent(name), "ENV_KWARGS", {}), device="cpu")
     if arguments.images:
         options |= {"data": random_images(), "hidden": 128}
@@ -47,7 +47,7 @@ def environment(arguments: argparse.Namespace, name: str) -> Watched:
 
 
 def round_of(agent: Any, env: Watched, steps: int) -> tuple[float, float]:
-    """Seconds inside and outside the environment, per step of the batch."""
+    """Return the seconds inside and outside the environment, per batched step."""
     env.seconds, start = 0.0, time.perf_counter()
     agent.learn(steps * env.num_envs, reset_num_timesteps=False)
     total = time.perf_counter() - start
@@ -55,7 +55,7 @@ def round_of(agent: Any, env: Watched, steps: int) -> tuple[float, float]:
 
 
 def measure(arguments: argparse.Namespace, name: str) -> list[object]:
-    """An agent's row."""
+    """Measure one agent; return its line of the table."""
     env = environment(arguments, name)
     agent = find_agent(name)(env, seed=0)
     agent.learn(arguments.steps * env.num_envs)
@@ -64,7 +64,7 @@ def measure(arguments: argparse.Namespace, name: str) -> list[object]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print the table."""
+    """Measure all agents and print the table."""
     where = "noise in CIFAR-100's shape, with SimpleConvNet" if arguments.images else "digits, without a trunk"
     begin(f"Agents on {where}, {arguments.wide} wide, ms per step of the batch", arguments)
     rows = [measure(arguments, name) for name in arguments.agents]
@@ -75,8 +75,8 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     made = parser(__doc__, rounds=9, seconds=0.0)
     made.add_argument("--agents", nargs="+", default=AGENTS, help="names of agents")
-    made.add_argument("--wide", type=int, default=256, help="episodes side by side")
-    made.add_argument("--steps", type=int, default=60, help="steps of the batch in a round")
-    made.add_argument("--images", action="store_true", help="images and a convolutional trunk instead of digits")
+    made.add_argument("--wide", type=int, default=256, help="parallel episodes")
+    made.add_argument("--steps", type=int, default=60, help="batched steps per round")
+    made.add_argument("--images", action="store_true", help="use images and a convolutional trunk instead of digits")
     torch.set_num_threads(1)
     main(made.parse_args())

@@ -1,11 +1,11 @@
-"""Milliseconds per task and training step of alignment, and what generating weights costs as blocks get more.
+"""Measure milliseconds per task and training step of alignment, and the cost of generated weights by number of blocks.
 
-The first table is a generation of the synthetic benchmark as `DecomposedEA` runs it: four challengers at half of the
-locations, everything but the measuring of losses between generations included.
+The first table measures a generation of the synthetic benchmark as in `DecomposedEA`, with four challengers at half of
+the locations; it excludes the measurement of losses between generations.
 
-The second is one training step, forward, backward and Adam, of a network of square dense layers on 128 rows: with its
-own weights, or with weights that hypermodules generate in blocks of 16 x 16 with contexts of 4, one module for each
-location, with a challenger at every location or without.
+The second table measures one training step (forward, backward and Adam) of a network of square dense layers on 128
+rows: with its own weights, or with weights that hypermodules generate in blocks of 16 x 16 with contexts of 4, one
+module per location, with or without a challenger at every location.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from mtl_gym.families.alignment.joint import Form, JointModel
 
 ROWS, BLOCK, CONTEXT = 128, 16, 4
 ITERATIONS = 10
-# Layers and units of a network with about so many blocks.
+# Layers and units of a network, by approximate number of blocks.
 NETWORKS = {30: (3, 48), 300: (3, 160), 3_000: (3, 512), 12_000: (3, 1024)}
 
 
 def generation(runs: int) -> tuple[Callable[[], object], int]:
-    """A generation on the synthetic benchmark, and the tasks and gradient steps in it."""
+    """Return a generation on the synthetic benchmark, and its number of tasks times gradient steps."""
     env = AlignmentVectorEnv(runs, data="generated-linear", block=(20, 1), context=1, challengers=4, device="cpu")
     env.reset(seed=0)
     random = np.random.default_rng(0)
@@ -40,12 +40,12 @@ def generation(runs: int) -> tuple[Callable[[], object], int]:
 
 
 def plain(layers: int, units: int) -> nn.Module:
-    """A network of square layers."""
+    """Return a network of square layers."""
     return nn.Sequential(*[part for _ in range(layers) for part in (nn.Linear(units, units), nn.ReLU())])
 
 
 def plain_step(layers: int, units: int) -> Callable[[], object]:
-    """A training step of the network itself."""
+    """Return a training step of the plain network."""
     net = plain(layers, units)
     optimizer = torch.optim.Adam(net.parameters(), fused=True)
     x = torch.randn(ROWS, units)
@@ -59,7 +59,7 @@ def plain_step(layers: int, units: int) -> Callable[[], object]:
 
 
 def generated_step(layers: int, units: int, slots: int) -> tuple[Callable[[], object], int]:
-    """A training step of the network with generated weights, and how many blocks it has."""
+    """Return a training step of the network with generated weights, and its number of blocks."""
     joint = JointModel([plain(layers, units)], Form((BLOCK, BLOCK), CONTEXT))
     optimizer = torch.optim.Adam(joint.parameters(), fused=True)
     x = torch.randn(1, ROWS, units)
@@ -78,7 +78,7 @@ def generated_step(layers: int, units: int, slots: int) -> tuple[Callable[[], ob
 
 
 def linear_table(args: argparse.Namespace) -> str:
-    """Milliseconds per task and training step for some numbers of runs side by side."""
+    """Return the table of milliseconds per task and training step by number of parallel runs."""
     made = {runs: generation(runs) for runs in args.runs}
     timings = alternate({runs: call for runs, (call, _) in made.items()}, args.rounds, args.seconds)
     rows = [(runs, 1e3 * timings[runs].median / made[runs][1], percent(timings[runs].spread)) for runs in args.runs]
@@ -86,7 +86,7 @@ def linear_table(args: argparse.Namespace) -> str:
 
 
 def network_table(args: argparse.Namespace) -> str:
-    """Milliseconds of a training step, plain and generated, for some numbers of blocks."""
+    """Return the table of milliseconds per training step, plain and generated, by number of blocks."""
     rows = []
     for size in args.blocks:
         shape = NETWORKS[size]
@@ -110,6 +110,6 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     made = parser(__doc__, rounds=5, seconds=0.3)
-    made.add_argument("--runs", type=int, nargs="+", default=[1, 5, 20], help="runs side by side")
+    made.add_argument("--runs", type=int, nargs="+", default=[1, 5, 20], help="parallel runs")
     made.add_argument("--blocks", type=int, nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     main(made.parse_args())

@@ -1,8 +1,8 @@
-"""One routed layer, forward and backward: seven ways to send every row through its own block.
+"""Measure forward and backward passes of one routed layer: seven ways to send every row through its block.
 
-The layer has linear blocks 128 x 128. Each way takes the rows, float32 [rows, 128], and the block of each row, int64
-[rows] in NumPy as an environment's actions come, and gives float32 [rows, 128] with gradients for the rows and for
-the blocks that were used. The last columns show whether the package's rule, `Dispatch.padding_pays`, picks well.
+The layer has linear blocks 128 x 128. Each way takes rows, float32 [rows, 128], and the block of each row, a NumPy
+array int64 [rows] like an environment's actions, and returns float32 [rows, 128] with gradients for the rows and the
+used blocks. The last columns evaluate the rule of the package, `Dispatch.padding_pays`.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ CLOSE = 1.25
 
 
 class Segmented(Dispatch):
-    """A dispatch that never pads."""
+    """Dispatch that never pads."""
 
     padding_pays = False
 
 
 class Padded(Dispatch):
-    """A dispatch that always pads."""
+    """Dispatch that always pads."""
 
     padding_pays = True
     is_sorted = False
 
 
 def loop_over_samples(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
-    """What a network does that routes one input at a time."""
+    """Apply the blocks row by row, as a network that routes one input at a time."""
     return torch.stack([layer.blocks[block](row) for block, row in zip(choices, x, strict=True)])
 
 
 def loop_over_blocks(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
-    """A boolean mask per block."""
+    """Apply each block to the rows in a boolean mask."""
     on_device, y = torch.from_numpy(choices), x.new_empty(len(x), WIDTH)
     for number, block in enumerate(layer.blocks):
         mask = on_device == number
@@ -55,12 +55,12 @@ def loop_over_blocks(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
 
 
 def all_and_pick(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
-    """Every block on every row, of which one result is kept."""
+    """Apply every block to every row, and keep one result per row."""
     return torch.stack([block(x) for block in layer.blocks])[torch.from_numpy(choices), torch.arange(len(x))]
 
 
 def sort_and_split(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
-    """Rows in the order of their blocks, one call per used block, plain autograd."""
+    """Sort rows by block, and call each used block once, with plain autograd."""
     order = torch.from_numpy(np.argsort(choices, kind="stable"))
     counts = np.bincount(choices, minlength=len(layer.blocks))
     parts = x[order].split(counts[counts > 0].tolist())
@@ -70,17 +70,17 @@ def sort_and_split(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
 
 
 def segmented(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
-    """The package's way for lopsided routes, whatever the routes are."""
+    """Apply the package's dispatch for skewed routes."""
     return apply_blocks(layer.blocks, x, Segmented.of(choices), linear=True)
 
 
 def padded(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
-    """The package's way for even routes, whatever the routes are."""
+    """Apply the package's dispatch for even routes."""
     return apply_blocks(layer.blocks, x, Padded.of(choices), linear=True)
 
 
 def package(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
-    """What the package picks."""
+    """Apply the dispatch that the package selects."""
     return layer(x, choices)
 
 
@@ -96,7 +96,7 @@ WAYS: dict[str, Way] = {
 
 
 def trained(way: Way, layer: RoutedLayer, batch: int, choices: Choices) -> Callable[[], None]:
-    """One forward and backward pass of `way`, as a call without arguments."""
+    """Return a forward and backward pass of `way`, as a function without arguments."""
     x, towards = torch.randn(batch, WIDTH, requires_grad=True), torch.randn(batch, WIDTH)
     parameters = [x, *layer.parameters()]
 
@@ -109,7 +109,7 @@ def trained(way: Way, layer: RoutedLayer, batch: int, choices: Choices) -> Calla
 
 
 def agree(layer: RoutedLayer, choices: Choices) -> None:
-    """Raise an AssertionError unless all ways give the same values."""
+    """Raise an AssertionError unless all ways return equal values."""
     x = torch.randn(len(choices), WIDTH)
     with torch.no_grad():
         wanted = loop_over_samples(layer, x, choices)
@@ -118,7 +118,7 @@ def agree(layer: RoutedLayer, choices: Choices) -> None:
 
 
 def measure(batch: int, blocks: int, skew: str, arguments: argparse.Namespace) -> dict[str, Timing]:
-    """Forward and backward of every way."""
+    """Measure forward and backward of every way."""
     layer = RoutedLayer([nn.Linear(WIDTH, WIDTH) for _ in range(blocks)])
     choices = routes(skew, blocks, (batch,), np.random.default_rng(0))
     agree(layer, choices)
@@ -127,19 +127,19 @@ def measure(batch: int, blocks: int, skew: str, arguments: argparse.Namespace) -
 
 
 def times_the_best(timings: dict[str, Timing], name: str, others: Sequence[str]) -> float:
-    """How many times as long `name` takes as the fastest of `others`."""
+    """Return the time of `name` relative to the fastest of `others`."""
     best = min(others, key=lambda other: timings[other].median)
     return 1 / timings[name].speed_against(timings[best])
 
 
 def picked(batch: int, blocks: int, skew: str) -> str:
-    """The name of the way that the package picks."""
+    """Return the name of the way that the package selects."""
     dispatch = Dispatch.of(routes(skew, blocks, (batch,), np.random.default_rng(0)))
     return "padded" if dispatch.padding_pays and not dispatch.is_sorted else "segmented"
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print one row per batch size, number of blocks and skew, and how good the package's picks are."""
+    """Print a line per batch size, number of blocks and skew, and the quality of the package's selection."""
     begin("Dispatch: forward + backward of one routed layer, ms", arguments)
     rows, against_all, against_two = [], [], []
     for batch, blocks, skew in product(arguments.batch, arguments.blocks, arguments.routes):
@@ -155,14 +155,16 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def count(ratios: Sequence[float]) -> str:
-    """How many ratios are close to the best."""
+    """Return the number of ratios close to 1 as text."""
     close = sum(ratio <= CLOSE for ratio in ratios)
     return f"{close} of {len(ratios)} cases ({percent(close / len(ratios))}), at worst {max(ratios):.2f} times"
 
 
 if __name__ == "__main__":
     made = parser(__doc__, rounds=9, seconds=0.02)
-    made.add_argument("--batch", type=int, nargs="+", default=[10, 128, 1024], help="rows")
+    made.add_argument("--batch", type=int, nargs="+", default=[10, 128, 1024], help="rows of a batch")
     made.add_argument("--blocks", type=int, nargs="+", default=[3, 20, 40], help="blocks of the layer")
-    made.add_argument("--routes", nargs="+", choices=SKEWS, default=list(SKEWS), help="how rows spread over blocks")
+    made.add_argument(
+        "--routes", nargs="+", choices=SKEWS, default=list(SKEWS), help="distribution of rows over blocks"
+    )
     main(made.parse_args())

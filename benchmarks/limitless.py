@@ -1,8 +1,8 @@
-"""Decisions per second of limitless routing: the environment alone, and the transformer router learning in it.
+"""Measure decisions per second of limitless routing: the environment alone, and with the transformer router learning.
 
-All on digits, folded into 8 x 8 images, with the paper's six modules over and over until the pool has the size asked
-for. The environment alone is driven by random valid choices; "masks" is the share of its time that goes into working
-out and drawing them. `LRN.learn` acts and learns with the paper's sizes; its batch of modules is that of the paper.
+The data are digits as 8 x 8 images; the pool repeats the paper's six modules up to the requested size. Random valid
+choices drive the environment alone; "masks" is the share of time for computing and drawing them. `LRN.learn` uses the
+sizes and the batch of modules of the paper.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SHAPE, MAX_DEPTH = (1, 8, 8), 4
 
 
 def pool_of(size: int) -> ModulePool:
-    """The first `size` modules of the paper's pool."""
+    """Return the first `size` modules of the repeated pool of the paper."""
     whole = paper_pool(SHAPE, classes=2, duplicates=-(-size // 6))
     return ModulePool([whole[number] for number in range(size)], SHAPE)
 
 
 def batched(size: int, width: int) -> LimitlessVectorEnv:
-    """The batched environment, begun."""
+    """Return the batched environment after a reset."""
     env = LimitlessVectorEnv(
         width, data="digits", image_shape=SHAPE, network=pool_of(size), max_depth=MAX_DEPTH, device="cpu"
     )
@@ -41,13 +41,13 @@ def batched(size: int, width: int) -> LimitlessVectorEnv:
 
 
 def draw(env: LimitlessVectorEnv, random: np.random.Generator) -> np.ndarray:
-    """Valid choices of all rows; int64 [num_envs]."""
+    """Draw valid choices of all rows; int64 [num_envs]."""
     masks = env.action_masks()
     return np.where(masks, random.random(masks.shape), -1).argmax(1)
 
 
 def walk(env: LimitlessVectorEnv, advance: bool = True) -> Call:
-    """One batched decision, or the drawing of it alone."""
+    """Return a batched step, or only the drawing of its choices, as a function."""
     random = np.random.default_rng(0)
 
     def run() -> None:
@@ -63,7 +63,7 @@ def walk(env: LimitlessVectorEnv, advance: bool = True) -> Call:
 
 
 def learning(size: int, width: int) -> tuple[Call, int]:
-    """One rollout of LRN and what it learns from it, and how many decisions that is."""
+    """Return a rollout of LRN with its updates as a function, and its number of decisions."""
     agent = LRN(BatchedVecEnv(batched(size, width)), seed=0)
     agent.learn(1)
     decisions = agent.n_steps * width
@@ -71,14 +71,14 @@ def learning(size: int, width: int) -> tuple[Call, int]:
 
 
 def clocked(way: Call) -> float:
-    """Seconds of one call; a rollout takes too long for more."""
+    """Return the seconds of one call; a rollout takes too long for several."""
     start = time.perf_counter()
     way()
     return time.perf_counter() - start
 
 
 def environment_alone(arguments: argparse.Namespace) -> None:
-    """Table 1."""
+    """Print table 1: the environment alone."""
     rows = []
     for width in arguments.widths:
         envs = {size: batched(size, width) for size in arguments.pools}
@@ -94,7 +94,7 @@ def environment_alone(arguments: argparse.Namespace) -> None:
 
 
 def with_lrn(arguments: argparse.Namespace) -> None:
-    """Table 2."""
+    """Print table 2: LRN."""
     rows = []
     for width in arguments.learn_widths:
         made = {size: learning(size, width) for size in arguments.pools}
@@ -111,7 +111,7 @@ def _speed(timing: Timing, decisions: int, smallest: Timing) -> tuple[float, str
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print both tables."""
+    """Measure and print both tables."""
     begin(f"Limitless routing on digits, at most {MAX_DEPTH} decisions a network", arguments)
     environment_alone(arguments)
     with_lrn(arguments)
@@ -119,8 +119,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     made = parser(__doc__, rounds=7, seconds=0.5)
-    made.add_argument("--pools", type=int, nargs="+", default=[13, 65, 130], help="modules")
-    made.add_argument("--widths", type=int, nargs="+", default=[16, 128, 1024], help="episodes side by side")
-    made.add_argument("--learn-widths", type=int, nargs="+", default=[16, 128, 1024], help="the same for LRN")
+    made.add_argument("--pools", type=int, nargs="+", default=[13, 65, 130], help="sizes of the pool")
+    made.add_argument("--widths", type=int, nargs="+", default=[16, 128, 1024], help="parallel episodes")
+    made.add_argument("--learn-widths", type=int, nargs="+", default=[16, 128, 1024], help="parallel episodes of LRN")
     made.add_argument("--learn-rounds", type=int, default=1, help="rollouts of LRN per line")
     main(made.parse_args())

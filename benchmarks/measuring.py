@@ -1,4 +1,4 @@
-"""What the benchmarks share: timings that alternate, synthetic data, and Markdown tables."""
+"""Shared parts of the benchmarks: alternating timings, synthetic data, and Markdown tables."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ SKEWS = ("even", "zipf", "90% on one", "all on one")
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one call took, once per round.
+    """Duration of a call in every round.
 
     Attributes:
-        seconds: float64 [rounds].
+        seconds: Seconds per call, float64 [rounds].
     """
 
     seconds: NDArray[np.float64]
 
     @property
     def median(self) -> float:
-        """Seconds."""
+        """Median seconds."""
         return float(np.median(self.seconds))
 
     @property
     def spread(self) -> float:
-        """Distance between the quartiles, as a share of the median."""
+        """Interquartile range as a share of the median."""
         low, high = np.quantile(self.seconds, [0.25, 0.75])
         return float(high - low) / self.median
 
     def speed_against(self, other: Timing) -> float:
-        """How many times as fast as `other`: the median over rounds, in each of which both were measured."""
+        """Return the speed relative to `other`, median over rounds in which both were measured."""
         return float(np.median(other.seconds / self.seconds))
 
     def share_beyond(self, *parts: Timing) -> float:
-        """The share of this time that `parts` do not explain: the median over rounds."""
+        """Return the share of the time that is not spent in `parts`, median over rounds."""
         return float(np.median(1 - sum(part.seconds for part in parts) / self.seconds))
 
 
 def alternate(ways: Mapping[Name, Callable[[], object]], rounds: int, seconds: float) -> dict[Name, Timing]:
-    """Time several ways in turn, so that what disturbs the machine disturbs all of them.
+    """Time several functions in turn, so that disturbances of the machine affect all of them.
 
     Args:
-        ways: What to call, by name.
-        rounds: How often every way has its turn; the order is another one in each round.
-        seconds: About how long one turn takes: a way that is faster is called more often.
+        ways: Functions by name.
+        rounds: Number of turns of each function, in random order within a round.
+        seconds: Approximate duration of a turn; faster functions are called more often.
     """
     calls = {name: _calls_within(seconds, way) for name, way in ways.items()}
     taken: dict[Name, list[float]] = {name: [] for name in ways}
@@ -64,7 +64,7 @@ def alternate(ways: Mapping[Name, Callable[[], object]], rounds: int, seconds: f
     for _ in range(rounds + 1):
         for name in (names[place] for place in random.permutation(len(names))):
             taken[name].append(_time(ways[name], calls[name]))
-    # The first round still warms up: memory is laid out for the order in which the ways follow each other.
+    # The first round is a warm-up, in which memory is allocated.
     return {name: Timing(np.array(times[1:])) for name, times in taken.items()}
 
 
@@ -81,7 +81,7 @@ def _time(way: Callable[[], object], calls: int) -> float:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; numbers are given three digits that count."""
+    """Return a Markdown table; numbers have three significant digits."""
     cells = [list(header), *[[_cell(value) for value in row] for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = [
@@ -98,23 +98,23 @@ def _cell(value: object) -> str:
 
 
 def percent(share: float) -> str:
-    """`share` as whole per cent."""
+    """Return `share` in whole per cent."""
     return f"{share:.0%}"
 
 
 def parser(description: str | None, rounds: int, seconds: float) -> argparse.ArgumentParser:
-    """The arguments that every benchmark takes."""
+    """Return a parser with the arguments of every benchmark."""
     made = argparse.ArgumentParser(
         description=(description or "").splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    made.add_argument("--rounds", type=int, default=rounds, help="how often every way has its turn")
-    made.add_argument("--seconds", type=float, default=seconds, help="about how long one turn takes")
+    made.add_argument("--rounds", type=int, default=rounds, help="turns of each measured function")
+    made.add_argument("--seconds", type=float, default=seconds, help="approximate duration of a turn")
     made.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     return made
 
 
 def begin(title: str, arguments: argparse.Namespace) -> None:
-    """Set the threads, and print what the figures depend on."""
+    """Set the threads, and print versions and settings."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     print(f"## {title}\n")
@@ -126,7 +126,7 @@ def begin(title: str, arguments: argparse.Namespace) -> None:
 
 
 def routes(skew: str, blocks: int, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.int64]:
-    """Choices of one of `blocks` that are as lopsided as `skew` says; int64 [*shape]."""
+    """Draw choices of blocks with a distribution of `SKEWS`; int64 [*shape]."""
     weights = {
         "even": np.ones(blocks),
         "zipf": 1 / np.arange(1, blocks + 1),
@@ -137,7 +137,7 @@ def routes(skew: str, blocks: int, shape: tuple[int, ...], random: np.random.Gen
 
 
 def random_images(rows: int = 10_000, tasks: int = 20, classes: int = 5, size: int = 32) -> MultiTaskDataset:
-    """Noise in the shape of CIFAR-100's twenty tasks: uint8 [rows, 3, size, size]."""
+    """Return noise in the shape of CIFAR-100's twenty tasks: uint8 [rows, 3, size, size]."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (rows, 3, size, size), dtype=torch.uint8, generator=generator)
     mean, std = torch.full((3, 1, 1), 127.5), torch.full((3, 1, 1), 73.9)
@@ -145,7 +145,7 @@ def random_images(rows: int = 10_000, tasks: int = 20, classes: int = 5, size: i
 
 
 def random_features(rows: int = 10_000, tasks: int = 20, classes: int = 5, size: int = 128) -> MultiTaskDataset:
-    """Noise in the shape of what a trunk gives: float32 [rows, size]."""
+    """Return noise in the shape of a trunk's outputs: float32 [rows, size]."""
     features = torch.randn(rows, size, generator=torch.Generator().manual_seed(0))
     return _random_labels("random features", features, tasks, classes, torch.zeros(size), torch.ones(size))
 

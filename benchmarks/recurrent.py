@@ -1,9 +1,8 @@
-"""Sequences per second of recurrent routing, over numbers of tasks and lengths of sequences, against plain LSTMs.
+"""Measure sequences per second of recurrent routing by number of tasks and length, relative to plain LSTMs.
 
-All on noise in the shape of brain-series. "environment" is acting and learning through `RecurrentVectorEnv`, with
-random connections; "network" is the same network's forward and backward pass on whole batches, without an environment;
-"plain LSTMs" is an `nn.LSTM` per task with an output layer, in a plain loop, whose hidden width gives about as many
-parameters.
+The data are noise in the shape of brain-series. "environment" acts and learns through `RecurrentVectorEnv` with random
+connections; "network" is the forward and backward pass of the same network on whole batches, without environment;
+"plain LSTMs" is an `nn.LSTM` with an output layer per task in a plain loop, with about as many parameters.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ FEATURES, CLASSES = 10, 3
 
 
 def noise(tasks: int, steps: int, rows: int = 512) -> MultiTaskDataset:
-    """Series without anything to learn: float32 [rows, steps, FEATURES]."""
+    """Return series of noise: float32 [rows, steps, FEATURES]."""
     generator = torch.Generator().manual_seed(0)
     number = torch.arange(rows)
     part = Split(torch.randn(rows, steps, FEATURES, generator=generator), number % tasks, number // tasks % CLASSES)
@@ -36,7 +35,7 @@ def noise(tasks: int, steps: int, rows: int = 512) -> MultiTaskDataset:
 
 
 def environment(data: MultiTaskDataset, width: int, hidden: int) -> tuple[Call, RecurrentVectorEnv]:
-    """Whole episodes with random connections, and one update."""
+    """Return whole episodes with random connections and one update, as a function."""
     env = RecurrentVectorEnv(width, data=data, hidden=hidden, train_batch=width, device="cpu")
     env.reset(seed=0)
     actions = np.random.default_rng(0).integers(2, size=(16, width, env.connections))
@@ -49,7 +48,7 @@ def environment(data: MultiTaskDataset, width: int, hidden: int) -> tuple[Call, 
 
 
 def network(env: RecurrentVectorEnv) -> Call:
-    """One update of the environment's network on a batch, without the environment."""
+    """Return one update of the environment's network on a batch, without the environment, as a function."""
     samples = np.arange(env.num_envs)
     x, sequences = env._split.inputs(samples), env._split.sequences(samples)
     on = torch.randint(0, 2, (x.shape[0] * x.shape[1], env.layout.size)).float()
@@ -66,7 +65,7 @@ def network(env: RecurrentVectorEnv) -> Call:
 
 
 class PlainLSTMs(nn.Module):
-    """An LSTM and an output layer per task."""
+    """An LSTM with an output layer per task."""
 
     def __init__(self, tasks: int, hidden: int) -> None:
         super().__init__()
@@ -74,18 +73,18 @@ class PlainLSTMs(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(hidden, CLASSES) for _ in range(tasks))
 
     def forward(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The rows of every task -> logits, task after task."""
+        """Return the logits of the rows of every task, concatenated by task."""
         ways = zip(parts, self.lstms, self.heads, strict=True)
         return torch.cat([head(lstm(part)[0][:, -1]) for part, lstm, head in ways])
 
 
 def size(model: nn.Module) -> int:
-    """Parameters of a model."""
+    """Return the number of parameters of a model."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def plain(data: MultiTaskDataset, width: int, parameters: int) -> tuple[Call, int]:
-    """One update of plain LSTMs of about so many parameters, and how many they have."""
+    """Return one update of plain LSTMs with about the given number of parameters, and their exact number."""
     hidden = next(h for h in range(4, 4096) if size(PlainLSTMs(data.num_tasks, h)) >= parameters)
     model, split = PlainLSTMs(data.num_tasks, hidden), data.split("train")
     parts = [split.x[:width][split.task[:width] == task] for task in range(data.num_tasks)]
@@ -101,7 +100,7 @@ def plain(data: MultiTaskDataset, width: int, parameters: int) -> tuple[Call, in
 
 
 def measure(arguments: argparse.Namespace, tasks: int, steps: int) -> list[object]:
-    """One line of the table."""
+    """Measure one line of the table."""
     data, width = noise(tasks, steps), arguments.wide
     through, env = environment(data, width, arguments.hidden)
     bare, parameters = plain(data, width, size(env.network))
@@ -115,7 +114,7 @@ def measure(arguments: argparse.Namespace, tasks: int, steps: int) -> list[objec
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print the table."""
+    """Measure all cases and print the table."""
     begin(f"Recurrent routing, {arguments.wide} sequences side by side, hidden width {arguments.hidden}", arguments)
     header = ["tasks", "steps", "parameters", "of plain LSTMs", "environment, sequences/s", "network", "plain LSTMs"]
     header += ["spread", "environment / plain", "network / plain"]
@@ -128,6 +127,6 @@ if __name__ == "__main__":
     made = parser(__doc__, rounds=5, seconds=0.5)
     made.add_argument("--tasks", type=int, nargs="+", default=[4, 8, 16], help="numbers of tasks")
     made.add_argument("--lengths", type=int, nargs="+", default=[28, 56, 112], help="time steps")
-    made.add_argument("--wide", type=int, default=64, help="episodes side by side, and sequences of a batch")
+    made.add_argument("--wide", type=int, default=64, help="parallel episodes, and sequences of a batch")
     made.add_argument("--hidden", type=int, default=16, help="width of LSTMs and sub-networks")
     main(made.parse_args())

@@ -1,10 +1,10 @@
-"""Routed training through the environment against the same network trained statically in a plain loop.
+"""Compare routed training through the environment with static training of the same network in a plain loop.
 
-Routed: `RoutingVectorEnv`, one update per batch of episodes, driven by a cheap policy that was drawn at random once:
-forward, decisions, backward, Adam. Routes are "per task" (one block for each task and depth) or spread over the blocks
-as their name says. Static: random rows, `dataset.inputs`, an `nn.Sequential` of the same trunk and three linear layers,
-cross-entropy, backward, the same Adam. A second static loop, "heads", gives every task three layers of its own and
-loops over the tasks, as multi-task code commonly does.
+Routed: `RoutingVectorEnv` with one update per batch of episodes and a fixed random policy: forward, decisions,
+backward, Adam. Routes are "per task" (one block per task and depth) or follow the named distribution over blocks.
+Static: random rows, `dataset.inputs`, an `nn.Sequential` of the same trunk and three linear layers, cross-entropy,
+backward, the same Adam. A second static loop, "heads", has three separate layers per task and loops over the tasks, as
+multi-task code commonly does.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ TRUNKS = {
 
 
 def layers(classes: int) -> nn.Sequential:
-    """The three layers that a route passes, without any choice."""
+    """Return the three layers of a route without choices."""
     return nn.Sequential(
         nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, classes)
     )
 
 
 class Heads(nn.Module):
-    """Three layers per task, applied in a loop over tasks."""
+    """Three separate layers per task, applied in a loop over tasks."""
 
     def __init__(self, tasks: int, classes: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Heads(nn.Module):
         self.classes = classes
 
     def forward(self, features: Tensor, task: Tensor) -> Tensor:
-        """float32 [rows, 128], int64 [rows] -> float32 [rows, classes]."""
+        """Return logits: float32 [rows, 128], int64 [rows] -> float32 [rows, classes]."""
         logits = features.new_empty(len(features), self.classes)
         for number, head in enumerate(self.heads):
             mask = task == number
@@ -70,7 +70,7 @@ class Heads(nn.Module):
 
 
 def static(data: MultiTaskDataset, batch: int, trunk: nn.Module, heads: bool) -> Callable[[], None]:
-    """One update of a plain loop, as a call without arguments."""
+    """Return one update of a plain loop, as a function without arguments."""
     classes, train = data.max_classes, data.split("train")
     head = Heads(data.num_tasks, classes) if heads else layers(classes)
     network = nn.ModuleList([trunk, head]).train()
@@ -88,7 +88,7 @@ def static(data: MultiTaskDataset, batch: int, trunk: nn.Module, heads: bool) ->
 
 
 def routed(data: MultiTaskDataset, batch: int, blocks: int, kind: str, packed: bool) -> Callable[[], None]:
-    """One update through the environment; by `step` if `packed`, which packs Gymnasium's infos, else by `advance`."""
+    """Return one update through the environment, by `step` with packed infos if `packed`, else by `advance`."""
     env = RoutingVectorEnv(batch, data=data, blocks=blocks, hidden=WIDTH, depth=DEPTH, train_batch=batch, device="cpu")
     observations = [env.reset(seed=0)[0]]
     random = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def routed(data: MultiTaskDataset, batch: int, blocks: int, kind: str, packed: b
 
 
 def ways_of(trunk: str, batch: int, arguments: argparse.Namespace) -> dict[tuple[str, str, str], Callable[[], None]]:
-    """One update of all that is compared at one batch size, by (way, blocks, routes)."""
+    """Return one update of every compared way at one batch size, by (way, blocks, routes)."""
     data = (random_images if trunk == "conv" else random_features)(arguments.rows)
     made = SimpleConvNet if trunk == "conv" else nn.Identity
     ways = {
@@ -123,7 +123,7 @@ def ways_of(trunk: str, batch: int, arguments: argparse.Namespace) -> dict[tuple
 
 
 def rows_of(batch: int, timings: dict[tuple[str, str, str], Timing]) -> list[list[object]]:
-    """Rows of the table for one batch size."""
+    """Return the lines of the table for one batch size."""
     one, heads = timings[ONE_PATH], timings[HEADS]
     return [
         [batch, *way, batch / t.median, percent(t.spread), t.speed_against(one), t.speed_against(heads)]
@@ -132,7 +132,7 @@ def rows_of(batch: int, timings: dict[tuple[str, str, str], Timing]) -> list[lis
 
 
 def verdict(batch: int, timings: dict[tuple[str, str, str], Timing]) -> str:
-    """What the aims ask about, in words."""
+    """Return the results relevant to the aims, as sentences."""
     one = timings[ONE_PATH]
     taken = {(int(way[1]), way[2]): timing for way, timing in timings.items() if way[0] == "advance()"}
     against = [timing.speed_against(one) for timing in taken.values()]
@@ -149,7 +149,7 @@ def verdict(batch: int, timings: dict[tuple[str, str, str], Timing]) -> str:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print one table per trunk."""
+    """Measure and print one table per trunk."""
     kept = not arguments.system_allocator and keep_memory()
     memory = "kept by the process" if kept else "as the system's allocator has it"
     for trunk in arguments.trunk:
@@ -172,9 +172,9 @@ TRUNKS = {
 
 if __name__ == "__main__":
     made = parser(__doc__, rounds=9, seconds=0.3)
-    made.add_argument("--trunk", nargs="+", choices=TRUNKS, default=list(TRUNKS), help="which networks")
+    made.add_argument("--trunk", nargs="+", choices=TRUNKS, default=list(TRUNKS), help="trunks of the networks")
     made.add_argument("--batch", type=int, nargs="+", default=[10, 128, 1024], help="rows of an update")
     made.add_argument("--blocks", type=int, nargs="+", default=[3, 20, 40], help="blocks of each routed layer")
-    made.add_argument("--rows", type=int, default=10_000, help="rows of the synthetic data")
+    made.add_argument("--rows", type=int, default=10_000, help="samples of the synthetic data")
     made.add_argument("--system-allocator", action="store_true", help="do not keep freed memory in the process")
     main(made.parse_args())

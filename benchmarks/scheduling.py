@@ -1,8 +1,8 @@
-"""Updates per second of the scheduling environment, against a plain loop, and what one of N runs side by side costs.
+"""Measure updates per second of the scheduling environment relative to a plain loop, and the cost per parallel run.
 
-"plain loop" trains the same encoder and heads as ordinary modules with torch's own Adam, one minibatch per update, and
-never looks at validation samples; "update" is the environment's gradient step without a state; "step" is the whole
-step: update, validation pass, histograms, reward and packing.
+"plain loop" trains the same encoder and heads as ordinary modules with torch's Adam, one minibatch per update, without
+validation samples; "update" is the environment's gradient step without a state; "step" is the whole step: update,
+validation pass, histograms, reward and packing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Call = Callable[[], object]
 
 
 def environment(data: MultiTaskDataset, runs: int, samples: int | None, control: str = "choice") -> SchedulingVectorEnv:
-    """The environment, begun; its runs are longer than any measurement."""
+    """Return the environment after a reset; its runs are longer than any measurement."""
     options = {"updates": 1_000_000, "reference": None, "validation_samples": samples, "control": control}
     env = SchedulingVectorEnv(runs, data=data, device="cpu", **options)
     env.reset(seed=0)
@@ -30,7 +30,7 @@ def environment(data: MultiTaskDataset, runs: int, samples: int | None, control:
 
 
 def plain_loop(data: MultiTaskDataset, env: SchedulingVectorEnv) -> Call:
-    """One update of one network."""
+    """Return one update of one network in a plain loop, as a function."""
     encoder, heads = env.network.single(0)
     adams = [torch.optim.Adam(module.parameters(), 1e-3) for module in (encoder, *heads)]
     train, random = data.splits["train"], np.random.default_rng(0)
@@ -50,13 +50,13 @@ def plain_loop(data: MultiTaskDataset, env: SchedulingVectorEnv) -> Call:
 
 
 def update_of(env: SchedulingVectorEnv) -> Call:
-    """One gradient step of all runs, without a state."""
+    """Return one gradient step of all runs without a state, as a function."""
     random, ones = np.random.default_rng(0), np.ones((env.num_envs, 1), np.float32)
     return lambda: env.training.update(random.integers(env.data.num_tasks, size=(env.num_envs, 1)), ones)
 
 
 def step_of(env: SchedulingVectorEnv) -> Call:
-    """One step of the environment."""
+    """Return one step of the environment, as a function."""
     random = np.random.default_rng(0)
     if env.chooses:
         return lambda: env.advance(random.integers(env.data.num_tasks, size=env.num_envs))
@@ -65,7 +65,7 @@ def step_of(env: SchedulingVectorEnv) -> Call:
 
 
 def cost_of_the_state(arguments: argparse.Namespace) -> None:
-    """Table 1: one run."""
+    """Print table 1: one run."""
     rows = []
     for name in arguments.data:
         data = load(name)
@@ -80,7 +80,7 @@ def cost_of_the_state(arguments: argparse.Namespace) -> None:
 
 
 def runs_side_by_side(arguments: argparse.Namespace) -> None:
-    """Table 2: what one of N runs costs."""
+    """Print table 2: the cost of one of N parallel runs."""
     rows = []
     for name in arguments.data:
         data = load(name)
@@ -100,7 +100,7 @@ def _figures(timing: Timing, runs: int, plain: Timing) -> tuple[float, str, floa
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print both tables."""
+    """Measure and print both tables."""
     begin("Task scheduling", arguments)
     cost_of_the_state(arguments)
     runs_side_by_side(arguments)
@@ -109,6 +109,6 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     made = parser(__doc__, rounds=7, seconds=0.5)
     made.add_argument("--data", nargs="+", default=["digits"], help="data sets")
-    made.add_argument("--samples", type=int, nargs="+", default=[16, 64], help="validation samples of each task")
-    made.add_argument("--runs", type=int, nargs="+", default=[1, 4, 16, 64], help="runs side by side")
+    made.add_argument("--samples", type=int, nargs="+", default=[16, 64], help="validation samples per task")
+    made.add_argument("--runs", type=int, nargs="+", default=[1, 4, 16, 64], help="parallel runs")
     main(made.parse_args())

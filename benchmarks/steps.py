@@ -1,9 +1,9 @@
-"""Environment steps per second, and what of a step's time the environment itself takes.
+"""Measure environment steps per second, and the environment's own share of the time.
 
-All on `MTLRouting-Digits-v0` (64 features, three routed layers of ten blocks, no trunk), training, with random routes.
-"Replay" is the torch work of a step and nothing else: the same `RoutedNetwork` applied to batches of the same size
-along random routes, cross-entropy, backward, the same Adam. What a step takes beyond that and beyond reading its inputs
-is the environment's own: sampling, bookkeeping, rewards, observations, checks, infos.
+All measurements train on `MTLRouting-Digits-v0` (64 features, three routed layers of ten blocks, no trunk) with random
+routes. "Replay" is only the torch work of a step: the same `RoutedNetwork` on batches of the same size along random
+routes, cross-entropy, backward, the same Adam. The remaining time, without reading inputs, is the environment's own:
+sampling, bookkeeping, rewards, observations, checks, infos.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ Call = Callable[[], object]
 
 
 def batched(width: int) -> RoutingVectorEnv:
-    """The batched environment, begun."""
+    """Return the batched environment after a reset."""
     env = gym.make_vec(ENV_ID, num_envs=width, device="cpu").unwrapped
     env.reset(seed=0)
     return env
 
 
 def drawn_actions(env: RoutingVectorEnv) -> NDArray[np.int64]:
-    """Random blocks for the steps to come; int64 [DRAWN, num_envs]. `DRAWN` is a multiple of the depth."""
+    """Draw random blocks for future steps; int64 [DRAWN, num_envs], with `DRAWN` a multiple of the depth."""
     return np.random.default_rng(0).integers(env.num_blocks, size=(DRAWN, env.num_envs))
 
 
 def calls_per_update(env: RoutingVectorEnv) -> int:
-    """Batched steps from one update to the next, where no choice is invalid."""
+    """Return the number of batched steps between updates without invalid choices."""
     return env.routed_depth * env.batch_size // env.num_envs
 
 
 def one_update(env: RoutingVectorEnv, act: Callable[[NDArray[np.int64]], object]) -> Call:
-    """All steps from one update to the next, as a call without arguments."""
+    """Return all steps between two updates, as a function without arguments."""
     actions, position, steps = drawn_actions(env), [0], calls_per_update(env)
 
     def run() -> None:
@@ -62,7 +62,7 @@ def one_update(env: RoutingVectorEnv, act: Callable[[NDArray[np.int64]], object]
 
 
 def single(env: gym.Env) -> Callable[[NDArray[np.int64]], object]:
-    """`gym.make`'s step, and its reset where an episode ends."""
+    """Return a step of `gym.make`'s environment, with a reset after an episode, as a function."""
     env.reset(seed=0)
 
     def act(action: NDArray[np.int64]) -> None:
@@ -74,7 +74,7 @@ def single(env: gym.Env) -> Callable[[NDArray[np.int64]], object]:
 
 
 def replay(width: int) -> Call:
-    """The torch work between two updates of `batched(width)`, on inputs that are there already."""
+    """Return the torch work between two updates of `batched(width)` on given inputs, as a function."""
     env = batched(width)
     network, optimizer, depth = env.network.train(), env.optimizer, env.routed_depth
     actions, split = drawn_actions(env), env.data.split("train")
@@ -97,14 +97,14 @@ def replay(width: int) -> Call:
 
 
 def reading(width: int) -> Call:
-    """Reading the inputs of one update at random places."""
+    """Return the reading of random inputs of one update, as a function."""
     env = batched(width)
     rows = torch.from_numpy(np.random.default_rng(0).integers(len(env.data.split("train")), size=env.batch_size))
     return lambda: env.data.inputs("train", rows)
 
 
 def speed(arguments: argparse.Namespace) -> None:
-    """Table 1: steps per second over widths."""
+    """Print table 1: steps per second by width."""
     envs = {f"make_vec, {width} wide": batched(width) for width in arguments.widths}
     ways = {name: one_update(env, env.step) for name, env in envs.items()}
     made = gym.make(ENV_ID, device="cpu")
@@ -124,7 +124,7 @@ def speed(arguments: argparse.Namespace) -> None:
 
 
 def own_share(arguments: argparse.Namespace) -> None:
-    """Table 2: what is not forward, backward and optimizer."""
+    """Print table 2: time without forward, backward and optimizer."""
     rows = []
     for width in arguments.widths:
         env, bare = batched(width), batched(width)
@@ -142,7 +142,7 @@ def own_share(arguments: argparse.Namespace) -> None:
 
 
 def adapter(arguments: argparse.Namespace) -> None:
-    """Table 3: Stable-Baselines3's interface on top."""
+    """Print table 3: overhead of the Stable-Baselines3 adapter."""
     rows = []
     for width in arguments.widths:
         env, inner = batched(width), batched(width)
@@ -159,7 +159,7 @@ def adapter(arguments: argparse.Namespace) -> None:
 
 
 def memory(arguments: argparse.Namespace) -> None:
-    """Table 4: resident memory over many steps."""
+    """Print table 4: resident memory over many steps."""
     env = batched(MEMORY_WIDTH)
     run = one_update(env, env.step)
     updates = max(1, arguments.memory_steps // calls_per_update(env) // MEMORY_MARKS)
@@ -177,7 +177,7 @@ def memory(arguments: argparse.Namespace) -> None:
 
 
 def resident_mebibytes() -> float:
-    """Memory of this process; where the system does not tell, the largest it has had."""
+    """Return the resident memory of this process in MiB, or its maximum on systems that report only that."""
     table_of_pages = Path("/proc/self/statm")
     if table_of_pages.exists():
         return int(table_of_pages.read_text().split()[1]) * resource.getpagesize() / 2**20
@@ -185,7 +185,7 @@ def resident_mebibytes() -> float:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print the four tables."""
+    """Measure and print the four tables."""
     begin(f"Steps of {ENV_ID}", arguments)
     speed(arguments)
     own_share(arguments)
@@ -195,6 +195,6 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     made = parser(__doc__, rounds=15, seconds=0.1)
-    made.add_argument("--widths", type=int, nargs="+", default=[1, 16, 256, 1024], help="episodes side by side")
+    made.add_argument("--widths", type=int, nargs="+", default=[1, 16, 256, 1024], help="parallel episodes")
     made.add_argument("--memory-steps", type=int, default=20_000, help="batched steps of the memory check")
     main(made.parse_args())

@@ -1,7 +1,7 @@
-"""How long a sweep takes with several processes, against one.
+"""Measure the duration of a sweep with several processes relative to one.
 
-Runs are of `random-fixed`, `wpl` and `q-table` on digits, two seeds each. With more than one job the runs have
-processes of their own, and to begin those is part of what is timed.
+The runs are `random-fixed`, `wpl` and `q-table` on digits with two seeds each. With more than one job the time includes
+the start of the processes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AIM = 0.65
 
 
 def sweep(jobs: int, steps: int) -> None:
-    """Carry out all runs in a folder that is forgotten."""
+    """Carry out all runs in a temporary folder."""
     runs = plan(RunSettings("MTLRouting-Digits-v0", "", steps, num_envs=64), AGENTS, SEEDS)
     with tempfile.TemporaryDirectory() as out:
         failed = [outcome for outcome in carry_out(Sweep(runs, Path(out)), jobs) if isinstance(outcome, Failure)]
@@ -35,14 +35,14 @@ def sweep(jobs: int, steps: int) -> None:
 
 
 def seconds(jobs: int, steps: int) -> float:
-    """How long a sweep takes."""
+    """Return the seconds of a sweep."""
     start = time.perf_counter()
     sweep(jobs, steps)
     return time.perf_counter() - start
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print the table."""
+    """Measure and print the table."""
     begin("A sweep of six runs on digits", arguments)
     taken: dict[int, list[float]] = {jobs: [] for jobs in arguments.jobs}
     for _ in range(arguments.rounds):
@@ -66,6 +66,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     made = parser(__doc__, rounds=2, seconds=0.0)
-    made.add_argument("--steps", type=int, default=300_000, help="decisions of each run")
-    made.add_argument("--jobs", type=int, nargs="+", default=[1, 2], help="processes; the first is compared with")
+    made.add_argument("--steps", type=int, default=300_000, help="decisions per run")
+    made.add_argument(
+        "--jobs", type=int, nargs="+", default=[1, 2], help="numbers of processes; the first is the reference"
+    )
     main(made.parse_args())

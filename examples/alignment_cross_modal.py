@@ -1,10 +1,9 @@
-"""LeNet on pictures, a stacked LSTM on words, a DeepBind-style network on DNA: MUiR's table 3 made again, small.
+"""Reproduce MUiR's table 3 at small scale: LeNet on images, a stacked LSTM on words, a DeepBind-style network on DNA.
 
-Each task alone with its own weights, with contexts but without challengers, with MUiR within its own architecture, in
-pairs, and all three together; and the rivals of the paper's table 6 on all three. Every line has a learning rate of its
-own, the best on the validation samples in a run with another seed. The networks are small and are trained for as long
-as you say, so lines are to be compared with each other and not with the paper's. `--context` gives the lines of the
-paper's table 7.
+Methods: each task alone with its own weights; with contexts but without challengers; with MUiR within its own
+architecture; in pairs; all three together; and the baselines of the paper's table 6 on all three. Each line has its own
+learning rate, the best on the validation samples in a run with another seed. The networks are small and their training
+is short, so compare lines with each other, not with the paper. `--context` reproduces the lines of the paper's table 7.
 
     python examples/alignment_cross_modal.py --methods baseline contexts intratask all
     python examples/alignment_cross_modal.py --methods all --context 8
@@ -42,25 +41,25 @@ METHODS: dict[str, tuple[type[FixedAlignment | DecomposedEA], dict[str, Any], in
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--generations", type=int, default=20, help="of a run")
-    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 5e-3, 1e-2], help="to choose from")
-    parser.add_argument("--tuning-generations", type=int, default=10, help="of a run that is made to choose")
-    parser.add_argument("--tuning-seed", type=int, default=100, help="of these runs")
-    parser.add_argument("--context", type=int, default=4, help="c of the lines that have contexts")
-    parser.add_argument("--iterations", type=int, default=100, help="gradient steps in a generation")
-    parser.add_argument("--width", default="small", choices=["small", "paper"], help="of the networks")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each line, with the seeds 0, 1, ...")
-    parser.add_argument("--picture", help="where to draw how layers and tasks share in the first run of every line")
+    parser.add_argument("--generations", type=int, default=20, help="generations of a run")
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 5e-3, 1e-2], help="candidate learning rates")
+    parser.add_argument("--tuning-generations", type=int, default=10, help="generations of a tuning run")
+    parser.add_argument("--tuning-seed", type=int, default=100, help="seed of the tuning runs")
+    parser.add_argument("--context", type=int, default=4, help="context size c of methods with contexts")
+    parser.add_argument("--iterations", type=int, default=100, help="gradient steps per generation")
+    parser.add_argument("--width", default="small", choices=["small", "paper"], help="width of the networks")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each line, with seeds 0, 1, ...")
+    parser.add_argument("--picture", help="prefix of the sharing pictures of the first run of every line")
     return parser.parse_args()
 
 
 def run(
     method: str, tasks: Sequence[str], seed: int, rate: float, generations: int, args: argparse.Namespace
 ) -> tuple[Any, Any]:
-    """An agent and its environment after one run."""
+    """Return the agent and the environment after one run."""
     agent_class, options, _ = METHODS[method]
     options = {"context": args.context, "iterations": args.iterations, "width": args.width, **options}
     options |= {"generations": generations, "learning_rate": rate}
@@ -71,7 +70,7 @@ def run(
 
 
 def best_rate(method: str, tasks: Sequence[str], args: argparse.Namespace) -> float:
-    """The learning rate with the lowest relative loss on the validation samples."""
+    """Return the learning rate with the lowest relative validation loss."""
     if len(args.rates) == 1:
         return args.rates[0]
     runs = {rate: run(method, tasks, args.tuning_seed, rate, args.tuning_generations, args)[1] for rate in args.rates}
@@ -79,7 +78,7 @@ def best_rate(method: str, tasks: Sequence[str], args: argparse.Namespace) -> fl
 
 
 def train(method: str, tasks: Sequence[str], seed: int, rate: float, args: argparse.Namespace) -> dict[str, float]:
-    """A run: classification error in %, perplexity, squared error, modules in use and modules at first."""
+    """Train one run; return error in %, perplexity, squared error, and used and initial modules."""
     agent, env = run(method, tasks, seed, rate, args.generations, args)
     result = mtl_gym.evaluate(agent, env)
     if args.picture and seed == 0 and len(tasks) > 1:
@@ -93,7 +92,7 @@ def train(method: str, tasks: Sequence[str], seed: int, rate: float, args: argpa
 
 
 def line(method: str, tasks: Sequence[str], args: argparse.Namespace) -> str:
-    """A line of the table: mean and standard deviation over seeds."""
+    """Return a line of the table: mean and standard deviation over seeds."""
     rate = best_rate(method, tasks, args)
     runs = [train(method, tasks, seed, rate, args) for seed in range(args.seeds)]
     cells = [spread([run[task] for run in runs], DIGITS[task]) if task in tasks else "-" for task in TASKS]
@@ -102,7 +101,7 @@ def line(method: str, tasks: Sequence[str], args: argparse.Namespace) -> str:
 
 
 def line_without_inputs() -> str:
-    """What the frequencies of training labels reach: the largest class, the unigrams, the mean."""
+    """Return the line of baselines from training labels: largest class, unigram, mean."""
     vision, text, dna = ({split: task.splits[split][1] for split in ("train", "test")} for task in load(DATA).tasks)
     error = 100 * (vision["test"] != vision["train"].mode().values).float().mean()
     counts = torch.bincount(text["train"].flatten(), minlength=int(text["test"].max()) + 1) + 1.0
@@ -115,7 +114,7 @@ def line_without_inputs() -> str:
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Mean ± standard deviation."""
+    """Return mean ± standard deviation as text."""
     deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
     return f"{np.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 

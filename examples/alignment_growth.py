@@ -1,7 +1,7 @@
-"""How long the decomposed evolutionary algorithm takes as locations get more: MUiR's theorems 3.1 and 3.2, tried out.
+"""Measure how the decomposed evolutionary algorithm scales with the locations: MUiR's theorems 3.1 and 3.2.
 
-Scores are linear, runs begin with a module of its own for every location, and the optimum is one module everywhere.
-With a submapping for each location (D = L) and modules drawn in proportion to their use, the generations to the optimum
+Scores are linear, runs start with a separate module for every location, and the optimum is one module everywhere.
+With a submapping per location (D = L) and modules drawn in proportion to their use, the generations to the optimum
 grow like log L; with one submapping for the whole model (D = 1) they grow faster than L.
 
     python examples/alignment_growth.py
@@ -25,18 +25,18 @@ CASES = {
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--locations", type=int, nargs="+", default=[30, 100, 300, 1000, 3000], help="values of L")
-    parser.add_argument("--runs", type=int, default=20, help="runs of each case")
-    parser.add_argument("--limit", type=int, default=200_000, help="generations after which a run is given up")
+    parser.add_argument("--runs", type=int, default=20, help="runs per case")
+    parser.add_argument("--limit", type=int, default=200_000, help="maximum number of generations of a run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", default="alignment_growth.png", help='file of the picture, "" for none')
     return parser.parse_args()
 
 
 def measure(case: str, args: argparse.Namespace) -> list[float]:
-    """Mean generations to the optimum for each L; NaN from where a run was given up."""
+    """Return the mean generations to the optimum for each L; NaN from the first L with a run beyond the limit."""
     decomposition, sampling = CASES[case]
     means: list[float] = []
     for size in args.locations:
@@ -50,7 +50,7 @@ def measure(case: str, args: argparse.Namespace) -> list[float]:
 
 
 def draw(found: dict[str, list[float]], args: argparse.Namespace) -> None:
-    """Generations against locations, both logarithmic."""
+    """Draw generations over locations on logarithmic axes."""
     figure = Figure((6, 4), layout="constrained")
     axes = figure.subplots()
     for case, means in found.items():

@@ -1,7 +1,7 @@
-"""What alignment's rewards pay for: the returns of naming nothing, of naming at random and of MUiR, beside test errors.
+"""Compare alignment's rewards: returns and test errors without challengers, with random challengers, and of MUiR.
 
-The fall of the training loss is largest where nothing is shared; that of the validation loss is largest where those
-tasks share that belong together.
+The decrease of the training loss is largest without sharing; the decrease of the validation loss is largest if related
+tasks share.
 
     python examples/alignment_rewards.py
 """
@@ -27,16 +27,16 @@ AGENTS: dict[str, type[AlignmentAgent]] = {
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="linear", help="data set")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each line, side by side")
-    parser.add_argument("--generations", type=int, default=100, help="of a run")
+    parser.add_argument("--seeds", type=int, default=3, help="parallel runs of each line")
+    parser.add_argument("--generations", type=int, default=100, help="generations of a run")
     return parser.parse_args()
 
 
 def line(name: str, args: argparse.Namespace) -> str:
-    """A line of the table: mean and standard deviation over runs."""
+    """Return a line of the table: mean and standard deviation over runs."""
     returns = {reward: np.zeros(args.seeds) for reward in REWARDS}
 
     def all_at_once(before, after):  # type: ignore[no-untyped-def]

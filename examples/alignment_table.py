@@ -1,7 +1,7 @@
-"""MUiR's synthetic benchmark, its table 2 made again: thirty linear regressions in three hidden groups.
+"""Reproduce table 2 of MUiR, a synthetic benchmark: thirty linear regressions in three hidden groups.
 
-Every line of the table is the same environment: what differs is who proposes, what a run begins with, and how weights
-are generated. The runs of a line, one for each seed, are trained side by side.
+All lines of the table use the same environment; they differ in agent, initial assignment, and generation of weights.
+The runs of a line, one per seed, train in parallel.
 
     python examples/alignment_table.py
     python examples/alignment_table.py --data generated-linear --seeds 3 --generations 100
@@ -32,7 +32,7 @@ METHODS: dict[str, tuple[type[FixedAlignment | RandomAlignment | DecomposedEA], 
     "MUiR, oracle": (FixedAlignment, {"start": "oracle"}),
     "MUiR": (DecomposedEA, {"challengers": 4}),
 }
-# What the paper reports in its table 2, where it does.
+# Results in table 2 of the paper.
 PAPER = {
     "linear": {
         "single task": "1.35 ± 0.01",
@@ -50,22 +50,22 @@ PAPER = {
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = ["linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
-    parser.add_argument("--data", nargs="+", default=data, help="data sets, one after the other")
+    parser.add_argument("--data", nargs="+", default=data, help="data sets")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), help="lines of the table")
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each line")
-    parser.add_argument("--seed", type=int, default=0, help="decides all of them")
-    parser.add_argument("--generations", type=int, default=300, help="in which modules compete")
-    parser.add_argument("--final", type=int, default=200, help="generations of training that follow")
-    parser.add_argument("--iterations", type=int, default=100, help="gradient steps in a generation")
-    parser.add_argument("--picture", help="where to draw the assignments of MUiR's first run, once for each data set")
+    parser.add_argument("--seeds", type=int, default=5, help="runs per line")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all runs")
+    parser.add_argument("--generations", type=int, default=300, help="generations with challengers")
+    parser.add_argument("--final", type=int, default=200, help="generations of final training")
+    parser.add_argument("--iterations", type=int, default=100, help="gradient steps per generation")
+    parser.add_argument("--picture", help="prefix of the pictures of MUiR's first run on each data set")
     return parser.parse_args()
 
 
 def train(method: str, data: str, args: argparse.Namespace) -> tuple[Evaluation, Any]:
-    """The runs of one line, and what they reach on the test samples."""
+    """Train the runs of one line; return their evaluation on the test samples and the environment."""
     agent_class, options = METHODS[method]
     options = {"generations": args.generations, "final_generations": args.final, **options}
     env = gym.make_vec(ENV_ID, args.seeds, data=data, iterations=args.iterations, device="cpu", **options)
@@ -75,7 +75,7 @@ def train(method: str, data: str, args: argparse.Namespace) -> tuple[Evaluation,
 
 
 def line(method: str, data: str, args: argparse.Namespace) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     start = time.perf_counter()
     result, env = train(method, data, args)
     rmse, used, found = (result.figures[name] for name in ("rmse", "modules_used", "groups_found"))

@@ -1,9 +1,9 @@
-"""Four tasks of which the right schedule is known, and a scheduler that has to find it.
+"""Train a scheduler on four tasks with a known good schedule.
 
-Inputs hide three bits behind a rotation and noise. "pattern" asks for all three, from plenty of samples. "parity" asks
-whether their sum is odd, from so few samples that a network learns them by heart, unless its encoder has found the bits
-before: pattern is its prerequisite. "easy" is one loud feature, learned in a few steps. "noise" has random labels, and
-training it does harm.
+Inputs hide three bits behind a rotation and noise. "pattern" is to classify all three bits, with many samples. "parity"
+is to classify whether their sum is odd, with so few samples that a network memorises them unless its encoder already
+represents the bits: pattern is its prerequisite. "easy" depends on one strong feature, learned in a few steps. "noise"
+has random labels, and training on it is harmful.
 
     python examples/learned_schedule.py
     python examples/learned_schedule.py --seeds 3 --runs 6400 --picture schedule.png
@@ -30,8 +30,7 @@ from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.render import timeline
 
 TASKS = ("pattern", "parity", "easy", "noise")
-# The best of many plans that were tried, each a change of a good one, by accuracy on the validation split: what a
-# schedule can reach at least.
+# Best plan of a local search by validation accuracy: a lower bound on the best schedule.
 BEST = ["pattern", "pattern", "parity", "parity", "parity", "easy"]
 BEST += ["pattern", "pattern", "parity", "easy", "parity", "parity"]
 PLANS = {
@@ -45,18 +44,18 @@ INPUTS, BITS = 24, 3
 
 @dataclass(frozen=True)
 class Arguments:
-    """What can be set on the command line."""
+    """Arguments of the command line."""
 
     runs: Annotated[int, "Training runs in which QLS learns to schedule."] = 3_200
-    num_envs: Annotated[int, "Training runs side by side."] = 64
-    updates: Annotated[int, "Gradient steps of a run; ten to a decision."] = 120
-    seed: Annotated[int, "Seeds the agents and the networks."] = 0
-    seeds: Annotated[int, "How many seeds, from that one on; each is a training of its own."] = 1
-    picture: Annotated[Path, "Where the time line of QLS goes, that of the last seed."] = Path("schedule.png")
+    num_envs: Annotated[int, "Parallel training runs."] = 64
+    updates: Annotated[int, "Gradient steps per run; ten per decision."] = 120
+    seed: Annotated[int, "First seed of agents and networks."] = 0
+    seeds: Annotated[int, "Number of consecutive seeds, each with its own training."] = 1
+    picture: Annotated[Path, "Picture of the timeline of QLS with the last seed."] = Path("schedule.png")
 
 
 def from_command_line() -> Arguments:
-    """The arguments, with one option per field."""
+    """Parse the command line, with one option per field."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, hint in get_type_hints(Arguments, include_extras=True).items():
         kind, sentence = get_args(hint)
@@ -66,7 +65,7 @@ def from_command_line() -> Arguments:
 
 
 def samples(task: str, count: int, rotation: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs [count, INPUTS] and labels [count] of a task."""
+    """Draw inputs [count, INPUTS] and labels [count] of a task."""
     bits, loud = rng.integers(2, size=(count, BITS)), rng.integers(2, size=count)
     x = rng.normal(size=(count, INPUTS))
     x[:, :BITS] = 1.5 * (2 * bits - 1) + 0.3 * x[:, :BITS]
@@ -81,7 +80,7 @@ def samples(task: str, count: int, rotation: np.ndarray, rng: np.random.Generato
 
 
 def four_tasks() -> MultiTaskDataset:
-    """Many samples of pattern and easy, 192 of parity and noise; the same for every seed of a run."""
+    """Return the data set: 1,000 training samples of pattern and easy, 192 of parity and noise; equal for all seeds."""
     rng = np.random.default_rng(0)
     rotation = np.linalg.qr(rng.normal(size=(INPUTS, INPUTS)))[0]
 
@@ -96,18 +95,18 @@ def four_tasks() -> MultiTaskDataset:
 
 
 class Plan:
-    """Follows a plan that was made beforehand: a task for each of the equal parts of a run."""
+    """A fixed schedule: one task for each equal part of a run."""
 
     def __init__(self, tasks: list[str]) -> None:
         self.tasks = np.array([TASKS.index(task) for task in tasks])
 
     def predict(self, obs: Any, *, progress: Progress, **rest: Any) -> tuple[np.ndarray, None]:
-        """The task whose turn it is; `evaluate` says how far the runs are."""
+        """Return the current task of each run; `evaluate` passes the progress of the runs."""
         return self.tasks[progress.updates * len(self.tasks) // args.updates], None
 
 
 def environment() -> SchedulingVectorEnv:
-    """Runs on the four tasks, ten gradient steps to a decision."""
+    """Return the environment on the four tasks, with ten gradient steps per decision."""
     encoder = nn.Sequential(nn.Linear(INPUTS, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
     return SchedulingVectorEnv(
         args.num_envs,
@@ -121,7 +120,7 @@ def environment() -> SchedulingVectorEnv:
 
 
 def trained(env: SchedulingVectorEnv, seed: int) -> QLS:
-    """A scheduler that has learned in that environment."""
+    """Return a QLS scheduler trained in an environment."""
     qls = QLS(
         env,
         gamma=0.9,
@@ -137,7 +136,7 @@ def trained(env: SchedulingVectorEnv, seed: int) -> QLS:
 
 
 def results(seed: int) -> dict[str, mtl_gym.Evaluation]:
-    """What every schedule reaches on the test split, by name; qls is the last."""
+    """Return the test results of every schedule by name, qls last."""
     env = environment()
     qls = trained(env, seed)
     rules = {"uniform": Uniform, "random": Random, "greedy": Greedy}
@@ -147,7 +146,7 @@ def results(seed: int) -> dict[str, mtl_gym.Evaluation]:
 
 
 def line(name: str, found: list[mtl_gym.Evaluation]) -> str:
-    """A row of the table: means over seeds, and the mean of all tasks but noise with its deviation."""
+    """Return a line of the table: means over seeds, and mean ± deviation over all tasks but noise."""
     accuracy = 100 * np.array([result.accuracy for result in found])
     trained = np.sum([result.figures["timeline"].trained.sum((0, 1)) for result in found], 0)
     pairs = zip(accuracy.mean(0), 100 * trained / trained.sum(), strict=True)

@@ -1,7 +1,7 @@
-"""Your own data, your own blocks, your own reward: three tables of scikit-learn as three tasks.
+"""Use your own data, blocks and reward: three tables of scikit-learn as three tasks.
 
 Iris, wine and breast cancer have 4, 13 and 30 features and 3, 3 and 2 classes. One network serves them all. Its second
-layer offers blocks of different kinds, and the router finds out which task is served best by which.
+layer offers blocks of different kinds, and the router learns the best kind for each task.
 
     python examples/own_data_and_blocks.py
     python examples/own_data_and_blocks.py --epochs 100 --picture map.png
@@ -28,18 +28,18 @@ from mtl_gym.families.routing.render import routing_map
 
 @dataclass(frozen=True)
 class Arguments:
-    """What can be set on the command line."""
+    """Arguments of the command line."""
 
-    epochs: Annotated[int, "Passes over the training rows of all tasks together."] = 40
-    hidden: Annotated[int, "Width of the values that travel between the layers."] = 32
-    rho: Annotated[float, "Weight of the collaboration reward, which draws tasks onto the same blocks."] = 0.0
-    num_envs: Annotated[int, "Episodes side by side; also the least episodes per update of the network."] = 16
-    seed: Annotated[int, "Seeds the network, the order of the data and the router."] = 0
-    picture: Annotated[Path, "Where the routing map goes."] = Path("routing_map.png")
+    epochs: Annotated[int, "Passes over the training samples of all tasks."] = 40
+    hidden: Annotated[int, "Width of the hidden layers."] = 32
+    rho: Annotated[float, "Weight of the collaboration reward, which favours shared blocks."] = 0.0
+    num_envs: Annotated[int, "Parallel episodes; also the minimum number of episodes per update."] = 16
+    seed: Annotated[int, "Seed of the network, the data order and the router."] = 0
+    picture: Annotated[Path, "File of the routing map."] = Path("routing_map.png")
 
 
 def from_command_line() -> Arguments:
-    """The arguments, with one option per field."""
+    """Parse the command line, with one option per field."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, hint in get_type_hints(Arguments, include_extras=True).items():
         kind, sentence = get_args(hint)
@@ -49,31 +49,31 @@ def from_command_line() -> Arguments:
 
 
 class Residual(nn.Module):
-    """A small MLP beside an identity. Layer norm, because batch norm cannot train on the single row a block may get."""
+    """A residual MLP. It uses layer norm, because batch norm cannot train on a single row, which a block may get."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.change = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [rows, width] -> [rows, width]."""
+        """Transform float32 [rows, width] into float32 [rows, width]."""
         return x + self.change(x)
 
 
 class Gated(nn.Module):
-    """A linear map, each of whose outputs a sigmoid of the inputs lets through or not."""
+    """A linear map with sigmoid gates on its outputs."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.values_and_gates = nn.Linear(width, 2 * width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [rows, width] -> [rows, width]."""
+        """Transform float32 [rows, width] into float32 [rows, width]."""
         return nn.functional.glu(self.values_and_gates(x))
 
 
 def network(features: int, hidden: int, classes: int) -> RoutedNetwork:
-    """Linear blocks, then a choice of kinds (or PASS, since none of them changes the width), then linear blocks."""
+    """Return a network of linear blocks, blocks of three kinds (or PASS, as all keep the width), and linear blocks."""
     first = RoutedLayer([nn.Linear(features, hidden) for _ in range(3)], activation=nn.ReLU())
     kinds = RoutedLayer([nn.Linear(hidden, hidden), Residual(hidden), Gated(hidden)], in_shape=(hidden,))
     last = RoutedLayer([nn.Linear(hidden, classes) for _ in range(3)])
@@ -81,7 +81,7 @@ def network(features: int, hidden: int, classes: int) -> RoutedNetwork:
 
 
 def probability_of_the_label(logits: Tensor, label: Tensor, task: Tensor) -> Tensor:
-    """From -1 to 1, like the built-in "correct", but it also pays for being nearly right; float32 [rows]."""
+    """Return a reward from -1 to 1, like the built-in "correct" but graded by confidence; float32 [rows]."""
     return 2 * torch.softmax(logits, 1).gather(1, label[:, None])[:, 0] - 1
 
 
@@ -100,7 +100,7 @@ env = RoutingVectorEnv(
     network=network(data.input_shape[0], args.hidden, data.max_classes),
     reward=probability_of_the_label,
     rho=args.rho,
-    decay_epochs=args.epochs,  # The paper's 10 epochs are for data sets a hundred times as large.
+    decay_epochs=args.epochs,  # The paper's 10 epochs are for data sets 100 times as large.
 )
 router = WPL(env, seed=args.seed)
 router.learn(args.epochs * len(data.split("train")) * env.routed_depth)

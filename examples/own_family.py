@@ -1,10 +1,10 @@
-"""A family of your own: the learning rate of each task, chosen anew at every update of a training run.
+"""Define a family of your own: the agent chooses the learning rate of each task at every update of a training run.
 
-Each task is a quadratic bowl with a curvature of its own, which no observation shows. A learning rate above
-2 / curvature diverges, a small one is slow, and 1 / curvature reaches the bottom at once. One rate for all tasks is
-therefore slow on the flat ones or diverges on the steep ones.
+The loss of each task is a quadratic function with its own curvature, which no observation contains. A learning rate
+above 2 / curvature diverges, a small one is slow, and 1 / curvature reaches the minimum at once. One rate for all tasks
+is therefore slow on flat tasks or diverges on steep ones.
 
-    export PYTHONPATH=.  # only because this file is in no installed package
+    export PYTHONPATH=.  # only because this file is not in an installed package
     mtl-gym compare examples.own_family:TaskRates-v0 --agents ppo,cautious,bold,oracle --steps 20000 --out runs/rates
     mtl-gym report runs/rates --env examples.own_family:TaskRates-v0
 """
@@ -31,7 +31,12 @@ RATES = np.array([0.25, 0.5, 1.0, 2.0], np.float32)
 
 @dataclass(frozen=True, kw_only=True)
 class RateOptions(EnvOptions):
-    """`curvatures` of the tasks, and the `updates` of a run."""
+    """Options of the family.
+
+    Attributes:
+        curvatures: Curvature of each task.
+        updates: Number of updates of a run.
+    """
 
     curvatures: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     updates: int = 8
@@ -45,7 +50,7 @@ class Losses:
 
 
 class RateVectorEnv(TrainingRunVectorEnv[Losses]):
-    """Action: the number of a rate for each task. Observation: its loss. Reward: minus the mean loss."""
+    """Action: the index of a rate for each task. Observation: the losses. Reward: the negative mean loss."""
 
     Options = RateOptions
     PROGRESS = Losses
@@ -59,17 +64,17 @@ class RateVectorEnv(TrainingRunVectorEnv[Losses]):
 
     @property
     def run_length(self) -> int:
-        """Updates of a run."""
+        """Number of updates of a run."""
         return self.options.updates
 
     @property
     def samples_per_epoch(self) -> int:
-        """One for each task."""
+        """Number of samples per epoch, one for each task."""
         return len(self.curvature)
 
     @property
     def task_names(self) -> tuple[str, ...]:
-        """The curvature of each task."""
+        """Names of the tasks, with their curvatures."""
         return tuple(f"curvature {curvature:g}" for curvature in self.curvature)
 
     @property
@@ -121,13 +126,13 @@ class RateVectorEnv(TrainingRunVectorEnv[Losses]):
 
 
 class RateEnv(BatchOfOne):
-    """What `gym.make` returns."""
+    """The batch of one that `gym.make` returns."""
 
     vector_class = RateVectorEnv
 
 
 class OneRate:
-    """A control: the same rate for every task. An agent needs no more than this."""
+    """A control with one rate for all tasks, and a minimal agent."""
 
     ROLE, RATE = "control", 0
 
@@ -135,7 +140,7 @@ class OneRate:
         self.action = np.broadcast_to(self.RATE, env.action_space.shape)
 
     def learn(self, total_timesteps: int, callback: object = None) -> OneRate:
-        """Learn nothing."""
+        """Do nothing; a control does not learn."""
         return self
 
     def predict(self, observation, state=None, episode_start=None, deterministic: bool = False):
@@ -150,7 +155,7 @@ class Bold(OneRate):
 
 
 class Oracle(OneRate):
-    """The best rate of each task, which the environment knows."""
+    """An oracle with the best rate of each task, from the environment."""
 
     ROLE = "rule"
 

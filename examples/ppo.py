@@ -1,12 +1,12 @@
-"""PPO as a router in one file, from top to bottom: the batched environment and the agent on one device.
+"""Train PPO as a router, in one file: the batched environment and the agent on one device.
 
-The environment is made with `tensors=True`, so that observations and rewards stay tensors on its device. An
-observation is flattened (numbers as they are, discrete ones one-hot); choices that are masked get no probability.
+With `tensors=True` observations and rewards stay tensors on the environment's device. Observations are flattened, with
+discrete values as one-hot vectors; masked choices have probability 0.
 
     python examples/ppo.py
     python examples/ppo.py --env-id MTLRouting-MNIST-v0 --num-envs 1024 --steps 1000000 --device cuda
 
-Source: Schulman et al. 2017; the details that matter are those of Huang et al. 2022.
+Source: Schulman et al. 2017, with the implementation details of Huang et al. 2022.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from torch.distributions import Categorical
 
 import mtl_gym
 
-# What is remembered of each step of a rollout.
+# Values stored for each step of a rollout.
 KEPT = ("rows", "mask", "action", "log", "value", "reward", "end")
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What can be set on the command line."""
+    """Arguments of the command line."""
 
-    env_id: Annotated[str, "An environment with discrete actions; `mtl-gym list` shows all."] = "MTLRouting-Digits-v0"
-    steps: Annotated[int, "Decisions, counted over all rows."] = 150_000
-    num_envs: Annotated[int, "Episodes side by side."] = 64
-    rollout: Annotated[int, "Decisions of each row between two updates of the policy."] = 30
+    env_id: Annotated[str, "Environment id with discrete actions; see `mtl-gym list`."] = "MTLRouting-Digits-v0"
+    steps: Annotated[int, "Total decisions over all rows."] = 150_000
+    num_envs: Annotated[int, "Parallel episodes."] = 64
+    rollout: Annotated[int, "Decisions per row between two updates of the policy."] = 30
     epochs: Annotated[int, "Passes over a rollout."] = 4
-    minibatches: Annotated[int, "Parts of a pass."] = 4
-    learning_rate: Annotated[float, "Adam's, of the policy."] = 1e-3
+    minibatches: Annotated[int, "Minibatches per pass."] = 4
+    learning_rate: Annotated[float, "Learning rate of the policy's Adam optimizer."] = 1e-3
     gamma: Annotated[float, "Discount factor."] = 1.0
     gae_lambda: Annotated[float, "Lambda of generalised advantage estimation."] = 0.95
-    clip: Annotated[float, "How far the ratio of probabilities counts."] = 0.2
-    entropy: Annotated[float, "How much the entropy of the policy counts."] = 0.003
-    width: Annotated[int, "Of the two hidden layers."] = 64
-    seed: Annotated[int, "Seeds the network, the order of the data and the agent."] = 0
-    device: Annotated[str, 'Where environment and agent live: "cpu" or "cuda".'] = "cpu"
+    clip: Annotated[float, "Clipping range of the probability ratio."] = 0.2
+    entropy: Annotated[float, "Coefficient of the entropy bonus."] = 0.003
+    width: Annotated[int, "Width of the two hidden layers."] = 64
+    seed: Annotated[int, "Seed of the network, the data order and the agent."] = 0
+    device: Annotated[str, 'Device of environment and agent: "cpu" or "cuda".'] = "cpu"
 
 
 def from_command_line() -> Arguments:
-    """The arguments, with one option per field."""
+    """Parse the command line, with one option per field."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, hint in get_type_hints(Arguments, include_extras=True).items():
         kind, sentence = get_args(hint)
@@ -60,7 +60,7 @@ def from_command_line() -> Arguments:
 
 
 class Policy(nn.Module):
-    """Two networks: the logits of the choices, and the value."""
+    """An actor that returns the logits of the choices, and a critic that returns the value."""
 
     def __init__(self, space: gym.Space, actions: int, width: int) -> None:
         super().__init__()
@@ -69,20 +69,20 @@ class Policy(nn.Module):
         self.actor, self.critic = network(inputs, width, actions, 0.01), network(inputs, width, 1, 1.0)
 
     def flat(self, obs: dict[str, Tensor] | Tensor) -> Tensor:
-        """Observations as rows; float32 [rows, inputs]."""
+        """Flatten observations to float32 [rows, inputs]."""
         if not isinstance(self.space, gym.spaces.Dict):
             return obs.flatten(1)
         parts = [(obs[key], part) for key, part in self.space.items()]
         return torch.cat([one_hot(values, part) for values, part in parts], 1)
 
     def forward(self, rows: Tensor, mask: Tensor) -> tuple[Categorical, Tensor]:
-        """The distribution of the choices and the value of each row."""
+        """Return the distribution of the choices and the value of each row."""
         logits = self.actor(rows).masked_fill(~mask, -1e9)
         return Categorical(logits=logits, validate_args=False), self.critic(rows).squeeze(1)
 
 
 def network(inputs: int, width: int, outputs: int, scale: float) -> nn.Sequential:
-    """A perceptron with orthogonal weights, the last of them scaled."""
+    """Return an MLP with orthogonal weights; `scale` is the gain of the last layer."""
     layers = [nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, outputs)]
     for layer, gain in zip(layers[::2], (2**0.5, 2**0.5, scale), strict=True):
         nn.init.orthogonal_(layer.weight, gain)
@@ -91,14 +91,14 @@ def network(inputs: int, width: int, outputs: int, scale: float) -> nn.Sequentia
 
 
 def one_hot(values: Tensor, space: gym.Space) -> Tensor:
-    """Discrete values as rows of zeros and a one, others flat."""
+    """Return discrete values one-hot, and other values flattened."""
     if isinstance(space, gym.spaces.Discrete):
         return nn.functional.one_hot(values, int(space.n)).float()
     return values.flatten(1)
 
 
 def advantages(rewards: Tensor, values: Tensor, ended: Tensor, last: Tensor, args: Arguments) -> Tensor:
-    """Generalised advantage estimates; all [rollout, rows], `last` [rows] is the value after the rollout."""
+    """Return generalised advantage estimates, [rollout, rows]; `last` [rows] is the value after the rollout."""
     estimates, ahead, following = torch.zeros_like(rewards), torch.zeros_like(last), last
     for step in reversed(range(len(rewards))):
         going_on = 1 - ended[step]
@@ -109,7 +109,7 @@ def advantages(rewards: Tensor, values: Tensor, ended: Tensor, last: Tensor, arg
 
 
 def main(args: Arguments) -> None:
-    """Train, telling how it goes, and evaluate on the test split."""
+    """Train, print the progress, and evaluate on the test split."""
     torch.manual_seed(args.seed)
     kwargs = {"tensors": True, "device": args.device}
     env = gym.make_vec(args.env_id, args.num_envs, vectorization_mode="vector_entry_point", **kwargs)
@@ -120,7 +120,7 @@ def main(args: Arguments) -> None:
     rows, mask = policy.flat(obs), torch.as_tensor(info["action_mask"], device=args.device)
     updates = max(1, args.steps // (args.rollout * args.num_envs))
     for update in range(updates):
-        # Act.
+        # Collect a rollout.
         kept: dict[str, list[Tensor]] = {
             name: [] for name in ("rows", "mask", "action", "log", "value", "reward", "end")
         }
@@ -143,14 +143,14 @@ def main(args: Arguments) -> None:
             rows, mask = policy.flat(obs), torch.as_tensor(info["action_mask"], device=args.device)
         batch = {name: torch.stack(parts) for name, parts in kept.items()}
 
-        # Look back.
+        # Estimate advantages.
         with torch.no_grad():
             last = policy(rows, mask)[1]
         gains = advantages(batch["reward"], batch["value"], batch["end"], last, args)
         batch |= {"gain": gains, "return": gains + batch["value"]}
         flat = {name: part.flatten(0, 1) for name, part in batch.items()}
 
-        # Learn.
+        # Update the policy.
         for _ in range(args.epochs):
             for part in torch.randperm(len(flat["gain"]), device=args.device).chunk(args.minibatches):
                 few = {name: values[part] for name, values in flat.items()}

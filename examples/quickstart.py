@@ -1,8 +1,8 @@
-"""Train a learned router and its control on real digits, set them side by side, and draw what was learned.
+"""Train a learned router and its control on digits, compare them, and draw the learned routes.
 
 The weighted policy learner (WPL) of the routing-networks paper chooses a block for every input at every depth, and the
-network is trained by the very same steps. The control draws one random route per task before training and keeps it: a
-router that is no better has learned to route nothing.
+same steps train the network. The control draws one random route per task before training and keeps it: a router that
+is not better has learned no useful routing.
 
     python examples/quickstart.py
     python examples/quickstart.py --steps 300000 --seed 1 --picture map.png
@@ -24,17 +24,17 @@ from mtl_gym.families.routing.render import routing_map
 
 @dataclass(frozen=True)
 class Arguments:
-    """What can be set on the command line."""
+    """Arguments of the command line."""
 
-    env_id: Annotated[str, "The environment; `mtl-gym list` shows all of them."] = "MTLRouting-Digits-v0"
-    steps: Annotated[int, "Decisions per agent, counted over all rows; an input takes three."] = 150_000
-    num_envs: Annotated[int, "Episodes side by side; also the least episodes per update of the network."] = 64
-    seed: Annotated[int, "Seeds the network, the order of the data and the agent."] = 0
-    picture: Annotated[Path, "Where the routing map of WPL goes."] = Path("routing_map.png")
+    env_id: Annotated[str, "Environment id; `mtl-gym list` shows all ids."] = "MTLRouting-Digits-v0"
+    steps: Annotated[int, "Total decisions per agent over all rows; an input takes three."] = 150_000
+    num_envs: Annotated[int, "Parallel episodes; also the minimum number of episodes per update."] = 64
+    seed: Annotated[int, "Seed of the network, the data order and the agent."] = 0
+    picture: Annotated[Path, "File of WPL's routing map."] = Path("routing_map.png")
 
 
 def from_command_line() -> Arguments:
-    """The arguments, with one option per field."""
+    """Parse the command line, with one option per field."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, hint in get_type_hints(Arguments, include_extras=True).items():
         kind, sentence = get_args(hint)
@@ -46,7 +46,7 @@ def from_command_line() -> Arguments:
 args = from_command_line()
 results = {}
 for agent_class in (WPL, RandomFixed):
-    # Each agent gets an environment, and so a network, of its own; the seed makes both networks start alike.
+    # Each agent has its own environment and network; equal seeds give equal initial networks.
     env = gym.make_vec(args.env_id, num_envs=args.num_envs)
     agent = agent_class(env, seed=args.seed)
     agent.learn(args.steps)

@@ -1,9 +1,9 @@
-"""Does routing find what is related? Overlap of trained routes against the truth of generated series.
+"""Compare the overlap of trained routes with the true relatedness of generated series.
 
-For every setting of the dial and every seed, a straight-through router is trained on brain-series. Two tasks overlap in
-a regime as far as their connections to sub-decoders are the same there; they are related as far as the data were
-generated so. Printed are the rank correlations between the two over all pairs of tasks, regimes and settings of the
-dial, over the pairs alone and over the dial alone; and the same for random connections that are drawn once and kept.
+For every relatedness and seed, the script trains a straight-through router on brain-series. The overlap of two tasks in
+a regime is the share of equal connections to sub-decoders; their relatedness is a setting of the generated data. The
+script prints rank correlations of overlap and relatedness over all pairs of tasks, regimes and settings, over pairs
+only, and over settings only; and the same for random connections that stay fixed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AGENTS = {"straight-through": StraightThroughRouter, "random-fixed": RandomFixed
 
 
 def overlaps(name: str, dial: float, seed: int, arguments: argparse.Namespace) -> np.ndarray:
-    """Train, and give the overlap of every pair of tasks in every regime; [regimes, pairs]."""
+    """Train an agent; return the overlap of every pair of tasks in every regime, [regimes, pairs]."""
     options = {"data_kwargs": {"relatedness": dial}, "learning_rate": arguments.learning_rate}
     env = make_vec_env("MTLRecurrent-BrainSeries-v0", arguments.num_envs, seed, **options)
     rate = {"learning_rate": arguments.learning_rate} if name == "straight-through" else {}
@@ -35,20 +35,20 @@ def overlaps(name: str, dial: float, seed: int, arguments: argparse.Namespace) -
 
 
 def pairs_of(matrices: np.ndarray) -> np.ndarray:
-    """[..., tasks, tasks] -> [..., pairs]."""
+    """Return the entries of pairs of tasks: [..., tasks, tasks] -> [..., pairs]."""
     first, second = zip(*combinations(range(matrices.shape[-1]), 2), strict=True)
     return matrices[..., list(first), list(second)]
 
 
 def correlation(found: np.ndarray, wanted: np.ndarray) -> str:
-    """Spearman's rank correlation; nan where one of the two never varies."""
+    """Return Spearman's rank correlation as text; "nan" if one of the two is constant."""
     if np.ptp(found) == 0 or np.ptp(wanted) == 0:
         return "nan"
     return f"{spearmanr(found.ravel(), wanted.ravel()).statistic:+.2f}"
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Train everything and print the correlations."""
+    """Train all agents and print the correlations."""
     print(f"{'agent':<18}{'dial':>6}{'seed':>6}{'accuracy':>10}")
     wanted = np.stack([pairs_of(truth(dial)) for dial in arguments.dials])
     lines = []
@@ -66,7 +66,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dials", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], help="relatedness")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
-    parser.add_argument("--steps", type=int, default=770_000, help="decisions of each training; about 12 epochs")
-    parser.add_argument("--num-envs", type=int, default=256, help="sequences side by side")
-    parser.add_argument("--learning-rate", type=float, default=0.01, help="of the network and the router")
+    parser.add_argument("--steps", type=int, default=770_000, help="decisions per training; about 12 epochs")
+    parser.add_argument("--num-envs", type=int, default=256, help="parallel sequences")
+    parser.add_argument("--learning-rate", type=float, default=0.01, help="learning rate of network and router")
     main(parser.parse_args())

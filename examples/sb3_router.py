@@ -1,12 +1,12 @@
-"""Stable-Baselines3 and sb3-contrib algorithms as routers.
+"""Train Stable-Baselines3 and sb3-contrib algorithms as routers.
 
-PPO and MaskablePPO act in the batched environment. PPO knows no masks, so it has to find out that PASS is no answer at
-the last depth; MaskablePPO is never offered it. DQN takes Gymnasium's own path: one episode at a time, and a flat
-observation. All of them see the values that travel through the network, where the paper's tables see task and depth.
+PPO and MaskablePPO act in the batched environment. PPO ignores masks, so it has to learn that PASS is invalid at the
+last depth; MaskablePPO never chooses it. DQN uses Gymnasium's interface with one episode at a time and a flat
+observation. All three observe the activations of the network, whereas the paper's tables observe task and depth.
 
-The tasks are pairs of digits: 0 or 1? 2 or 3? ... Here the input itself shows which task it belongs to, so the network
-can learn while the router still chooses at random. The one-vs-rest tasks of `MTLRouting-Digits-v0` are much harder on a
-router that explores for long: all its tasks share the same images, and only routes that differ can tell them apart.
+The tasks are pairs of digits: 0 or 1, 2 or 3, and so on. The input itself identifies its task, so the network can learn
+while the router still chooses at random. The one-vs-rest tasks of `MTLRouting-Digits-v0` are much harder with long
+exploration: all tasks share the same images, so only different routes can separate them.
 
     python examples/sb3_router.py
     python examples/sb3_router.py --steps 300000 --dqn-steps 50000
@@ -33,20 +33,20 @@ from mtl_gym.integrations.sb3 import make_vec_env
 
 @dataclass(frozen=True)
 class Arguments:
-    """What can be set on the command line."""
+    """Arguments of the command line."""
 
-    steps: Annotated[int, "Decisions of PPO and of MaskablePPO, counted over all rows."] = 30_000
-    dqn_steps: Annotated[int, "Decisions of DQN, which makes them one by one."] = 6_000
-    num_envs: Annotated[int, "Episodes side by side for PPO and MaskablePPO."] = 16
-    rollout: Annotated[int, "Decisions of each row between two updates of PPO and MaskablePPO."] = 128
+    steps: Annotated[int, "Total decisions of PPO and of MaskablePPO over all rows."] = 30_000
+    dqn_steps: Annotated[int, "Decisions of DQN, in a single row."] = 6_000
+    num_envs: Annotated[int, "Parallel episodes of PPO and MaskablePPO."] = 16
+    rollout: Annotated[int, "Decisions per row between two updates of PPO and MaskablePPO."] = 128
     batch_size: Annotated[int, "Decisions per gradient step of PPO and MaskablePPO; divides a rollout of all rows."] = (
         256
     )
-    seed: Annotated[int, "Seeds the network, the order of the data and the algorithm."] = 0
+    seed: Annotated[int, "Seed of the network, the data order and the algorithm."] = 0
 
 
 def from_command_line() -> Arguments:
-    """The arguments, with one option per field."""
+    """Parse the command line, with one option per field."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, hint in get_type_hints(Arguments, include_extras=True).items():
         kind, sentence = get_args(hint)
@@ -56,7 +56,7 @@ def from_command_line() -> Arguments:
 
 
 def pairs_of_digits() -> MultiTaskDataset:
-    """Five tasks out of scikit-learn's digits, each to tell two neighbours apart."""
+    """Return five tasks from scikit-learn's digits, each to classify two consecutive digits."""
     pixels, digits = load_digits(return_X_y=True)
     tasks = {f"{low} or {low + 1}": np.isin(digits, (low, low + 1)) for low in range(0, 10, 2)}
     tables = {name: (pixels[rows], digits[rows] % 2) for name, rows in tasks.items()}
@@ -64,7 +64,7 @@ def pairs_of_digits() -> MultiTaskDataset:
 
 
 def report(algorithm: PPO | MaskablePPO | DQN, env: MultiTaskVectorEnv) -> None:
-    """One line of the table: the routes that the algorithm takes now, over the network it has trained."""
+    """Print one line of the table: the evaluation of the algorithm's routes through its trained network."""
     result = mtl_gym.evaluate(algorithm, env, split="test")
     figures = f"{100 * result.mean_accuracy:>12.2f}{result.mean_loss:>8.3f}{result.figures['blocks_used']:>13}"
     print(f"{type(algorithm).__name__:<14}{algorithm.num_timesteps:>10,}{env.updates:>9,}{figures}")
@@ -75,7 +75,7 @@ data = pairs_of_digits()
 print(data)
 print(f"\n{'algorithm':<14}{'decisions':>10}{'updates':>9}{'accuracy %':>12}{'loss':>8}{'blocks used':>13}")
 
-# n_steps is per row. SB3's default, 2,048, is meant for one row; with 16 rows it would learn 16 times less often.
+# n_steps counts decisions per row. SB3's default, 2,048, suits one row; with 16 rows updates would be 16 times rarer.
 rollout = {"n_steps": args.rollout, "batch_size": args.batch_size}
 for algorithm_class in (PPO, MaskablePPO):
     vec_env = make_vec_env("MTLRouting-Digits-v0", args.num_envs, data=data)
