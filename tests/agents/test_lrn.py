@@ -229,6 +229,7 @@ def test_the_learning_rate_is_annealed_by_the_environments_epochs():
     assert agent.policy.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.97**epoch)
 
 
+@pytest.mark.slow
 def test_the_router_finds_the_one_right_path_of_each_task():
     paths = [[0, 1, 2], [2, 2, 0], [1, 0, 1]]
     data, pool = labyrinth(paths)

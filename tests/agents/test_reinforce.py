@@ -94,6 +94,7 @@ def one_right_block_per_task():
     return RoutingVectorEnv(32, data=data, network=lambda context: network, train=False, rho=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("agent", "arguments"),
     [

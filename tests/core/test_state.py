@@ -116,7 +116,17 @@ def globals_now():
     return random.getstate(), pickle.dumps(np.random.get_state()), torch.get_rng_state().tolist()
 
 
-def test_global_generators_are_unchanged(env_id):
+@FAMILIES
+def test_global_generators_are_unchanged(family):
+    check_global_generators(family)
+
+
+@pytest.mark.slow
+def test_no_id_changes_global_generators(env_id):
+    check_global_generators(env_id)
+
+
+def check_global_generators(env_id):
     before = globals_now()
     env = make(env_id, render_mode="rgb_array")
     play(env, 1)

@@ -45,6 +45,7 @@ def test_a_fresh_process_imports_torchvision_with_its_data_sets():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_torchvision_imports_after_a_failed_import():
     done = run(
         "try:\n    import torchvision\nexcept RuntimeError:\n    pass\n"

@@ -28,6 +28,7 @@ def call(*arguments):
     return CliRunner().invoke(cli.app, [str(a) for a in arguments])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", ["wpl", "random-fixed", "random", "ppo", "dqn", "maskable-ppo", "a2c"])
 def test_a_run_can_be_restored_from_its_folder_and_evaluated(tmp_path, agent):
     result = train(settings(agent), tmp_path / "run")
@@ -62,6 +63,7 @@ def test_a_run_never_overwrites_another(tmp_path):
         train(settings(seed=1), tmp_path)
 
 
+@pytest.mark.slow
 def test_equal_runs_have_equal_results(tmp_path):
     first, second = train(settings("ppo"), tmp_path / "a"), train(settings("ppo"), tmp_path / "b")
     assert first.per_task == second.per_task

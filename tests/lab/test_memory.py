@@ -27,6 +27,7 @@ def page_faults(call):
     return int(subprocess.run([sys.executable, "-c", PROGRAM.format(call=call)], capture_output=True, text=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
 def test_freed_memory_is_reused_without_page_faults():
     assert page_faults("assert keep_memory()") < page_faults("") / 10

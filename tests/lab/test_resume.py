@@ -43,6 +43,7 @@ RUNS = [
     ("ppo", RECURRENT),
     ("decomposed-ea", ALIGNMENT),
 ]
+FAST = ("wpl", "uniform", "decomposed-ea")
 
 
 class KilledError(Exception):
@@ -67,7 +68,15 @@ def _checkpoints_half_of_the_time(monkeypatch):
     monkeypatch.setattr(resume, "COSTS_APART", 1)
 
 
-@pytest.mark.parametrize(("agent", "fields"), RUNS, ids=[f"{agent}-{f['env_id'][3:-3]}" for agent, f in RUNS])
+@pytest.mark.parametrize(
+    ("agent", "fields"),
+    [
+        pytest.param(
+            agent, fields, id=f"{agent}-{fields['env_id'][3:-3]}", marks=() if agent in FAST else pytest.mark.slow
+        )
+        for agent, fields in RUNS
+    ],
+)
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, agent, fields):
     run = settings(agent, fields)
     whole = train(run, tmp_path / "whole")

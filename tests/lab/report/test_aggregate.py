@@ -77,6 +77,7 @@ def test_align_keeps_agents_and_seeds_present_in_every_comparison():
         align({"a": {("wpl", 0): 1.0, ("ppo", 1): 1.0}})
 
 
+@pytest.mark.slow
 def test_statistics_equal_those_of_rliable_on_results_csv(comparison, tmp_path):
     """Compute interquartile mean, median, mean and their intervals from results.csv without our code."""
     for seed in range(3):
