@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.utils import configure_logger, safe_mean
+from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 from typing_extensions import Self
 
 from mtl_agents.environments import StandIn, options_of
 from mtl_agents.files import Tables, load_tables, read_agent, write_agent
-from mtl_agents.sb3 import collect_callbacks
+from mtl_agents.sb3 import collect_callbacks, log_episodes
+from mtl_agents.states import agent_model
 from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.rows import Array, State
@@ -201,7 +202,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
                 break
             self._steps += 1
             if self._steps % log_interval == 0:
-                self._log()
+                log_episodes(self.logger, self.ep_info_buffer, self.num_timesteps)
         calls.on_training_end()
         return self
 
@@ -216,13 +217,6 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         calls.init_callback(self)  # type: ignore[arg-type]
         calls.on_training_start({**locals(), "total_timesteps": total_timesteps}, globals())
         return calls
-
-    def _log(self) -> None:
-        if self.ep_info_buffer:
-            self.logger.record("rollout/ep_rew_mean", safe_mean([ep["r"] for ep in self.ep_info_buffer]))
-            self.logger.record("rollout/ep_len_mean", safe_mean([ep["l"] for ep in self.ep_info_buffer]))
-        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        self.logger.dump(self.num_timesteps)
 
     def _tables(self) -> Tables:
         """Return the learned arrays; loading writes into them."""
@@ -246,10 +240,15 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
             CheckpointError: If the state is damaged or from an agent of other sizes; the agent is then unchanged.
         """
         before = self.state_dict()
-        checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before))
+        checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before), self._model)
+
+    def _model(self) -> State:
+        """Return the model of `state_dict`, as `core.state.structure` has it; agents with more state extend it."""
+        own = {"tables": to_tensors(self._tables()), "rows": to_tensors(self._rows())}
+        return own | agent_model(self.observation_space, self.n_envs, self.np_random)
 
     def _load_state(self, state: State) -> None:
-        """Restore a state, possibly in part before an error; agents with more state extend it."""
+        """Restore a state; agents with more state extend it."""
         load_tables(self._tables(), state["tables"])
         load_tables(self._rows(), state["rows"])
         self._last_obs = cast("ObsT | None", to_arrays(state["last_obs"]))

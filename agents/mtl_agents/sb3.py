@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
@@ -21,6 +23,8 @@ from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.rows import State, clone
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
+from mtl_gym.core.state.moments import OptimizerState
+from mtl_gym.core.state.structure import Maybe, Observed, RandomState, weights_like
 from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
 
 
@@ -55,6 +59,10 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
         """Return the agent's additional state for `state_dict`."""
 
     @abstractmethod
+    def _own_model(self) -> State:
+        """Return the model of `_own_state`, as `mtl_gym.core.state.structure` has it."""
+
+    @abstractmethod
     def _load_own_state(self, state: State) -> None:
         """Restore the result of `_own_state`."""
 
@@ -75,7 +83,13 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
             CheckpointError: If the state does not fit the agent, which is then unchanged.
         """
         before = self.state_dict()
-        checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before))
+        checkpoint.load_or_undo(state, self._load_state, lambda: self._load_state(before), self._model)
+
+    def _model(self) -> State:
+        networks = {"policy": weights_like(self.policy), "optimizer": OptimizerState(self.policy.optimizer)}
+        random = {"np_random": RandomState(self.np_random), "num_timesteps": 0, "n_updates": 0}
+        last = {"last_obs": Maybe(Observed(self.observation_space, self.n_envs))}
+        return {**networks, **last, **random, **self._own_model()}
 
     def _load_state(self, state: State) -> None:
         self._load_own_state(state)
@@ -138,6 +152,15 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
     def _vec_env(self) -> VecEnv:
         assert self.env is not None
         return self.env
+
+
+def log_episodes(logger: Logger, episodes: Collection[Mapping[str, Any]], decisions: int) -> None:
+    """Log the means of the last episodes, as SB3's algorithms do, and write the table."""
+    if episodes:
+        logger.record("rollout/ep_rew_mean", safe_mean([episode["r"] for episode in episodes]))
+        logger.record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in episodes]))
+    logger.record("time/total_timesteps", decisions, exclude="tensorboard")
+    logger.dump(decisions)
 
 
 def collect_callbacks(callback: MaybeCallback, progress_bar: bool) -> BaseCallback:

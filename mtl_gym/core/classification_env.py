@@ -235,6 +235,9 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         counts = {"ended": self._ended, "episodes": self.episodes}
         return {"stream": self._stream.state(), "waiting": torch.from_numpy(self.waiting.copy()), **counts}
 
+    def _model(self) -> State:
+        return self._state() | {"stream": self._stream.model()}
+
     def _load_state(self, state: State) -> None:
         self._stream.load(state["stream"])
         self.waiting = state["waiting"].numpy().copy()

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.rows import State
+from mtl_gym.core.state.structure import Numbers, Whole
 
 Index = NDArray[np.int64]
 
@@ -50,9 +52,20 @@ class SampleStream:
         """Return order and position."""
         return {"order": torch.from_numpy(self.order.copy()), "position": self.position}
 
+    def model(self) -> State:
+        """Return what `state` may look like."""
+        return {"order": Numbers(torch.from_numpy(self.order), free=1), "position": Whole()}
+
     def load(self, state: State) -> None:
-        """Restore the result of `state`."""
-        self.order, self.position = state["order"].numpy().copy(), int(state["position"])
+        """Restore the result of `state`.
+
+        Raises:
+            CheckpointError: If it has other samples.
+        """
+        order = state["order"].numpy().copy()
+        if not np.array_equal(np.sort(order), np.arange(self.size)):
+            raise CheckpointError(f"the order of the stream is none of its {self.size} samples")
+        self.order, self.position = order, int(state["position"])
 
 
 class Pass:
@@ -89,6 +102,10 @@ class Pass:
         """Return the number of samples that each row has used."""
         return {"rounds": torch.from_numpy(self.rounds.copy())}
 
+    def model(self) -> State:
+        """Return what `state` may look like."""
+        return self.state()
+
     def load(self, state: State) -> None:
         """Restore the result of `state`."""
         self.rounds = state["rounds"].numpy().copy()
@@ -111,6 +128,11 @@ class Waiting:
 
     samples: Index = field(default_factory=lambda: np.empty(0, np.int64))
     used: int = 0
+
+    def model(self, size: int) -> State:
+        """Return the model of its state, where there are `size` samples."""
+        samples = Numbers(torch.from_numpy(self.samples), 0, size - 1, free=1)
+        return {"samples": samples, "used": Whole()}
 
     @property
     def left(self) -> Index:

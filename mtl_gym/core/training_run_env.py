@@ -15,8 +15,8 @@ overrides `task_names` and `samples_per_epoch` instead of setting `data`.
 8. `_render`: Show the runs.
 
 Everything else has a default, above all `_measures` for the figures in info, and `_runs_state` and `_load_runs` for
-state beside progress, weights and optimizer. A family calls `_count` for gradient steps and samples, and `_check_tasks`
-for losses. `examples/own_family.py` is a whole family.
+state beside progress, weights and optimizer, with `_runs_model` where parts of it change their shape. A family calls
+`_count` for gradient steps and samples, and `_check_tasks` for losses. `examples/own_family.py` is a whole family.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from mtl_gym.core.errors import TrainingDiverged
 from mtl_gym.core.options import EnvOptions, shallow_dict
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
+from mtl_gym.core.state.structure import Whole
 from mtl_gym.core.validation import short
 from mtl_gym.data import MultiTaskDataset, TaskCollection
 
@@ -105,6 +106,10 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
     def _runs_state(self) -> State:
         """Return what runs continue from beside progress, weights and optimizer: tensors and plain values."""
         return {}
+
+    def _runs_model(self) -> State:
+        """Return the model of `_runs_state`, as `mtl_gym.core.state.structure` has it; by default, what it is now."""
+        return self._runs_state()
 
     def _load_runs(self, state: State) -> None:
         """Undo `_runs_state`; progress, weights and optimizer are loaded before."""
@@ -231,6 +236,10 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
             "progress": tensors_of(self._progress),
             "runs": self._runs_state(),
         }
+
+    def _model(self) -> State:
+        counts = {"step": Whole(self.run_length - 1), "samples": 0, "episodes": 0}
+        return self._state() | {"counts": counts, "runs": self._runs_model()}
 
     def _load_state(self, state: State) -> None:
         self._step, self._samples, self.episodes = (state["counts"][name] for name in ("step", "samples", "episodes"))

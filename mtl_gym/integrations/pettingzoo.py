@@ -54,6 +54,10 @@ class TaskStream(SampleStream):
         """Return the order and position of every task."""
         return {"streams": [stream.state() for stream in self.streams]}
 
+    def model(self) -> State:
+        """Return the model of `state`."""
+        return {"streams": [stream.model() for stream in self.streams]}
+
     def load(self, state: State) -> None:
         """Restore `state`."""
         for stream, part in zip(self.streams, state["streams"], strict=True):

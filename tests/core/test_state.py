@@ -161,6 +161,16 @@ def test_copies_and_pickles_continue_exactly(family, twin_of):
     np.testing.assert_array_equal(step_on(twin, 4), expected)
 
 
+@pytest.mark.parametrize("family", SHARED)
+def test_a_frozen_environment_is_copied_in_the_middle_of_its_episodes(family):
+    batch = make_batch(family, train=False).unwrapped
+    step_on(batch, 1)
+    twin = batch.fork()
+    for mine, theirs in zip(batch.current()[0].values(), twin.current()[0].values(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(step_on(batch, 9), step_on(twin, 9))
+
+
 @FAMILIES
 def test_a_wrapped_environment_is_copied_and_pickled_with_its_state(family):
     env = make(family)

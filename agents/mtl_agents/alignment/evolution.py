@@ -93,6 +93,9 @@ class DecomposedEA(AlignmentAgent):
         """Return everything that determines the agent's future, as tensors and plain values."""
         return super().state_dict() | {"submappings": self.submappings}
 
+    def _model(self) -> State:
+        return super()._model() | {"submappings": 0}
+
     def _load_state(self, state: State) -> None:
         super()._load_state(state)
         self._submappings = int(state["submappings"])

@@ -27,6 +27,7 @@ from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, PART, POSITIVE, SHARES, SIZES, Range
 from mtl_gym.core.rows import State
 from mtl_gym.core.spaces import part_of
+from mtl_gym.core.state.structure import Many, Maybe, Numbers, TorchRandomState, Unneeded
 from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
 
 EPISODES = 128
@@ -148,8 +149,15 @@ class LRN(SB3Agent, MaskablePPO):
             "kinds": _kinds(self._vec_env()),
         }
 
+    def _own_model(self) -> State:
+        starts = Numbers(torch.zeros(self.n_envs, dtype=torch.bool), free=1)
+        random = {"generator": TorchRandomState(self.generator)}
+        return {"starts": Maybe(starts), "carried": Unneeded(Maybe({})), "kinds": Maybe(Many(0)), **random}
+
     def _load_own_state(self, state: State) -> None:
         under_way = state["last_obs"] is not None
+        if under_way and (state["starts"] is None or len(state["starts"]) != self.n_envs):
+            raise CheckpointError("what is observed and where episodes start are of different numbers of rows")
         self._rollout.load(state.get("carried") if under_way else None)
         self._last_episode_starts = state["starts"].numpy().copy() if under_way else None
         self.generator.set_state(state["generator"])

@@ -114,8 +114,8 @@ class BonusRolloutBuffer(MaskableDictRolloutBuffer):
         carried = None if state is None else {name: value.numpy().copy() for name, value in state.items()}
         before, self.carried = self.carried, None
         self.reset()  # minibatches flatten the arrays
-        wanted = {name: (self.tail, *array.shape[1:]) for name, array in self._arrays().items()}
-        if carried is not None and {name: part.shape for name, part in carried.items()} != wanted:
+        wanted = {name: ((self.tail, *part.shape[1:]), part.dtype.kind) for name, part in self._arrays().items()}
+        if carried is not None and {name: (part.shape, part.dtype.kind) for name, part in carried.items()} != wanted:
             self.carried = before
             raise CheckpointError(f"The saved steps do not match this rollout, which carries {wanted}.")
         self.carried = carried

@@ -28,6 +28,8 @@ from mtl_gym.core.ranges import POSITIVE, Range
 from mtl_gym.core.ranges import SIZES as WIDTHS
 from mtl_gym.core.rows import Rows, State, clone
 from mtl_gym.core.spaces import part_of
+from mtl_gym.core.state.moments import OptimizerState
+from mtl_gym.core.state.structure import Numbers, TorchRandomState, weights_like
 from mtl_gym.families.recurrent.env import RecurrentVectorEnv
 from mtl_gym.families.recurrent.network import GatesOf
 from mtl_gym.families.recurrent.policies import Decided, gumbel
@@ -217,6 +219,11 @@ class StraightThroughRouter(ConnectionAgent):
         }
         noise = {"noise": self._noise.clone(), "generator": self.generator.get_state()}
         return super().state_dict() | networks | noise
+
+    def _model(self) -> State:
+        networks = {"policies": weights_like(self.policies), "optimizer": OptimizerState(self.optimizer)}
+        noise = {"noise": Numbers(self._noise, free=1), "generator": TorchRandomState(self.generator)}
+        return super()._model() | networks | noise
 
     def _load_state(self, state: State) -> None:
         super()._load_state(state)

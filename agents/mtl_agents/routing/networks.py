@@ -17,6 +17,8 @@ from mtl_agents.routing.router import Index, Masks
 from mtl_agents.routing.routes import Situations
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.rows import State, clone
+from mtl_gym.core.state.moments import OptimizerState
+from mtl_gym.core.state.structure import weights_like
 from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
 
 Agents: TypeAlias = Literal["per-task", "single"]
@@ -68,6 +70,10 @@ class Trained:
     def state_dict(self) -> State:
         """Return copies of the weights and the optimizer state."""
         return {"network": clone(dict(self.network.state_dict())), "optimizer": clone(self.optimizer.state_dict())}
+
+    def model(self) -> State:
+        """Return the model of `state_dict`, as `mtl_gym.core.state.structure` has it."""
+        return {"network": weights_like(self.network), "optimizer": OptimizerState(self.optimizer)}
 
     def load_state_dict(self, state: State) -> None:
         """Restore the result of `state_dict`."""

@@ -140,6 +140,9 @@ class LearningRouter(Agent[Parts, Index]):
         """Return the complete state of the agent as tensors and plain values."""
         return super().state_dict() | ({} if self.trained is None else self.trained.state_dict())
 
+    def _model(self) -> State:
+        return super()._model() | ({} if self.trained is None else self.trained.model())
+
     def _load_state(self, state: State) -> None:
         super()._load_state(state)
         if self.trained is not None:

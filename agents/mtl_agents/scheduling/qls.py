@@ -169,6 +169,9 @@ class QLS(SB3Agent, DQN):
     def _own_state(self) -> State:
         return {"temperature": self.temperature, "n_calls": self._n_calls}
 
+    def _own_model(self) -> State:
+        return {"temperature": 0.0, "n_calls": 0}
+
     def _load_own_state(self, state: State) -> None:
         self.exploration_rate, self._n_calls = float(state["temperature"]), int(state["n_calls"])
 

@@ -17,6 +17,7 @@ from mtl_agents.environments import StandIn, declares
 from mtl_gym.core.interfaces import RUNS
 from mtl_gym.core.rows import Array, State
 from mtl_gym.core.state.checkpoint import to_arrays, to_tensors
+from mtl_gym.core.state.structure import Maybe
 from mtl_gym.families.scheduling.progress import Progress
 from mtl_gym.integrations.sb3 import EnvLike
 
@@ -139,6 +140,10 @@ class Scheduler(Agent[Array, Memory]):
     def state_dict(self) -> State:
         """Return everything that determines the agent's future, as tensors and plain values."""
         return super().state_dict() | {"memory": to_tensors(self._memory)}
+
+    def _model(self) -> State:
+        start = Progress.none_yet(self.n_envs, np.full(self.num_tasks, np.nan, np.float32))
+        return super()._model() | {"memory": Maybe(to_tensors(self._fresh(start)))}
 
     def _load_state(self, state: State) -> None:
         super()._load_state(state)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.rows import Array, State
+from mtl_gym.core.state.structure import check
 
 Loaded = TypeVar("Loaded")
 
@@ -27,6 +28,9 @@ UNFINISHED = ".unfinished"
 
 # Maximum number of characters quoted from another error.
 LONGEST = 400
+
+# End of the message of a refusal.
+UNCHANGED = "; it is damaged or was taken elsewhere, and nothing was changed"
 
 
 def save(state: Mapping[str, object], path: str | Path) -> Path:
@@ -70,14 +74,29 @@ def load(path: str | Path) -> State:
     return state
 
 
-def load_or_undo(state: Loaded, load: Callable[[Loaded], object], undo: Callable[[], object]) -> None:
+def load_or_undo(
+    state: Loaded,
+    load: Callable[[Loaded], object],
+    undo: Callable[[], object],
+    model: Callable[[], object] | None = None,
+) -> None:
     """Load a state; if that fails, undo partial changes.
 
+    Args:
+        state: The state.
+        load: Loads it.
+        undo: Undoes what `load` has changed by the time that it raises.
+        model: Returns the model of the state, as `mtl_gym.core.state.structure` has it, with which the state is
+            compared before anything is changed.
+
     Raises:
-        CheckpointError: If `load` raised an error; nothing is changed then.
+        CheckpointError: If the state is not like its model, or `load` raised an error; nothing is changed then.
     """
+    with fitting("This state", UNCHANGED):
+        if model is not None:
+            check(state, model())
     try:
-        with fitting("This state", "; it is damaged or was taken elsewhere, and nothing was changed"):
+        with fitting("This state", UNCHANGED):
             load(state)
     except BaseException:
         undo()

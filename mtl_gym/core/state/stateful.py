@@ -18,6 +18,8 @@ from mtl_gym.core.errors import CheckpointError, TrainingDiverged
 from mtl_gym.core.options import EnvOptions, differences, must_agree, shallow_dict
 from mtl_gym.core.rows import Array, Info, Observation, Rows, State, clone
 from mtl_gym.core.state import checkpoint
+from mtl_gym.core.state.moments import OptimizerState
+from mtl_gym.core.state.structure import RandomState, TorchRandomState, Whole, check
 from mtl_gym.core.validation import short
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,10 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
     @abstractmethod
     def _load_state(self, state: State) -> None:
         """Restore the result of `_state`."""
+
+    def _model(self) -> State:
+        """Return the model of `_state`, as `structure` has it; by default, what it is at the beginning."""
+        return self._state()
 
     @abstractmethod
     def _build(self) -> None:
@@ -132,7 +138,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
         vars(self).clear()
         vars(self).update(before)
         if weights is not None:
-            self.network.load_state_dict(weights)
+            put_back(self.network, weights)
 
     def _load(self, state: State) -> None:
         theirs = state.get("signature") if isinstance(state, dict) else None
@@ -146,17 +152,35 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
         if self._source is not None:
             self._look_at(state)
             return
+        check(state, {"seed": Whole(highest=None), "updates": Whole()})
         self._restart(int(state["seed"]))
+        if not self.SHARED:
+            self._begin(np.arange(self.num_envs))  # runs have all that their state is of only once they have begun
+        anew = bool(differ) and self.SHARED
+        check(state, self._learned_model() | ({} if anew else self._under_way_model()))
+        self._load_learned(state)
+        if anew:
+            self._begin(np.arange(self.num_envs))
+        else:
+            self._load_under_way(state)
+        self.current()  # raises if the state is damaged
+
+    def _learned_model(self) -> State:
+        return {"network": dict(self.network.state_dict()), "optimizer": OptimizerState(self.optimizer)}
+
+    def _under_way_model(self) -> State:
+        random = {"np_random": RandomState(self.np_random), "generator": TorchRandomState(self.generator)}
+        return {"family": self._model(), **random}
+
+    def _load_learned(self, state: State) -> None:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(clone(state["optimizer"]))
         self.updates = int(state["updates"])
-        if differ and self.SHARED:
-            self._begin(np.arange(self.num_envs))
-        else:
-            self._load_state(state["family"])
-            self.np_random.bit_generator.state = state["np_random"]
-            self.generator.set_state(state["generator"].cpu())
-        self.current()  # raises if the state is damaged
+
+    def _load_under_way(self, state: State) -> None:
+        self._load_state(state["family"])
+        self.np_random.bit_generator.state = state["np_random"]
+        self.generator.set_state(state["generator"].cpu())
 
     def _look_at(self: Self, state: State) -> None:
         """Become the view of an environment in the given state."""
@@ -192,6 +216,13 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         """Return a fork; data and other immutable options are shared."""
         return self.fork()
+
+
+def put_back(network: nn.Module, weights: State) -> None:
+    """Give a network the weights that it had, where they are others by now, as if it had always had them."""
+    for key, value in network.state_dict().items():
+        if not torch.equal(value, weights[key]):
+            value.data.copy_(weights[key])  # `data`, because autograd would take graphs under way for outdated
 
 
 Revived = TypeVar("Revived", bound=Stateful)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mtl_gym.core.episode import Floats
 from mtl_gym.core.rows import State, clone
+from mtl_gym.core.state.structure import Numbers
 from mtl_gym.families.alignment.history import AssignmentHistory
 from mtl_gym.families.alignment.joint import JointModel
 from mtl_gym.families.alignment.rewards import Measured
@@ -71,6 +72,12 @@ class Course:
             "score": torch.from_numpy(self.best.score.copy()),
             "history": torch.from_numpy(self.history.assignment.copy()),
         }
+
+    def model(self, modules: int) -> State:
+        """Return the model of `state`, with so many modules."""
+        state = self.state()
+        weights = state["weights"] | {"assignment": Numbers(state["weights"]["assignment"], 0, modules - 1)}
+        return state | {"weights": weights, "history": Numbers(state["history"], 0, modules - 1, free=1)}
 
     @classmethod
     def of(cls, state: State, generations: int, device: torch.device) -> Course:

@@ -15,10 +15,12 @@ from torch import nn
 
 from mtl_gym.core.classification import named_reward
 from mtl_gym.core.episode import Floats, TrainingResult
+from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.interfaces import SUBMAPPINGS, Interface
 from mtl_gym.core.options import EnvOptions, NetworkContext
 from mtl_gym.core.rows import Array, Flags, State
 from mtl_gym.core.single import BatchOfOne
+from mtl_gym.core.state.structure import Many
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
 from mtl_gym.data import TaskCollection, resolve
 from mtl_gym.families.alignment import render
@@ -263,11 +265,16 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         score = torch.from_numpy(self._score.copy())
         return {"training": self.training.state(), "score": score, "courses": [course.state() for course in courses]}
 
+    def _runs_model(self) -> State:
+        return self._runs_state() | {"courses": Many(self.course.model(self.network.num_modules))}
+
     def _load_runs(self, state: State) -> None:
         self.training.resume(**state["training"])
         self._score = state["score"].numpy().copy()
         courses = [Course.of(course, self.options.generations, self.device) for course in state["courses"]]
         self.course, self._ended = courses[0], courses[1] if len(courses) > 1 else None
+        if self.course.history.length != self._step + 1:
+            raise CheckpointError(f"the history has {self.course.history.length} entries at generation {self._step}")
         self._progress = self._measure(self._progress.scale)
 
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Figure]:

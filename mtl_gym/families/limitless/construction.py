@@ -11,6 +11,7 @@ import numpy as np
 
 from mtl_gym.core.rows import Flags, Rows, State
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
+from mtl_gym.core.state.structure import Numbers
 from mtl_gym.families.limitless.pool import Layout
 
 
@@ -132,6 +133,15 @@ class Construction:
     def state(self) -> State:
         """Return the networks as tensors."""
         return tensors_of(self.networks)
+
+    def model(self) -> State:
+        """Return the model of `state`."""
+        networks = self.state()
+        return {
+            "modules": Numbers(networks["modules"], -1, self.pass_number - 1),
+            "length": Numbers(networks["length"], 0, self.max_depth),
+            "depth": Numbers(networks["depth"], 0, self.max_depth - 1),
+        }
 
     def load(self, state: State) -> None:
         """Restore `state`."""

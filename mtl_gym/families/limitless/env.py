@@ -6,6 +6,7 @@ Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning").
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,6 +24,7 @@ from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.reporting import Curves
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.single import BatchOfOne
+from mtl_gym.core.state.structure import Many, Maybe, Numbers, Whole
 from mtl_gym.families.limitless import execution, render
 from mtl_gym.families.limitless.construction import Construction, random_routes
 from mtl_gym.families.limitless.figures import Course, accuracy_and_unused
@@ -231,6 +233,13 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         log = [tuple(torch.from_numpy(part) for part in entry) for entry in self._log]
         figures = {"bonus": torch.from_numpy(self.bonus_counts), "usage": self.usage.state()}
         return super()._state() | {**rows, **figures, "log": log, "pays": self.pays_bonus}
+
+    def _model(self) -> State:
+        samples = torch.from_numpy(self._sample)
+        sample, building = Numbers(samples, 0, len(self._task) - 1), self._building.model()
+        log = Many((replace(sample, free=1), replace(building["modules"], free=1)))
+        usage = self.usage.state() | {"last": Maybe(Whole(self.pool_size))}
+        return super()._model() | {"sample": sample, "building": building, "log": log, "usage": usage}
 
     def _load_state(self, state: State) -> None:
         super()._load_state(state)

@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.rows import Rows, State, clone
 from mtl_gym.core.sampling import Waiting
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
+from mtl_gym.core.state.structure import Maybe, Numbers
 from mtl_gym.families.recurrent.connections import Given
 from mtl_gym.families.recurrent.network import Embedded, MultiTaskNetwork
 from mtl_gym.families.recurrent.sequences import SequenceSplit
@@ -257,8 +259,26 @@ class Acting:
         rows = {"episodes": tensors_of(self.episodes), "values": clone(vars(self.values))}
         return {**rows, "waiting": tensors_of(self.waiting), "ahead": ahead}
 
+    def model(self) -> State:
+        """Return the model of `state`."""
+        state, size = self.state(), len(self.split.length)
+        episodes = state["episodes"] | {
+            "sample": Numbers(state["episodes"]["sample"], 0, size - 1),
+            "step": Numbers(state["episodes"]["step"], 0, self.split.steps),
+            "actions": Numbers(state["episodes"]["actions"], 0, 1),
+        }
+        ahead = {name: Numbers(state["values"][name], free=2) for name in ("shared", "own")}
+        return state | {"episodes": episodes, "waiting": self.waiting.model(size), "ahead": Maybe(ahead)}
+
     def load(self, state: State) -> None:
-        """Restore `state`."""
+        """Restore `state`.
+
+        Raises:
+            CheckpointError: If other sequences are embedded than wait.
+        """
+        embedded = 0 if state["ahead"] is None else len(state["ahead"]["own"])
+        if embedded != len(state["waiting"]["samples"]) or int(state["waiting"]["used"]) > embedded:
+            raise CheckpointError("other sequences are embedded than wait")
         self.episodes, self.waiting = arrays_of(Episodes, state["episodes"]), arrays_of(Waiting, state["waiting"])
         self.values = Values(**{name: value.to(self.device, copy=True) for name, value in state["values"].items()})
         ahead, self._groups = state["ahead"], None

@@ -249,6 +249,10 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         rows = {"acting": self._acting.state(), "answers": tensors_of(self._answers), "trained": self._training.state()}
         return super()._state() | {**rows, "held_back": self._held_back.state(), "usage": self.usage.state()}
 
+    def _model(self) -> State:
+        trained = self._training.model(torch.from_numpy(self._acting.episodes.actions))
+        return super()._model() | {"acting": self._acting.model(), "trained": trained}
+
     def _load_state(self, state: State) -> None:
         self._held_back.load(state["held_back"], self.network)
         self._open_stream()

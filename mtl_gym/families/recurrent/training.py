@@ -6,6 +6,7 @@ Source: MT-RMN, section 3.4.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -15,8 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from mtl_gym.core.classification import Classes
+from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.rows import Rows
+from mtl_gym.core.state.structure import Many, Maybe, Numbers, Wanted, wrong
 from mtl_gym.families.recurrent.connections import Given
 from mtl_gym.families.recurrent.network import GatesOf, MultiTaskNetwork
 from mtl_gym.families.recurrent.sequences import SequenceSplit
@@ -44,6 +47,16 @@ class Router(Protocol):
     def descend(self) -> None:
         """Take an optimizer step on the gradient of the loss."""
         ...
+
+
+@dataclass(frozen=True)
+class KeptByRouter(Wanted):
+    """What a router keeps, of whatever shape: finite numbers, an entry for each episode."""
+
+    def check(self, given: object, place: str) -> None:
+        """Refuse what is none."""
+        if not isinstance(given, Tensor) or given.ndim == 0 or given.is_complex() or not bool(given.isfinite().all()):
+            raise wrong(given, place, "a tensor of finite numbers with an axis of episodes")
 
 
 class Training:
@@ -119,8 +132,19 @@ class Training:
         """Return the stored episodes as tensors."""
         return [(torch.from_numpy(samples), torch.from_numpy(actions), kept) for samples, actions, kept in self.ended]
 
+    def model(self, actions: Tensor) -> Many:
+        """Return the model of `state`, where connections are int8 [rows, steps, C]."""
+        samples = Numbers(torch.empty(0, dtype=torch.int64), 0, len(self.split.length) - 1, free=1)
+        return Many((samples, Numbers(actions, 0, 1, free=1), Maybe(KeptByRouter())))
+
     def load(self, state: list[Kept]) -> None:
-        """Restore `state`."""
+        """Restore `state`.
+
+        Raises:
+            CheckpointError: If the parts of an entry are of different numbers of episodes.
+        """
+        if any(len({len(part) for part in entry if part is not None}) != 1 for entry in state):
+            raise CheckpointError("the parts of an entry that waits are of different numbers of episodes")
         device = next(self.network.parameters()).device
         self.ended = [
             (samples.numpy().copy(), actions.numpy().copy(), None if kept is None else kept.to(device))

@@ -15,6 +15,7 @@ from torch import Tensor
 from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import ClassificationVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
+from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.interfaces import LAYERS, ROUTES, Interface
 from mtl_gym.core.nn.shapes import trouble_with_one_row
 from mtl_gym.core.nn.weights import seeded
@@ -24,6 +25,7 @@ from mtl_gym.core.sampling import Waiting
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.checkpoint import to_tensors
+from mtl_gym.core.state.structure import Numbers
 from mtl_gym.families.routing import render
 from mtl_gym.families.routing.graph import RouteGraph
 from mtl_gym.families.routing.making import make_network, number_of_agents
@@ -259,12 +261,29 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         rows = {"routes": tensors_of(self._routes), "inputs": tensors_of(self._waiting)}
         return super()._state() | {**rows, **counts, "graph": self._graph.state()}
 
+    def _model(self) -> State:
+        state, size = self._state(), len(self._task)
+        routes = {
+            "sample": Numbers(state["routes"]["sample"], 0, size - 1),
+            "depth": Numbers(state["routes"]["depth"], 0, self.routed_depth),
+            "choice": Numbers(state["routes"]["choice"], -1, self.num_blocks),
+        }
+        graph = self._graph.model(size, self.routed_depth)
+        return super()._model() | {"routes": routes, "inputs": self._waiting.model(size), "graph": graph}
+
     def _load_state(self, state: State) -> None:
         super()._load_state(state)
         self._routes, self._waiting = arrays_of(Routes, state["routes"]), arrays_of(Waiting, state["inputs"])
+        if (self._routes.finished & ~self.waiting).any():
+            raise CheckpointError("a route is finished, and yet its row does not wait")
         self.usage.counts = state["usage"].numpy().copy()
         self._collaboration.counts = state["collaboration"].numpy().copy()
         self._graph.load(state["graph"], self._loss)
+        if not self.options.train:  # nothing is logged where nothing is trained
+            self._resume(np.ones(self.num_envs, bool))
+        embedded, waiting = len(self._graph.features), len(self._waiting.samples)
+        if embedded != waiting:
+            raise CheckpointError(f"the log embeds {embedded} samples, where {waiting} wait")
 
     def evaluation_figures(self) -> Info:
         """Return the counts of choices and the number of blocks in use.

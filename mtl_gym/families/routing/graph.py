@@ -6,7 +6,8 @@ weights and the sequence of calls. A checkpoint stores this log of calls; replay
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -16,10 +17,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_gym.core.rows import State
+from mtl_gym.core.state.structure import Many, Numbers, Wanted, Whole, check, wrong
 from mtl_gym.families.routing.network import RoutedNetwork
 
 Index: TypeAlias = NDArray[np.int64]
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Calls(Wanted):
+    """One entry of a log: the name of what was done, and its arguments."""
+
+    arguments: Mapping[str, Sequence[Wanted]]
+
+    def check(self, given: object, place: str) -> None:
+        """Refuse anything else that could be called."""
+        pair = given if isinstance(given, (list, tuple)) and len(given) == 2 else (None, None)
+        if pair[0] not in list(self.arguments):
+            raise wrong(given, place, f"one of {', '.join(self.arguments)} and its arguments")
+        check(pair[1], self.arguments[pair[0]], f"{place}.1")
 
 
 class RouteGraph:
@@ -96,6 +112,18 @@ class RouteGraph:
         """Return the calls since the last `clear` and the buffers of the network."""
         log = [(name, [_tensor(value) for value in arguments]) for name, arguments in self.log]
         return {"log": log, "buffers": {key: value.clone() for key, value in self.network.named_buffers()}}
+
+    def model(self, samples: int, depths: int) -> State:
+        """Return the model of `state`, for so many samples and decisions of a route."""
+        empty = torch.empty(0, dtype=torch.int64)
+        rows, labels = Numbers(empty, 0, free=1), Numbers(empty.view(0, 2), 0, free=1)
+        arguments: dict[str, list[Wanted]] = {
+            "embed": [Numbers(empty, 0, samples - 1, free=1)],
+            "begin": [rows, rows],
+            "apply": [rows, Whole(depths - 1), rows],
+            "finish": [rows, labels],
+        }
+        return self.state() | {"log": Many(Calls(arguments))}
 
     def load(self, state: State, loss: Loss) -> None:
         """Restore `state` by replaying its calls; `loss` as for `finish`."""

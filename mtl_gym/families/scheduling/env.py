@@ -25,6 +25,7 @@ from mtl_gym.core.options import EnvOptions, NetworkContext
 from mtl_gym.core.rows import Array, Flags, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
+from mtl_gym.core.state.structure import Maybe
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
 from mtl_gym.data import MultiTaskDataset, resolve
 from mtl_gym.families.scheduling import render
@@ -250,9 +251,12 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         ended = None if self._ended is None else tensors_of(self._ended)
         return {"training": self.training.state(), "timeline": tensors_of(self.timeline), "ended": ended}
 
+    def _runs_model(self) -> State:
+        return self._runs_state() | {"ended": Maybe(tensors_of(self.timeline))}
+
     def _load_runs(self, state: State) -> None:
         self.training.load(state["training"])
-        self.timeline = arrays_of(Timeline, state["timeline"])
+        self.timeline = replace(arrays_of(Timeline, state["timeline"]), step=self.timeline.step)
         self._ended = None if state["ended"] is None else arrays_of(Timeline, state["ended"])
         self._progress = self._measured(self._progress)
 
