@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mtl_gym.core.episode import EpisodeResult
     from mtl_gym.core.errors import CheckpointError, TrainingDiverged
     from mtl_gym.core.evaluation import Evaluation, evaluate
+    from mtl_gym.core.options import NetworkContext
     from mtl_gym.data import MultiTaskDataset, TaskCollection, load
     from mtl_gym.integrations.sb3 import make_vec_env
 
@@ -29,6 +30,7 @@ __all__ = [
     "Evaluation",
     "MultiTaskDataset",
     "MultiTaskVectorEnv",
+    "NetworkContext",
     "TaskCollection",
     "TrainingDiverged",
     "card",
@@ -50,6 +52,7 @@ _HOMES = {
     "Evaluation": "mtl_gym.core.evaluation",
     "MultiTaskDataset": "mtl_gym.data",
     "MultiTaskVectorEnv": "mtl_gym.core.env",
+    "NetworkContext": "mtl_gym.core.options",
     "TaskCollection": "mtl_gym.data",
     "TrainingDiverged": "mtl_gym.core.errors",
     "evaluate": "mtl_gym.core.evaluation",
