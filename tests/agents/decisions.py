@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from mtl_agents.routing.routes import Decisions
+from mtl_agents.routing.decisions import Decisions
 from torch import nn
 
 from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork

@@ -2,7 +2,7 @@
 
 import numpy as np
 from mtl_agents import Dispatched
-from mtl_agents.routing.routes import Decisions
+from mtl_agents.routing.decisions import Decisions
 
 from mtl_gym.integrations.sb3 import make_vec_env
 from tests.agents.decisions import decided

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from mtl_agents import TabularPolicyGradient, TabularQ, TabularQHistory
-from mtl_agents.routing.routes import Situations
+from mtl_agents.routing.decisions import Situations
 from mtl_agents.routing.tables import move_towards
 
 from tests.agents import stand_ins

@@ -12,8 +12,8 @@ from typing_extensions import Unpack
 from mtl_agents.base import Parts
 from mtl_agents.environments import behind
 from mtl_agents.files import Tables
+from mtl_agents.routing.decisions import Floats
 from mtl_agents.routing.router import Index
-from mtl_agents.routing.routes import Floats
 from mtl_agents.routing.tables import Averaging, PolicyArguments, TabularPolicyGradient, Weighting
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.ranges import COUNTS, Range

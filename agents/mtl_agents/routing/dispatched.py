@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from mtl_agents.files import Tables
+from mtl_agents.routing.decisions import Decisions, Floats, Situations
 from mtl_agents.routing.networks import Trained, masked, of_groups, perceptrons
 from mtl_agents.routing.router import Index, dispatched_agents
-from mtl_agents.routing.routes import Decisions, Floats, Situations
 from mtl_agents.routing.tables import Averaging, PolicyArguments, TabularPolicyGradient, Weighting, move_towards
 from mtl_gym.core.ranges import POSITIVE, SIZES, Range
 from mtl_gym.integrations.sb3 import EnvLike

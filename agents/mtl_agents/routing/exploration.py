@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from mtl_agents.routing.decisions import Floats
 from mtl_agents.routing.router import Masks
-from mtl_agents.routing.routes import Floats, LearningRouter
+from mtl_agents.routing.routes import LearningRouter
 from mtl_gym.core.rows import Array
 
 

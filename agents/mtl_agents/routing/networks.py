@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mtl_agents.routing.decisions import Situations
 from mtl_agents.routing.router import Index, Masks
-from mtl_agents.routing.routes import Situations
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.rows import State, clone
 from mtl_gym.core.state.moments import OptimizerState

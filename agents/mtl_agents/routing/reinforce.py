@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from mtl_agents.files import Tables
+from mtl_agents.routing.decisions import Decisions, Floats, Situations
 from mtl_agents.routing.exploration import epsilon_greedy, falling_epsilon
 from mtl_agents.routing.networks import Agents, Approximator, Trained, masked
-from mtl_agents.routing.routes import Decisions, Floats, LearningRouter, RouterArguments, Situations
+from mtl_agents.routing.routes import LearningRouter, RouterArguments
 from mtl_agents.routing.tables import move_towards
 from mtl_gym.core.ranges import PART, POSITIVE, SHARES, SIZES, Range
 from mtl_gym.families.routing.network import RoutedNetwork

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -16,6 +15,7 @@ from typing_extensions import Unpack
 from mtl_agents.base import Agent, AgentArguments, Parts
 from mtl_agents.environments import options_of
 from mtl_agents.files import Tables
+from mtl_agents.routing.decisions import Decisions, Floats, Situations
 from mtl_agents.routing.router import SIZES, Index, Masks, routing_sizes, value_width
 from mtl_gym.core.ranges import SHARES, Range
 from mtl_gym.core.rows import Array, State
@@ -23,42 +23,6 @@ from mtl_gym.integrations.sb3 import EnvLike, masks_of
 
 if TYPE_CHECKING:
     from mtl_agents.routing.networks import Trained
-
-Floats: TypeAlias = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Situations:
-    """Inputs of decisions, one entry per decision.
-
-    Attributes:
-        task: Task of each decision; int64 [n].
-        depth: Depth of each decision; int64 [n].
-        earlier: Earlier choices of the route, padded with -1; int64 [n, depth].
-        value: Current value; float32 [n, F], with F = 0 for routers that do not observe it.
-    """
-
-    task: Index
-    depth: Index
-    earlier: Index
-    value: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Decisions(Situations):
-    """Decisions of all routes that ended in one step, ordered by route, then by depth.
-
-    Attributes:
-        choice: Choice of each decision; int64 [n].
-        reward: Immediate reward; float64 [n].
-        returns: Discounted sum of rewards from the decision onwards (algorithm 2, line 6); float64 [n].
-        last: True for the last decision of a route; otherwise the next entry is its next decision; bool [n].
-    """
-
-    choice: Index
-    reward: Floats
-    returns: Floats
-    last: NDArray[np.bool_]
 
 
 class RouterArguments(AgentArguments, total=False):

@@ -10,9 +10,10 @@ import numpy as np
 from typing_extensions import Unpack
 
 from mtl_agents.files import Tables
+from mtl_agents.routing.decisions import Decisions, Floats, Situations
 from mtl_agents.routing.exploration import epsilon_greedy, falling_epsilon
 from mtl_agents.routing.router import Index
-from mtl_agents.routing.routes import Decisions, Floats, LearningRouter, RouterArguments, Situations
+from mtl_agents.routing.routes import LearningRouter, RouterArguments
 from mtl_gym.core.ranges import NOT_NEGATIVE, PART, SHARES, Range
 from mtl_gym.integrations.sb3 import EnvLike
 

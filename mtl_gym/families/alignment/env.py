@@ -32,7 +32,7 @@ from mtl_gym.families.alignment.generation import Generation, generation
 from mtl_gym.families.alignment.history import modules_used
 from mtl_gym.families.alignment.joint import Index, JointModel
 from mtl_gym.families.alignment.making import joint_model
-from mtl_gym.families.alignment.observation import observation, spaces_of
+from mtl_gym.families.alignment.observation import all_choices, observation, spaces_of
 from mtl_gym.families.alignment.options import AlignmentOptions
 from mtl_gym.families.alignment.rewards import REWARDS, Measured, earned, root_mean_square_error, scales
 from mtl_gym.families.alignment.training import JointTraining, TaskFigures
@@ -153,9 +153,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         return observation(self.assignment, self._score, self.network.num_modules)
 
     def _masks(self) -> Flags:
-        width = len(self.unit) * self.options.challengers * (self.network.num_modules + 1)
-        # One True for all: written out it would be of L x K.
-        return np.broadcast_to(np.True_, (self.num_envs, width))
+        return all_choices(self.num_envs, len(self.unit) * self.options.challengers, self.network.num_modules)
 
     def _train_runs(self, actions: Array) -> Measured:
         if self.options.train:
@@ -214,9 +212,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         return find_groups(self.assignment, self.network.locations.architecture, self.data.groups)
 
     def _measures(self) -> dict[str, Array]:
-        now = self.progress
-        used = modules_used(now.assignment)
-        return {"train_loss": now.train_loss, "validation_loss": now.validation_loss, "modules_used": used}
+        return self.progress.figures()
 
     @property
     def shown(self) -> Course:
@@ -279,12 +275,8 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
 
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Figure]:
         """Draw the pictures of an evaluation, by file name."""
-        history, places, names = figures["history"], self.network.locations, self.task_names
-        drawn = {"assignment.png": render.over_time(history, places, names, title)}
-        if self.data.groups is None:
-            drawn["sharing.png"] = render.between_layers(figures["assignment"][0], places, names, title)
-            drawn["subsets.png"] = render.subsets(history, places, names, title)
-        return drawn
+        run = figures["history"], figures["assignment"][0], self.network.locations, self.task_names
+        return render.evaluation(*run, title, shows_sharing=self.data.groups is None)
 
     def _render(self) -> Array | str | None:
         """Show the assignments of the first run over its generations, and the current sharing of modules by layers."""

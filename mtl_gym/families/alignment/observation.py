@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium import spaces
 
 from mtl_gym.core.episode import Floats
-from mtl_gym.core.rows import Array
+from mtl_gym.core.rows import Array, Flags
 from mtl_gym.families.alignment.joint import Index, JointModel
 
 
@@ -33,3 +33,8 @@ def observation(assignment: Index, score: Floats, modules: int) -> dict[str, Arr
     usage = np.zeros((len(assignment), modules), np.float32)
     np.add.at(usage, (np.arange(len(assignment))[:, None], assignment), 1)
     return {"assignment": assignment.copy(), "score": score.copy(), "usage": usage}
+
+
+def all_choices(runs: int, slots: int, modules: int) -> Flags:
+    """Return a read-only mask of ones, bool [runs, slots * (modules + 1)], which takes the memory of one value."""
+    return np.broadcast_to(np.True_, (runs, slots * (modules + 1)))

@@ -32,6 +32,31 @@ def show(
     return pictures.show(mode, draw, partial(ansi, history, places, task_names), (11.0, 5.0), WINDOW)
 
 
+def evaluation(
+    history: AssignmentHistory,
+    assignment: NDArray[np.integer],
+    places: Locations,
+    task_names: Sequence[str],
+    title: str,
+    shows_sharing: bool,
+) -> dict[str, Figure]:
+    """Draw the pictures of an evaluation, by file name.
+
+    Args:
+        history: Assignments of one run.
+        assignment: Module of each location at its end; [locations].
+        places: Architecture and layer of each location.
+        task_names: One name per architecture.
+        title: Title above the pictures.
+        shows_sharing: Also draw the sharing of modules between layers and between tasks.
+    """
+    drawn = {"assignment.png": over_time(history, places, task_names, title)}
+    if shows_sharing:
+        drawn["sharing.png"] = between_layers(assignment, places, task_names, title)
+        drawn["subsets.png"] = subsets(history, places, task_names, title)
+    return drawn
+
+
 def over_time(
     history: AssignmentHistory, places: Locations, task_names: Sequence[str], title: str | None = None
 ) -> Figure:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core.episode import Floats
+from mtl_gym.core.rows import Array
 from mtl_gym.data.collection import TaskData
+from mtl_gym.families.alignment.history import modules_used
 from mtl_gym.families.alignment.joint import Index
 
 
@@ -36,6 +38,11 @@ class Measured:
         """Relative validation loss, the mean over tasks of loss divided by scale; float32 [runs]."""
         relative: Floats = (self.validation_loss / self.scale).mean(1)
         return relative
+
+    def figures(self) -> dict[str, Array]:
+        """Return `train_loss` and `validation_loss` [runs, tasks], and `modules_used` [runs]."""
+        used = modules_used(self.assignment)
+        return {"train_loss": self.train_loss, "validation_loss": self.validation_loss, "modules_used": used}
 
 
 def scales(first: Floats, tasks: Sequence[TaskData]) -> Floats:

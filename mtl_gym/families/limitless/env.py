@@ -6,13 +6,11 @@ Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning").
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,12 +22,14 @@ from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.reporting import Curves
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.single import BatchOfOne
-from mtl_gym.core.state.structure import Many, Maybe, Numbers, Whole
-from mtl_gym.families.limitless import execution, render
+from mtl_gym.core.state.structure import Maybe, Numbers, Whole
+from mtl_gym.families.limitless import render
+from mtl_gym.families.limitless.batch import Batch
 from mtl_gym.families.limitless.construction import Construction, random_routes
 from mtl_gym.families.limitless.figures import Course, accuracy_and_unused
 from mtl_gym.families.limitless.inputs import Inputs, RowInputs
 from mtl_gym.families.limitless.making import make_pool, make_template
+from mtl_gym.families.limitless.observation import spaces_of
 from mtl_gym.families.limitless.options import LimitlessOptions
 from mtl_gym.families.limitless.pool import ModulePool
 from mtl_gym.families.limitless.rewards import RunningBonus
@@ -97,13 +97,8 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
     def _describe(self, pool: ModulePool) -> None:
         self.pool_size, self.max_depth, self.kinds = len(pool), self.options.max_depth, pool.layout.kind.copy()
         self._building = Construction(pool.layout, self.num_envs, self.max_depth)
-        observation = spaces.Dict(
-            image=spaces.Box(0, 1, self._inputs.shape, np.float32),
-            task=spaces.Discrete(self.data.num_tasks),
-            chosen=spaces.MultiDiscrete([self.pool_size + 1] * self.max_depth),
-            depth=spaces.Discrete(self.max_depth),
-        )
-        self._set_spaces(observation, spaces.Discrete(self.pool_size + 1))
+        sizes = self.data.num_tasks, self.pool_size, self.max_depth
+        self._set_spaces(*spaces_of(self._inputs.shape, *sizes))
 
     def _build(self) -> None:
         if isinstance(self.options.network, ModulePool):
@@ -119,8 +114,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         super()._set_up()
         self._rows = RowInputs(self._inputs, self.num_envs)
         self._building = Construction(self._building.layout, self.num_envs, self.max_depth)
-        self._losses: list[Tensor] = []
-        self._log: list[tuple[Rows, Rows]] = []
+        self._batch = Batch(self.network, self._inputs, self._judge, self.options.train)
         self._count_anew()
 
     def _count_anew(self) -> None:
@@ -189,34 +183,22 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
 
     def _finish(self, rows: Rows, reward: Floats, answers: Answers) -> None:
         samples, networks = self._sample[rows], self._building.networks.modules[rows]
-        logits, losses = self._run(samples, networks)
+        logits, losses = self._batch.run(samples, networks)
         label = self._label[samples]
         answers.enter(rows, label, *self._settle(rows, label, logits, reward, losses))
         real = samples >= 0
         self.usage.add(self._task[samples[real]], networks[real])
 
-    def _run(self, samples: Rows, networks: Rows) -> tuple[Tensor, Tensor]:
-        """Run finished networks on their inputs and store the losses for the next update.
-
-        Returns:
-            Logits [n, classes] and losses [n]; both detached.
-        """
-        if self.network.training != self.options.train:
-            self.network.train(self.options.train)
-        targets = torch.from_numpy(np.stack([self._label[samples], self._task[samples]])).to(self.device)
-        with torch.set_grad_enabled(self.options.train):
-            logits = execution.run(self.network, self._inputs.values(samples), networks)
-            logits = self._classes.restrict(logits, targets[1])
-            losses = torch.nn.functional.cross_entropy(logits, targets[0], reduction="none")
-        if self.options.train:
-            self._losses.append(losses)
-            self._log.append((samples, networks))
-        return logits.detach(), losses.detach()
+    def _judge(self, logits: Tensor, samples: Rows) -> tuple[Tensor, Tensor]:
+        """Restrict logits to the classes of the tasks, and return them with their losses."""
+        label, task = torch.from_numpy(np.stack([self._label[samples], self._task[samples]])).to(self.device)
+        logits = self._classes.restrict(logits, task)
+        return logits, torch.nn.functional.cross_entropy(logits, label, reduction="none")
 
     def _update(self) -> None:
-        if self._losses:
-            self._descend(self._losses)
-            self._losses, self._log = [], []
+        if self._batch.losses:
+            self._descend(self._batch.losses)
+            self._batch.clear()
         self.usage.end_batch()
 
     def random_routes(self, count: int, random: np.random.Generator) -> Rows:
@@ -230,16 +212,15 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
 
     def _state(self) -> State:
         rows = {"sample": torch.from_numpy(self._sample.copy()), "building": self._building.state()}
-        log = [tuple(torch.from_numpy(part) for part in entry) for entry in self._log]
         figures = {"bonus": torch.from_numpy(self.bonus_counts), "usage": self.usage.state()}
-        return super()._state() | {**rows, **figures, "log": log, "pays": self.pays_bonus}
+        return super()._state() | {**rows, **figures, "log": self._batch.state(), "pays": self.pays_bonus}
 
     def _model(self) -> State:
-        samples = torch.from_numpy(self._sample)
-        sample, building = Numbers(samples, 0, len(self._task) - 1), self._building.model()
-        log = Many((replace(sample, free=1), replace(building["modules"], free=1)))
+        size = len(self._task)
+        sample = Numbers(torch.from_numpy(self._sample), 0, size - 1)
+        log = self._batch.model(size, self.pool_size, self.max_depth)
         usage = self.usage.state() | {"last": Maybe(Whole(self.pool_size))}
-        return super()._model() | {"sample": sample, "building": building, "log": log, "usage": usage}
+        return super()._model() | {"sample": sample, "building": self._building.model(), "log": log, "usage": usage}
 
     def _load_state(self, state: State) -> None:
         super()._load_state(state)
@@ -247,8 +228,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         self._building.load(state["building"])
         self._bonus.counts, self.pays_bonus = state["bonus"].numpy().copy(), state["pays"]
         self.usage.load(state["usage"])
-        for samples, networks in state["log"]:
-            self._run(samples.numpy(), networks.numpy())
+        self._batch.load(state["log"])
 
     @property
     def bonus_counts(self) -> NDArray[np.float64]:

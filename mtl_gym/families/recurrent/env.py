@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from mtl_gym.families.recurrent.held_back import HeldBack
 from mtl_gym.families.recurrent.making import network_of, template_of
 from mtl_gym.families.recurrent.metrics import AnswersSoFar, Confusion
 from mtl_gym.families.recurrent.network import MultiTaskNetwork
+from mtl_gym.families.recurrent.observation import spaces_of
 from mtl_gym.families.recurrent.options import RecurrentOptions
 from mtl_gym.families.recurrent.policies import PolicyNetworks, policies_for
 from mtl_gym.families.recurrent.sequences import SequenceSplit, select_tasks
@@ -102,12 +102,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
     def _describe(self, network: MultiTaskNetwork) -> None:
         self.layout, self.parts, self.scored = network.layout, network.parts, network.scored
         self.connections = max(self.layout.size, 1)
-        observation = spaces.Dict(
-            units=spaces.Box(-np.inf, np.inf, (sum(self.parts.values()),), np.float32),
-            task=spaces.Discrete(self.data.num_tasks),
-            step=spaces.Discrete(self._split.steps),
-        )
-        self._set_spaces(observation, spaces.MultiBinary(self.connections))
+        self._set_spaces(*spaces_of(network, self._split.steps, self.connections))
 
     def _new_usage(self) -> Usage:
         fades = self.options.train or self._source is None

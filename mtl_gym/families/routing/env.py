@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
 from mtl_gym.core.classification import Answers
@@ -17,7 +16,6 @@ from mtl_gym.core.classification_env import ClassificationVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.interfaces import LAYERS, ROUTES, Interface
-from mtl_gym.core.nn.shapes import trouble_with_one_row
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
@@ -25,14 +23,14 @@ from mtl_gym.core.sampling import Waiting
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.checkpoint import to_tensors
-from mtl_gym.core.state.structure import Numbers
 from mtl_gym.families.routing import render
 from mtl_gym.families.routing.graph import RouteGraph
-from mtl_gym.families.routing.making import make_network, number_of_agents
+from mtl_gym.families.routing.making import make_network, number_of_agents, takes_one_input
 from mtl_gym.families.routing.network import RoutedNetwork
+from mtl_gym.families.routing.observation import spaces_of
 from mtl_gym.families.routing.options import RoutingOptions
 from mtl_gym.families.routing.rewards import CollaborationReward
-from mtl_gym.families.routing.routes import Routes, Usage
+from mtl_gym.families.routing.routes import Routes, Usage, random_routes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,12 +77,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         super().__init__(num_envs, **options)
         with seeded(0):  # fixes the weights of a dispatcher or mixture in untrained networks
             self._template = make_network(self.options, self.data, self._context)
-        self._lone_row = trouble_with_one_row(self._template.trunk, self._template.input_shape)
-        if self._lone_row and self.options.train and self.batch_size == 1:
-            raise ValueError(
-                f"train_batch=1: the trunk cannot be trained on a single input ({self._lone_row}). Use train_batch=2 "
-                "or more, or nn.LayerNorm or nn.GroupNorm in the trunk."
-            )
+        self._takes_one = takes_one_input(self._template, needs_to=self.options.train and self.batch_size == 1)
         self._describe(self._template)
         self._count_anew()
 
@@ -95,22 +88,13 @@ class RoutingVectorEnv(ClassificationVectorEnv):
 
     def random_routes(self, count: int, random: np.random.Generator) -> Rows:
         """Return a random block for each layer of each route, never PASS; int64 [count, depth]."""
-        layers = [np.flatnonzero(mask[:-1]) for mask in self.masks]
-        positions = random.integers([len(blocks) for blocks in layers], size=(count, len(layers)))
-        return np.stack([blocks[positions[:, depth]] for depth, blocks in enumerate(layers)], axis=1)
+        return random_routes(self.masks, count, random)
 
     def _describe(self, network: RoutedNetwork) -> None:
         self.masks = network.masks()
         self.routed_depth, self.num_blocks, self.width = network.depth, network.num_blocks, network.width
         self._routes = Routes.none(self.num_envs, self.routed_depth)
-        parts: dict[str, spaces.Box | spaces.Discrete] = {
-            "value": spaces.Box(-np.inf, np.inf, (network.width,), np.float32),
-            "task": spaces.Discrete(self.data.num_tasks),
-            "depth": spaces.Discrete(network.depth),
-        }
-        if self.agents:
-            parts["agent"] = spaces.Discrete(self.agents + 1)
-        self._set_spaces(spaces.Dict(list(parts.items())), spaces.Discrete(network.num_blocks + 1))
+        self._set_spaces(*spaces_of(network, self.data.num_tasks, self.agents))
 
     def _build(self) -> None:
         given = self.options.network
@@ -239,17 +223,14 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         """Recompute the values of unfinished routes and waiting inputs with the weights after an update."""
         rows, routes = np.flatnonzero(under_way), self._routes
         samples = np.concatenate([routes.sample[rows], self._waiting.left])
-        if len(samples) == 1 and self._lone_row:
+        if len(samples) == 1 and not self._takes_one:
             samples = np.concatenate([samples, self._draw(rows, self.batch_size)])
         self._waiting = Waiting(samples, used=len(rows))
         if len(samples) == 0:
             return
         self._graph.embed(samples)
         self._graph.begin(rows, np.arange(len(rows)))
-        for depth in range(self.routed_depth):
-            deeper = rows[routes.depth[rows] > depth]
-            if len(deeper):
-                self._graph.apply(deeper, depth, routes.choice[deeper, depth])
+        self._graph.repeat(rows, routes.depth[rows], routes.choice[rows])
 
     @property
     def signature(self) -> State:
@@ -262,14 +243,9 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         return super()._state() | {**rows, **counts, "graph": self._graph.state()}
 
     def _model(self) -> State:
-        state, size = self._state(), len(self._task)
-        routes = {
-            "sample": Numbers(state["routes"]["sample"], 0, size - 1),
-            "depth": Numbers(state["routes"]["depth"], 0, self.routed_depth),
-            "choice": Numbers(state["routes"]["choice"], -1, self.num_blocks),
-        }
-        graph = self._graph.model(size, self.routed_depth)
-        return super()._model() | {"routes": routes, "inputs": self._waiting.model(size), "graph": graph}
+        size = len(self._task)
+        rows = {"routes": self._routes.model(size, self.num_blocks), "inputs": self._waiting.model(size)}
+        return super()._model() | {**rows, "graph": self._graph.model(size, self.routed_depth)}
 
     def _load_state(self, state: State) -> None:
         super()._load_state(state)
@@ -281,9 +257,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         self._graph.load(state["graph"], self._loss)
         if not self.options.train:  # nothing is logged where nothing is trained
             self._resume(np.ones(self.num_envs, bool))
-        embedded, waiting = len(self._graph.features), len(self._waiting.samples)
-        if embedded != waiting:
-            raise CheckpointError(f"the log embeds {embedded} samples, where {waiting} wait")
+        self._graph.check_embedded(len(self._waiting.samples))
 
     def evaluation_figures(self) -> Info:
         """Return the counts of choices and the number of blocks in use.

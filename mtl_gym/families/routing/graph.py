@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.rows import State
 from mtl_gym.core.state.structure import Many, Numbers, Wanted, Whole, check, wrong
 from mtl_gym.families.routing.network import RoutedNetwork
@@ -84,6 +85,13 @@ class RouteGraph:
             values = self.values if everyone else self.values[self._index(rows)]
             self._put(rows, self.network.decide(values, depth, choices))
 
+    def repeat(self, rows: Index, depths: Index, choices: Index) -> None:
+        """Apply the first `depths` choices of the routes of `rows`; int64 [n], [n] and [n, depth]."""
+        for depth in range(choices.shape[1]):
+            deeper = depths > depth
+            if deeper.any():
+                self.apply(rows[deeper], depth, choices[deeper, depth])
+
     def finish(self, rows: Index, labels: Index, loss: Loss) -> tuple[Tensor, Tensor]:
         """End the routes of `rows` and compute their losses.
 
@@ -139,6 +147,15 @@ class RouteGraph:
         # Writing to `data` does not mark the graph as outdated.
         for key, value in self.network.named_buffers():
             value.data.copy_(state["buffers"][key])
+
+    def check_embedded(self, samples: int) -> None:
+        """Compare the number of embedded samples after `load` with that of the waiting samples.
+
+        Raises:
+            CheckpointError: If they differ.
+        """
+        if len(self.features) != samples:
+            raise CheckpointError(f"the log embeds {len(self.features)} samples, where {samples} wait")
 
     def _note(self, name: str, *arguments: Index | int) -> None:
         if self.network.training != self.train:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from mtl_gym.core.nn.making import given_network
+from mtl_gym.core.nn.shapes import trouble_with_one_row
 from mtl_gym.core.options import NetworkContext
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.routing.blocks import simple_routed_network
@@ -35,6 +36,21 @@ def make_network(options: RoutingOptions, data: MultiTaskDataset, context: Netwo
 def number_of_agents(options: RoutingOptions, data: MultiTaskDataset) -> int:
     """Return the number of agents of the dispatcher; 0 without a dispatcher."""
     return data.num_tasks if isinstance(options.dispatch, str) else options.dispatch or 0
+
+
+def takes_one_input(network: RoutedNetwork, needs_to: bool) -> bool:
+    """Return whether the trunk can be trained on a single input, which batch norm of flat values rules out.
+
+    Raises:
+        ValueError: If it cannot, but `needs_to`.
+    """
+    trouble = trouble_with_one_row(network.trunk, network.input_shape)
+    if trouble and needs_to:
+        raise ValueError(
+            f"train_batch=1: the trunk cannot be trained on a single input ({trouble}). Use train_batch=2 or more, or "
+            "nn.LayerNorm or nn.GroupNorm in the trunk."
+        )
+    return not trouble
 
 
 def _paper_network(options: RoutingOptions, data: MultiTaskDataset, context: NetworkContext) -> RoutedNetwork:

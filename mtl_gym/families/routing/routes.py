@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from mtl_gym.core.rows import Flags, Rows
+from mtl_gym.core.rows import Flags, Rows, State
+from mtl_gym.core.state.structure import Numbers
 
 MEMORY = 200
 
@@ -49,6 +51,27 @@ class Routes:
     def finished(self) -> Flags:
         """Mask of rows with a finished route; bool [num_envs]."""
         return self.depth == self.choice.shape[1]
+
+    def model(self, samples: int, blocks: int) -> State:
+        """Return the model of the state of the routes, for so many samples and blocks."""
+        return {
+            "sample": Numbers(torch.from_numpy(self.sample), 0, samples - 1),
+            "depth": Numbers(torch.from_numpy(self.depth), 0, self.choice.shape[1]),
+            "choice": Numbers(torch.from_numpy(self.choice), -1, blocks),
+        }
+
+
+def random_routes(masks: Flags, count: int, random: np.random.Generator) -> Rows:
+    """Return a random block for each layer of each route, never PASS; int64 [count, depth].
+
+    Args:
+        masks: Valid choices of each layer, PASS last; bool [depth, blocks + 1].
+        count: Number of routes.
+        random: Generator to draw from.
+    """
+    layers = [np.flatnonzero(mask[:-1]) for mask in masks]
+    positions = random.integers([len(blocks) for blocks in layers], size=(count, len(layers)))
+    return np.stack([blocks[positions[:, depth]] for depth, blocks in enumerate(layers)], axis=1)
 
 
 class Usage:
