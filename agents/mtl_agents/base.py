@@ -285,10 +285,10 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
             agent = cls(here, **saved["arguments"] | {"seed": None})
             agent.seed = saved["arguments"]["seed"]
             state, same = saved["state"], here.num_envs == there.num_envs
-            agent.load_state_dict(state if same else agent._without_rows(state))
+            agent.load_state_dict(state if same else agent.without_rows(state))
         return agent
 
-    def _without_rows(self, state: State) -> State:
+    def without_rows(self, state: State) -> State:
         """Return a saved state without episodes under way, for another number of rows."""
         return state | {"rows": self.state_dict()["rows"], "last_obs": None}
 

@@ -129,7 +129,7 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
             make: Callable[..., Self] = cls  # agents have other constructor arguments than SB3's algorithms
             agent = make(here, **saved["arguments"] | {"seed": None})
             agent.seed = saved["arguments"]["seed"]
-            agent.load_state_dict(agent._fitted(saved["state"], there))
+            agent.load_state_dict(agent.fitted(saved["state"], there))
         return agent
 
     @classmethod
@@ -145,7 +145,7 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
                 f"The saved agent needs {known[0]} and {known[1]}; this environment has {spaces[0]} and {spaces[1]}."
             )
 
-    def _fitted(self, state: State, there: VecEnv) -> State:
+    def fitted(self, state: State, there: VecEnv) -> State:
         """Return a saved state, without episodes under way if the number of rows differs."""
         return state if self.n_envs == there.num_envs else state | {"last_obs": None}
 

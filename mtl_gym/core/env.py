@@ -269,7 +269,7 @@ class MultiTaskVectorEnv(Reporting, Stateful):
         if self.seed is None:
             self.reset()
         view = self._new_view(split, num_envs)
-        view._source = self
+        view.follow(self)
         return view
 
     def _new_view(self, split: str, num_envs: int | None) -> MultiTaskVectorEnv:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -80,7 +81,7 @@ class BatchOfOne(gym.Env[Observation, Array]):
         """Forward to the batched environment: `network`, `updates`, `evaluation_view`, ..."""
         if name.startswith("_") or name == "batched":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self.batched, name)
+        return attrgetter(name)(self.batched)
 
     def state_dict(self) -> State:
         """Return the complete state, as `Stateful.state_dict`, and whether the next episode has begun."""

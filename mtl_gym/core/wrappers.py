@@ -160,7 +160,12 @@ _DECISIVE = ("reset", "step", "step_wait", "observation", "observations", "actio
 
 def _as_in(wrapper: object, kind: type) -> bool:
     """Return whether a wrapper's class inherits the methods of `kind` that affect observations and actions."""
-    return all(getattr(type(wrapper), name, None) is getattr(kind, name, None) for name in _DECISIVE)
+    return all(_definer(type(wrapper), name) is _definer(kind, name) for name in _DECISIVE)
+
+
+def _definer(kind: type, name: str) -> type | None:
+    """Return the class from which `kind` has the attribute `name`; None if it has none."""
+    return next((base for base in kind.__mro__ if name in vars(base)), None)
 
 
 @lru_cache(maxsize=1)

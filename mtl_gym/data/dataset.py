@@ -73,20 +73,16 @@ class MultiTaskDataset:
         check_name(self.name)
         own = vars(self)
         names = {part: own[part] for part in ("task_names", "class_names", "vocabulary", "characters")}
-        self._set(**read_all_names(self.name, **names))
+        _set(self, **read_all_names(self.name, **names))
         check_splits(self.name, self.splits, self.task_names, self.num_classes)
-        self._set(splits=MappingProxyType({split: self.splits[split] for split in SPLITS}))
+        _set(self, splits=MappingProxyType({split: self.splits[split] for split in SPLITS}))
         mean, std = read_statistics(self.name, self.mean, self.std, self.splits["train"].x)
-        self._set(mean=mean, std=std)
+        _set(self, mean=mean, std=std)
         if self.vocabulary or self.characters:
             check_tokens(self.name, self.splits, self.vocabulary, self.characters, normalised=mean is not None)
         for task, name in enumerate(self.task_names):
             labels = [split.y[split.task == task] for split in self.splits.values()]
             tell_single_class(f"data set {self.name!r}, task {name!r}", labels)
-
-    def _set(self, **values: object) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
 
     @classmethod
     def from_tasks(
@@ -269,7 +265,7 @@ class MultiTaskDataset:
         values["mean"] = None if self.mean is None else self.mean.to(device)
         values["std"] = None if self.std is None else self.std.to(device)
         values["_copies"] = WeakValueDictionary()
-        moved._set(**values)
+        _set(moved, **values)
         return moved
 
     def __deepcopy__(self, memo: dict[int, object]) -> "MultiTaskDataset":
@@ -291,3 +287,9 @@ class MultiTaskDataset:
             f"MultiTaskDataset({self.name!r}, {self.num_tasks} tasks, classes {classes}, "
             f"input {list(self.input_shape)} {dtype}{words}, {rows})"
         )
+
+
+def _set(data: MultiTaskDataset, **values: object) -> None:
+    """Set fields of a frozen data set that is being made."""
+    for name, value in values.items():
+        object.__setattr__(data, name, value)

@@ -36,7 +36,7 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
             is_open = False
             continue
         if is_open and mark in "IE" and kind == spans[-1].kind:
-            spans[-1] = spans[-1]._replace(end=place + 1)
+            spans[-1] = Span(kind, spans[-1].start, place + 1)
         else:
             spans.append(Span(kind, place, place + 1))
         is_open = mark in "BI"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from operator import attrgetter, methodcaller
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import gymnasium as gym
@@ -134,18 +135,18 @@ class BatchedVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """Return an attribute of the shared environment, once per row."""
-        value = getattr(self.batched, attr_name)
+        value = attrgetter(attr_name)(self.batched)
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: object, indices: VecEnvIndices = None) -> None:
         """Set an attribute of the shared environment."""
-        setattr(self.batched, attr_name, value)
+        self.batched.__setattr__(attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: object, indices: VecEnvIndices = None, **method_kwargs: object
     ) -> list[Any]:
         """Call a method of the shared environment once; return rows of `action_masks`, else the same result per row."""
-        result = getattr(self.batched, method_name)(*method_args, **method_kwargs)
+        result = methodcaller(method_name, *method_args, **method_kwargs)(self.batched)
         rows = self._get_indices(indices)
         return [result[row] for row in rows] if method_name == "action_masks" else [result for _ in rows]
 

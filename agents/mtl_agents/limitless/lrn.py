@@ -169,12 +169,12 @@ class LRN(SB3Agent, MaskablePPO):
         if {**sizes, "modules": 0} != {**known, "modules": 0} or sizes["modules"] < known["modules"]:
             raise CheckpointError(f"The saved agent fits {known}; this environment has {sizes}.")
 
-    def _fitted(self, state: State, there: VecEnv) -> State:
+    def fitted(self, state: State, there: VecEnv) -> State:
         """Return a saved state adapted to this environment, whose pool may extend the saved one.
 
         Embeddings of new modules start as the mean of those of their kind, and the optimizer is reset.
         """
-        state, known = super()._fitted(state, there), pool_sizes(there)["modules"]
+        state, known = super().fitted(state, there), pool_sizes(there)["modules"]
         if known == pool_sizes(self._vec_env())["modules"]:
             return state
         kinds = _kinds(self._vec_env())

@@ -149,8 +149,9 @@ class Scheduler(Agent[Array, Memory]):
         super()._load_state(state)
         self._memory = cast("Memory | None", to_arrays(state["memory"]))
 
-    def _without_rows(self, state: State) -> State:
-        return super()._without_rows(state) | {"memory": None}
+    def without_rows(self, state: State) -> State:
+        """Return a saved state without episodes under way and without the memory of their progress."""
+        return super().without_rows(state) | {"memory": None}
 
 
 def _column(rows: NDArray[np.bool_], like: Floats) -> NDArray[np.bool_]:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import nn
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+@runtime_checkable
+class Resettable(Protocol):
+    """Module that can draw new weights."""
+
+    def reset_parameters(self) -> None:
+        """Draw new weights from torch's CPU generator."""
+        ...
 
 
 def renewed(template: AnyModule) -> AnyModule:
@@ -20,8 +29,8 @@ def renewed(template: AnyModule) -> AnyModule:
     """
     twin = copy.deepcopy(template)
     for module in twin.modules():
-        if callable(reset := getattr(module, "reset_parameters", None)):
-            reset()
+        if isinstance(module, Resettable):
+            module.reset_parameters()
     return twin
 
 

@@ -185,10 +185,12 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
     def _look_at(self: Self, state: State) -> None:
         """Become the view of an environment in the given state."""
         assert self._source is not None
-        source = revive(type(self), int(state["signature"]["num_envs"]), shallow_dict(self._source.options), None)
-        source._load(state)
-        self._source = source
+        self.follow(revive(type(self), int(state["signature"]["num_envs"]), shallow_dict(self._source.options), state))
         self.reset()
+
+    def follow(self, source: Self) -> None:
+        """Become a view of another environment, whose network this one then uses from its next `reset`."""
+        self._source = source
 
     def fork(self) -> Self:
         """Return an independent copy of this running environment, to try different continuations.

@@ -27,12 +27,12 @@ class AssignmentHistory:
     def of(cls, assignment: NDArray[np.int32], generations: int) -> AssignmentHistory:
         """Restore a history from its assignments; [length, locations]."""
         history = cls(generations, assignment.shape[1])
-        history.length = len(assignment)
-        history._assignment[: len(assignment)] = assignment
+        for one in assignment:
+            history.add(one)
         return history
 
-    def add(self, assignment: Index) -> None:
-        """Record the assignment of one more generation; int64 [locations]."""
+    def add(self, assignment: NDArray[np.integer]) -> None:
+        """Record the assignment of one more generation; [locations]."""
         self._assignment[self.length] = assignment
         self.length += 1
 
