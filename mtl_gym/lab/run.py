@@ -240,8 +240,8 @@ def _finished(settings: RunSettings, out: Path) -> RunResult | None:
 
 def clear(out: Path) -> None:
     """Remove incomplete files of an interrupted run, and the error of a failed one."""
-    for path in (*out.glob(f"*{checkpoint.UNFINISHED}"), out / ERROR):
-        path.unlink(missing_ok=True)
+    checkpoint.remove_unfinished(out)
+    (out / ERROR).unlink(missing_ok=True)
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -162,7 +162,10 @@ def test_compare_prints_and_writes_a_table(tmp_path):
     ]  # fmt: skip
     table = (tmp_path / "table.md").read_text().splitlines()
     assert len(table) == 4 and table[0].startswith("| agent | accuracy |")
+    killed = tmp_path / ".accuracies.png.0.unfinished"
+    killed.touch()
     assert call("compare", DIGITS, *arguments).output == outcome.output  # read, not repeated
+    assert not killed.exists()
 
 
 def test_train_and_evaluate_from_the_command_line(tmp_path):

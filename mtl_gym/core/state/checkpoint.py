@@ -175,6 +175,12 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
     return path
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in a folder; nobody may be writing there."""
+    for path in folder.glob(f"*{UNFINISHED}"):
+        path.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

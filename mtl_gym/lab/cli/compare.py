@@ -59,6 +59,7 @@ def compare(
 
     Rerunning the same command resumes an interrupted comparison.
     """
+    from mtl_gym.core.state.checkpoint import remove_unfinished
     from mtl_gym.lab.compare import alike, summarise, write_results, write_table
     from mtl_gym.lab.execution import carry_out
     from mtl_gym.lab.progress import Bar
@@ -82,6 +83,7 @@ def compare(
     console.print(table_of(summarise(results), env))
     print_differences(results, control)
     with sentences(), unless_read_only(out):
+        remove_unfinished(out)
         write_results(results, out / "results.csv")
         write_table(summarise(results), out / "table.md", differences(results, control), control)
         print_pictures(results, env, out)
