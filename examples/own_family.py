@@ -7,6 +7,9 @@ is therefore slow on flat tasks or diverges on steep ones.
     export PYTHONPATH=.  # only because this file is not in an installed package
     mtl-gym compare examples.own_family:TaskRates-v0 --agents ppo,cautious,bold,oracle --steps 20000 --out runs/rates
     mtl-gym report runs/rates --env examples.own_family:TaskRates-v0
+    python -c "import mtl_gym.testing as t; t.check_family('examples.own_family:TaskRates-v0')"
+
+The docstring of `mtl_gym.core.training_run_env` says what each hook returns and when it is called.
 """
 
 from __future__ import annotations
@@ -93,7 +96,7 @@ class RateVectorEnv(TrainingRunVectorEnv[Losses]):
 
     def _train_runs(self, actions: np.ndarray) -> Losses:
         self.network[0].data *= torch.from_numpy(1 - RATES[actions] * self.curvature)
-        self._count(1, actions.size)
+        self._count(updates=1, samples=actions.size)
         return self._losses()
 
     def _losses(self) -> Losses:
@@ -132,7 +135,7 @@ class RateEnv(BatchOfOne):
 
 
 class OneRate:
-    """A control with one rate for all tasks, and a minimal agent."""
+    """A control with one rate for all tasks, and a minimal agent: without `save`, its runs cannot be evaluated again."""
 
     ROLE, RATE = "control", 0
 

@@ -6,6 +6,7 @@ which calls `register_family`.
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Mapping
@@ -14,8 +15,25 @@ from importlib.metadata import EntryPoint, entry_points
 
 import gymnasium as gym
 
-GROUP = "mtl_gym.environments"
+GROUP, AGENTS = "mtl_gym.environments", "mtl_gym.agents"
+# Modules and classes of the algorithms of Stable-Baselines3 and sb3-contrib, by agent name.
+SB3: dict[str, tuple[str, str]] = {
+    "a2c": ("stable_baselines3", "A2C"),
+    "ddpg": ("stable_baselines3", "DDPG"),
+    "dqn": ("stable_baselines3", "DQN"),
+    "ppo": ("stable_baselines3", "PPO"),
+    "sac": ("stable_baselines3", "SAC"),
+    "td3": ("stable_baselines3", "TD3"),
+    "ars": ("sb3_contrib", "ARS"),
+    "crossq": ("sb3_contrib", "CrossQ"),
+    "maskable-ppo": ("sb3_contrib", "MaskablePPO"),
+    "qr-dqn": ("sb3_contrib", "QRDQN"),
+    "recurrent-ppo": ("sb3_contrib", "RecurrentPPO"),
+    "tqc": ("sb3_contrib", "TQC"),
+    "trpo": ("sb3_contrib", "TRPO"),
+}
 _LOCATION = re.compile(r"[\w.]+:[\w.]+")
+_ID = re.compile(r"([\w.-]+/)?[\w.-]+-v\d+")
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,9 @@ class Card:
         dials: Options that set the difficulty, with their direction.
         floor: Names of the random agents, at which the normalised score of a report is 0.
 
+    Raises:
+        ValueError: If there is no control, or `controls` or `floor` is not a tuple of names.
+
     Example:
         >>> Card("Which layer freezes next.", "The order matters.", ("random", "bottom-up")).controls[0]
         'random'
@@ -43,6 +64,15 @@ class Card:
     optimum: float | str | None = None
     dials: Mapping[str, str] = field(default_factory=dict)
     floor: tuple[str, ...] = ("random",)
+
+    def __post_init__(self) -> None:
+        """Check the names of agents."""
+        for what, names in {"controls": self.controls, "floor": self.floor}.items():
+            if not isinstance(names, (tuple, list)) or not names or not all(isinstance(name, str) for name in names):
+                raise ValueError(
+                    f"The card has {what}={names!r}; it takes a tuple with at least one agent name, such as "
+                    "('random',): name the agents that a report compares with."
+                )
 
 
 _cards: dict[str, Card] = {}
@@ -69,26 +99,76 @@ def register_family(
         agents: Classes of agents as "module:attribute", by agent name.
 
     Raises:
-        ValueError: If a location is not "module:attribute", or an id or a name is taken.
+        ValueError: If a location is not "module:attribute", an id or a name is taken, or a preset is not plain; nothing
+            is registered then.
     """
     agents = {} if agents is None else agents
+    _check_kinds(presets, card)
     for location in (env, vector_env, *agents.values()):
-        if _LOCATION.fullmatch(location) is None:
-            raise ValueError(f"{location!r} is not a location; write it as 'module:attribute'.")
+        _check_location(location)
     for name, location in agents.items():
-        if _agents.setdefault(name, location) != location:
-            raise ValueError(f"The agent name {name!r} is taken by {_agents[name]}; choose another name.")
+        taken = _location_of(name)
+        if taken not in (None, location):
+            raise ValueError(f"The agent name {name!r} is taken by {taken}; choose another name.")
     for env_id, kwargs in presets.items():
-        _register(env_id, env, vector_env, dict(kwargs))
+        _check_preset(env_id, env, vector_env, kwargs)
+    _agents.update(agents)
+    for env_id, kwargs in presets.items():
+        if env_id not in gym.registry:
+            gym.register(env_id, entry_point=env, vector_entry_point=vector_env, kwargs=dict(kwargs))
         _cards[env_id] = card
 
 
-def _register(env_id: str, env: str, vector_env: str, kwargs: dict[str, object]) -> None:
+def _check_kinds(presets: object, card: object) -> None:
+    if not isinstance(card, Card):
+        raise ValueError(f"card={card!r} is not possible; it takes an mtl_gym.Card.")
+    if not isinstance(presets, Mapping) or not presets:
+        raise ValueError(
+            f"presets={presets!r} is not possible; it takes a dictionary of keyword arguments by id, such as "
+            "{'MyEnv-v0': {}}."
+        )
+
+
+def _check_location(location: object) -> None:
+    if isinstance(location, str) and _LOCATION.fullmatch(location) is not None:
+        return
+    example = f"{location.__module__}:{location.__qualname__}" if isinstance(location, type) else "module:attribute"
+    raise ValueError(f"{location!r} is not a location; write it as {example!r}.")
+
+
+def _location_of(agent: str) -> str | None:
+    """Return the location of a known agent; None if the name is free."""
+    announced = {point.name: point.value for point in entry_points(group=AGENTS)}
+    libraries = {name: ":".join(place) for name, place in SB3.items()}
+    return {**libraries, **announced, **_agents}.get(agent)
+
+
+def _check_preset(env_id: object, env: str, vector_env: str, kwargs: object) -> None:
+    if not isinstance(env_id, str) or _ID.fullmatch(env_id) is None:
+        raise ValueError(f"{env_id!r} is not an id; write it as 'Name-v0' or 'namespace/Name-v0'.")
+    if not isinstance(kwargs, Mapping) or not _is_plain(kwargs):
+        raise ValueError(
+            f"The preset of {env_id!r} is {kwargs!r}; it takes a dictionary that JSON returns unchanged: text, "
+            "numbers, True, False, None, and lists and dictionaries of these."
+        )
     known = gym.registry.get(env_id)
     if known is None:
-        gym.register(env_id, entry_point=env, vector_entry_point=vector_env, kwargs=kwargs)
-    elif known.entry_point != env:
+        return
+    if known.entry_point != env:
         raise ValueError(f"The id {env_id!r} is taken by {known.entry_point}; choose another name or version.")
+    there, new = (known.vector_entry_point, known.kwargs), (vector_env, dict(kwargs))
+    if there != new:
+        raise ValueError(
+            f"The id {env_id!r} is registered with {there[0]} and the preset {there[1]!r}, not with {new[0]} and "
+            f"{new[1]!r}; choose another name or version."
+        )
+
+
+def _is_plain(value: object) -> bool:
+    try:
+        return bool(json.loads(json.dumps(value)) == value)
+    except (TypeError, ValueError):
+        return False
 
 
 def card(env_id: str) -> Card:
@@ -113,6 +193,23 @@ def registered_agents() -> dict[str, str]:
     return dict(_agents)
 
 
+def load_location(location: str, what: str) -> object:
+    """Import what a location names.
+
+    Raises:
+        ImportError: If a module or the attribute does not exist; the message begins with `what`.
+    """
+    try:
+        return EntryPoint(what, location, GROUP).load()
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{what} is {location!r}, but there is no module {error.name!r}; correct the location, install the "
+            "package, or set PYTHONPATH."
+        ) from error
+    except AttributeError as error:
+        raise ImportError(f"{what} is {location!r}, but {error}; correct the location.") from error
+
+
 def load_packages() -> None:
     """Call the registration functions of other packages; warn about each one that fails."""
     for point in entry_points(group=GROUP):
@@ -125,7 +222,8 @@ def _call(point: EntryPoint) -> None:
     except Exception as error:  # code of another package may raise anything, and mtl_gym must still import
         package = point.dist.name if point.dist is not None else point.value
         warnings.warn(
-            f"The environments of {package} ({point.value}) are not registered: {type(error).__name__}: {error}",
+            f"The environments of {package} ({point.value}) are not registered: {type(error).__name__}: {error}; "
+            f"mend the function of its entry point in {GROUP!r}, or uninstall {package}.",
             RuntimeWarning,
             stacklevel=3,
         )

@@ -121,6 +121,41 @@ def test_a_family_is_registered_once_and_takes_no_others_names():
         mtl_gym.card("Nowhere-v0")
 
 
+LOCATIONS = {"env": "nowhere.env:Env", "vector_env": "nowhere.env:VectorEnv"}
+REFUSED = {
+    "the_preset_of_an_id": ({"presets": {"MTLRouting-Digits-v0": {}}}, "is taken by mtl_gym"),
+    "an_id": ({"presets": {"Other": {}}}, "'Other' is not an id; write it as 'Name-v0'"),
+    "no_presets": ({"presets": {}}, r"presets=\{\} is not possible"),
+    "an_array": ({"presets": {"Other-v0": {"a": (1, 2)}}}, "'Other-v0' .* that JSON returns unchanged"),
+    "a_class": ({"env": mtl_gym.Card}, "write it as 'mtl_gym.registration:Card'"),
+    "a_bundled_agent": ({"agents": {"random": "nowhere:R"}}, "'random' is taken by mtl_agents"),
+    "an_algorithm": ({"agents": {"ppo": "nowhere:R"}}, "'ppo' is taken by stable_baselines3:PPO"),
+    "no_card": ({"card": None}, "takes an mtl_gym.Card"),
+}
+
+
+@pytest.mark.parametrize("arguments, message", REFUSED.values(), ids=REFUSED)
+def test_a_refused_registration_says_why_and_registers_nothing(arguments, message):
+    ids, agents = registered_ids(), registration.registered_agents()
+    given = {"presets": {"Other-v0": {}}, "card": mtl_gym.Card("what", "why", ("random",)), "agents": {"new": "a:B"}}
+    with pytest.raises(ValueError, match=message):
+        mtl_gym.register_family(**LOCATIONS | given | arguments)
+    assert (ids, agents) == (registered_ids(), registration.registered_agents())
+
+
+def test_an_id_is_not_registered_again_with_another_preset():
+    spec = gym.spec("MTLRouting-Digits-v0")
+    kinds = {"env": spec.entry_point, "vector_env": spec.vector_entry_point}
+    with pytest.raises(ValueError, match=r"the preset \{'data': 'digits', 'hidden': 64\}, not with .*choose another"):
+        mtl_gym.register_family(**kinds, presets={spec.id: {"hidden": 3}}, card=mtl_gym.card(spec.id))
+
+
+@pytest.mark.parametrize("controls", [(), "random", (1,)])
+def test_a_card_names_a_control(controls):
+    with pytest.raises(ValueError, match="takes a tuple with at least one agent name"):
+        mtl_gym.Card("what", "why", controls)
+
+
 def test_a_package_that_cannot_register_its_environments_is_named_in_a_warning(monkeypatch):
     points = [EntryPoint("broken", "nowhere.to.be.found:register", registration.GROUP)]
     monkeypatch.setattr(registration, "entry_points", lambda group: points)

@@ -11,9 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core.rows import Array, Flags, Info, Rows
+from mtl_gym.core.validation import short
 
 Floats: TypeAlias = NDArray[np.float32]
 Result = TypeVar("Result", bound="EpisodeResult")
+
+
+def is_array(figure: object, kinds: str, axes: int) -> bool:
+    """Return whether a figure is a NumPy array with so many axes and a dtype of one of these kinds."""
+    return isinstance(figure, np.ndarray) and figure.ndim == axes and figure.dtype.kind in kinds
+
+
+def described(figure: object) -> str:
+    """Return dtype and shape of an array, or the value of anything else, for a message.
+
+    Example:
+        >>> described(np.zeros((2, 3))), described([1, 2])
+        ('a NumPy array float64 [2, 3]', '[1, 2]')
+    """
+    if isinstance(figure, np.ndarray):
+        return f"a NumPy array {figure.dtype} {list(figure.shape)}"
+    return short(figure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +44,7 @@ class EpisodeResult(ABC):
         more: Further figures of the family, [num_envs, ...] each.
 
     Raises:
-        ValueError: If a figure does not have one entry per row.
+        ValueError: If a figure does not have one entry per row, or not the type that is documented.
     """
 
     ended: Flags
@@ -34,11 +52,23 @@ class EpisodeResult(ABC):
     more: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the number of rows of every figure."""
+        """Check `ended` and `success`, and the number of rows of every figure."""
+        for name in ("ended", "success"):
+            self._require(name, "b", "bool", "num_envs")
         rows = len(self.ended)
         for name, figure in {"success": self.success, **self._figures(), **self.more}.items():
-            if len(figure) != rows:
-                raise ValueError(f"{name} has {len(figure)} entries; an episode result of {rows} rows needs {rows}.")
+            entries = len(figure) if np.ndim(figure) else "no"
+            if entries != rows:
+                raise ValueError(f"{name} has {entries} entries; an episode result of {rows} rows needs {rows}.")
+
+    def _require(self, name: str, kinds: str, dtype: str, *axes: str) -> None:
+        """Refuse a field that is not an array of these axes with a dtype of one of these kinds."""
+        figure = getattr(self, name)
+        if not is_array(figure, kinds, len(axes)):
+            raise ValueError(
+                f"{name} of {type(self).__name__} is {described(figure)}; it takes a NumPy array {dtype} "
+                f"[{', '.join(axes)}]: convert it."
+            )
 
     @abstractmethod
     def _figures(self) -> dict[str, Array]:
@@ -126,6 +156,18 @@ class TrainingResult(EpisodeResult):
     loss: Floats
     labels: Array
     samples: Array
+
+    def __post_init__(self) -> None:
+        """Check every field; `labels` and `samples` have one entry per task."""
+        for name in ("accuracy", "loss"):
+            self._require(name, "f", "float32", "num_envs", "tasks")
+        for name in ("labels", "samples"):
+            self._require(name, "iuf", "of numbers", "tasks")
+        tasks = self.accuracy.shape[1]
+        for name, entries in {"labels": self.labels, "samples": self.samples, "loss": self.loss.T}.items():
+            if len(entries) != tasks:
+                raise ValueError(f"{name} has {len(entries)} tasks and accuracy {tasks}; give both for every task.")
+        super().__post_init__()
 
     def _figures(self) -> dict[str, Array]:
         return {"accuracy": self.accuracy, "loss": self.loss, "mean_accuracy": self.accuracy.mean(1)}

@@ -5,14 +5,14 @@ in the info of every step and are part of states. The family subclasses `Trainin
 `PROGRESS = Progress`, sets `data` and calls `_set_spaces` in `__init__`, and adds these hooks. One without a data set
 overrides `task_names` and `samples_per_epoch` instead of setting `data`.
 
-1. `run_length`: Decisions of a run.
-2. `_build_runs`: Make `network` and `optimizer` of all runs.
+1. `run_length`: Decisions of a run, at least 1 (Gymnasium's `check_env` asks for 2).
+2. `_build_runs`: Make `network` and `optimizer` of all runs; called at the first reset and every `reset(seed=...)`.
 3. `_begin_runs`: Draw fresh weights from `run_seeds`; return the first progress.
-4. `_train_runs`: Carry out one decision in every run; return the next progress.
-5. `_reward`: Return the reward from the progress before and after a decision.
-6. `_observe`: Return the observation.
-7. `_result`: Measure the runs at their end on a split.
-8. `_render`: Show the runs.
+4. `_train_runs`: Carry out one decision in every run; return the next progress, which is then `_progress`.
+5. `_reward`: Return the reward from the progress before and after a decision; float32 [num_envs].
+6. `_observe`: Return the observation of all rows, in fresh arrays, from `_progress`.
+7. `_result`: Measure the runs at their end on a split; return a `TrainingResult`.
+8. `_render`: Return what `render` returns for `render_mode`; the text of "ansi" names every task.
 
 Everything else has a default, above all `_measures` for the figures in info, and `_runs_state` and `_load_runs` for
 state beside progress, weights and optimizer, with `_runs_model` where parts of it change their shape. A family calls
@@ -22,6 +22,7 @@ state beside progress, weights and optimizer, with `_runs_model` where parts of 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,7 +32,7 @@ import numpy as np
 import torch
 
 from mtl_gym.core.env import MultiTaskVectorEnv
-from mtl_gym.core.episode import Floats, TrainingResult, Transition
+from mtl_gym.core.episode import Floats, TrainingResult, Transition, described, is_array
 from mtl_gym.core.errors import TrainingDiverged
 from mtl_gym.core.options import EnvOptions, shallow_dict
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
@@ -153,19 +154,61 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
         self.updates += updates
         self._samples += samples
 
+    def _task_name(self, row: int) -> str:
+        return "all"
+
     def _check_tasks(self, figures: Floats) -> None:
         """Raise `TrainingDiverged`, with the task, where a figure is not finite; [num_envs, tasks]."""
         self._check_finite(figures, np.arange(len(self.task_names)))
 
     def _build(self) -> None:
+        self._check_declarations()
         self._build_runs()
+        for name in ("network", "optimizer"):
+            if not hasattr(self, name):
+                raise ValueError(f"{self._hook('_build_runs')} did not set {name}; assign self.{name} there.")
         self._samples = self.episodes = self._step = 0
+
+    def _hook(self, name: str) -> str:
+        return f"{type(self).__name__}.{name}"
+
+    def _check_declarations(self) -> None:
+        """Refuse a family without progress, spaces, data or a whole number of decisions."""
+        progress: object = getattr(self, "PROGRESS", None)
+        if not (isinstance(progress, type) and dataclasses.is_dataclass(progress)):
+            raise ValueError(f"{self._hook('PROGRESS')} is {progress!r}; set it to the dataclass of the progress.")
+        if not hasattr(self, "single_action_space"):
+            raise ValueError(f"{self._hook('__init__')} set no spaces; call self._set_spaces(observation, action).")
+        own = ("task_names", "samples_per_epoch")
+        defaults = [name for name in own if getattr(type(self), name) is getattr(TrainingRunVectorEnv, name)]
+        if defaults and not hasattr(self, "data"):
+            raise ValueError(
+                f"{type(self).__name__} has no data set for {' and '.join(defaults)}; set self.data in __init__, or "
+                "override both properties."
+            )
+        length: object = self.run_length
+        if not isinstance(length, (int, np.integer)) or length < 1:
+            raise ValueError(f"{self._hook('run_length')} is {length!r}; it takes a whole number of decisions >= 1.")
+
+    def _checked_progress(self, hook: str, progress: Progress) -> Progress:
+        """Return the progress that a hook returned; refuse one that is not `PROGRESS` with arrays."""
+        if not isinstance(progress, self.PROGRESS):
+            raise ValueError(
+                f"{self._hook(hook)} returned {described(progress)}; return {self.PROGRESS.__name__}, its PROGRESS."
+            )
+        for field in dataclasses.fields(self.PROGRESS):
+            name, figure = field.name, getattr(progress, field.name)
+            if not isinstance(figure, np.ndarray):
+                raise ValueError(
+                    f"{self._hook(hook)} returned {name}={described(figure)}; return a NumPy array [num_envs, ...]."
+                )
+        return progress
 
     def _begin(self, rows: Rows) -> None:
         """Begin all runs: they are of one length and so begin together."""
         self.run_seeds = self.np_random.integers(2**63, size=self.num_envs)
         self._step = 0
-        self._progress = self._begin_runs()
+        self._progress = self._checked_progress("_begin_runs", self._begin_runs())
 
     def _advance(self, actions: Array, valid: Flags) -> Transition:
         reward = np.zeros(self.num_envs, np.float32) if self._measures_source else self._train(actions)
@@ -179,15 +222,28 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
         return self._source is not None and not self.VIEWS_TRAIN
 
     def _train(self, actions: Array) -> Floats:
-        before, self._progress = self._progress, self._train_runs(actions)
+        before, self._progress = self._progress, self._checked_progress("_train_runs", self._train_runs(actions))
         reward = self._reward(before, self._progress)
+        if not is_array(reward, "f", 1) or len(reward) != self.num_envs:
+            raise ValueError(
+                f"{self._hook('_reward')} returned {described(reward)}; return a NumPy array float32 [num_envs], and "
+                f"num_envs is {self.num_envs}."
+            )
         if not np.isfinite(reward).all():
             raise TrainingDiverged(self.updates, "all", "the reward")
-        return reward
+        return reward.astype(np.float32, copy=False)
 
     def _end(self) -> TrainingResult:
         self.episodes += self.num_envs
-        result = self._result(self.evaluated_split or "validation")
+        result: object = self._result(self.evaluated_split or "validation")
+        if not isinstance(result, TrainingResult):
+            raise ValueError(f"{self._hook('_result')} returned {described(result)}; return a TrainingResult.")
+        expected = (self.num_envs, len(self.task_names))
+        if result.accuracy.shape != expected:
+            raise ValueError(
+                f"{self._hook('_result')} returned accuracy as {described(result.accuracy)}; return [num_envs, "
+                f"tasks], which is {list(expected)}."
+            )
         return replace(result, more={**result.more, "seed": self.run_seeds.copy()})
 
     def _learn(self, done: Flags) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from typing import cast
 
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
@@ -20,25 +21,8 @@ from mtl_gym.core.arguments import refuse_wrong
 from mtl_gym.core.rows import Arguments
 from mtl_gym.core.validation import did_you_mean
 from mtl_gym.lab.protocols import AgentFactory, ChoosesOptions, HasRole, HidesArguments, Learner, NeedsOptions
-from mtl_gym.registration import registered_agents
+from mtl_gym.registration import AGENTS, SB3, load_location, registered_agents
 
-GROUP = "mtl_gym.agents"
-
-SB3: dict[str, tuple[str, str]] = {
-    "a2c": ("stable_baselines3", "A2C"),
-    "ddpg": ("stable_baselines3", "DDPG"),
-    "dqn": ("stable_baselines3", "DQN"),
-    "ppo": ("stable_baselines3", "PPO"),
-    "sac": ("stable_baselines3", "SAC"),
-    "td3": ("stable_baselines3", "TD3"),
-    "ars": ("sb3_contrib", "ARS"),
-    "crossq": ("sb3_contrib", "CrossQ"),
-    "maskable-ppo": ("sb3_contrib", "MaskablePPO"),
-    "qr-dqn": ("sb3_contrib", "QRDQN"),
-    "recurrent-ppo": ("sb3_contrib", "RecurrentPPO"),
-    "tqc": ("sb3_contrib", "TQC"),
-    "trpo": ("sb3_contrib", "TRPO"),
-}
 ROLLOUT = 2048
 
 
@@ -59,8 +43,8 @@ def agent_names() -> list[str]:
 
 def _locations() -> dict[str, EntryPoint]:
     """Return entry points of agents by name, from registered families and installed packages."""
-    registered = {name: EntryPoint(name, location, GROUP) for name, location in registered_agents().items()}
-    return registered | {point.name: point for point in entry_points(group=GROUP)}
+    registered = {name: EntryPoint(name, location, AGENTS) for name, location in registered_agents().items()}
+    return registered | {point.name: point for point in entry_points(group=AGENTS)}
 
 
 def find_agent(name: str) -> AgentFactory:
@@ -68,11 +52,11 @@ def find_agent(name: str) -> AgentFactory:
 
     Raises:
         UnknownAgentError: If no agent has that name.
+        ImportError: If the location of the agent does not exist.
     """
     known = _locations()
     if name in known:
-        factory: AgentFactory = known[name].load()
-        return factory
+        return cast(AgentFactory, load_location(known[name].value, f"The agent {name!r}"))
     if name in SB3:
         return partial(make_sb3, name)
     names = agent_names()

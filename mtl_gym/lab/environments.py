@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.envs.registration import EnvSpec
 
 from mtl_gym import registration
 from mtl_gym.core.env import MultiTaskVectorEnv
@@ -22,8 +22,18 @@ def spec_of(env_id: str) -> EnvSpec:
     """
     module, colon, bare = env_id.rpartition(":")
     if colon:
-        import_module(module)
+        _import(module, env_id)
     return gym.spec(bare)
+
+
+def _import(module: str, env_id: str) -> None:
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{env_id!r} needs the module {module!r}, but there is no module {error.name!r}; correct the id, install "
+            "the package, or set PYTHONPATH."
+        ) from error
 
 
 def class_of(env_id: str) -> type[MultiTaskVectorEnv]:
@@ -31,14 +41,21 @@ def class_of(env_id: str) -> type[MultiTaskVectorEnv]:
 
     Raises:
         gymnasium.error.Error: If the environment is unknown.
+        ImportError: If its module or class does not exist.
         ValueError: If the class does not inherit from `MultiTaskVectorEnv`.
     """
     entry = spec_of(env_id).vector_entry_point
-    kind = load_env_creator(entry) if isinstance(entry, str) else entry
+    kind = registration.load_location(entry, f"The batched class of {env_id!r}") if isinstance(entry, str) else entry
     if not (isinstance(kind, type) and issubclass(kind, MultiTaskVectorEnv)):
         raise ValueError(
             f"{env_id!r} is not an environment of mtl_gym: its batched class does not inherit from MultiTaskVectorEnv; "
             "`mtl-gym list` shows the available ones."
+        )
+    missing = sorted(kind.__abstractmethods__)
+    if missing:
+        raise ValueError(
+            f"{kind.__name__}, the batched class of {env_id!r}, lacks the hooks {', '.join(missing)}; write them as "
+            f"the docstrings of the modules of its bases say."
         )
     return kind
 

@@ -12,10 +12,11 @@ from mtl_gym.core.options import make_options
 from mtl_gym.core.rows import Arguments
 from mtl_gym.core.validation import complaint, hints_of, short, unknown
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
-from mtl_gym.lab.agents import SB3, check_arguments, find_agent, options_for
+from mtl_gym.lab.agents import check_arguments, find_agent, options_for
 from mtl_gym.lab.environments import class_of, spec_of
 from mtl_gym.lab.locations import functions, with_objects
 from mtl_gym.lab.protocols import Learner
+from mtl_gym.registration import SB3
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -25,7 +25,7 @@ from mtl_gym.core.rows import State
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting
 from mtl_gym.integrations.sb3 import BatchedVecEnv
-from mtl_gym.lab.agents import SB3, find_agent
+from mtl_gym.lab.agents import find_agent
 from mtl_gym.lab.callbacks import HeldOutCurve, PolicyRecorder, Progress
 from mtl_gym.lab.files import (
     AGENT,
@@ -50,6 +50,7 @@ from mtl_gym.lab.protocols import Learner, Loadable, Saved
 from mtl_gym.lab.provenance import git_state, versions
 from mtl_gym.lab.records import RunResult, RunSettings
 from mtl_gym.lab.resume import Checkpoints
+from mtl_gym.registration import SB3
 
 __all__ = ["RunResult", "RunSettings", "restore", "train"]
 

@@ -15,11 +15,12 @@ def check_family(env_id: str, **options: object) -> None:
     """Check that an environment fulfils the contract of this package.
 
     Args:
-        env_id: Environment id, or `module:id`.
+        env_id: Environment id, or `module:id` to import the module first.
         **options: Options of the environment, for example to shorten its episodes.
 
     Raises:
         AssertionError: At the first violation.
+        ValueError: If a hook returns what the environment refuses itself; the message names the hook.
 
     Example:
         >>> check_family("MTLRouting-Digits-v0", hidden=4)

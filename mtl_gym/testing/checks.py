@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,8 +20,10 @@ from gymnasium.vector import AutoresetMode
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.evaluation import evaluate
 from mtl_gym.core.rows import Array, Info, Observation
+from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state import checkpoint
-from mtl_gym.registration import card, registered_ids
+from mtl_gym.core.validation import did_you_mean, short
+from mtl_gym.registration import card, load_location, registered_ids
 from mtl_gym.testing.comparing import equal_states, same
 from mtl_gym.testing.walking import Options, batch, require, single, valid_actions, walk
 
@@ -30,20 +35,67 @@ LONGEST = 10_000
 
 
 def check_card(env_id: str, options: Options) -> None:
-    """Check that the card is complete, and names existing agents and options."""
-    from mtl_gym.lab.agents import agent_names
+    """Check that the card is complete and names existing agents."""
+    from mtl_gym.lab.agents import agent_names, find_agent
 
-    there = env_id.rpartition(":")[2] in registered_ids()
-    require(there, f"there is no card of {env_id!r}; register it with register_family")
+    module, _, bare = env_id.rpartition(":")
+    if module:
+        _import(module)
+    require(bare in registered_ids(), f"there is no card of {env_id!r}; register it with register_family")
     found, names = card(env_id), agent_names()
-    require(bool(found.decision and found.difficulty), "the card must have a decision and a difficulty")
-    require(bool(found.controls), "the card must name a control")
+    for what in ("decision", "difficulty"):
+        require(bool(getattr(found, what)), f"the card must have a {what}, not {getattr(found, what)!r}; write one")
     oracle = () if found.oracle is None else (found.oracle,)
     for name in (*found.controls, *found.floor, *oracle):
-        require(name in names, f"the card names the agent {name!r}, which does not exist")
+        near = f"{did_you_mean(name, names)} `mtl-gym list` shows the names; register_family(agents=...) adds some"
+        require(name in names, f"the card names the agent {name!r}, which does not exist.{near}")
+        _try(partial(find_agent, name))
+
+
+def check_classes(env_id: str, options: Options) -> None:
+    """Check that the two classes exist, fit together and have every hook, and that the dials are options."""
+    spec = gym.spec(env_id.rpartition(":")[2])
+    what = {"env": "batch of one", "vector_env": "batched environment"}
+    places = {"env": spec.entry_point, "vector_env": spec.vector_entry_point}
+    bases = {"env": BatchOfOne, "vector_env": MultiTaskVectorEnv}
+    kinds = {name: _class(name, place, bases[name], what[name]) for name, place in places.items()}
+    one, many = kinds["env"], kinds["vector_env"]
+    wrapped = getattr(one, "vector_class", None)
+    require(wrapped is many, f"{one.__name__}.vector_class must be {many.__name__}, not {wrapped}; set it")
+    missing = sorted(getattr(many, "__abstractmethods__", ()))
+    lacks = f"{many.__name__} lacks the hooks {', '.join(missing)}; the docstrings of its bases' modules explain them"
+    require(not missing, lacks)
     known = [field.name for field in dataclasses.fields(batch(env_id, 1, options).Options)]
-    for dial in found.dials:
-        require(dial in known, f"the card has the dial {dial!r}, which is not an option of the environment")
+    for dial in card(env_id).dials:
+        options_are = f"name one of {', '.join(known)}"
+        require(dial in known, f"the card has the dial {dial!r}, which is not an option of {env_id}; {options_are}")
+
+
+def _import(module: str) -> None:
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        remedy = "correct the id, install the package, or set PYTHONPATH"
+        raise AssertionError(f"{module!r} cannot be imported: there is no module {error.name!r}; {remedy}.") from error
+
+
+def _try(load: Callable[[], object]) -> object:
+    """Return what a function loads; an ImportError becomes an AssertionError."""
+    try:
+        return load()
+    except ImportError as error:
+        raise AssertionError(str(error)) from error
+
+
+def _class(argument: str, place: object, base: type, what: str) -> type:
+    found = _try(lambda: load_location(place, f"{argument}= of register_family")) if isinstance(place, str) else place
+    inherits = isinstance(found, type) and issubclass(found, base)
+    require(
+        inherits,
+        f"the class {argument}={place!r} must be a {base.__name__}, the base of every {what}; name another class",
+    )
+    assert isinstance(found, type)
+    return found
 
 
 def check_gymnasium(env_id: str, options: Options) -> None:
@@ -51,7 +103,11 @@ def check_gymnasium(env_id: str, options: Options) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*A Box observation space m.* value is -?infinity")
-        check_env(single(env_id, options))
+        try:
+            check_env(single(env_id, options))
+        except (Warning, AssertionError) as found:
+            text = re.sub(r"\x1b\[\d*m", "", str(found))
+            raise AssertionError(f"Gymnasium's check_env complains of {env_id!r}: {text}") from found
     spec = gym.spec(env_id.rpartition(":")[2])
     again = type(spec).from_json(spec.to_json())
     require(again.kwargs == spec.kwargs, "the preset must survive EnvSpec.to_json: use plain values only")
@@ -79,8 +135,10 @@ def _check_step(
 ) -> None:
     done = terminated | truncated
     require(obs in env.observation_space, "the observation of step() must lie in observation_space")
-    require(reward.shape == done.shape and bool(np.isfinite(reward).all()), "rewards must be finite, one per row")
-    require(terminated.dtype == truncated.dtype == bool, "terminated and truncated must be bool")
+    fits = reward.shape == done.shape and bool(np.isfinite(reward).all())
+    require(fits, f"rewards must be finite, one per row, not {short(reward)}")
+    for name, ends in {"terminated": terminated, "truncated": truncated}.items():
+        require(ends.dtype == bool, f"{name} must be bool, not {ends.dtype}")
     require(bool(info["action_mask"].any(1).all()), "every row must have a valid choice")
     if not done.any():
         return
@@ -187,7 +245,10 @@ def check_figures(env_id: str, options: Options) -> None:
     result = evaluate(first_choice, env, split="validation")
     require(bool((result.episodes > 0).all()), "an evaluation must have episodes of every task")
     inside = ((result.accuracy >= 0) & (result.accuracy <= 1)).all()
-    require(bool(inside), "accuracies must lie from 0 to 1")
+    require(bool(inside), f"accuracies must lie from 0 to 1, not {result.accuracy.tolist()}; return shares")
+    finite = env.SHARED or bool(np.isfinite(result.loss).all())  # a classifier may give no answer, and so no loss
+    remedy = "raise TrainingDiverged before they are not"
+    require(finite, f"losses must be finite, not {result.loss.tolist()}; {remedy}")
     drawn = env.pictures(result.figures, "title")
     require(not env.PICTURE or env.PICTURE in drawn, f"pictures() must draw PICTURE, {env.PICTURE!r}")
     missing = [name for name in env.CURVES if name not in result.figures]
@@ -238,6 +299,7 @@ def check_actions(env_id: str, options: Options) -> None:
 
 CHECKS: tuple[Check, ...] = (
     check_card,
+    check_classes,
     check_gymnasium,
     check_vector,
     check_seeding,

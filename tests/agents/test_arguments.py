@@ -12,7 +12,8 @@ from mtl_agents import LRN, QLS, WPL, Agent, TabularPolicyGradient
 from mtl_gym.core.arguments import keywords_of, ranges_of, refuse_values
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.state import checkpoint
-from mtl_gym.lab.agents import SB3, agent_names, check_arguments, find_agent
+from mtl_gym.lab.agents import agent_names, check_arguments, find_agent
+from mtl_gym.registration import SB3
 from tests.agents import stand_ins
 
 NAMES = {name: find_agent(name) for name in agent_names() if name not in SB3}
