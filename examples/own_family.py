@@ -80,11 +80,6 @@ class RateVectorEnv(TrainingRunVectorEnv[Losses]):
         """Names of the tasks, with their curvatures."""
         return tuple(f"curvature {curvature:g}" for curvature in self.curvature)
 
-    @property
-    def best_action(self) -> np.ndarray:
-        """Best rate of each task, for the oracle."""
-        return np.abs(RATES * self.curvature[:, None] - 1).argmin(1)
-
     def _build_runs(self) -> None:
         self.network = nn.ParameterList([torch.ones(self.num_envs, len(self.curvature))])
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1.0)
@@ -110,14 +105,9 @@ class RateVectorEnv(TrainingRunVectorEnv[Losses]):
 
     def _result(self, split: str) -> TrainingResult:
         loss, each = self._progress.validation_loss, np.ones(len(self.curvature), np.int64)
-        return TrainingResult(
-            ended=np.ones(self.num_envs, bool),
-            success=(loss < 1e-3).all(1),
-            accuracy=np.clip(1 - loss, 0, 1),
-            loss=loss,
-            labels=each,
-            samples=each,
-        )
+        accuracy, success = np.clip(1 - loss, 0, 1), (loss < 1e-3).all(1)
+        figures = {"accuracy": accuracy, "loss": loss, "labels": each, "samples": each}
+        return TrainingResult(ended=np.ones(self.num_envs, bool), success=success, **figures)
 
     def _render(self) -> object:
         losses = dict(zip(self.task_names, self._progress.validation_loss[0].tolist(), strict=True))
@@ -135,7 +125,7 @@ class RateEnv(BatchOfOne):
 
 
 class OneRate:
-    """A control with one rate for all tasks, and a minimal agent: without `save`, its runs cannot be evaluated again."""
+    """A control with one rate for all tasks, and a minimal agent; without `save`, no run is evaluated again."""
 
     ROLE, RATE = "control", 0
 
@@ -158,12 +148,13 @@ class Bold(OneRate):
 
 
 class Oracle(OneRate):
-    """An oracle with the best rate of each task, from the environment."""
+    """An oracle with the best rate of each task, from the curvatures in the environment."""
 
     ROLE = "rule"
 
     def __init__(self, env, *, seed: int | None = None) -> None:
-        self.action = env.get_attr("best_action")[0]
+        curvature = env.get_attr("curvature")[0]
+        self.action = np.abs(RATES * curvature[:, None] - 1).argmin(1)
 
 
 def register() -> None:
