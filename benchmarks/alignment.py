@@ -18,9 +18,8 @@ import torch
 from measuring import alternate, begin, parser, percent, table
 from torch import nn
 
+from mtl_gym.families.alignment import AlignmentVectorEnv, Form, JointModel
 from mtl_gym.families.alignment.competition import Competition
-from mtl_gym.families.alignment.env import AlignmentVectorEnv
-from mtl_gym.families.alignment.joint import Form, JointModel
 
 ROWS, BLOCK, CONTEXT = 128, 16, 4
 ITERATIONS = 10

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtl_gym.core.nn.dispatch import Dispatch, apply_blocks
-from mtl_gym.families.routing.network import RoutedLayer
+from mtl_gym.families.routing import RoutedLayer
 
 Choices = NDArray[np.int64]
 Way = Callable[[RoutedLayer, Tensor, Choices], Tensor]

@@ -15,9 +15,7 @@ import numpy as np
 from measuring import Timing, alternate, begin, parser, percent, table
 from mtl_agents import LRN
 
-from mtl_gym.families.limitless.env import LimitlessVectorEnv
-from mtl_gym.families.limitless.modules import paper_pool
-from mtl_gym.families.limitless.pool import ModulePool
+from mtl_gym.families.limitless import LimitlessVectorEnv, ModulePool, paper_pool
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 
 Call = Callable[[], object]

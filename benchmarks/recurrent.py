@@ -16,8 +16,7 @@ from measuring import alternate, begin, parser, percent, table
 from torch import nn
 
 from mtl_gym.data import MultiTaskDataset, Split
-from mtl_gym.families.recurrent.connections import Given
-from mtl_gym.families.recurrent.env import RecurrentVectorEnv
+from mtl_gym.families.recurrent import Given, RecurrentVectorEnv
 
 Call = Callable[[], object]
 

@@ -30,8 +30,7 @@ from measuring import (
 from torch import Tensor, nn
 
 from mtl_gym.data import MultiTaskDataset
-from mtl_gym.families.routing.blocks import SimpleConvNet
-from mtl_gym.families.routing.env import RoutingVectorEnv
+from mtl_gym.families.routing import RoutingVectorEnv, SimpleConvNet
 from mtl_gym.lab.memory import keep_memory
 
 WIDTH, DEPTH = 128, 3

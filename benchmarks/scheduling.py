@@ -16,7 +16,7 @@ from measuring import Timing, alternate, begin, parser, percent, table
 from torch.nn.functional import cross_entropy
 
 from mtl_gym.data import MultiTaskDataset, load
-from mtl_gym.families.scheduling.env import SchedulingVectorEnv
+from mtl_gym.families.scheduling import SchedulingVectorEnv
 
 Call = Callable[[], object]
 

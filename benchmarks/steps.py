@@ -21,7 +21,7 @@ from measuring import Timing, alternate, begin, parser, percent, table
 from numpy.typing import NDArray
 
 import mtl_gym  # noqa: F401 (registers the ids)
-from mtl_gym.families.routing.env import RoutingVectorEnv
+from mtl_gym.families.routing import RoutingVectorEnv
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 
 ENV_ID = "MTLRouting-Digits-v0"

@@ -17,7 +17,7 @@ from mtl_agents import DecomposedEA, FixedAlignment, RandomAlignment
 from mtl_agents.alignment.controls import AlignmentAgent
 
 import mtl_gym
-from mtl_gym.families.alignment.rewards import REWARDS
+from mtl_gym.families.alignment import REWARDS
 
 AGENTS: dict[str, type[AlignmentAgent]] = {
     "nobody challenges": FixedAlignment,

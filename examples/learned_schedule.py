@@ -25,8 +25,7 @@ from torch import nn
 import mtl_gym
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.split import Split
-from mtl_gym.families.scheduling.env import Progress, SchedulingVectorEnv
-from mtl_gym.families.scheduling.network import SharedNetwork
+from mtl_gym.families.scheduling import Progress, SchedulingVectorEnv, SharedNetwork
 from mtl_gym.families.scheduling.render import timeline
 
 TASKS = ("pattern", "parity", "easy", "noise")

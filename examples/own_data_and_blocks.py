@@ -21,9 +21,7 @@ from torch import Tensor, nn
 
 import mtl_gym
 from mtl_gym.data import MultiTaskDataset
-from mtl_gym.families.routing.env import RoutingVectorEnv
-from mtl_gym.families.routing.network import RoutedLayer, RoutedNetwork
-from mtl_gym.families.routing.render import routing_map
+from mtl_gym.families.routing import RoutedLayer, RoutedNetwork, RoutingVectorEnv, routing_map
 
 
 @dataclass(frozen=True)

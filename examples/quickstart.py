@@ -19,7 +19,7 @@ import gymnasium as gym
 from mtl_agents import WPL, RandomFixed
 
 import mtl_gym
-from mtl_gym.families.routing.render import routing_map
+from mtl_gym.families.routing import routing_map
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from mtl_gym import aliases
+from mtl_gym.core.lazy import lazily
 from mtl_gym.families import catalogue
 from mtl_gym.registration import Card, card, load_packages, register_family
 
@@ -46,28 +47,22 @@ try:
 except PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "0.0.0"
 
-_HOMES = {
-    "CheckpointError": "mtl_gym.core.errors",
-    "EpisodeResult": "mtl_gym.core.episode",
-    "Evaluation": "mtl_gym.core.evaluation",
-    "MultiTaskDataset": "mtl_gym.data",
-    "MultiTaskVectorEnv": "mtl_gym.core.env",
-    "NetworkContext": "mtl_gym.core.options",
-    "TaskCollection": "mtl_gym.data",
-    "TrainingDiverged": "mtl_gym.core.errors",
-    "evaluate": "mtl_gym.core.evaluation",
-    "load": "mtl_gym.data",
-    "make_vec_env": "mtl_gym.integrations.sb3",
-}
+_lazily = lazily(
+    __name__,
+    {
+        "core.env": ("MultiTaskVectorEnv",),
+        "core.episode": ("EpisodeResult",),
+        "core.errors": ("CheckpointError", "TrainingDiverged"),
+        "core.evaluation": ("Evaluation", "evaluate"),
+        "core.options": ("NetworkContext",),
+        "data": ("MultiTaskDataset", "TaskCollection", "load"),
+        "integrations.sb3": ("make_vec_env",),
+    },
+)
 
 
 def __getattr__(name: str) -> object:
-    if name == "testing":
-        return import_module("mtl_gym.testing")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mtl_gym' has no attribute {name!r}")
-    value: object = getattr(import_module(_HOMES[name]), name)
-    return value
+    return import_module("mtl_gym.testing") if name == "testing" else _lazily(name)
 
 
 aliases.install()

@@ -21,8 +21,9 @@ from mtl_gym.data.arrays import (
     read_outputs,
     read_pair,
 )
-from mtl_gym.data.checks import check_name, check_split_names, read_names, tell_single_class
+from mtl_gym.data.checks import check_name, check_split_names, tell_single_class
 from mtl_gym.data.split import SPLITS
+from mtl_gym.data.task_numbers import task_numbers
 
 KINDS = ("regression", "classification")
 Pair: TypeAlias = tuple[Tensor, Tensor]
@@ -161,20 +162,23 @@ class TaskCollection:
         """Return the number of samples of each task in a split."""
         return tuple(len(task.splits[split][0]) for task in self.tasks)
 
-    def choose(self, names: Sequence[str]) -> TaskCollection:
-        """Return the same data with the named tasks only.
+    def part(self, tasks: Sequence[str | int]) -> TaskCollection:
+        """Return the data with the given tasks only, in the given order.
+
+        Args:
+            tasks: Names or numbers of tasks, each at most once.
 
         Raises:
-            ValueError: If there is no task of one of the names.
+            ValueError: If no task is given, or a task does not exist or is repeated.
+
+        Example:
+            >>> from mtl_gym.data import load
+            >>> load("linear").part([3, "task 0"]).task_names
+            ('task 3', 'task 0')
         """
-        names = read_names(f"data set {self.name!r}", "tasks", names)
-        known = dict(zip(self.task_names, range(self.num_tasks), strict=True))
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise ValueError(f"data set {self.name!r} has no task {unknown[0]!r}; it has {', '.join(known)}.")
-        places = [known[name] for name in names]
-        groups = None if self.groups is None else tuple(self.groups[place] for place in places)
-        return TaskCollection(self.name, tuple(self.tasks[place] for place in places), groups)
+        numbers = task_numbers(self, tasks)
+        groups = None if self.groups is None else tuple(self.groups[number] for number in numbers)
+        return TaskCollection(self.name, tuple(self.tasks[number] for number in numbers), groups)
 
     def to(self, device: str | torch.device) -> TaskCollection:
         """Return the data set with its tensors on `device`; the object itself if they are already there."""

@@ -1,8 +1,7 @@
 """`MultiTaskDataset`, the form in which environments take their data, bundled or the user's own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from numbers import Integral
 from types import MappingProxyType
 from weakref import WeakValueDictionary
 
@@ -16,6 +15,7 @@ from mtl_gym.data.normalisation import standardised, statistics
 from mtl_gym.data.sequence_checks import check_tokens
 from mtl_gym.data.split import SPLITS, Split
 from mtl_gym.data.tables import name_classes, read_tables, split_tables
+from mtl_gym.data.task_numbers import task_numbers
 
 __all__ = ["SPLITS", "MultiTaskDataset", "Split"]
 
@@ -63,8 +63,8 @@ class MultiTaskDataset:
     std: Tensor | None = None
     vocabulary: tuple[str, ...] = ()
     characters: tuple[str, ...] = ()
-    # Copies on other devices, shared by all environments there and freed with the last of them.
-    _copies: "WeakValueDictionary[torch.device, MultiTaskDataset]" = field(
+    # Copies on other devices and parts by their tasks, shared by all environments and freed with the last of them.
+    _copies: "WeakValueDictionary[torch.device | tuple[int, ...], MultiTaskDataset]" = field(
         init=False, default_factory=WeakValueDictionary
     )
 
@@ -213,28 +213,29 @@ class MultiTaskDataset:
             return rows.to(torch.float32, copy=True)
         return (rows.float() - self.mean).div_(self.std)
 
-    def part(self, tasks: Sequence[int]) -> "MultiTaskDataset":
+    def part(self, tasks: Sequence[str | int]) -> "MultiTaskDataset":
         """Return the data set with the given tasks only, in the given order.
 
+        Calls for the same tasks share one part while it is in use.
+
         Args:
-            tasks: Task indices, each at most once.
+            tasks: Names or numbers of tasks, each at most once.
 
         Raises:
-            ValueError: If no task is given, or an index does not exist or is repeated.
+            ValueError: If no task is given, or a task does not exist or is repeated.
 
         Example:
             >>> from mtl_gym.data import load
-            >>> load("digits").part([3, 5]).task_names
+            >>> load("digits").part([3, "digit 5"]).task_names
             ('digit 3', 'digit 5')
         """
-        numbers = list(tasks) if isinstance(tasks, Iterable) else []
-        known = range(self.num_tasks)
-        whole = all(isinstance(number, Integral) and number in known for number in numbers)
-        if not numbers or not whole or len(set(numbers)) < len(numbers):
-            raise ValueError(
-                f"data set {self.name!r} has no part of the tasks {short(tasks)}; "
-                f"give one number or more from 0 to {self.num_tasks - 1}, each once"
-            )
+        numbers = task_numbers(self, tasks)
+        part = self._copies.get(numbers)
+        if part is None:
+            part = self._copies[numbers] = self._made_of(numbers)
+        return part
+
+    def _made_of(self, numbers: tuple[int, ...]) -> "MultiTaskDataset":
         names = tuple(self.task_names[number] for number in numbers)
         classes = tuple(self.class_names[number] for number in numbers)
         splits = {name: split.part(numbers) for name, split in self.splits.items()}

@@ -1,11 +1,11 @@
 """Table of the bundled data sets; a new one needs a builder in ``mtl_gym.data.sources`` and an entry here."""
 
-import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtl_gym.core.validation import did_you_mean
 from mtl_gym.data.collection import TaskCollection
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.errors import UnknownDatasetError
@@ -247,6 +247,5 @@ def find(name: str) -> DataSource:
     for source in _SOURCES:
         if source.name == name:
             return source
-    nearest = difflib.get_close_matches(str(name).lower(), names(), n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-    raise UnknownDatasetError(f"there is no data set {name!r}{hint} Known: {', '.join(names())}")
+    hint = did_you_mean(str(name).lower(), names())
+    raise UnknownDatasetError(f"there is no data set {name!r}.{hint} Known: {', '.join(names())}")

@@ -19,7 +19,7 @@ _SMALLEST_CLASS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class TaskTable:
     """Rows of one task.
 
     Attributes:
@@ -33,7 +33,7 @@ class Table:
     width: int
 
 
-def read_tables(name: str, tasks: Mapping[str, tuple[Values, Values]]) -> dict[str, Table]:
+def read_tables(name: str, tasks: Mapping[str, tuple[Values, Values]]) -> dict[str, TaskTable]:
     """Convert the arrays of each task to tables with inputs of one shape and dtype.
 
     Feature vectors of different widths are padded with zeros on the right, to the widest. Inputs stay uint8 if those of
@@ -55,7 +55,7 @@ def read_tables(name: str, tasks: Mapping[str, tuple[Values, Values]]) -> dict[s
 
 
 def name_classes(
-    name: str, tables: Mapping[str, Table], class_names: Mapping[str, Sequence[str]] | None
+    name: str, tables: Mapping[str, TaskTable], class_names: Mapping[str, Sequence[str]] | None
 ) -> tuple[tuple[str, ...], ...]:
     """Return the class names of each task after a check of its labels; unnamed classes are named by their label.
 
@@ -76,13 +76,13 @@ def name_classes(
     )
 
 
-def _classes(where: str, table: Table, given: Sequence[str] | None) -> tuple[str, ...]:
+def _classes(where: str, table: TaskTable, given: Sequence[str] | None) -> tuple[str, ...]:
     classes = None if given is None else read_names(where, "class_names", given)
     _check_labels(where, table.y, None if classes is None else len(classes))
     return tuple(str(label) for label in range(int(table.y.max()) + 1)) if classes is None else classes
 
 
-def split_tables(tables: Sequence[Table], validation: float, test: float, seed: int) -> dict[str, Split]:
+def split_tables(tables: Sequence[TaskTable], validation: float, test: float, seed: int) -> dict[str, Split]:
     """Split the rows of each task by class, and concatenate the tasks within each split.
 
     Raises:
@@ -104,7 +104,7 @@ def split_tables(tables: Sequence[Table], validation: float, test: float, seed: 
     return {split: _joined(tables, [chosen[split] for chosen in rows]) for split in SPLITS}
 
 
-def _joined(tables: Sequence[Table], rows: Sequence[npt.NDArray[np.int64]]) -> Split:
+def _joined(tables: Sequence[TaskTable], rows: Sequence[npt.NDArray[np.int64]]) -> Split:
     return Split(
         x=torch.cat([table.x[torch.from_numpy(chosen)] for table, chosen in zip(tables, rows, strict=True)]),
         task=torch.cat([torch.full((len(chosen),), task) for task, chosen in enumerate(rows)]),
@@ -112,7 +112,7 @@ def _joined(tables: Sequence[Table], rows: Sequence[npt.NDArray[np.int64]]) -> S
     )
 
 
-def _read(where: str, pair: tuple[Values, Values]) -> Table:
+def _read(where: str, pair: tuple[Values, Values]) -> TaskTable:
     given = read_pair(where, pair)
     inputs, labels = read_inputs(where, given[0]).cpu(), read_labels(where, given[1]).cpu()
     if inputs.ndim < 2 or 0 in inputs.shape:
@@ -125,7 +125,7 @@ def _read(where: str, pair: tuple[Values, Values]) -> Table:
         )
     check_finite(where, inputs)
     x = inputs if inputs.dtype == torch.uint8 else inputs.to(torch.float32)
-    return Table(x, labels.numpy(), width=x.shape[1])
+    return TaskTable(x, labels.numpy(), width=x.shape[1])
 
 
 def _check_labels(where: str, y: npt.NDArray[np.int64], classes: int | None) -> None:
@@ -147,7 +147,7 @@ def _check_labels(where: str, y: npt.NDArray[np.int64], classes: int | None) -> 
         )
 
 
-def _check_shapes(name: str, tables: Mapping[str, Table]) -> None:
+def _check_shapes(name: str, tables: Mapping[str, TaskTable]) -> None:
     shapes = {task: list(table.x.shape[1:]) for task, table in tables.items()}
     alike = {tuple(shape) if len(shape) > 1 else "features" for shape in shapes.values()}
     if len(alike) > 1:

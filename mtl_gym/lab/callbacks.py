@@ -177,7 +177,7 @@ def moments(steps: int) -> list[int]:
     return [int(step) for step in np.unique(spaced.round()) if step]
 
 
-class Progress(BaseCallback):
+class ProgressReporter(BaseCallback):
     """Report of decisions and last accuracy (NaN before the first evaluation) to a function at every step."""
 
     def __init__(self, tell: Callable[[int, float], None], curve: HeldOutCurve) -> None:

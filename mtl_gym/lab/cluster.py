@@ -13,7 +13,7 @@ RETRIES = 3
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
-class Board:
+class ActorBoard:
     """Progress of the runs, kept in an actor."""
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class Remote(Protocol):
 
 
 class BoardActor(Protocol):
-    """Handle of a `Board` in a Ray actor."""
+    """Handle of an `ActorBoard` in a Ray actor."""
 
     @property
     def tell(self) -> Remote:
-        """Remote method `Board.tell`."""
+        """Remote method `ActorBoard.tell`."""
         ...
 
 
@@ -68,7 +68,7 @@ def on_ray(sweep: Sweep, address: str, watcher: Watcher) -> list[Outcome]:
 
 
 def _carry_out(ray: ModuleType, sweep: Sweep, watcher: Watcher) -> list[Outcome]:
-    board = ray.remote(num_cpus=0)(Board).remote()
+    board = ray.remote(num_cpus=0)(ActorBoard).remote()
     work = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
     pending = {work.remote(sweep, run, board): run for run in range(len(sweep.runs))}
     outcomes: dict[int, Outcome] = {}

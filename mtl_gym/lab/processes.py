@@ -32,7 +32,7 @@ class StoppedError(BaseException):
     """Interruption of the sweep; not an error of the run."""
 
 
-class Board:
+class SharedBoard:
     """Shared progress of the runs: state, decisions and accuracy, float64 [runs, 3]; the parent reads it.
 
     Attributes:
@@ -81,8 +81,8 @@ def in_processes(sweep: Sweep, jobs: int, watcher: Watcher) -> list[Outcome]:
 
 def _pool(sweep: Sweep, waiting: list[int], jobs: int, watcher: Watcher, outcomes: dict[int, Outcome]) -> list[int]:
     """Carry out waiting runs until all have ended or a process died; return the runs of dead processes."""
-    memory = Board.memory(len(sweep.runs))
-    board = Board(memory)
+    memory = SharedBoard.memory(len(sweep.runs))
+    board = SharedBoard(memory)
     threads = max(1, torch.get_num_threads() // jobs)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(waiting)), spawn, _begin, (sweep, memory, threads)) as pool:
@@ -100,7 +100,9 @@ def _pool(sweep: Sweep, waiting: list[int], jobs: int, watcher: Watcher, outcome
     return []
 
 
-def _look(pending: dict[Future[Outcome], int], board: Board, watcher: Watcher, outcomes: dict[int, Outcome]) -> None:
+def _look(
+    pending: dict[Future[Outcome], int], board: SharedBoard, watcher: Watcher, outcomes: dict[int, Outcome]
+) -> None:
     done, _ = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
     for run in board.under_way():
         watcher.moved(run, int(board.runs[run, 1]), float(board.runs[run, 2]))
@@ -113,7 +115,7 @@ def _look(pending: dict[Future[Outcome], int], board: Board, watcher: Watcher, o
 
 
 _sweep: Sweep
-_board: Board
+_board: SharedBoard
 
 
 def _begin(sweep: Sweep, memory: Array[c_double], threads: int) -> None:
@@ -121,7 +123,7 @@ def _begin(sweep: Sweep, memory: Array[c_double], threads: int) -> None:
     global _sweep, _board
     import mtl_gym  # noqa: F401 (registers the ids)
 
-    _sweep, _board = sweep, Board(memory)
+    _sweep, _board = sweep, SharedBoard(memory)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and stops the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)

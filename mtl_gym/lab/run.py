@@ -26,7 +26,7 @@ from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 from mtl_gym.lab.agents import find_agent
-from mtl_gym.lab.callbacks import HeldOutCurve, PolicyRecorder, Progress
+from mtl_gym.lab.callbacks import HeldOutCurve, PolicyRecorder, ProgressReporter
 from mtl_gym.lab.files import (
     AGENT,
     CHECKPOINT,
@@ -113,7 +113,7 @@ def _train(
     _write_json(out / CONFIG, {"settings": asdict(settings), **_origin(out, done)})
     with logging_to(agent, settings, out, done, wandb) as options:
         going_on = options | ({"reset_num_timesteps": False} if done else {})
-        callbacks = [Progress(tell, curve), policies, curve, checkpoints]
+        callbacks = [ProgressReporter(tell, curve), policies, curve, checkpoints]
         checkpoints.start_clock()
         agent.learn(settings.steps - done, callback=callbacks, **going_on)
     seconds = checkpoints.seconds

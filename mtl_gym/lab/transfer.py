@@ -15,6 +15,7 @@ import numpy as np
 from mtl_gym.core.evaluation import roll_out
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.data import MultiTaskDataset
+from mtl_gym.data.task_numbers import task_number
 from mtl_gym.lab.files import AGAIN, read_mapping, reading, there
 from mtl_gym.lab.locks import alone_in
 from mtl_gym.lab.records import RunSettings, built, require, settings_of
@@ -80,9 +81,7 @@ def transfer(settings: RunSettings, task: str, out: Path) -> Transfer:
     if there(path):
         return _read(path, settings)
     whole = _data(settings)
-    if task not in whole.task_names:
-        raise ValueError(f"There is no task {task!r} to hold out; choose from {', '.join(whole.task_names)}.")
-    left = whole.task_names.index(task)
+    left = task_number(whole, task)
     with alone_in(path.parent):
         found = _read(path, settings) if there(path) else _measured(settings, whole, left)
         write_atomically(path, lambda file: file.write(json.dumps(asdict(found), indent=2).encode()))

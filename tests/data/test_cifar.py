@@ -13,7 +13,7 @@ from mtl_gym.data.vision import import_torchvision
 
 from .fabricated import assert_no_image_in_two_splits, cifar_arrays, digest, rows_of_each_task
 
-SMALL = cifar.Counts(train=4, validation=1, test=2)
+SMALL = cifar.ImageCounts(train=4, validation=1, test=2)
 
 
 def build(root, **changes):

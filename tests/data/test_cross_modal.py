@@ -57,7 +57,7 @@ def test_a_text_that_is_too_short_is_named(tmp_path):
 
 def test_all_three_tasks_come_from_one_root(tmp_path, monkeypatch):
     write_texts(tmp_path)
-    counts = cross_modal.cifar.Counts(4, 1, 2)
+    counts = cross_modal.cifar.ImageCounts(4, 1, 2)
     build = cross_modal.cifar.build
     monkeypatch.setattr(cross_modal.cifar, "build", lambda root: build(root, counts))
     np.savez(tmp_path / "cifar100.npz", **cifar_arrays())

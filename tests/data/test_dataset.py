@@ -179,7 +179,22 @@ def test_a_part_has_the_rows_of_its_tasks_in_the_given_order():
             assert torch.equal(split.y[split.task == new], theirs.y[theirs.task == old])
 
 
-@pytest.mark.parametrize("tasks", [[], [1, 1], [10], [-1]])
-def test_an_impossible_part_is_refused(tasks):
-    with pytest.raises(ValueError, match="0 to 9, each once"):
+def test_equal_parts_by_name_or_number_are_one_object():
+    whole = load("digits")
+    assert whole.part(["digit 7", 2]) is whole.part((7, "digit 2")) and whole.part([2, 7]) is not whole.part([7, 2])
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ([], "each once"),
+        ([1, 1], "each once"),
+        ([1, "digit 1"], "each once"),
+        ([10], "no task 10.*0 to 9"),
+        ([-1], "no task -1"),
+        (["digt 3"], "Did you mean 'digit 3'"),
+    ],
+)
+def test_an_impossible_part_is_refused(tasks, message):
+    with pytest.raises(ValueError, match=message):
         load("digits").part(tasks)

@@ -26,7 +26,7 @@ from .fabricated import (
     write_reviews,
 )
 
-SMALL = mnist.Counts(train=5, validation=2, test=3, held_out=4)
+SMALL = mnist.DigitCounts(train=5, validation=2, test=3, held_out=4)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def pack(root):
 
 def test_other_arrays_than_those_published_are_reported(tmp_path, warnings_logged):
     np.savez(tmp_path / "cifar100.npz", **cifar_arrays())
-    cifar.build(tmp_path, cifar.Counts(4, 1, 2))
+    cifar.build(tmp_path, cifar.ImageCounts(4, 1, 2))
     assert "cifar100.npz differs from the published file: it has 400 train_images where" in warnings_logged.text
     np.savez(tmp_path / "linear30.npz", **linear.generate())
     linear.build(tmp_path)

@@ -131,10 +131,10 @@ def test_a_collection_is_shared_by_copies_and_survives_pickling():
 
 
 def test_some_tasks_can_be_chosen_by_name():
-    chosen = data.load("generated-linear").choose(["task 25", "task 3"])
+    chosen = data.load("generated-linear").part(["task 25", 3])
     assert chosen.task_names == ("task 25", "task 3") and chosen.groups == (2, 0)
     with pytest.raises(ValueError, match="no task 'task 99'"):
-        chosen.choose(["task 99"])
+        chosen.part(["task 99"])
 
 
 def test_repeated_names_wrong_groups_and_unknown_attributes_are_refused():

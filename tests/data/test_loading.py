@@ -71,7 +71,7 @@ def test_mnist_is_present_packed_or_unpacked(tmp_path, packed):
     ("name", "hint"), [("minst", "'mnist'"), ("CIFAR", "'cifar'"), ("miniimagenet", "'mini-imagenet'")]
 )
 def test_an_unknown_name_is_refused_with_the_nearest_and_all_known_names(name, hint):
-    with pytest.raises(data.UnknownDatasetError, match=f"did you mean {hint}.*Known: digits, mnist, cifar"):
+    with pytest.raises(data.UnknownDatasetError, match=rf"Did you mean {hint}\?.*Known: digits, mnist, cifar"):
         data.load(name)
 
 

@@ -9,7 +9,7 @@ from mtl_gym.data.sources import mnist
 
 from .fabricated import assert_no_image_in_two_splits, digest, rows_of_each_task, write_mnist
 
-SMALL = mnist.Counts(train=5, validation=2, test=3, held_out=4)
+SMALL = mnist.DigitCounts(train=5, validation=2, test=3, held_out=4)
 
 
 @pytest.fixture(scope="module")

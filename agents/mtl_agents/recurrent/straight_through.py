@@ -189,13 +189,13 @@ class StraightThroughRouter(ConnectionAgent):
         return self._decide(obs, noise)
 
     def ended(self, rows: Rows) -> Tensor:
-        """Return the noise of the decisions, as `Router.ended`; float32 [n, steps, connections, 2]."""
+        """Return the noise of the decisions, as `GradientRouter.ended`; float32 [n, steps, connections, 2]."""
         noise = self._noise[rows].clone()
         self._noise[rows] = 0
         return noise
 
     def gates(self, actions: Tensor, kept: Sequence[tuple[int, Tensor | None]]) -> GatesOf:
-        """Return the decisions with their gradient, as `Router.gates`."""
+        """Return the decisions with their gradient, as `GradientRouter.gates`."""
         others = self._noise.new_zeros(1, *self._noise.shape[1:])
         noise = torch.cat([others.expand(count, -1, -1, -1) if own is None else own for count, own in kept])
         noise, taken = noise[:, : actions.shape[1]].flatten(0, 1), actions.flatten(0, 1)
@@ -205,7 +205,7 @@ class StraightThroughRouter(ConnectionAgent):
         return lambda at: Decided(self.policies, noise[at], taken[at], tau)
 
     def descend(self) -> None:
-        """Take an optimizer step, as `Router.descend`."""
+        """Take an optimizer step, as `GradientRouter.descend`."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * self.batched.options.lr_decay ** int(self.batched.epoch)
         self.optimizer.step()

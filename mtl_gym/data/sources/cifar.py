@@ -61,7 +61,7 @@ Labels = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
-class Counts:
+class ImageCounts:
     """Numbers of images of each fine class.
 
     Attributes:
@@ -75,7 +75,7 @@ class Counts:
     test: int = 100
 
 
-def build(root: Path, counts: Counts | None = None) -> MultiTaskDataset:
+def build(root: Path, counts: ImageCounts | None = None) -> MultiTaskDataset:
     """Build the data set from torchvision's files in ``root`` or, without them, from ``root/cifar100.npz``.
 
     Inputs are uint8 ``[3, 32, 32]``; the label is the rank of the fine label within its coarse label.
@@ -83,7 +83,7 @@ def build(root: Path, counts: Counts | None = None) -> MultiTaskDataset:
     Raises:
         DamagedDataError: If a file is damaged; the message names it.
     """
-    counts = counts or Counts()
+    counts = counts or ImageCounts()
     pickled = all((root / name).is_file() for name in PICKLES)
     origin = root / (Path(PICKLES[0]).parent if pickled else ARRAYS[0])
     (images, fine), (test_images, test_fine) = _pickled(root) if pickled else _arrays(origin)

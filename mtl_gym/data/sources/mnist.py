@@ -35,7 +35,7 @@ _SEED = 20181
 
 
 @dataclass(frozen=True)
-class Counts:
+class DigitCounts:
     """Numbers of images of each digit.
 
     Attributes:
@@ -51,7 +51,7 @@ class Counts:
     held_out: int = 1000
 
 
-def build(root: Path, counts: Counts | None = None) -> MultiTaskDataset:
+def build(root: Path, counts: DigitCounts | None = None) -> MultiTaskDataset:
     """Build the data set from the four files in ``root/MNIST/raw``, unpacked or as ``.gz``.
 
     Inputs are uint8 ``[1, 28, 28]``. Each task draws its own images, so several tasks may share an image, but no two
@@ -60,7 +60,7 @@ def build(root: Path, counts: Counts | None = None) -> MultiTaskDataset:
     Raises:
         DamagedDataError: If a file is damaged; the message names it.
     """
-    counts = counts or Counts()
+    counts = counts or DigitCounts()
     generator = np.random.default_rng(_SEED)
     with _unpacked(root) as folder:
         train_images, train_digits = _read(folder, root, train=True)

@@ -44,7 +44,7 @@ class Best:
 
 
 @dataclass
-class Course:
+class RunsCourse:
     """Best weights of all runs, and assignment history of the first run.
 
     Attributes:
@@ -56,7 +56,7 @@ class Course:
     history: AssignmentHistory
 
     @classmethod
-    def start(cls, joint: JointModel, generations: int) -> Course:
+    def start(cls, joint: JointModel, generations: int) -> RunsCourse:
         """Return the course of runs of at most `generations` before the first measurement."""
         return cls(Best.none_yet(joint), AssignmentHistory(generations, joint.num_locations))
 
@@ -80,7 +80,7 @@ class Course:
         return state | {"weights": weights, "history": Numbers(state["history"], 0, modules - 1, free=1)}
 
     @classmethod
-    def of(cls, state: State, generations: int, device: torch.device) -> Course:
+    def of(cls, state: State, generations: int, device: torch.device) -> RunsCourse:
         """Restore a course from `state` on a device."""
         weights = {name: value.to(device, copy=True) for name, value in state["weights"].items()}
         history = AssignmentHistory.of(state["history"].numpy(), generations)

@@ -23,11 +23,12 @@ from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.structure import Many
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
 from mtl_gym.data import TaskCollection, resolve
+from mtl_gym.data.task_numbers import task_number
 from mtl_gym.families.alignment import render
 from mtl_gym.families.alignment.assignments import find_groups, first_assignment
 from mtl_gym.families.alignment.competition import Competition, units
 from mtl_gym.families.alignment.compression import count_parameters
-from mtl_gym.families.alignment.course import Course
+from mtl_gym.families.alignment.course import RunsCourse
 from mtl_gym.families.alignment.generation import Generation, generation
 from mtl_gym.families.alignment.history import modules_used
 from mtl_gym.families.alignment.joint import Index, JointModel
@@ -98,7 +99,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         super().__init__(num_envs, **options)
         self._reward_of = named_reward(self.options.reward, REWARDS)
         data = resolve(self.options.data, TaskCollection, self.options.data_root)
-        self.data = (data if self.options.tasks is None else data.choose(self.options.tasks)).to(self.device)
+        self.data = (data if self.options.tasks is None else data.part(self.options.tasks)).to(self.device)
         self.network = joint_model(NetworkContext(self.data, self.options, self.device), self.data, num_envs)
         self.start = first_assignment(self.options.start, self.network, self.data)
         self.unit = units(self.options.decomposition, self.network.locations)
@@ -112,7 +113,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
     def _build_runs(self) -> None:
         self.training = JointTraining(self.data, self.network, self.options.split, self.options.recipe)
         self.optimizer = self.training.optimizer
-        self._ended: Course | None = None
+        self._ended: RunsCourse | None = None
 
     def _begin_runs(self) -> Measured:
         """Begin with fresh weights, or in a view with the weights to measure."""
@@ -123,7 +124,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
                 self.network.renew(run, seed, self.start)
         self.training.begin(self.run_seeds.tolist())
         self._score = np.zeros((self.num_envs, len(self.unit) * self.options.challengers), np.float32)
-        self.course = Course.start(self.network, self.options.generations)
+        self.course = RunsCourse.start(self.network, self.options.generations)
         measured = self._measure()
         self.course.add(self.network, measured)
         return measured
@@ -215,7 +216,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         return self.progress.figures()
 
     @property
-    def shown(self) -> Course:
+    def shown(self) -> RunsCourse:
         """Course of the runs under way or, right after a reset, of the last completed runs."""
         return self._ended if self._step == 0 and self._ended is not None else self.course
 
@@ -233,12 +234,9 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
             ResetNeeded: If no run has begun.
         """
         self._require_reset("export()")
-        if isinstance(task, str):
-            self.data.choose([task])  # rejects unknown names
-            task = self.task_names.index(task)
         network = copy.deepcopy(self.network)
         network.load_state_dict((self._ended or self.course).best.state)
-        return network.export(task, run).eval()
+        return network.export(task_number(self.data, task), run).eval()
 
     def evaluation_figures(self) -> dict[str, Any]:
         """Return `rmse` (mean over regressions), `modules_used`, `groups_found`, `assignment`, and one `history`."""
@@ -267,7 +265,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
     def _load_runs(self, state: State) -> None:
         self.training.resume(**state["training"])
         self._score = state["score"].numpy().copy()
-        courses = [Course.of(course, self.options.generations, self.device) for course in state["courses"]]
+        courses = [RunsCourse.of(course, self.options.generations, self.device) for course in state["courses"]]
         self.course, self._ended = courses[0], courses[1] if len(courses) > 1 else None
         if self.course.history.length != self._step + 1:
             raise CheckpointError(f"the history has {self.course.history.length} entries at generation {self._step}")

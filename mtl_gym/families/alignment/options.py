@@ -26,7 +26,7 @@ class AlignmentOptions(EnvOptions):
 
     Attributes:
         data: Name of a data set, or a `TaskCollection`.
-        tasks: Names of the tasks to use; None for all.
+        tasks: Names or numbers of the tasks to use; None for all.
         network: One module per task, in a list or `nn.ModuleList`, as templates whose weights are redrawn for every
             run; or a function of one `NetworkContext` (data, options, device) that returns them. None chooses default
             architectures by the data.
@@ -64,7 +64,7 @@ class AlignmentOptions(EnvOptions):
     }
 
     data: str | TaskCollection = "linear"
-    tasks: Sequence[str] | None = None
+    tasks: Sequence[str | int] | None = None
     keep: Sequence[Sequence[str]] | None = None
     width: str = "small"
     block: tuple[int, int] = (16, 16)

@@ -12,7 +12,7 @@ import numpy as np
 from mtl_gym.core.rows import Flags, Rows, State
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.structure import Numbers
-from mtl_gym.families.limitless.pool import Layout
+from mtl_gym.families.limitless.pool import PoolLayout
 
 
 @dataclass
@@ -54,13 +54,13 @@ class Construction:
         ValueError: If no network of at most `max_depth` modules ends in a head.
 
     Example:
-        >>> layout = Layout(np.array([0, 1]), takes=np.array([0, 1]), gives=np.array([1, -1]), shapes=2)
+        >>> layout = PoolLayout(np.array([0, 1]), takes=np.array([0, 1]), gives=np.array([1, -1]), shapes=2)
         >>> building = Construction(layout, rows=1, max_depth=3)
         >>> building.choose(np.array([0]), np.array([0])), building.masks()
         (array([False]), array([[False,  True,  True]]))
     """
 
-    def __init__(self, layout: Layout, rows: int, max_depth: int) -> None:
+    def __init__(self, layout: PoolLayout, rows: int, max_depth: int) -> None:
         if max_depth < layout.whole[0]:
             raise ValueError(
                 f"max_depth={max_depth} is too small: the shortest network of this pool has {layout.whole[0]} modules; "
@@ -149,7 +149,7 @@ class Construction:
         self._refresh()
 
 
-def random_routes(layout: Layout, max_depth: int, count: int, random: np.random.Generator) -> Rows:
+def random_routes(layout: PoolLayout, max_depth: int, count: int, random: np.random.Generator) -> Rows:
     """Draw decisions of `count` networks, each uniformly from the valid choices; int64 [count, max_depth].
 
     Entries after the head are PASS.

@@ -33,7 +33,7 @@ from mtl_gym.families.limitless.observation import spaces_of
 from mtl_gym.families.limitless.options import LimitlessOptions
 from mtl_gym.families.limitless.pool import ModulePool
 from mtl_gym.families.limitless.rewards import RunningBonus
-from mtl_gym.families.limitless.usage import Usage
+from mtl_gym.families.limitless.usage import ModuleUsage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,7 +120,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
     def _count_anew(self) -> None:
         memory = self.options.train_batch * self.max_depth
         self._bonus = RunningBonus(float(self.options.bonus), self.pool_size, memory)
-        self.usage = Usage(self.data.num_tasks, self.pool_size)
+        self.usage = ModuleUsage(self.data.num_tasks, self.pool_size)
 
     @property
     def _sample(self) -> Rows:

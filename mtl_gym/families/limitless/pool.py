@@ -98,7 +98,7 @@ class ModulePool(nn.Module):
             )
         self.modules_in_order: Modules[PoolModule] = Modules(modules)
         self.classes = classes.pop()
-        self.layout = Layout.of(modules, self.input_shape)
+        self.layout = PoolLayout.of(modules, self.input_shape)
         if self.least_depth >= FAR:
             raise ValueError(
                 f"No head can be reached from inputs of shape {self.input_shape}: the modules take the shapes "
@@ -129,7 +129,7 @@ class ModulePool(nn.Module):
 
 
 @dataclass(frozen=True)
-class Layout:
+class PoolLayout:
     """Shapes of a pool as numbers. Modules with equal shapes, heads apart from others, form one kind.
 
     Attributes:
@@ -145,7 +145,7 @@ class Layout:
     shapes: int
 
     @classmethod
-    def of(cls, modules: Sequence[PoolModule], input_shape: Shape) -> Layout:
+    def of(cls, modules: Sequence[PoolModule], input_shape: Shape) -> PoolLayout:
         """Return the layout of `modules`."""
         shapes: dict[Shape, int] = {input_shape: 0}
         kinds: dict[tuple[int, int], int] = {}

@@ -11,7 +11,7 @@ from mtl_gym.core.state.checkpoint import to_arrays, to_tensors
 MEMORY = 200
 
 
-class Usage:
+class ModuleUsage:
     """Counts of modules in finished networks.
 
     Args:
@@ -24,7 +24,7 @@ class Usage:
         unused: Number of modules in no network of the last complete batch; before its end, of all networks so far.
 
     Example:
-        >>> usage = Usage(tasks=1, modules=3)
+        >>> usage = ModuleUsage(tasks=1, modules=3)
         >>> usage.add(np.array([0, 0]), np.array([[0, 2], [2, -1]]))
         >>> usage.unused, usage.edges.tolist()
         (1, [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])

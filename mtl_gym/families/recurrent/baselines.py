@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLinear, GroupedLSTM, GroupedMLP
-from mtl_gym.families.recurrent.connections import Gates, Layout
-from mtl_gym.families.recurrent.modular import Shared, Sharing, connected
+from mtl_gym.families.recurrent.connections import ConnectionLayout, Gates
+from mtl_gym.families.recurrent.modular import SharedOutput, Sharing, connected
 
 
 class Communicating(Sharing):
@@ -35,9 +35,11 @@ class Communicating(Sharing):
         self.lstms = GroupedLSTM(tasks, inputs + hidden, hidden)
         self.match = GroupedLinear(tasks, hidden, hidden, bias=False)
 
-    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
+    def share(
+        self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates
+    ) -> SharedOutput:
         """Return the state of the LSTM of each row's task."""
-        return Shared(embedded, memory, embedded.new_zeros(len(embedded), 0))
+        return SharedOutput(embedded, memory, embedded.new_zeros(len(embedded), 0))
 
     def _own_states(self, states: list[Tensor], groups: Dispatch) -> Tensor:
         """Select the states of each row's task; [tasks, rows, hidden] per step -> [rows, steps, hidden]."""
@@ -138,7 +140,7 @@ class RecursiveRouting(Sharing):
 
     def __init__(self, inputs: int, hidden: int, tasks: int, functions: int = 3, depth: int = 2) -> None:
         super().__init__()
-        self.layout = Layout(decoder=(functions,) * depth)
+        self.layout = ConnectionLayout(decoder=(functions,) * depth)
         self.width = self.embedded = hidden
         self.memory, self.unit = 2 * hidden, hidden
         self.input = GroupedLinear(1, inputs, hidden)
@@ -149,7 +151,9 @@ class RecursiveRouting(Sharing):
         """Project inputs to the width of the functions; [rows, steps, inputs] -> [rows, steps, hidden]."""
         return self.input(x[None])[0]
 
-    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
+    def share(
+        self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates
+    ) -> SharedOutput:
         """Transform the input by the connected functions, then take one step of the LSTM."""
         value, decided = embedded, []
         for depth in range(len(self.layout.decoder)):
@@ -160,7 +164,7 @@ class RecursiveRouting(Sharing):
             decided.append(on)
         before, carried = memory[None].chunk(2, 2)
         hidden, cell = self.lstm.step(self.lstm.input(value[None]), (before, carried))
-        return Shared(hidden[0], torch.cat([hidden[0], cell[0]], 1), torch.cat(decided, 1))
+        return SharedOutput(hidden[0], torch.cat([hidden[0], cell[0]], 1), torch.cat(decided, 1))
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Return all parameters."""

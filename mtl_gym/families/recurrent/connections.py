@@ -20,7 +20,7 @@ from mtl_gym.core.nn.dispatch import Dispatch
 
 
 @dataclass(frozen=True)
-class Layout:
+class ConnectionLayout:
     """Connections in the order of the entries of an action.
 
     Connections of the encoder come first, block by block, ordered by source, then by target sub-network; then those
@@ -31,7 +31,7 @@ class Layout:
         decoder: Number of sub-encoders available to each sub-decoder.
 
     Example:
-        >>> layout = Layout.of_layers((3, 3, 3))
+        >>> layout = ConnectionLayout.of_layers((3, 3, 3))
         >>> layout.c1, layout.c2, layout.names[0], layout.names[-1]
         (18, 6, 'cell 1 > A', 'F > decoder 2')
     """
@@ -40,7 +40,7 @@ class Layout:
     decoder: tuple[int, ...] = ()
 
     @classmethod
-    def of_layers(cls, sizes: tuple[int, ...]) -> Layout:
+    def of_layers(cls, sizes: tuple[int, ...]) -> ConnectionLayout:
         """Return a layout in which each layer feeds the next, and each layer except the first feeds a sub-decoder."""
         return cls(tuple(pairwise(sizes)), tuple(sizes[1:]))
 
@@ -127,12 +127,12 @@ class Given:
         action: float32 [rows, connections].
 
     Example:
-        >>> gates = Given(Layout.of_layers((1, 2)), torch.tensor([[1.0, 0, 1, 1]]))
+        >>> gates = Given(ConnectionLayout.of_layers((1, 2)), torch.tensor([[1.0, 0, 1, 1]]))
         >>> gates.encoder(0, torch.zeros(1, 1, 4)), gates.decoder(0, torch.zeros(2, 1, 4), None, None)
         (tensor([[[1., 0.]]]), tensor([[1., 1.]]))
     """
 
-    layout: Layout
+    layout: ConnectionLayout
     action: Tensor
 
     def encoder(self, block: int, units: Tensor) -> Tensor:
@@ -145,7 +145,10 @@ class Given:
 
 
 def sparsity(
-    gates: Tensor, layout: Layout, weights: tuple[float, float] = (1.0, 1.0), free: tuple[float, float] = (0.75, 0.75)
+    gates: Tensor,
+    layout: ConnectionLayout,
+    weights: tuple[float, float] = (1.0, 1.0),
+    free: tuple[float, float] = (0.75, 0.75),
 ) -> Tensor:
     """Return the sparsity penalty lambda_1 R_1 + lambda_2 R_2.
 
@@ -164,7 +167,7 @@ def sparsity(
     Source: MT-RMN, eqs. 10 and 11.
 
     Example:
-        >>> sparsity(torch.ones(24), Layout.of_layers((3, 3, 3)))
+        >>> sparsity(torch.ones(24), ConnectionLayout.of_layers((3, 3, 3)))
         tensor(6.)
     """
     parts = gates.split([layout.c1, layout.c2], -1)
@@ -182,7 +185,7 @@ def sparsity(
 class SparsityPenalty:
     """Sparsity penalty of an environment; fields as the arguments of `sparsity`."""
 
-    layout: Layout
+    layout: ConnectionLayout
     weights: tuple[float, float]
     free: tuple[float, float]
 

@@ -32,9 +32,9 @@ from mtl_gym.families.recurrent.network import MultiTaskNetwork
 from mtl_gym.families.recurrent.observation import spaces_of
 from mtl_gym.families.recurrent.options import RecurrentOptions
 from mtl_gym.families.recurrent.policies import PolicyNetworks, policies_for
-from mtl_gym.families.recurrent.sequences import SequenceSplit, select_tasks
-from mtl_gym.families.recurrent.training import Router, Training
-from mtl_gym.families.recurrent.usage import Usage
+from mtl_gym.families.recurrent.sequences import SequenceSplit
+from mtl_gym.families.recurrent.training import GradientRouter, Training
+from mtl_gym.families.recurrent.usage import ConnectionUsage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,7 +82,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
     PICTURE: ClassVar[str] = "routing_patterns.png"
     options: RecurrentOptions
     network: MultiTaskNetwork
-    router: Router | None = None
+    router: GradientRouter | None = None
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
@@ -97,16 +97,16 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
     def _load_data(self) -> MultiTaskDataset:
         options = self.options
         data = resolve(options.data, MultiTaskDataset, options.data_root, options.data_kwargs)
-        return data if options.tasks is None else select_tasks(data, tuple(options.tasks))
+        return data if options.tasks is None else data.part(options.tasks)
 
     def _describe(self, network: MultiTaskNetwork) -> None:
         self.layout, self.parts, self.scored = network.layout, network.parts, network.scored
         self.connections = max(self.layout.size, 1)
         self._set_spaces(*spaces_of(network, self._split.steps, self.connections))
 
-    def _new_usage(self) -> Usage:
+    def _new_usage(self) -> ConnectionUsage:
         fades = self.options.train or self._source is None
-        return Usage(self.data.num_tasks, self._split.steps, self.connections, fades)
+        return ConnectionUsage(self.data.num_tasks, self._split.steps, self.connections, fades)
 
     def _build(self) -> None:
         is_template = isinstance(self.options.network, MultiTaskNetwork)
@@ -263,7 +263,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         super()._adopt(source)
 
     def evaluation_figures(self) -> Info:
-        """Return the figures of `Usage.figures`: shares of connections and their overlap between tasks.
+        """Return the figures of `ConnectionUsage.figures`: shares of connections and their overlap between tasks.
 
         For data with a label per step, `f1` is the macro F1 over labels, keyed by task name.
         """

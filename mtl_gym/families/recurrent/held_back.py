@@ -6,15 +6,16 @@ Source: MT-RMN, table 2.
 from __future__ import annotations
 
 from mtl_gym.core.rows import Rows, State
+from mtl_gym.data.task_numbers import task_number
 from mtl_gym.families.recurrent.network import MultiTaskNetwork
-from mtl_gym.families.recurrent.sequences import SequenceSplit, number_of
+from mtl_gym.families.recurrent.sequences import SequenceSplit
 
 
 class HeldBack:
     """Order of training: first all other tasks, then the held-back task alone with frozen shared parameters.
 
     Args:
-        name: Name of the held-back task; None trains all tasks throughout.
+        task: Name or number of the held-back task; None trains all tasks throughout.
         updates: Number of updates on the other tasks.
         split: Split of the samples.
 
@@ -23,19 +24,19 @@ class HeldBack:
         episodes: Number of episodes before the switch.
 
     Raises:
-        ValueError: If `name` is unknown or there is no other task.
+        ValueError: If `task` is unknown or there is no other task.
     """
 
-    def __init__(self, name: str | None, updates: int, split: SequenceSplit) -> None:
-        if name is not None and split.data.num_tasks < 2:
-            raise ValueError(f"unseen_task={name!r} leaves no other task to train on first; use two tasks or more.")
-        self._task = None if name is None else number_of(name, split.data.task_names)
-        self._name, self._updates, self._split = name, updates, split
+    def __init__(self, task: str | int | None, updates: int, split: SequenceSplit) -> None:
+        if task is not None and split.data.num_tasks < 2:
+            raise ValueError(f"unseen_task={task!r} leaves no other task to train on first; use two tasks or more.")
+        self._task = None if task is None else task_number(split.data, task)
+        self._updates, self._split = updates, split
         self.arrived, self.episodes = False, 0
 
     def anew(self) -> HeldBack:
         """Return a copy in its state before the first update."""
-        return HeldBack(self._name, self._updates, self._split)
+        return HeldBack(self._task, self._updates, self._split)
 
     @property
     def samples(self) -> Rows:

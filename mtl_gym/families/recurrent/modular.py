@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLSTM, GroupedMLP
 from mtl_gym.core.nn.typing import Modules
-from mtl_gym.families.recurrent.connections import Gates, Layout
+from mtl_gym.families.recurrent.connections import ConnectionLayout, Gates
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedOutput:
     """Outputs of a shared part at one time step.
 
     Attributes:
@@ -43,7 +43,7 @@ class Sharing(nn.Module):
         carries: True if a step depends on the memory of the previous step; otherwise all steps run at once.
     """
 
-    layout = Layout()
+    layout = ConnectionLayout()
     width: int
     embedded: int
     memory: int = 0
@@ -54,7 +54,9 @@ class Sharing(nn.Module):
         """Embed whole sequences, without any decision; [rows, steps, inputs] -> [rows, steps, embedded]."""
         raise NotImplementedError
 
-    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
+    def share(
+        self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates
+    ) -> SharedOutput:
         """Run one time step.
 
         Args:
@@ -104,7 +106,7 @@ class ModularNetwork(Sharing):
             raise ValueError(
                 f"layers={layers} is invalid for recursive sub-encoders; use equal sizes after the first layer."
             )
-        self.layout, self.layers, self.hidden = Layout.of_layers(layers), layers, hidden
+        self.layout, self.layers, self.hidden = ConnectionLayout.of_layers(layers), layers, hidden
         self.cells = GroupedLSTM(layers[0], inputs, hidden)
         sets = layers[1:2] if recursive else layers[1:]
         self.sub_encoders: Modules[GroupedMLP] = Modules(GroupedMLP(size, hidden, hidden, hidden) for size in sets)
@@ -124,7 +126,9 @@ class ModularNetwork(Sharing):
         """Return the sub-encoders that receive a block of connections."""
         return self.sub_encoders[min(block, len(self.sub_encoders) - 1)]
 
-    def share(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
+    def share(
+        self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates
+    ) -> SharedOutput:
         """Decide, average connected outputs (eq. 4) and apply sub-encoders (eq. 5), layer by layer."""
         units, outputs, decided = self.units(embedded), [], []
         for block in range(len(self.layout.encoder)):
@@ -138,7 +142,7 @@ class ModularNetwork(Sharing):
             for decoder, units, on in zip(self.sub_decoders, outputs, taken, strict=True)
         ]
         shown = torch.cat([layer.movedim(0, 1).flatten(1) for layer in outputs], 1)
-        return Shared(torch.cat(knowledge, 1), shown, torch.cat([*decided, *taken], 1))
+        return SharedOutput(torch.cat(knowledge, 1), shown, torch.cat([*decided, *taken], 1))
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the encoder."""

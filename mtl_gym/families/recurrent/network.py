@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLinear
 from mtl_gym.families.recurrent.bases import Base
-from mtl_gym.families.recurrent.connections import Gates, Layout
-from mtl_gym.families.recurrent.modular import Shared, Sharing
+from mtl_gym.families.recurrent.connections import ConnectionLayout, Gates
+from mtl_gym.families.recurrent.modular import SharedOutput, Sharing
 
 Index: TypeAlias = NDArray[np.int64]
 GatesOf: TypeAlias = Callable[[Tensor], Gates]
@@ -178,9 +178,9 @@ class MultiTaskNetwork(nn.Module):
         self.head = GroupedLinear(tasks, self.representation, classes)
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> ConnectionLayout:
         """Connections decided at every time step."""
-        return self.sharing.layout if self.sharing else Layout()
+        return self.sharing.layout if self.sharing else ConnectionLayout()
 
     @property
     def embedded(self) -> int:
@@ -219,11 +219,11 @@ class MultiTaskNetwork(nn.Module):
         shared = self.sharing.embed(values, groups) if self.sharing else nothing
         return Embedded(shared, self.base(values, groups) if self.base else nothing)
 
-    def share(self, shared: Tensor, own: Tensor, memory: Tensor, groups: Dispatch, gates: Gates) -> Shared:
+    def share(self, shared: Tensor, own: Tensor, memory: Tensor, groups: Dispatch, gates: Gates) -> SharedOutput:
         """Run one time step of the shared part, as `Sharing.share`."""
         if self.sharing is None:
             nothing = shared.new_zeros(len(shared), 0)
-            return Shared(nothing, nothing, nothing)
+            return SharedOutput(nothing, nothing, nothing)
         return self.sharing.share(shared, own if self.policies_see else None, memory, groups, gates)
 
     def answer(self, knowledge: Tensor, own: Tensor, groups: Dispatch) -> Tensor:

@@ -23,7 +23,7 @@ class RecurrentOptions(ClassificationOptions):
             `NetworkContext` that returns one. None builds the paper's network from `base`, `sharing`, `layers`,
             `hidden` and `readout`.
         data_kwargs: Arguments of a data set loaded by name, such as {"relatedness": 0.5}.
-        tasks: Names of the tasks to use; None for all.
+        tasks: Names or numbers of the tasks to use; None for all.
         base: Base model: "ns-mtl", "fs-mtl", "sp-mtl", "cross-stitch", "sluice", "girnet", None, or a function of
             (inputs, hidden, tasks) that returns a `Base`.
         sharing: Shared part: "mt-rmn", "rrn-rmn", "dc-mtl", "ic-mtl", "rrn", None, or a function of (inputs, hidden,
@@ -33,8 +33,9 @@ class RecurrentOptions(ClassificationOptions):
         readout: "mean" or "last", as in `MultiTaskNetwork`; ignored for data with a label per step ("every").
         penalties: lambda_1 and lambda_2 of the sparsity penalties (eqs. 10 and 11); zeros turn them off.
         free: gamma_1 and gamma_2, the shares of connections without cost.
-        unseen_task: Name of a held-back task (table 2): the network trains on the other tasks first; then shared
-            parameters are frozen and the held-back task trains alone, with fresh task-specific parts.
+        unseen_task: Name or number of a held-back task (table 2), counted among `tasks`: the network trains on the
+            others first; then shared parameters are frozen and the held-back task trains alone, with fresh
+            task-specific parts.
         seen_updates: Number of updates on the other tasks; 0 freezes an untrained encoder.
 
     Defaults are the paper's.
@@ -48,7 +49,7 @@ class RecurrentOptions(ClassificationOptions):
 
     data: str | MultiTaskDataset = "brain-series"
     data_kwargs: Mapping[str, object] | None = None
-    tasks: Sequence[str] | None = None
+    tasks: Sequence[str | int] | None = None
     base: str | BaseMaker | None = "ns-mtl"
     sharing: str | SharingMaker | None = "mt-rmn"
     layers: Sequence[int] = (3, 3, 3)
@@ -56,7 +57,7 @@ class RecurrentOptions(ClassificationOptions):
     readout: str = "mean"
     penalties: tuple[float, float] = (1.0, 1.0)
     free: tuple[float, float] = (0.75, 0.75)
-    unseen_task: str | None = None
+    unseen_task: str | int | None = None
     seen_updates: int = 1000
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLinear, GroupedMLP
 from mtl_gym.core.nn.typing import Modules
-from mtl_gym.families.recurrent.connections import Layout
+from mtl_gym.families.recurrent.connections import ConnectionLayout
 from mtl_gym.families.recurrent.network import MultiTaskNetwork
 
 _Part: TypeAlias = Callable[[Tensor], Tensor]
@@ -39,13 +39,13 @@ class PolicyNetworks(nn.Module):
     Source: MT-RMN, eqs. 2, 6 and 7.
 
     Example:
-        >>> policies = PolicyNetworks(Layout.of_layers((3, 3, 3)), units=8, tasks=4, own=16)
+        >>> policies = PolicyNetworks(ConnectionLayout.of_layers((3, 3, 3)), units=8, tasks=4, own=16)
         >>> policies.encoder_scores(0, torch.zeros(3, 5, 8)).shape
         torch.Size([5, 3, 3, 2])
     """
 
     def __init__(
-        self, layout: Layout, units: int, tasks: int, own: int = 0, hidden: int = 16, log_odds: float = 0.0
+        self, layout: ConnectionLayout, units: int, tasks: int, own: int = 0, hidden: int = 16, log_odds: float = 0.0
     ) -> None:
         super().__init__()
         self.layout, self.own = layout, own

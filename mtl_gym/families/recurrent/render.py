@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mtl_gym.core import figures as pictures
 from mtl_gym.core.figures import COLOURS, FAINT, INK
-from mtl_gym.families.recurrent.connections import Layout, letter
+from mtl_gym.families.recurrent.connections import ConnectionLayout, letter
 from mtl_gym.families.recurrent.usage import overlap
 
 if TYPE_CHECKING:
@@ -30,14 +30,18 @@ CAPTION = """Left: share of a task's sequences that take a sub-encoder at a time
 Middle: share of each task in the use of a sub-encoder. Right: overlap of two tasks, mean over time steps."""
 
 
-def show(mode: str | None, shares: Floats, layout: Layout, task_names: Sequence[str]) -> NDArray[np.uint8] | str | None:
+def show(
+    mode: str | None, shares: Floats, layout: ConnectionLayout, task_names: Sequence[str]
+) -> NDArray[np.uint8] | str | None:
     """Return pixels for "rgb_array", text for "ansi", else None; other arguments as for `routing_patterns`."""
     draw = partial(_draw, shares=shares, layout=layout, task_names=task_names, title=None)
     text = partial(ansi, shares, layout, task_names)
     return pictures.show(mode, draw, text, _size(layout, task_names), WINDOW)
 
 
-def routing_patterns(shares: Floats, layout: Layout, task_names: Sequence[str], title: str | None = None) -> Figure:
+def routing_patterns(
+    shares: Floats, layout: ConnectionLayout, task_names: Sequence[str], title: str | None = None
+) -> Figure:
     """Draw the use of sub-encoders by task and time step, the shares of tasks, and the overlap of tasks.
 
     Args:
@@ -56,11 +60,11 @@ def routing_patterns(shares: Floats, layout: Layout, task_names: Sequence[str], 
     return pictures.figure_of(draw, _size(layout, task_names))
 
 
-def ansi(shares: Floats, layout: Layout, task_names: Sequence[str]) -> str:
+def ansi(shares: Floats, layout: ConnectionLayout, task_names: Sequence[str]) -> str:
     """Return a table of the share of each sub-encoder by task, averaged over time steps.
 
     Example:
-        >>> print(ansi(np.ones((1, 2, 4)) / 2, Layout.of_layers((1, 2)), ["tagging"]))
+        >>> print(ansi(np.ones((1, 2, 4)) / 2, ConnectionLayout.of_layers((1, 2)), ["tagging"]))
         task     A     B
         tagging   50%   50%
     """
@@ -74,11 +78,11 @@ def ansi(shares: Floats, layout: Layout, task_names: Sequence[str]) -> str:
     return "\n".join([head.rstrip(), *lines])
 
 
-def _names(layout: Layout) -> list[str]:
+def _names(layout: ConnectionLayout) -> list[str]:
     return [letter(number) for number in range(max(layout.c2, 1))]
 
 
-def _taken(shares: Floats, layout: Layout, task_names: Sequence[str]) -> Floats:
+def _taken(shares: Floats, layout: ConnectionLayout, task_names: Sequence[str]) -> Floats:
     """Return the shares of connections to sub-decoders; [tasks, steps, sub-encoders]."""
     if shares.ndim != 3 or shares.shape[0] != len(task_names) or shares.shape[2] != max(layout.size, 1):
         raise ValueError(
@@ -88,12 +92,14 @@ def _taken(shares: Floats, layout: Layout, task_names: Sequence[str]) -> Floats:
     return shares[:, :, layout.c1 :]
 
 
-def _size(layout: Layout, task_names: Sequence[str]) -> tuple[float, float]:
+def _size(layout: ConnectionLayout, task_names: Sequence[str]) -> tuple[float, float]:
     height = 1.6 + len(task_names) * (0.25 + 0.16 * max(layout.c2, 1))
     return 11.0, ceil(2 * height) / 2
 
 
-def _draw(figure: Figure, shares: Floats, layout: Layout, task_names: Sequence[str], title: str | None) -> None:
+def _draw(
+    figure: Figure, shares: Floats, layout: ConnectionLayout, task_names: Sequence[str], title: str | None
+) -> None:
     taken = _taken(shares, layout, task_names)
     parts: Any = figure.subfigures(1, 3, width_ratios=(5, 3, 3))
     left, middle, right = parts

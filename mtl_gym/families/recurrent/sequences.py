@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -79,26 +78,3 @@ class SequenceSplit:
     def of_tasks(self, tasks: Sequence[int]) -> NDArray[np.int64]:
         """Return the samples of `tasks`; int64 [n]."""
         return np.flatnonzero(np.isin(self.task, tasks))
-
-
-def number_of(name: str, task_names: Sequence[str]) -> int:
-    """Return the number of a task.
-
-    Raises:
-        ValueError: If the name is unknown.
-    """
-    if name not in task_names:
-        raise ValueError(f"There is no task {name!r}; use one of {', '.join(task_names)}.")
-    return list(task_names).index(name)
-
-
-@lru_cache(maxsize=32)
-def select_tasks(data: MultiTaskDataset, names: tuple[str, ...]) -> MultiTaskDataset:
-    """Return the data set restricted to `names`, in this order; equal arguments return the same object.
-
-    Raises:
-        ValueError: If a name is unknown or repeated, or there is none.
-    """
-    if not names or len(set(names)) != len(names):
-        raise ValueError(f"tasks={list(names)} is invalid; pass one or more distinct task names.")
-    return data.part([number_of(name, data.task_names) for name in names])

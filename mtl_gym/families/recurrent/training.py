@@ -28,7 +28,7 @@ from mtl_gym.families.recurrent.sequences import SequenceSplit
 Kept: TypeAlias = tuple[Tensor, Tensor, Tensor | None]
 
 
-class Router(Protocol):
+class GradientRouter(Protocol):
     """Router trained by the gradient of the environment's loss through its decisions."""
 
     def ended(self, rows: Rows) -> Tensor:
@@ -80,14 +80,14 @@ class Training:
         self.ended: list[tuple[Rows, NDArray[np.int8], Tensor | None]] = []
 
     def add(self, samples: Rows, actions: NDArray[np.int8], kept: Tensor | None) -> None:
-        """Store ended episodes: samples, int64 [n], connections, int8 [n, steps, C], and result of `Router.ended`."""
+        """Store ended episodes: samples, int64 [n], connections, int8 [n, steps, C], and the router's data."""
         self.ended.append((samples, actions, kept))
 
     def __len__(self) -> int:
         """Return the number of stored episodes."""
         return sum(len(samples) for samples, _, _ in self.ended)
 
-    def update(self, optimizer: torch.optim.Optimizer, router: Router | None, seed: int) -> None:
+    def update(self, optimizer: torch.optim.Optimizer, router: GradientRouter | None, seed: int) -> None:
         """Take one gradient step on all stored episodes, with the network in training mode.
 
         Args:
@@ -106,7 +106,7 @@ class Training:
         optimizer.zero_grad(set_to_none=True)
         self.ended = []
 
-    def _loss(self, samples: Rows, actions: NDArray[np.int8], router: Router | None) -> Tensor:
+    def _loss(self, samples: Rows, actions: NDArray[np.int8], router: GradientRouter | None) -> Tensor:
         """Return the mean loss of the answers, plus the penalties if connections have a gradient."""
         sequences = self.split.sequences(samples)
         taken = torch.from_numpy(actions[:, : sequences.steps, : self.network.layout.size])

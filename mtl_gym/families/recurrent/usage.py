@@ -7,14 +7,14 @@ import torch
 from numpy.typing import NDArray
 
 from mtl_gym.core.rows import Info, State
-from mtl_gym.families.recurrent.connections import Layout
+from mtl_gym.families.recurrent.connections import ConnectionLayout
 
 Floats = NDArray[np.float64]
 
 MEMORY = 200
 
 
-class Usage:
+class ConnectionUsage:
     """Counts of connections in finished episodes.
 
     Args:
@@ -24,7 +24,7 @@ class Usage:
         fades: Decay old counts, with a memory of about 200 episodes per task.
 
     Example:
-        >>> usage = Usage(tasks=1, steps=2, connections=2)
+        >>> usage = ConnectionUsage(tasks=1, steps=2, connections=2)
         >>> usage.add(np.array([0]), np.array([2]), np.array([[[1, 0], [1, 1]]], np.int8))
         >>> usage.shares.tolist()
         [[[1.0, 0.0], [1.0, 1.0]]]
@@ -52,7 +52,7 @@ class Usage:
         """
         return self.on / np.maximum(self.seen, 1e-9)[:, :, None]
 
-    def figures(self, layout: Layout) -> Info:
+    def figures(self, layout: ConnectionLayout) -> Info:
         """Return figures of the connections.
 
         `usage` [K, T, C]: share of a task's sequences in which a connection was on at a step. `overlap` [T, K, K]:

@@ -30,7 +30,7 @@ from mtl_gym.families.routing.network import RoutedNetwork
 from mtl_gym.families.routing.observation import spaces_of
 from mtl_gym.families.routing.options import RoutingOptions
 from mtl_gym.families.routing.rewards import CollaborationReward
-from mtl_gym.families.routing.routes import Routes, Usage, random_routes
+from mtl_gym.families.routing.routes import Routes, RouteUsage, random_routes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +115,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
     def _count_anew(self) -> None:
         choices = self.routed_depth, self.num_blocks + 1
         self._collaboration = CollaborationReward(self.options.rho, self.agents or self.data.num_tasks, *choices)
-        self.usage = Usage(self.data.num_tasks, *choices, fades=self.options.train)
+        self.usage = RouteUsage(self.data.num_tasks, *choices, fades=self.options.train)
 
     @property
     def collaboration_counts(self) -> Rows:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.path import Path
 
-Usage: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+UsageCounts: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 Floats: TypeAlias = NDArray[np.float64]
 
 LEAST_SHARE = 0.05
@@ -33,7 +33,7 @@ Heat maps: share of a task's episodes, white 0%, darkest 100%; P is PASS."""
 
 
 def show(
-    mode: str | None, usage: Usage, task_names: Sequence[str], dispatched: bool = False
+    mode: str | None, usage: UsageCounts, task_names: Sequence[str], dispatched: bool = False
 ) -> NDArray[np.uint8] | str | None:
     """Return the rendering for `mode`: pixels for "rgb_array", text for "ansi", else None; warn if `mode` is None."""
     shares = _shares(usage, task_names)
@@ -42,7 +42,7 @@ def show(
     return pictures.show(mode, draw, text, _size(shares, task_names), WINDOW)
 
 
-def ansi(usage: Usage, task_names: Sequence[str], dispatched: bool = False) -> str:
+def ansi(usage: UsageCounts, task_names: Sequence[str], dispatched: bool = False) -> str:
     """Return a table of the most frequent choice of each task and depth, and of the blocks in use.
 
     Args:
@@ -66,7 +66,7 @@ def ansi(usage: Usage, task_names: Sequence[str], dispatched: bool = False) -> s
     return "\n".join(line.rstrip() for line in lines)
 
 
-def rgb_array(usage: Usage, task_names: Sequence[str], dispatched: bool = False) -> NDArray[np.uint8]:
+def rgb_array(usage: UsageCounts, task_names: Sequence[str], dispatched: bool = False) -> NDArray[np.uint8]:
     """Return the routing map as pixels, uint8 [height, width, 3]; arguments of `routing_map`.
 
     Height and width are even, as video encoders want it, and stay the same as long as tasks and blocks do.
@@ -75,7 +75,7 @@ def rgb_array(usage: Usage, task_names: Sequence[str], dispatched: bool = False)
 
 
 def routing_map(
-    usage: Usage, task_names: Sequence[str], title: str | None = None, *, dispatched: bool = False
+    usage: UsageCounts, task_names: Sequence[str], title: str | None = None, *, dispatched: bool = False
 ) -> Figure:
     """Draw the use of blocks by tasks as lines, and below as one heat map of tasks x blocks per depth.
 
@@ -101,7 +101,7 @@ def routing_map(
     return figure
 
 
-def _shares(usage: Usage, task_names: Sequence[str]) -> Floats:
+def _shares(usage: UsageCounts, task_names: Sequence[str]) -> Floats:
     """Return usage as shares of a task's episodes, zero without episodes; [tasks, depth, blocks + 1]."""
     if usage.ndim != 3 or len(usage) != len(task_names):
         raise ValueError(

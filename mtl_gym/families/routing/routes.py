@@ -74,7 +74,7 @@ def random_routes(masks: Flags, count: int, random: np.random.Generator) -> Rows
     return np.stack([blocks[positions[:, depth]] for depth, blocks in enumerate(layers)], axis=1)
 
 
-class Usage:
+class RouteUsage:
     """Counts of the choices in finished routes.
 
     Args:
@@ -87,7 +87,7 @@ class Usage:
         counts: Counts by task, depth and choice; float64 [tasks, depth, choices].
 
     Example:
-        >>> usage = Usage(tasks=1, depth=2, choices=3, fades=False)
+        >>> usage = RouteUsage(tasks=1, depth=2, choices=3, fades=False)
         >>> usage.add(np.array([0, 0]), np.array([[0, 2], [1, 2]]))
         >>> usage.counts.tolist()
         [[[1.0, 1.0, 0.0], [0.0, 0.0, 2.0]]]

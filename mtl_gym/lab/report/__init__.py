@@ -9,7 +9,7 @@ from pathlib import Path
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.lab.report import content, document, method
 from mtl_gym.lab.report.aggregate import rliable
-from mtl_gym.lab.report.collection import Comparison, Failure, name_of, read_comparisons, write_results
+from mtl_gym.lab.report.collection import Comparison, MissingResult, name_of, read_comparisons, write_results
 
 __all__ = ["report"]
 
@@ -19,7 +19,7 @@ def report(
     control: str | None = None,
     tell: Callable[[str], None] = lambda doing: None,
     out: Path | None = None,
-) -> dict[str, list[Failure]]:
+) -> dict[str, list[MissingResult]]:
     """Write `results.csv`, `report.md`, `report.html` and the folder `figures` for a folder of runs.
 
     Args:

@@ -33,7 +33,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Failure:
+class MissingResult:
     """A run without a result.
 
     Attributes:
@@ -61,7 +61,7 @@ class Comparison:
     name: str
     folder: Path
     runs: list[Run] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[MissingResult] = field(default_factory=list)
 
     @property
     def results(self) -> list[RunResult]:
@@ -129,7 +129,7 @@ def _add(comparison: Comparison, folder: Path) -> None:
     except CheckpointError as error:
         # A report does not reveal the paths of the disk it was written on.
         sentence = str(error).replace(f"{comparison.folder}/", "")
-        comparison.failures.append(Failure(name, seed, sentence))
+        comparison.failures.append(MissingResult(name, seed, sentence))
     else:
         comparison.runs.append(Run(folder, replace(result, settings=replace(result.settings, name=name))))
 
@@ -153,7 +153,7 @@ def _checked(comparison: Comparison) -> Comparison:
             f"A comparison has one environment; the runs in {comparison.folder} have {several}. Move them apart."
         )
     kept, odd = alike(comparison.results)
-    told = [Failure(r.settings.name, str(r.settings.seed), f"{why[0].upper()}{why[1:]}") for r, why in odd]
+    told = [MissingResult(r.settings.name, str(r.settings.seed), f"{why[0].upper()}{why[1:]}") for r, why in odd]
     runs = [run for run in comparison.runs if run.result in kept]
     return replace(comparison, runs=runs, failures=[*comparison.failures, *told])
 

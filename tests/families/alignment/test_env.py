@@ -98,7 +98,7 @@ def test_a_challenger_is_scored_at_its_location_and_may_be_selected():
 
 def test_the_better_challenger_wins():
     """A location whose module has the wrong sign selects the challenger of the right sign."""
-    data = load("generated-linear").choose(["task 0", "task 1"])
+    data = load("generated-linear").part(["task 0", "task 1"])
     weights = [torch.linalg.lstsq(*task.splits["test"]).solution[:, 0] for task in data.tasks]
     env = linear(1, data=data, iterations=60, learning_rate=1e-4)
     with torch.no_grad():

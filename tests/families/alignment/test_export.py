@@ -50,7 +50,7 @@ def test_an_export_of_an_unknown_task_or_run_is_rejected():
     with pytest.raises(gym.error.ResetNeeded, match=r"Call reset\(\) before export\(\)"):
         AlignmentVectorEnv(1, **LINEAR).export(0)
     env = linear()
-    for wrong, message in [(("task 99",), "no task 'task 99'"), ((30,), "no architecture 30"), ((0, 2), "no run 2")]:
+    for wrong, message in [(("task 99",), "no task 'task 99'"), ((30,), "no task 30"), ((0, 2), "no run 2")]:
         with pytest.raises(ValueError, match=message):
             env.export(*wrong)
     with pytest.raises(ValueError, match="no run -1"):

@@ -8,7 +8,7 @@ from torch import nn
 
 from mtl_gym.families.limitless.construction import Construction, random_routes
 from mtl_gym.families.limitless.modules import paper_pool
-from mtl_gym.families.limitless.pool import FAR, Layout, ModulePool, PoolModule
+from mtl_gym.families.limitless.pool import FAR, ModulePool, PoolLayout, PoolModule
 
 P, N, C, F, G, H, E = "PASS", "input conv", "conv", "fc from conv", "fc", "head", "head from conv"
 
@@ -21,13 +21,13 @@ def layouts(draw):
     kinds = draw(st.lists(pair, min_size=1, max_size=7, unique=True))
     kind = np.array(draw(st.lists(st.integers(0, len(kinds) - 1), min_size=1, max_size=12)))
     takes_and_gives = np.array(kinds)
-    return Layout(kind, takes_and_gives[:, 0], takes_and_gives[:, 1], shapes)
+    return PoolLayout(kind, takes_and_gives[:, 0], takes_and_gives[:, 1], shapes)
 
 
 def alive(layout):
     """Return the layout without kinds that have no module."""
     there = np.unique(layout.kind)
-    return Layout(np.searchsorted(there, layout.kind), layout.takes[there], layout.gives[there], layout.shapes)
+    return PoolLayout(np.searchsorted(there, layout.kind), layout.takes[there], layout.gives[there], layout.shapes)
 
 
 @given(layouts().map(alive), st.integers(0, 4), st.integers(0, 2**32 - 1))

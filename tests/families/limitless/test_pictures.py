@@ -12,7 +12,7 @@ from mtl_gym.core.errors import CheckpointError
 from mtl_gym.families.limitless import render
 from mtl_gym.families.limitless.env import LimitlessVectorEnv
 from mtl_gym.families.limitless.figures import Course, accuracy_and_unused
-from mtl_gym.families.limitless.usage import Usage
+from mtl_gym.families.limitless.usage import ModuleUsage
 from mtl_gym.lab import cli
 from mtl_gym.lab.files import read_progress
 
@@ -22,7 +22,7 @@ NAMES = ["conv", "fc", "head"]
 
 def used():
     """Three networks of task 0 are conv, fc, head; one of task 1 is conv, head."""
-    usage = Usage(tasks=2, modules=3)
+    usage = ModuleUsage(tasks=2, modules=3)
     usage.add(np.array([0, 0, 0, 1]), np.array([[0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 2, -1]]))
     return usage
 

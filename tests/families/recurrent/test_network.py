@@ -9,7 +9,7 @@ from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLinear, GroupedLSTM, GroupedMLP
 from mtl_gym.families.recurrent.baselines import DirectCommunication, IndirectCommunication, RecursiveRouting, messages
 from mtl_gym.families.recurrent.bases import BASES, SeparateLSTMs, SharedPrivate, Stitched
-from mtl_gym.families.recurrent.connections import Given, Layout, sparsity
+from mtl_gym.families.recurrent.connections import ConnectionLayout, Given, sparsity
 from mtl_gym.families.recurrent.modular import ModularNetwork, connected
 from mtl_gym.families.recurrent.network import MultiTaskNetwork, Sequences
 from mtl_gym.families.recurrent.policies import Decided, PolicyNetworks, decide
@@ -278,7 +278,7 @@ def test_recursive_routing_applies_connected_functions_at_every_depth():
 
 
 def test_connections_are_ordered_encoder_first_and_named():
-    layout = Layout.of_layers((3, 2, 3))
+    layout = ConnectionLayout.of_layers((3, 2, 3))
     assert (layout.c1, layout.c2, layout.size) == (12, 5, 17)
     assert layout.names[:3] == ["cell 1 > A", "cell 1 > B", "cell 2 > A"]
     assert layout.names[6:8] == ["A > C", "A > D"]
@@ -298,7 +298,7 @@ def test_connections_are_ordered_encoder_first_and_named():
 
 
 def test_random_connections_reach_every_target():
-    layout = Layout.of_layers((3, 2, 3))
+    layout = ConnectionLayout.of_layers((3, 2, 3))
     drawn = layout.random(400, np.random.default_rng(0))
     for receiver in range(7):
         assert drawn[:, layout.receivers == receiver].any(1).all()
@@ -307,7 +307,7 @@ def test_random_connections_reach_every_target():
 
 
 def test_sparsity_matches_hand_computed_equations_10_and_11():
-    layout = Layout.of_layers((2, 2, 2))  # C_1 = 8, C_2 = 4
+    layout = ConnectionLayout.of_layers((2, 2, 2))  # C_1 = 8, C_2 = 4
     gates = torch.tensor([[1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1], [1, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0]]).float()
     # 7 - 0.75 * 8 = 1, 4 - 0.5 * 4 = 2; and nothing above the thresholds.
     assert sparsity(gates, layout, (2.0, 3.0), (0.75, 0.5)).tolist() == [2 * 1 + 3 * 2, 0]

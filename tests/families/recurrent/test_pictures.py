@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from mtl_gym.families.recurrent import render
-from mtl_gym.families.recurrent.connections import Layout
-from mtl_gym.families.recurrent.usage import Usage, overlap
+from mtl_gym.families.recurrent.connections import ConnectionLayout
+from mtl_gym.families.recurrent.usage import ConnectionUsage, overlap
 from tests.families.recurrent.series import STEPS, make, roll
 
-LAYOUT = Layout.of_layers((2, 2, 2))
+LAYOUT = ConnectionLayout.of_layers((2, 2, 2))
 
 
 def shares(tasks=3, steps=4, seed=0):
@@ -58,14 +58,14 @@ def test_networks_without_encoder_can_be_rendered(options):
 
 
 def test_usage_counts_existing_steps_only():
-    usage = Usage(2, 3, 1)
+    usage = ConnectionUsage(2, 3, 1)
     actions = np.array([[[1], [1], [0]], [[1], [0], [0]], [[0], [0], [1]]], np.int8)
     usage.add(np.array([0, 0, 1]), np.array([2, 1, 3]), actions)
     assert usage.shares[:, :, 0].tolist() == [[1, 1, 0], [0, 0, 1]]
 
 
 def test_old_episodes_decay():
-    usage = Usage(1, 1, 1, fades=True)
+    usage = ConnectionUsage(1, 1, 1, fades=True)
     on, off = np.ones((100, 1, 1), np.int8), np.zeros((100, 1, 1), np.int8)
     for actions in [on] * 10 + [off] * 10:
         usage.add(np.zeros(100, int), np.ones(100, int), actions)
