@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 from typing_extensions import Self
 
 from mtl_agents.environments import StandIn, options_of
 from mtl_agents.files import Tables, load_tables, read_agent, write_agent
-from mtl_agents.sb3 import collect_callbacks, log_episodes
+from mtl_agents.sb3 import collect_callbacks, log_episodes, make_logger
 from mtl_agents.states import agent_model
 from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
@@ -130,7 +129,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
     def logger(self) -> Logger:
         """SB3's logger."""
         if self._logger is None:
-            self._logger = configure_logger(self.verbose, self.tensorboard_log, type(self).__name__)
+            self._logger = make_logger(self.verbose, self.tensorboard_log, type(self).__name__)
         return self._logger
 
     def set_logger(self, logger: Logger) -> None:

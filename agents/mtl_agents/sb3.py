@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.utils import configure_logger, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
@@ -20,6 +20,7 @@ from mtl_agents.environments import StandIn
 from mtl_agents.files import read_agent, write_agent
 from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.extras import require
 from mtl_gym.core.rows import State, clone
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
@@ -163,8 +164,26 @@ def log_episodes(logger: Logger, episodes: Collection[Mapping[str, Any]], decisi
     logger.dump(decisions)
 
 
+def make_logger(verbose: int, folder: str | None, name: str) -> Logger:
+    """Return SB3's logger of an agent, with TensorBoard events if a folder is given.
+
+    Raises:
+        MissingExtraError: If a folder is given and TensorBoard is not installed.
+    """
+    if folder is not None:
+        require("TensorBoard logging", "tensorboard")
+    return configure_logger(verbose, folder, name)
+
+
 def collect_callbacks(callback: MaybeCallback, progress_bar: bool) -> BaseCallback:
-    """Join the callbacks of `learn` into one SB3 callback."""
+    """Join the callbacks of `learn` into one SB3 callback.
+
+    Raises:
+        MissingExtraError: If a progress bar is requested and rich or tqdm is not installed.
+    """
     calls = callback if isinstance(callback, list) else [callback] if callback is not None else []
     calls = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in calls]
-    return CallbackList([*calls, ProgressBarCallback()] if progress_bar else calls)
+    if progress_bar:
+        require("A progress bar", "rich", "tqdm")
+        calls.append(ProgressBarCallback())
+    return CallbackList(calls)

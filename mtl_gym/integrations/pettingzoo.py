@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
 from mtl_gym.core.episode import Transition
+from mtl_gym.core.extras import needed_by
 from mtl_gym.core.options import make_options, shallow_dict
 from mtl_gym.core.rows import AnySpace, Arguments, Info, Observation, Picture, Rows, State, rows_of
 from mtl_gym.core.sampling import SampleStream
@@ -22,11 +23,8 @@ from mtl_gym.data import MultiTaskDataset, resolve
 from mtl_gym.families.routing.env import RoutingVectorEnv
 from mtl_gym.families.routing.options import RoutingOptions
 
-try:
+with needed_by("One agent per task"):
     from pettingzoo import ParallelEnv
-except ModuleNotFoundError as error:
-    raise ImportError('One agent per task needs PettingZoo: pip install "mtl-gym[pettingzoo]".') from error
-
 
 Value = TypeVar("Value")
 

@@ -1,7 +1,4 @@
-"""Gradient aggregators of TorchJD by name, for training steps.
-
-TorchJD is optional: `pip install mtl-gym[torchjd]`.
-"""
+"""Gradient aggregators of TorchJD by name, for training steps."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from mtl_gym.core.extras import needed_by
 from mtl_gym.core.validation import did_you_mean
 
 Aggregator: TypeAlias = Callable[[Tensor], Tensor]
@@ -30,7 +28,7 @@ def aggregator(name: str) -> Aggregator:
         A function of the gradients of all tasks, [tasks, parameters] -> [parameters].
 
     Raises:
-        ImportError: If TorchJD is not installed.
+        MissingExtraError: If TorchJD is not installed.
         ValueError: If it has no such aggregator, or the aggregator needs further arguments.
     """
     known = _aggregators()
@@ -43,10 +41,8 @@ def aggregator(name: str) -> Aggregator:
 
 def _aggregators() -> dict[str, type[Any]]:
     """Return the aggregators that need no further arguments, by lower-case name."""
-    try:
+    with needed_by("aggregator=..."):
         module = importlib.import_module("torchjd.aggregation")
-    except ImportError as error:
-        raise ImportError("aggregator=... needs TorchJD: pip install mtl-gym[torchjd].") from error
     base = module.Aggregator
     kinds = [kind for kind in vars(module).values() if inspect.isclass(kind) and issubclass(kind, base)]
     return {kind.__name__.lower(): kind for kind in kinds if kind is not base and _is_complete(kind)}

@@ -6,6 +6,7 @@ import time
 from types import ModuleType
 from typing import Protocol
 
+from mtl_gym.core.extras import needed_by
 from mtl_gym.lab.sweep import Failure, Outcome, Sweep, Watcher
 
 # Number of times that a run is resumed after its worker died.
@@ -54,7 +55,7 @@ def on_ray(sweep: Sweep, address: str, watcher: Watcher) -> list[Outcome]:
         watcher: Receiver of progress and outcomes.
 
     Raises:
-        ImportError: If Ray is not installed.
+        MissingExtraError: If Ray is not installed.
         ConnectionError: If there is no cluster at that address.
     """
     ray = _ray()
@@ -110,8 +111,6 @@ def _work(sweep: Sweep, run: int, board: BoardActor) -> Outcome:
 
 
 def _ray() -> ModuleType:
-    try:
+    with needed_by("A cluster"):
         import ray
-    except ImportError as error:
-        raise ImportError("Ray is not installed: pip install 'mtl-gym[ray]'.") from error
     return ray

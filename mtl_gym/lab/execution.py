@@ -17,7 +17,7 @@ def carry_out(sweep: Sweep, jobs: int = 1, ray: str | None = None, watcher: Watc
         watcher: Receiver of progress and outcomes.
 
     Raises:
-        ImportError: If Ray is requested and not installed.
+        MissingExtraError: If Ray is requested and not installed.
         ValueError: If both processes and Ray are requested.
     """
     if ray is not None and jobs > 1:

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from mtl_gym.core.extras import needed_by
+
+with needed_by("A run"):
+    from filelock import FileLock, Timeout
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import io
+import logging
 import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +19,14 @@ import numpy as np
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from mtl_gym.core.extras import MissingExtraError, needed_by, require
 from mtl_gym.core.rows import State
 from mtl_gym.lab.protocols import Logged
 
 if TYPE_CHECKING:
     from mtl_gym.lab.records import RunSettings
+
+logger = logging.getLogger(__name__)
 
 EVENTS = "tensorboard"
 
@@ -77,14 +82,12 @@ class WandbRun(KVWriter):
         folder: Folder for the files of Weights & Biases.
 
     Raises:
-        ImportError: If wandb is not installed.
+        MissingExtraError: If wandb is not installed.
     """
 
     def __init__(self, settings: RunSettings, project: str, folder: Path) -> None:
-        try:
+        with needed_by("Weights & Biases"):
             import wandb
-        except ImportError as error:
-            raise ImportError("Weights & Biases is not installed: pip install 'mtl-gym[wandb]'.") from error
         name = f"{settings.name}-seed-{settings.seed}"
         folder.mkdir(parents=True, exist_ok=True)
         self.run = wandb.init(
@@ -151,9 +154,23 @@ class RunLogger(Logger):
         self.tables = int(state["tables"])
 
 
+@cache
+def has_tensorboard() -> bool:
+    """Return whether TensorBoard is installed; otherwise log a warning, once per process."""
+    try:
+        require("Logging of runs as events", "tensorboard")
+    except MissingExtraError as error:
+        logger.warning("%s Runs are trained without it.", error)
+        return False
+    return True
+
+
 def logger_of(settings: RunSettings, out: Path, done: int, wandb: str | None, every: int = 1) -> RunLogger:
-    """Return the logger of a run after `done` decisions: events in its folder, and the project `wandb` if given."""
-    outputs: list[KVWriter] = [Events(out / EVENTS, done)]
+    """Return the logger of a run after `done` decisions, which writes to the project `wandb` if given.
+
+    It also writes events into the folder of the run if TensorBoard is installed.
+    """
+    outputs: list[KVWriter] = [Events(out / EVENTS, done)] if has_tensorboard() else []
     if wandb is not None:
         outputs.append(WandbRun(settings, wandb, out))
     return RunLogger(out, outputs, every)

@@ -8,7 +8,10 @@ from collections.abc import Hashable
 from functools import partial
 from pathlib import Path
 
-import yaml
+from mtl_gym.core.extras import needed_by
+
+with needed_by("A run"):
+    import yaml
 
 MERGE = "tag:yaml.org,2002:merge"
 

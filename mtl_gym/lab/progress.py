@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from types import TracebackType
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 from typing_extensions import Self
 
+from mtl_gym.core.extras import needed_by
 from mtl_gym.lab.records import RunSettings
 from mtl_gym.lab.screen import descriptions
 from mtl_gym.lab.sweep import Failure, Outcome, Watcher
+
+with needed_by("A progress bar"):
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 
 
 class Bar(Watcher):

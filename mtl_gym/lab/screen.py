@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
-from rich.progress import TextColumn
-from rich.text import Text
+from mtl_gym.core.extras import needed_by
+
+with needed_by("The command line"):
+    from rich.console import Console
+    from rich.progress import TextColumn
+    from rich.text import Text
 
 
 def console_of(stderr: bool = False) -> Console:

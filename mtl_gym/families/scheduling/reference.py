@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.data import MultiTaskDataset
@@ -134,6 +132,12 @@ def _train(options: SchedulingOptions, data: MultiTaskDataset, template: SharedN
 
 
 def _bar(steps: range, title: str) -> Iterable[int]:
+    logger.info(title)
+    try:
+        from rich.console import Console
+        from rich.progress import track
+    except ModuleNotFoundError:
+        return steps
     console = Console(stderr=True)
     return track(steps, title, console=console, disable=not console.is_terminal, transient=True)
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import logging
 
 import mtl_gym  # noqa: F401 (registers the ids)
-from mtl_gym.lab.cli import catalogue, compare, report, train, transfer  # noqa: F401 (importing adds the commands)
-from mtl_gym.lab.cli.common import app
+from mtl_gym.core.extras import needed_by
 from mtl_gym.lab.memory import keep_memory
+
+with needed_by("The command line"):
+    import filelock  # noqa: F401 (the commands import it late)
+    import yaml  # noqa: F401
+
+    from mtl_gym.lab.cli import catalogue, compare, report, train, transfer  # noqa: F401 (importing adds the commands)
+    from mtl_gym.lab.cli.common import app
 
 __all__ = ["app", "program"]
 

@@ -41,9 +41,10 @@ def report(
 ) -> None:
     """Write a report with statistics and figures on finished comparisons."""
     from mtl_gym.lab.environments import spec_of
-    from mtl_gym.lab.report import report as write
 
     with sentences(), console.status("the runs") as status:
+        from mtl_gym.lab.report import report as write
+
         if env is not None:
             spec_of(env)
         if quiet or not console.is_terminal:

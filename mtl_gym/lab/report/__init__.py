@@ -32,7 +32,7 @@ def report(
         Failed and unfinished runs, by comparison.
 
     Raises:
-        ImportError: If rliable is not installed.
+        MissingExtraError: If rliable cannot be imported.
         FileNotFoundError: If there is no finished run.
         ValueError: If no finished run is called `control`, or a comparison mixes environments.
         OSError: If the report cannot be written.

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_gym.core.extras import MissingExtraError, advice
 from mtl_gym.lab.environments import card_of
 from mtl_gym.lab.records import RunResult
 
@@ -168,14 +169,12 @@ def rliable() -> tuple[ModuleType, ModuleType]:
     """Import rliable; return its modules `library` and `metrics`.
 
     Raises:
-        ImportError: If rliable cannot be imported.
+        MissingExtraError: If rliable cannot be imported.
     """
     try:
         from rliable import library, metrics
     except (ImportError, TypeError) as error:  # TypeError: rliable's own dependency arch 7 beside pandas 3
-        raise ImportError(
-            f"A report needs rliable, which cannot be imported ({error}): pip install 'mtl-gym[report]'"
-        ) from error
+        raise MissingExtraError(f"{advice('A report', 'rliable')} It cannot be imported ({error}).") from error
     return library, metrics
 
 

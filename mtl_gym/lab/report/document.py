@@ -11,7 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeAlias
 
+from mtl_gym.core.extras import needed_by
 from mtl_gym.lab.sheets import fenced, markdown_table, plain
+
+with needed_by("A report"):
+    from jinja2 import Environment
 
 TEMPLATE = "page.html.jinja"
 SHADES = 64
@@ -116,8 +120,6 @@ def _link(path: Path, folder: Path) -> str:
 
 def to_html(title: str, sections: Sequence[Section]) -> str:
     """Return the report as one HTML page with embedded pictures and no network requests."""
-    from jinja2 import Environment
-
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["embedded"] = embedded
     template = resources.files(__package__).joinpath(TEMPLATE).read_text()

@@ -1,0 +1,20 @@
+"""Entry point of `mtl-gym` and of `python -m mtl_gym.lab`, which tells what to install for the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from mtl_gym.core.extras import MissingExtraError
+
+
+def main() -> None:
+    """Run the command line, then exit the process; print one message if an extra is missing."""
+    try:
+        from mtl_gym.lab.cli import program
+    except MissingExtraError as error:
+        sys.exit(f"error: {error}")
+    program()
+
+
+if __name__ == "__main__":
+    main()
