@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 from typing_extensions import Self
 
 from mtl_agents.environments import StandIn, options_of
 from mtl_agents.files import Tables, load_tables, read_agent, write_agent
-from mtl_agents.sb3 import collect_callbacks, log_episodes, make_logger
+from mtl_agents.sb3 import checked_folder, collect_callbacks, log_episodes
 from mtl_agents.states import agent_model
 from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
@@ -71,7 +72,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
     def __init__(
         self, env: EnvLike, *, seed: int | None = None, verbose: int = 0, tensorboard_log: str | None = None
     ) -> None:
-        self.seed, self.verbose, self.tensorboard_log = seed, verbose, tensorboard_log
+        self.seed, self.verbose, self.tensorboard_log = seed, verbose, checked_folder(tensorboard_log)
         self.np_random = np.random.default_rng(seed)
         self.num_timesteps = self.total_timesteps = self._num_timesteps_at_start = self._steps = 0
         self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=100)
@@ -129,7 +130,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
     def logger(self) -> Logger:
         """SB3's logger."""
         if self._logger is None:
-            self._logger = make_logger(self.verbose, self.tensorboard_log, type(self).__name__)
+            self._logger = configure_logger(self.verbose, self.tensorboard_log, type(self).__name__)
         return self._logger
 
     def set_logger(self, logger: Logger) -> None:

@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.utils import configure_logger, safe_mean
+from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
@@ -164,15 +164,15 @@ def log_episodes(logger: Logger, episodes: Collection[Mapping[str, Any]], decisi
     logger.dump(decisions)
 
 
-def make_logger(verbose: int, folder: str | None, name: str) -> Logger:
-    """Return SB3's logger of an agent, with TensorBoard events if a folder is given.
+def checked_folder(folder: str | None) -> str | None:
+    """Return a folder for TensorBoard events unchanged.
 
     Raises:
         MissingExtraError: If a folder is given and TensorBoard is not installed.
     """
     if folder is not None:
         require("TensorBoard logging", "tensorboard")
-    return configure_logger(verbose, folder, name)
+    return folder
 
 
 def collect_callbacks(callback: MaybeCallback, progress_bar: bool) -> BaseCallback:

@@ -1,6 +1,4 @@
 import copy
-import importlib
-import sys
 
 import gymnasium as gym
 import numpy as np
@@ -317,13 +315,6 @@ def test_wrong_arguments_are_refused():
         parallel_env(DIGITS, tensors=True)
     with pytest.raises(ValueError, match="Did you mean 'depth'"):
         parallel_env(DIGITS, deph=2)
-
-
-def test_without_pettingzoo_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pettingzoo", None)
-    monkeypatch.delitem(sys.modules, "mtl_gym.integrations.pettingzoo")
-    with pytest.raises(ImportError, match=r"mtl-gym\[pettingzoo\]"):
-        importlib.import_module("mtl_gym.integrations.pettingzoo")
 
 
 def test_independent_bandits_learn_to_part():

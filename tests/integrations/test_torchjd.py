@@ -1,7 +1,5 @@
 """TorchJD's aggregators in the environment, and called by hand on a plain network."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -73,9 +71,3 @@ def test_an_unknown_aggregator_is_named_with_the_nearest_one():
     pytest.importorskip("torchjd")
     with pytest.raises(ValueError, match=r"aggregator='upgard' is unknown. Did you mean 'upgrad'\?"):
         make("upgard")
-
-
-def test_without_torchjd_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchjd.aggregation", None)
-    with pytest.raises(ImportError, match=r"pip install mtl-gym\[torchjd\]"):
-        make("upgrad")

@@ -55,12 +55,6 @@ def test_weights_and_biases_works_offline(tmp_path, monkeypatch):
     assert list((tmp_path / "wandb").glob("offline-run-*"))
 
 
-def test_a_missing_wandb_error_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ImportError, match=r"pip install 'mtl-gym\[wandb\]'"):
-        train(RUN, tmp_path, wandb="routing")
-
-
 def test_the_state_of_a_logger_has_unwritten_values_and_the_count_of_tables(tmp_path):
     killed, going_on = (RunLogger(tmp_path, [Events(tmp_path, done)], every=2) for done in (0, 10))
     killed.record_mean("loss", 1.0)

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mtl_gym.lab import cli
+from mtl_gym.lab.__main__ import main
 
 PROGRAM = """
 import resource, torch
@@ -39,8 +40,8 @@ def test_only_the_installed_program_keeps_memory(monkeypatch):
     assert CliRunner().invoke(cli.app, ["data", "list"]).exit_code == 0 and not kept
     monkeypatch.setattr(sys, "argv", ["mtl-gym", "data", "list"])
     with pytest.raises(SystemExit, match="0"):
-        cli.program()
+        main()
     assert kept
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
-    script = re.search(r'^mtl-gym = "mtl_gym\.lab\.cli:(\w+)"$', text, re.MULTILINE)
-    assert script[1] == "program"
+    script = re.search(r'^mtl-gym = "mtl_gym\.lab\.__main__:(\w+)"$', text, re.MULTILINE)
+    assert script[1] == main.__name__
