@@ -188,7 +188,7 @@ def test_options_with_types_imported_for_type_checkers_only_are_not_checked():
         (ALIGNMENT, {"block": 16}, "AlignmentVectorEnv: block=16 is not possible; it takes two whole numbers."),
         (ALIGNMENT, {"block": (2.7, 1)}, r"block=\(2.7, 1\)"),
         (ALIGNMENT, {"block": (16,)}, r"block=\(16,\) is not possible; it takes two whole numbers"),
-        (ALIGNMENT, {"tasks": 0}, "tasks=0 is not possible; it takes a list of texts or None"),
+        (ALIGNMENT, {"tasks": 0}, "tasks=0 is not possible; it takes a list of texts"),
         (ALIGNMENT, {"tasks": "task-1"}, r"Write \['task-1'\]"),
         (ALIGNMENT, {"iterations": 1.5}, "iterations=1.5"),
         (ALIGNMENT, {"generations": 2.5}, "generations=2.5"),
