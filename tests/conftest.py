@@ -7,11 +7,19 @@ import pytest
 import torch
 
 import mtl_gym  # noqa: F401
-from mtl_gym.data import catalogue, data_root
+from mtl_gym.data import catalogue, data_root, loading
 from mtl_gym.registration import registered_ids
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the programs that tests start
+
+
+@pytest.fixture(autouse=True)
+def _few_data_sets_in_memory():
+    """Forget loaded data sets once there are two: a worker runs tests of all of them."""
+    yield
+    if loading._build.cache_info().currsize > 1:
+        loading._build.cache_clear()
 
 
 def has_data(env_id):
