@@ -53,17 +53,16 @@ class EpisodeResult(ABC):
 
     def __post_init__(self) -> None:
         """Check `ended` and `success`, and the number of rows of every figure."""
-        for name in ("ended", "success"):
-            self._require(name, "b", "bool", "num_envs")
+        self._require("ended", self.ended, "b", "bool", "num_envs")
+        self._require("success", self.success, "b", "bool", "num_envs")
         rows = len(self.ended)
         for name, figure in {"success": self.success, **self._figures(), **self.more}.items():
             entries = len(figure) if np.ndim(figure) else "no"
             if entries != rows:
                 raise ValueError(f"{name} has {entries} entries; an episode result of {rows} rows needs {rows}.")
 
-    def _require(self, name: str, kinds: str, dtype: str, *axes: str) -> None:
+    def _require(self, name: str, figure: object, kinds: str, dtype: str, *axes: str) -> None:
         """Refuse a field that is not an array of these axes with a dtype of one of these kinds."""
-        figure = getattr(self, name)
         if not is_array(figure, kinds, len(axes)):
             raise ValueError(
                 f"{name} of {type(self).__name__} is {described(figure)}; it takes a NumPy array {dtype} "
@@ -159,10 +158,10 @@ class TrainingResult(EpisodeResult):
 
     def __post_init__(self) -> None:
         """Check every field; `labels` and `samples` have one entry per task."""
-        for name in ("accuracy", "loss"):
-            self._require(name, "f", "float32", "num_envs", "tasks")
-        for name in ("labels", "samples"):
-            self._require(name, "iuf", "of numbers", "tasks")
+        for name, figure in {"accuracy": self.accuracy, "loss": self.loss}.items():
+            self._require(name, figure, "f", "float32", "num_envs", "tasks")
+        for name, figure in {"labels": self.labels, "samples": self.samples}.items():
+            self._require(name, figure, "iuf", "of numbers", "tasks")
         tasks = self.accuracy.shape[1]
         for name, entries in {"labels": self.labels, "samples": self.samples, "loss": self.loss.T}.items():
             if len(entries) != tasks:
