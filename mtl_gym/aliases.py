@@ -22,9 +22,13 @@ MOVED = {
     "mtl_gym.errors": "mtl_gym.core.errors",
     "mtl_gym.evaluation": "mtl_gym.core.evaluation",
     "mtl_gym.experiments": "mtl_gym.lab",
+    "mtl_gym.memory": "mtl_gym.lab.memory",
     "mtl_gym.options": "mtl_gym.core.options",
+    "mtl_gym.vector": "mtl_gym.core.env",
     "mtl_gym.wrappers": "mtl_gym.core.wrappers",
     **{f"mtl_gym.{family}": f"mtl_gym.families.{family}" for family in FAMILIES},
+    "mtl_gym.alignment.parsimony": "mtl_gym.families.alignment.compression",
+    "mtl_gym.routing.dispatch": "mtl_gym.core.nn.dispatch",
     "mtl_gym.routing.figures": "mtl_gym.core.policies",
 }
 AGENTS = {
@@ -35,6 +39,7 @@ AGENTS = {
     "mtl_agents.fixed": "mtl_agents.routing.controls",
     "mtl_agents.hardening": "mtl_agents.routing.hardening",
     "mtl_agents.lrn": "mtl_agents.limitless.lrn",
+    "mtl_agents.lrn_policy": "mtl_agents.limitless.policy",
     "mtl_agents.qls": "mtl_agents.scheduling.qls",
     "mtl_agents.reinforce": "mtl_agents.routing.reinforce",
     "mtl_agents.routers": "mtl_agents.routing.router",

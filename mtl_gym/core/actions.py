@@ -25,8 +25,8 @@ def checked(actions: object, space: AnySpace, single: AnySpace) -> Array:
     kinds = "biu" if whole else "biuf"
     if array.shape != space.shape or array.dtype.kind not in kinds:
         raise ValueError(
-            f"actions of shape {array.shape} and dtype {array.dtype} do not fit {space}: "
-            f"give one action per row, {space.shape} of {space.dtype}."
+            f"actions of shape {array.shape} and dtype {array.dtype} do not fit: give one action of {single} per row, "
+            f"{space.shape} of {space.dtype}."
         )
     with np.errstate(invalid="ignore", over="ignore"):  # NaN as a whole number, which is refused below
         cast = array.astype(space.dtype, copy=False)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mtl_gym.core.episode import AnswerResult
 from mtl_gym.core.rows import Array, Flags, Rows
+from mtl_gym.core.validation import takes
 from mtl_gym.data import MultiTaskDataset
 
 FinalReward: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -37,16 +38,23 @@ FINAL_REWARDS: dict[str, FinalReward] = {"correct": correct, "loss": loss}
 
 def final_reward(reward: str | FinalReward) -> FinalReward:
     """As `named_reward`, of an answer."""
-    return named_reward(reward, FINAL_REWARDS)
+    return named_reward(reward, FINAL_REWARDS, ("logits", "label", "task"))
 
 
-def named_reward(reward: str | Reward, known: Mapping[str, Reward]) -> Reward:
-    """The reward of that name, or the callable itself.
+def named_reward(reward: str | Reward, known: Mapping[str, Reward], arguments: tuple[str, ...]) -> Reward:
+    """Return the reward of that name, or the callable itself.
+
+    Args:
+        reward: Name or callable.
+        known: Rewards by name.
+        arguments: Names of the arguments of a reward.
 
     Raises:
-        ValueError: If no reward has that name.
+        ValueError: If no reward has that name, or the callable does not take the arguments.
     """
     if not isinstance(reward, str):
+        if not takes(reward, len(arguments)):
+            raise ValueError(f"reward={reward!r} does not take the arguments ({', '.join(arguments)}): add them.")
         return reward
     if reward not in known:
         raise ValueError(f"reward={reward!r} is unknown; use one of {sorted(known)} or a callable.")
@@ -72,13 +80,14 @@ def judge(reward: FinalReward, logits: Tensor, losses: Tensor, label_and_task: T
 
 
 def _check_reward(reward: FinalReward, earned: object, rows: int) -> None:
-    if isinstance(earned, Tensor) and earned.shape == (rows,):
+    if isinstance(earned, Tensor) and earned.shape == (rows,) and not earned.is_complex():
         return
     shape = list(earned.shape) if isinstance(earned, (Tensor, np.ndarray)) else []
-    given = f"{type(earned).__name__} of shape {shape}"
+    imaginary = isinstance(earned, Tensor) and earned.is_complex()
+    given = f"{'complex ' * imaginary}{type(earned).__name__} of shape {shape}"
     raise ValueError(
         f"reward={reward!r} gave {given} for {rows} answers; of (logits [rows, classes], label [rows], task [rows]) it "
-        f"makes a Tensor of shape [rows], which is [{rows}] here."
+        f"makes a real Tensor of shape [rows], which is [{rows}] here."
     )
 
 

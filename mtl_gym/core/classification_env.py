@@ -32,6 +32,7 @@ class ClassificationOptions(EnvOptions):
     """Keyword arguments that all classification environments share, besides those of `EnvOptions`.
 
     Attributes:
+        data: Name of a data set, or a `MultiTaskDataset`.
         reward: Final reward: "correct" (+1, -1), "loss" (minus the cross-entropy), or a callable of
             (logits [rows, classes], label [rows], task [rows]) that returns [rows].
         lr_decay: Factor on the learning rate after every `decay_epochs`.
@@ -41,6 +42,7 @@ class ClassificationOptions(EnvOptions):
 
     RANGES: ClassVar[Mapping[str, Range]] = {"lr_decay": PART, "decay_epochs": COUNTS, "train_batch": COUNTS}
 
+    data: str | MultiTaskDataset = "digits"
     reward: str | FinalReward = "loss"
     lr_decay: float = 0.97
     decay_epochs: int = 1

@@ -211,10 +211,23 @@ def _acting(policy: Chooser, view: MultiTaskVectorEnv, deterministic: bool, laye
         if "progress" in takes and hasattr(view, "progress"):
             extra["progress"] = view.progress
         seen = _flat_if_wanted(policy, view, layers.observations(obs))
+        _refuse_other_parts(policy, seen)
         actions, state = policy.predict(seen, state=state, episode_start=start, deterministic=deterministic, **extra)
         return layers.actions(actions)
 
     return act
+
+
+def _refuse_other_parts(policy: Policy, seen: Observation) -> None:
+    """Refuse observations without a part that the policy was trained with."""
+    space = policy.observation_space if isinstance(policy, HasObservationSpace) else None
+    wanted = set(space) if isinstance(space, gym.spaces.Dict) else set()
+    given = set(seen) if isinstance(seen, dict) else set()
+    if not wanted <= given:
+        raise ValueError(
+            f"The policy takes observations with {sorted(wanted)}, but those here have {sorted(given)}: evaluate it in "
+            "an environment of the kind that it was trained in."
+        )
 
 
 def _flat_if_wanted(policy: Policy, view: MultiTaskVectorEnv, obs: Observation) -> Observation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 import reprlib
 import types
@@ -218,6 +219,24 @@ def class_advice(value: object) -> str:
     if not isinstance(value, type):
         return ""
     return f" {value.__name__} is a class: give an object of it, such as {value.__name__}(...)."
+
+
+def takes(function: Callable[..., object], count: int) -> bool:
+    """Return whether a function can be called with so many positional arguments; True if it has no signature.
+
+    Example:
+        >>> takes(len, 1), takes(len, 2)
+        (True, False)
+    """
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some built-in functions
+        return True
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
 
 
 def _is_number(text: str) -> bool:

@@ -253,8 +253,9 @@ def test_a_numpy_seed_is_accepted():
         (lambda logits, label, task: np.ones(len(logits)), "ndarray of shape [2]"),
         (lambda logits, label, task: logits.mean(), "Tensor of shape []"),
         (lambda logits, label, task: logits[:, :1], "Tensor of shape [2, 1]"),
+        (lambda logits, label, task: logits[:, 0] * 1j, "complex Tensor of shape [2]"),
     ],
-    ids=["float", "array", "scalar", "column"],
+    ids=["float", "array", "scalar", "column", "complex"],
 )
 def test_a_reward_of_the_wrong_shape_raises_with_the_required_shape(family, reward, given):
     env = gym.make_vec(family, num_envs=2, reward=reward)
@@ -356,3 +357,23 @@ def test_tuples_lists_and_arrays_of_equal_numbers_match():
     )
     other.load_state_dict(one.state_dict())
     assert one.signature == other.signature
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "told"),
+    [
+        (ROUTING, {"reward": lambda: 1}, r"reward=.* does not take .*logits, label, task"),
+        (ALIGNMENT, {"reward": lambda before: 1}, r"reward=.* does not take .*before, after"),
+        (ROUTING, {"network": nn.Linear}, r"network=.*Linear is a class"),
+        (ROUTING, {"network": dir}, r"network=.* made a"),
+    ],
+)
+def test_a_function_with_other_arguments_or_a_class_is_refused(family, options, told):
+    with pytest.raises(ValueError, match=told):
+        gym.make_vec(family, num_envs=2, **options)
+
+
+@pytest.mark.parametrize("family", [ROUTING, LIMITLESS, SCHEDULING])
+def test_a_message_about_data_offers_only_the_kind_that_the_family_takes(family):
+    with pytest.raises(ValueError, match="takes text or a MultiTaskDataset"):
+        gym.make_vec(family, data=load("linear"))

@@ -389,3 +389,21 @@ def test_an_incomplete_file_raises_checkpoint_error(kind, tmp_path):
         checkpoint.save({name: value for name, value in saved.items() if name != key}, tmp_path / "bad.pt")
         with pytest.raises(CheckpointError, match=r"bad\.pt"):
             kind.load(tmp_path / "bad.pt")
+
+
+def test_the_message_about_another_environment_names_what_differs_and_ends_with_advice():
+    state = gym.make_vec("MTLRouting-Digits-v0", 2, hidden=4, depth=2).unwrapped.state_dict()
+    with pytest.raises(CheckpointError, match=r"has hidden=4, and here is hidden=5\. .*arguments.*nothing was changed"):
+        gym.make_vec("MTLRouting-Digits-v0", 2, hidden=5, depth=2).unwrapped.load_state_dict(state)
+    with pytest.raises(CheckpointError, match=r"'RoutingVectorEnv'.*'AlignmentVectorEnv'.*arguments"):
+        gym.make_vec("MTLAlignment-Linear-v0", 2).unwrapped.load_state_dict(state)
+
+
+def test_a_diverged_environment_is_not_copied():
+    env = gym.make_vec("MTLScheduling-Digits-v0", 1, updates=4, reference=None, learning_rate=1e30).unwrapped
+    env.reset(seed=0)
+    with pytest.raises(mtl_gym.TrainingDiverged):
+        for _ in range(4):
+            env.step(env.action_space.sample())
+    with pytest.raises(mtl_gym.TrainingDiverged):
+        env.fork()

@@ -119,3 +119,9 @@ def test_a_scheduling_view_uses_the_reference_of_its_environment(monkeypatch):
     view = env.evaluation_view()
     view.reset()
     assert view.reference is env.reference
+
+
+def test_a_policy_of_another_family_is_told_which_observations_it_takes(tmp_path):
+    path = TaskSpecificAll("MTLRouting-Digits-v0").save(tmp_path / "agent")
+    with pytest.raises(ValueError, match=r"takes observations with .*'depth'.* here have .*'units'"):
+        mtl_gym.evaluate(TaskSpecificAll.load(path), gym.make("MTLRecurrent-BrainSeries-v0"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import TypeVar
 
 from torch import nn
 
 from mtl_gym.core.options import NetworkContext
-from mtl_gym.core.validation import short
+from mtl_gym.core.validation import class_advice, short, takes
 
 Network = TypeVar("Network")
 
@@ -32,8 +31,8 @@ def given_network(
         return given
     make = default if given is None else given
     if not callable(make) or isinstance(given, (nn.Module, type)):
-        raise ValueError(f"network={short(given)} is not possible; {_allowed(kind)}.")
-    if given is not None and not _takes_context(make):
+        raise ValueError(f"network={short(given)} is not possible; {_allowed(kind)}.{class_advice(given)}")
+    if given is not None and not takes(make, 1):
         raise ValueError(f"network={short(given)} takes no context; {_allowed(kind)}.")
     made = make(context)
     if not isinstance(made, kind):
@@ -43,11 +42,3 @@ def given_network(
 
 def _allowed(kind: type) -> str:
     return f"give a {kind.__name__}, or a function of one context (data, options, device) that makes one"
-
-
-def _takes_context(make: Callable[..., object]) -> bool:
-    try:
-        inspect.signature(make).bind(None)
-    except TypeError:
-        return False
-    return True

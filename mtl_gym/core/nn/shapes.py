@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from mtl_gym.core.nn.weights import seeded
+from mtl_gym.core.validation import complaint, short
 
 Shape = tuple[int, ...]
+ROWS = 2
 
 
 def output_shape(module: nn.Module, in_shape: Shape, name: str) -> Shape:
@@ -21,22 +23,32 @@ def output_shape(module: nn.Module, in_shape: Shape, name: str) -> Shape:
         name: Name of the module in messages.
 
     Raises:
-        ValueError: If the module does not take such inputs.
+        ValueError: If it is not a module, does not take such inputs, or does not return one float32 output for each.
 
     Example:
         >>> output_shape(nn.Conv2d(3, 8, 3), (3, 10, 10), "the convolution")
         (8, 8, 8)
     """
-    if type(module) is nn.Linear and in_shape == (module.in_features,):
+    wrong = complaint(name, module, nn.Module)
+    if wrong is not None:
+        raise ValueError(wrong)
+    if type(module) is nn.Linear and in_shape == (module.in_features,) and module.weight.dtype == torch.float32:
         return (module.out_features,)
     was_training = module.training
     try:
         with torch.no_grad():
-            return tuple(module.eval()(_zeros(2, in_shape, module)).shape[1:])
+            out: object = module.eval()(_zeros(ROWS, in_shape, module))
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{name} ({module}) does not take inputs of shape {in_shape}: {error}") from error
     finally:
         module.train(was_training)
+    if not isinstance(out, Tensor) or out.ndim == 0 or len(out) != ROWS or out.dtype != torch.float32:
+        given = f"{out.dtype} {list(out.shape)}" if isinstance(out, Tensor) else short(out)
+        raise ValueError(
+            f"{name} ({module}) returns {given} for {ROWS} inputs of shape {in_shape}; it must return a float32 tensor "
+            f"[{ROWS}, ...], one row per input."
+        )
+    return tuple(out.shape[1:])
 
 
 def trouble_with_one_row(module: nn.Module, in_shape: Shape) -> str | None:

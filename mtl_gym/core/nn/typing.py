@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from torch import Tensor, nn
+
+from mtl_gym.core.validation import complaint
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -13,11 +15,26 @@ Module = TypeVar("Module", bound=nn.Module)
 class Modules(nn.ModuleList, Generic[Module]):
     """`nn.ModuleList` whose modules have one type.
 
+    Args:
+        modules: The modules.
+        kind: Their class.
+
+    Raises:
+        ValueError: If a module is of another class.
+
     Example:
         >>> layers: Modules[nn.Linear] = Modules([nn.Linear(2, 3)])
         >>> layers[0].out_features
         3
     """
+
+    def __init__(self, modules: Iterable[Module] = (), kind: type[nn.Module] = nn.Module) -> None:
+        modules = list(modules)
+        for number, module in enumerate(modules):
+            wrong = complaint(f"{kind.__name__} {number}", module, kind)
+            if wrong is not None:
+                raise ValueError(wrong)
+        super().__init__(modules)
 
     if TYPE_CHECKING:
 

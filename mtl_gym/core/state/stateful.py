@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, TypeVar
 
 import gymnasium as gym
@@ -145,10 +145,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
         differ = differences(theirs, self.signature)
         free = {"num_envs", "split", "train"} if self.SHARED else {"train"}
         if differ is None or differ - free:
-            raise CheckpointError(
-                f"This checkpoint is from another environment: it holds {theirs}, here is {self.signature}. "
-                "Make the environment with the arguments it was saved under."
-            )
+            raise CheckpointError(from_another(theirs, self.signature))
         if self._source is not None:
             self._look_at(state)
             return
@@ -197,6 +194,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
 
         Raises:
             TypeError: If this is an evaluation view.
+            TrainingDiverged: If the training has diverged.
         """
         make, arguments = self.__reduce__()
         return make(*arguments)
@@ -208,6 +206,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
                 "An evaluation view cannot be copied or pickled: fork() its environment, and call evaluation_view() of "
                 "the copy."
             )
+        self._refuse_if_diverged()  # its state cannot be loaded
         state = None if self.seed is None else self.state_dict()
         return revive, (type(self), self.num_envs, shallow_dict(self.options), state)
 
@@ -225,6 +224,18 @@ def put_back(network: nn.Module, weights: State) -> None:
     for key, value in network.state_dict().items():
         if not torch.equal(value, weights[key]):
             value.data.copy_(weights[key])  # `data`, because autograd would take graphs under way for outdated
+
+
+def from_another(theirs: object, ours: State) -> str:
+    """Return the message for a state of another environment, with the values that differ."""
+    theirs = theirs if isinstance(theirs, Mapping) else {}
+    keys = ["environment"] if theirs.get("environment") != ours["environment"] else {**ours, **theirs}
+    differ = [key for key in keys if theirs.get(key) != ours.get(key)]
+    there, here = (", ".join(f"{key}={short(values.get(key))}" for key in differ) for values in (theirs, ours))
+    return (
+        f"This state is from another environment: it has {there}, and here is {here}. Make the environment with the "
+        "arguments it was saved under; nothing was changed."
+    )
 
 
 Revived = TypeVar("Revived", bound=Stateful)

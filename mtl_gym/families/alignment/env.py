@@ -97,7 +97,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         if "architectures" in options:
             raise ValueError(f"{type(self).__name__}: architectures was renamed; use network=[...] instead.")
         super().__init__(num_envs, **options)
-        self._reward_of = named_reward(self.options.reward, REWARDS)
+        self._reward_of = named_reward(self.options.reward, REWARDS, ("before", "after"))
         data = resolve(self.options.data, TaskCollection, self.options.data_root)
         self.data = (data if self.options.tasks is None else data.part(self.options.tasks)).to(self.device)
         self.network = joint_model(NetworkContext(self.data, self.options, self.device), self.data, num_envs)

@@ -91,12 +91,12 @@ class ModulePool(nn.Module):
     def __init__(self, modules: Sequence[PoolModule], input_shape: Sequence[int]) -> None:
         super().__init__()
         self.input_shape: Shape = tuple(input_shape)
+        self.modules_in_order: Modules[PoolModule] = Modules(modules, PoolModule)
         classes = {module.out_shape[0] for module in modules if module.head}
         if len(classes) != 1:
             raise ValueError(
                 f"Heads of classes={sorted(classes)}: pass one head or more, all with the same number of classes."
             )
-        self.modules_in_order: Modules[PoolModule] = Modules(modules)
         self.classes = classes.pop()
         self.layout = PoolLayout.of(modules, self.input_shape)
         if self.least_depth >= FAR:

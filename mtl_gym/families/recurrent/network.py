@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLinear
+from mtl_gym.core.validation import complaint
 from mtl_gym.families.recurrent.bases import Base
 from mtl_gym.families.recurrent.connections import ConnectionLayout, Gates
 from mtl_gym.families.recurrent.modular import SharedOutput, Sharing
@@ -167,6 +168,13 @@ class MultiTaskNetwork(nn.Module):
         readout: str = "mean",
     ) -> None:
         super().__init__()
+        for wrong in (
+            complaint("front", front, nn.Module),
+            complaint("base", base, Base | None),
+            complaint("sharing", sharing, Sharing | None),
+        ):
+            if wrong is not None:
+                raise ValueError(wrong)
         if base is None and sharing is None:
             raise ValueError("base=None and sharing=None leave no network; pass a base model, a shared part, or both.")
         if readout not in READOUTS:

@@ -112,7 +112,7 @@ class RoutedNetwork(nn.Module):
         if not layers:
             raise ValueError("A routed network needs at least one routed layer.")
         self.trunk = nn.Identity() if trunk is None else trunk
-        self.layers: Modules[RoutedLayer] = Modules(layers)
+        self.layers: Modules[RoutedLayer] = Modules(layers, RoutedLayer)
         self.input_shape = tuple(input_shape)
         features = output_shape(self.trunk, self.input_shape, "the trunk")
         _check_chain(features, layers)

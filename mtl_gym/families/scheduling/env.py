@@ -19,8 +19,6 @@ from torch import Tensor
 
 from mtl_gym.core.episode import Floats, TrainingResult
 from mtl_gym.core.interfaces import RUNS, Interface
-from mtl_gym.core.nn.making import given_network
-from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions, NetworkContext
 from mtl_gym.core.rows import Array, Flags, State
 from mtl_gym.core.single import BatchOfOne
@@ -30,9 +28,8 @@ from mtl_gym.core.training_run_env import TrainingRunVectorEnv
 from mtl_gym.data import MultiTaskDataset, resolve
 from mtl_gym.families.scheduling import render
 from mtl_gym.families.scheduling.held_out import HeldOut, HeldOutFigures
-from mtl_gym.families.scheduling.network import SharedNetwork
+from mtl_gym.families.scheduling.making import make_template
 from mtl_gym.families.scheduling.options import SchedulingOptions
-from mtl_gym.families.scheduling.presets import network_for
 from mtl_gym.families.scheduling.progress import Progress
 from mtl_gym.families.scheduling.reference import reference_accuracy
 from mtl_gym.families.scheduling.spans import f1_by_task
@@ -95,7 +92,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
         self.data = resolve(self.options.data, MultiTaskDataset, self.options.data_root).to(self.device)
-        self.template = self._make_template()
+        self.template = make_template(NetworkContext(self.data, self.options, self.device), self.data)
         self._warned_of_all = False
         self.chooses = self.options.control == "choice"
         self._held_out = HeldOut(
@@ -105,11 +102,6 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         tasks, width = self.data.num_tasks, self.data.num_tasks * self.options.bins
         action = spaces.Discrete(tasks) if self.chooses else spaces.Box(0, 1, (tasks,), np.float32)
         self._set_spaces(spaces.Box(0, 1, (width,), np.float32), action)
-
-    def _make_template(self) -> SharedNetwork:
-        context = NetworkContext(self.data, self.options, self.device)
-        with seeded(0):  # every run redraws the weights
-            return given_network(self.options.network, SharedNetwork, context, lambda context: network_for(self.data))
 
     @property
     def run_length(self) -> int:

@@ -11,6 +11,7 @@ from math import prod
 
 from torch import nn
 
+from mtl_gym.core.validation import complaint
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.scheduling.objectives import Classification, Objective
 
@@ -30,8 +31,8 @@ class SharedNetwork:
             its weight matrices. By default, the module that has the last matrix.
 
     Raises:
-        ValueError: If a module keeps running statistics or is an attention with dropout, or if the encoder lacks a name
-            in `last_shared`.
+        ValueError: If encoder or head is not a module, a module keeps running statistics or is an attention with
+            dropout, or the encoder lacks a name in `last_shared`.
 
     Example:
         >>> SharedNetwork(nn.Sequential(nn.Linear(8, 4), nn.ReLU()), nn.Linear(4, 2)).encoder[0].in_features
@@ -45,6 +46,10 @@ class SharedNetwork:
 
     def __post_init__(self) -> None:
         """Reject modules that mix tasks or runs, and unknown names in `last_shared`."""
+        for name, part in (("encoder", self.encoder), ("head", self.head)):
+            wrong = complaint(name, part, nn.Module)
+            if wrong is not None:
+                raise ValueError(wrong)
         for module in [*self.encoder.modules(), *self.head.modules()]:
             _refuse_mixing(module)
         known = [name for name, _ in [*self.encoder.named_modules(), *self.encoder.named_parameters()] if name]

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, PART, SIZES, Range
+from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.scheduling.training import RunRecipe
 from mtl_gym.families.scheduling.uncertainty import MEASURES
 
@@ -21,6 +22,7 @@ class SchedulingOptions(EnvOptions):
     """Keyword arguments of the scheduling environments, besides those of `EnvOptions`; defaults are the paper's.
 
     Attributes:
+        data: Name of a data set, or a `MultiTaskDataset`.
         network: A `SharedNetwork`, or a function that makes one; None chooses a default by the data.
         control: "choice" (the action is the task of the next minibatch) or "weights" (the action weights the losses of
             one minibatch of each task).
@@ -53,6 +55,7 @@ class SchedulingOptions(EnvOptions):
         "focal_gamma": NOT_NEGATIVE,
     }
 
+    data: str | MultiTaskDataset = "digits"
     control: str = "choice"
     updates: int = 10_000
     updates_per_step: int = 1

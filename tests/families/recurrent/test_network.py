@@ -331,3 +331,10 @@ def test_invalid_networks_are_refused():
 
 def test_tie_disconnects():
     assert decide(torch.zeros(2)) == 0
+
+
+@pytest.mark.parametrize("parts", [{"front": None}, {"base": nn.Linear(2, 2)}, {"sharing": ModularNetwork}])
+def test_a_part_of_another_class_is_refused(parts):
+    given = {"front": nn.Identity(), "base": BASES["ns-mtl"](3, 4, 2), "sharing": None} | parts
+    with pytest.raises(ValueError, match=f"{next(iter(parts))}=.* is not possible"):
+        MultiTaskNetwork(**given, tasks=2, classes=2)

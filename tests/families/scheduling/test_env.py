@@ -303,3 +303,30 @@ def test_a_seeded_reset_that_discards_runs_logs_a_warning(make, caplog):
     with caplog.at_level(logging.WARNING):
         env.reset(seed=3)
     assert "discards a network trained for 1 updates" in caplog.text
+
+
+class Narrow(nn.Module):
+    def forward(self, x):
+        return x[:1]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "head", "told"),
+    [
+        (nn.Linear(64, 4), nn.Linear(4, 1), "each class"),
+        (nn.Linear(64, 4), nn.Linear(4, 3), "each class"),
+        (Narrow(), nn.Linear(64, 2), "each class"),
+        (nn.Linear(64, 4), nn.Linear(5, 2), "cannot take inputs"),
+        (nn.Linear(64, 4).double(), nn.Linear(4, 2).double(), "cannot take inputs"),
+        (nn.Linear(64, 4).requires_grad_(False), nn.Linear(4, 2).requires_grad_(False), "no parameter to train"),
+    ],
+)
+def test_a_network_that_does_not_fit_the_data_is_refused(encoder, head, told):
+    with pytest.raises(ValueError, match=told):
+        gym.make_vec("MTLScheduling-Digits-v0", network=SharedNetwork(encoder, head))
+
+
+@pytest.mark.parametrize(("encoder", "head", "told"), [(nn.Linear, nn.Linear(4, 2), "class"), (nn.ReLU(), [], "head=")])
+def test_a_part_of_a_network_that_is_no_module_is_refused(encoder, head, told):
+    with pytest.raises(ValueError, match=told):
+        SharedNetwork(encoder, head)
