@@ -8,7 +8,7 @@ episode_start, deterministic)`. With `save(path)` and `load(path, env)` its fini
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_gym.core.arguments import refuse_wrong
 from mtl_gym.core.rows import Arguments
+from mtl_gym.core.state.checkpoint import said
 from mtl_gym.core.validation import did_you_mean
 from mtl_gym.lab.protocols import AgentFactory, ChoosesOptions, HasRole, HidesArguments, Learner, NeedsOptions
 from mtl_gym.registration import AGENTS, SB3, load_location, registered_agents
@@ -73,6 +74,28 @@ def role_of(name: str) -> str:
     """
     factory = find_agent(name)
     return factory.ROLE if isinstance(factory, HasRole) else "learner"
+
+
+def agents_by_role(skip: Callable[[str], object]) -> dict[str, list[str]]:
+    """Return agent names by role, for "learner", "rule" and "control".
+
+    Args:
+        skip: Receives a message for each agent of another package that cannot be imported.
+    """
+    names: dict[str, list[str]] = {"learner": [], "rule": [], "control": []}
+    for name in agent_names():
+        role = _role_or_none(name, skip)
+        if role is not None:
+            names.setdefault(role, []).append(name)
+    return names
+
+
+def _role_or_none(name: str, skip: Callable[[str], object]) -> str | None:
+    try:
+        return role_of(name)
+    except Exception as error:  # the code of another package
+        skip(f"Agent {name!r} is left out ({said(error)}): repair or uninstall its package.")
+        return None
 
 
 def options_for(name: str, env_id: str) -> Arguments:

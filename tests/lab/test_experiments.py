@@ -188,6 +188,17 @@ def test_list_shows_environments_data_and_agents():
     assert "digits" in output and "mini-imagenet" in output
 
 
+def test_list_leaves_out_an_agent_that_cannot_be_imported(tmp_path, monkeypatch):
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[mtl_gym.agents]\nbroken = no_such_module:Agent\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    outcome = call("list")
+    assert outcome.exit_code == 0 and "wpl" in outcome.output
+    assert "'broken' is left out" in outcome.output and "no_such_module" in outcome.output
+
+
 def test_digits_need_no_download():
     outcome = call("data", "get", "digits")
     assert outcome.exit_code == 0 and "10 tasks" in outcome.output

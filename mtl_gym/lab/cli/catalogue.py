@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from mtl_gym.lab.cli.common import Root, app, console, sentences
-from mtl_gym.lab.screen import say
+from mtl_gym.lab.screen import say, warn
 from mtl_gym.registration import registered_ids
 
 data_app = typer.Typer(help="List data sets, and download them.", no_args_is_help=True)
@@ -20,7 +20,7 @@ app.add_typer(data_app, name="data")
 def list_environments() -> None:
     """List the environments, the state of their data, and the agents."""
     from mtl_gym.data import catalogue, data_root
-    from mtl_gym.lab.agents import agent_names, role_of
+    from mtl_gym.lab.agents import agents_by_role
 
     sources = {source.name: source for source in catalogue()}
     table = Table("environment", "data", "tasks", "available")
@@ -32,9 +32,8 @@ def list_environments() -> None:
         there = "yes" if source.is_present(data_root()) else f"no: mtl-gym data get {source.name}"
         table.add_row(env_id, source.name, str(source.tasks), there)
     console.print(table)
-    roles = {name: role_of(name) for name in agent_names()}
-    for role in ("learner", "rule", "control"):
-        console.print(f"{role}s: " + ", ".join(name for name, own in roles.items() if own == role))
+    for role, names in agents_by_role(warn).items():
+        console.print(f"{role}s: " + ", ".join(names))
 
 
 @data_app.command("list")
