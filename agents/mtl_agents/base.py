@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from mtl_agents.environments import StandIn, options_of
 from mtl_agents.files import Tables, load_tables, read_agent, write_agent
-from mtl_agents.sb3 import checked_folder, collect_callbacks, log_episodes
+from mtl_agents.sb3 import checked_folder, collect_callbacks, log_episodes, refuse_wrong_training
 from mtl_agents.states import agent_model
 from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
@@ -187,6 +187,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
             reset_num_timesteps: False continues the count of decisions and the episodes under way.
             progress_bar: Show SB3's progress bar.
         """
+        refuse_wrong_training(total_timesteps, log_interval)
         calls = self._begin(total_timesteps, callback, reset_num_timesteps, progress_bar)
         while self.num_timesteps < self.total_timesteps:
             calls.on_rollout_start()

@@ -21,11 +21,13 @@ from mtl_agents.files import read_agent, write_agent
 from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.extras import require
+from mtl_gym.core.ranges import COUNTS, out_of_range
 from mtl_gym.core.rows import State, clone
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
 from mtl_gym.core.state.moments import OptimizerState
 from mtl_gym.core.state.structure import Maybe, Observed, RandomState, weights_like
+from mtl_gym.core.validation import complaint
 from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
 
 
@@ -162,6 +164,20 @@ def log_episodes(logger: Logger, episodes: Collection[Mapping[str, Any]], decisi
         logger.record("rollout/ep_len_mean", safe_mean([episode["l"] for episode in episodes]))
     logger.record("time/total_timesteps", decisions, exclude="tensorboard")
     logger.dump(decisions)
+
+
+def refuse_wrong_training(total_timesteps: object, log_interval: object) -> None:
+    """Refuse arguments of `learn` before anything is trained.
+
+    Raises:
+        ValueError: If one is not a number, or `log_interval` is below 1.
+    """
+    for wrong in (
+        complaint("total_timesteps", total_timesteps, float),
+        complaint("log_interval", log_interval, int) or out_of_range("log_interval", log_interval, int, COUNTS),
+    ):
+        if wrong is not None:
+            raise ValueError(wrong)
 
 
 def checked_folder(folder: str | None) -> str | None:

@@ -64,7 +64,8 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
     * `_state` and `_load_state`: Save and restore the rest, besides what is done here.
 
     Defaults that it may replace: `_load_data` takes data sets with one label per input; `_resume` does nothing after an
-    update; `_candidates` are all samples of the split.
+    update; `_candidates` are all samples of the split, and `_open_stream` begins to draw from them; `_learn` counts the
+    episodes that ended.
 
     Attributes:
         data: The data set, on the device.

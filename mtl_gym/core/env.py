@@ -14,8 +14,8 @@ is a training run.
 9. `_render`: Show the environment.
 
 It also has two properties, `task_names` and `epoch`. Everything else has a default: `_masks` and `_valid` for choices
-that are not always valid, `_cut_short`, `_given_weights`, `_task_name`, `_new_view`, and the hooks of
-`core/reporting.py`.
+that are not always valid, `playing`, `_cut_short`, `_given_weights`, `_task_name`, `_new_view`, `samples`, `signature`
+and `_model` for the states that can be loaded, and the hooks of `core/reporting.py`.
 
 This module turns the hooks into Gymnasium's vector API: seeding, action checks, masks, autoreset, checkpoints, forks
 and evaluation views.
@@ -187,6 +187,7 @@ class MultiTaskVectorEnv(Reporting, Stateful):
             self._refuse_if_diverged()
             self._cut_short(np.flatnonzero(self.playing))
         self._begin(np.arange(self.num_envs))
+        self._interrupted = None
         return self.current()
 
     def current(self) -> tuple[Observation, Info]:
@@ -218,13 +219,12 @@ class MultiTaskVectorEnv(Reporting, Stateful):
         """
         self._require_reset("step()")
         self._refuse_if_diverged()
+        self._refuse_if_interrupted()
         if self.pass_over:
             raise gym.error.ResetNeeded("The pass is over: call reset() to begin it anew.")
-        try:
-            return self._carry_out(checked(actions, self.action_space, self.single_action_space))
-        except TrainingDiverged as error:
-            self._diverged = error
-            raise
+        whole = checked(actions, self.action_space, self.single_action_space)
+        with self._all_or_reset():
+            return self._carry_out(whole)
 
     def _carry_out(self, actions: Array) -> tuple[Observation, Transition, Observation | None]:
         playing = self.playing

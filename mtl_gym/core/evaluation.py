@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.rows import AnyEnv, AnySpace, AnyVectorEnv, Flags, Info, Observation
+from mtl_gym.core.validation import class_advice, short
 from mtl_gym.core.wrappers import Layers, base_of, flatten_rows, layers_of
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def roll_out(
     Returns:
         Sums of `EpisodeResult.counts`; float64 [4, tasks].
     """
-    act = _acting(policy, view, deterministic, _layers(policy, view if env is None else env))
+    act = _acting(policy, view, deterministic, view if env is None else env)
     sums = np.zeros((4, len(view.task_names)))
     obs, _ = view.reset()
     start = np.ones(view.num_envs, bool)
@@ -199,9 +200,15 @@ def _is_of_sb3(policy: object) -> bool:
     return not homes.isdisjoint(("stable_baselines3", "sb3_contrib"))
 
 
-def _acting(policy: Chooser, view: MultiTaskVectorEnv, deterministic: bool, layers: Layers) -> Act:
+def _acting(policy: Chooser, view: MultiTaskVectorEnv, deterministic: bool, env: object) -> Act:
+    if isinstance(policy, type) or not (isinstance(policy, Policy) or callable(policy)):
+        raise TypeError(
+            f"policy={short(policy)} is not possible; it takes an object with predict, or a function of observations."
+            f"{class_advice(policy)}"
+        )
     if not isinstance(policy, Policy):
         return lambda obs, masks, start: policy(obs)
+    layers = _layers(policy, env)
     takes = inspect.signature(policy.predict).parameters
     state: Memory = None
 

@@ -74,6 +74,30 @@ def test_complete_episodes_between_truncated_ones_train(family):
     assert all(torch.isfinite(value).all() for value in env.unwrapped.network.state_dict().values())
 
 
+@pytest.mark.parametrize("family", [DIGITS, "MTLRecurrent-BrainSeries-v0", "MTLAlignment-Linear-v0"])
+def test_a_step_that_an_error_interrupts_is_followed_by_a_reset_that_keeps_the_weights(family):
+    calls = []
+
+    def reward(*figures):
+        calls.append(len(figures))
+        if len(calls) == 1:
+            raise ZeroDivisionError("of the user")
+        return torch.zeros(len(figures[0])) if len(figures) == 3 else np.zeros(2)
+
+    env = gym.make_vec(family, 2, **FAMILIES[family], reward=reward).unwrapped
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    with pytest.raises(ZeroDivisionError):
+        for _ in range(50):
+            env.step(env.action_space.sample())
+    weights = {name: value.clone() for name, value in env.network.state_dict().items()}
+    with pytest.raises(gym.error.ResetNeeded, match=r"of the user.*reset\(\)"):
+        env.step(env.action_space.sample())
+    assert all(torch.equal(weights[name], value) for name, value in env.network.state_dict().items())
+    env.reset()
+    env.step(env.action_space.sample())
+
+
 def test_truncated_routes_leave_no_graph_and_do_not_count_as_episodes():
     env = gym.wrappers.TimeLimit(gym.make(DIGITS, depth=3, train_batch=10), 2)
     env.reset(seed=0)

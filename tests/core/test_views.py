@@ -125,3 +125,17 @@ def test_a_policy_of_another_family_is_told_which_observations_it_takes(tmp_path
     path = TaskSpecificAll("MTLRouting-Digits-v0").save(tmp_path / "agent")
     with pytest.raises(ValueError, match=r"takes observations with .*'depth'.* here have .*'units'"):
         mtl_gym.evaluate(TaskSpecificAll.load(path), gym.make("MTLRecurrent-BrainSeries-v0"))
+
+
+@pytest.mark.parametrize("policy", [None, int, TaskSpecificAll])
+def test_what_is_no_policy_is_refused(policy):
+    with pytest.raises(TypeError, match=r"policy=.* is not possible; it takes"):
+        mtl_gym.evaluate(policy, gym.make("MTLRouting-Digits-v0"))
+
+
+@pytest.mark.parametrize("arguments", [{"total_timesteps": "ten"}, {"total_timesteps": 4, "log_interval": 0}])
+def test_arguments_of_learn_are_refused_before_anything_is_trained(arguments):
+    agent = TaskSpecificAll("MTLRouting-Digits-v0")
+    with pytest.raises(ValueError, match=r"(total_timesteps='ten'|log_interval=0) is not possible"):
+        agent.learn(**arguments)
+    assert agent.num_timesteps == 0

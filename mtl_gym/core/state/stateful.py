@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import ClassVar, TypeVar
 
 import gymnasium as gym
@@ -18,6 +19,7 @@ from mtl_gym.core.errors import CheckpointError, TrainingDiverged
 from mtl_gym.core.options import EnvOptions, differences, must_agree, shallow_dict
 from mtl_gym.core.rows import Array, Info, Observation, Rows, State, clone
 from mtl_gym.core.state import checkpoint
+from mtl_gym.core.state.checkpoint import said
 from mtl_gym.core.state.moments import OptimizerState
 from mtl_gym.core.state.structure import RandomState, TorchRandomState, Whole, check
 from mtl_gym.core.validation import short
@@ -39,6 +41,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
     optimizer: torch.optim.Optimizer
     _source: Self | None = None
     _diverged: TrainingDiverged | None = None
+    _interrupted: BaseException | None = None
     _warned_restart = False
 
     @abstractmethod
@@ -68,6 +71,27 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
     def _refuse_if_diverged(self) -> None:
         if self._diverged is not None:
             raise self._diverged
+
+    def _refuse_if_interrupted(self) -> None:
+        if self._interrupted is not None:
+            raise gym.error.ResetNeeded(
+                f"The last step was interrupted ({said(self._interrupted)}): call reset() to begin new episodes; the "
+                "network keeps what it has learned."
+            )
+
+    @contextmanager
+    def _all_or_reset(self) -> Iterator[None]:
+        """Remember an error within a step, after which rows are neither before the step nor behind it."""
+        try:
+            yield
+        except TrainingDiverged as error:
+            self._diverged = error
+            raise
+        except gym.error.ResetNeeded:
+            raise
+        except BaseException as error:
+            self._interrupted = error.with_traceback(None)
+            raise
 
     def _given_weights(self) -> State | None:
         """Return the weights of a network given as an object; None if they are drawn from the seed."""
@@ -160,6 +184,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
             self._begin(np.arange(self.num_envs))
         else:
             self._load_under_way(state)
+        self._interrupted = None
         self.current()  # raises if the state is damaged
 
     def _learned_model(self) -> State:
