@@ -6,6 +6,7 @@ import numpy as np
 from gymnasium.spaces import MultiBinary
 
 from mtl_gym.core.rows import AnySpace, Array, array_of
+from mtl_gym.core.validation import short
 
 
 def checked(actions: object, space: AnySpace, single: AnySpace) -> Array:
@@ -25,12 +26,12 @@ def checked(actions: object, space: AnySpace, single: AnySpace) -> Array:
     kinds = "biu" if whole else "biuf"
     if array.shape != space.shape or array.dtype.kind not in kinds:
         raise ValueError(
-            f"actions of shape {array.shape} and dtype {array.dtype} do not fit: give one action of {single} per row, "
-            f"{space.shape} of {space.dtype}."
+            f"actions of shape {array.shape} and dtype {array.dtype} do not fit: give one action of {short(single)} "
+            f"per row, {space.shape} of {space.dtype}."
         )
     with np.errstate(invalid="ignore", over="ignore"):  # NaN as a whole number, which is refused below
         cast = array.astype(space.dtype, copy=False)
     if not space.contains(cast) or (np.issubdtype(space.dtype, np.integer) and (cast != array).any()):
         row = next(i for i, action in enumerate(array) if not single.contains(action))
-        raise ValueError(f"action {array[row]} in row {row} lies outside {single}.")
+        raise ValueError(f"action {array[row]} in row {row} lies outside {short(single)}.")
     return cast
