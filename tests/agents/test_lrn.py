@@ -351,3 +351,11 @@ def test_random_fixed_has_one_constant_valid_network_per_task():
     assert not np.array_equal(RandomFixed(env, seed=1).routes, before)
     with pytest.raises(ValueError, match=r"Shared needs .* layers.*LimitlessVectorEnv declares POOL"):
         Shared(env)
+
+
+def test_an_agent_saved_again_without_an_environment_keeps_the_kinds_of_its_modules(tmp_path):
+    small = {"d_model": 16, "feed_forward": 16, "n_steps": 8}
+    agent = LRN(gym.make_vec("MTLLimitless-Digits-v0", 2, filters=2, hidden=2), seed=0, **small)
+    agent.save(tmp_path / "first")
+    LRN.load(tmp_path / "first").save(tmp_path / "second")
+    assert LRN.load(tmp_path / "second").state_dict()["kinds"] == agent.state_dict()["kinds"] is not None

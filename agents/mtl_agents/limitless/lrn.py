@@ -64,6 +64,8 @@ class LRN(SB3Agent, MaskablePPO):
 
     PAPER: ClassVar[dict[str, Any]] = {"learning_rate": 1e-4, "batch_size": 64, "n_epochs": 1, "device": "cpu"}
 
+    # Kinds of the modules of the saved pool, for an agent that has no environment to ask.
+    _kinds_in_file: list[int] | None = None
     # SB3 arguments that LRN sets itself.
     OWN: ClassVar[frozenset[str]] = frozenset(
         {"policy", "policy_kwargs", "rollout_buffer_class", "rollout_buffer_kwargs"}
@@ -146,7 +148,7 @@ class LRN(SB3Agent, MaskablePPO):
             "starts": starts,
             "carried": self._rollout.state(),
             "generator": self.generator.get_state(),
-            "kinds": _kinds(self._vec_env()),
+            "kinds": _kinds(self._vec_env()) or self._kinds_in_file,
         }
 
     def _own_model(self) -> State:
@@ -158,6 +160,7 @@ class LRN(SB3Agent, MaskablePPO):
         under_way = state["last_obs"] is not None
         if under_way and (state["starts"] is None or len(state["starts"]) != self.n_envs):
             raise CheckpointError("what is observed and where episodes start are of different numbers of rows")
+        self._kinds_in_file = state["kinds"]
         self._rollout.load(state.get("carried") if under_way else None)
         self._last_episode_starts = state["starts"].numpy().copy() if under_way else None
         self.generator.set_state(state["generator"])
