@@ -30,10 +30,17 @@ def has_data(env_id):
 def ids(family=""):
     reason = "its data is not here: set MTL_GYM_DATA"
     return [
-        pytest.param(env_id, marks=pytest.mark.skipif(not has_data(env_id), reason=f"{env_id}: {reason}"))
+        pytest.param(
+            env_id, marks=[pytest.mark.skipif(not has_data(env_id), reason=f"{env_id}: {reason}"), *size_marks(env_id)]
+        )
         for env_id in registered_ids()
         if env_id.startswith(family)
     ]
+
+
+def size_marks(env_id):
+    """Keep data that takes over 1 GB to decode out of the fast tests."""
+    return [pytest.mark.slow] if "MiniImageNet" in env_id else []
 
 
 def pytest_generate_tests(metafunc):

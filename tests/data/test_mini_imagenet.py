@@ -200,6 +200,7 @@ def test_a_wrong_number_of_classes_is_refused(folder):
         mini_imagenet.build(folder.parent)
 
 
+@pytest.mark.slow  # decoding takes over 1 GB
 class TestWithTheRealFiles:
     def test_each_task_has_2250_training_250_validation_and_500_test_images(self, load_real):
         data = load_real("mini-imagenet")
