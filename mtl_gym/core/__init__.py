@@ -1,1 +1,1 @@
-"""What every family builds on: environments, options, states, evaluation and networks. It knows no family."""
+"""The base of every family: environments, options, states, evaluation and networks."""

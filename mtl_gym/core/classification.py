@@ -1,4 +1,4 @@
-"""What a network's answer is worth, and which classes it may name: the same in every family that classifies.
+"""Rewards of answers and the classes of each task, for every family that classifies.
 
 The reward of an answer is a function of (logits [rows, classes], label [rows], task [rows]) that gives [rows].
 """
@@ -62,7 +62,7 @@ def named_reward(reward: str | Reward, known: Mapping[str, Reward], arguments: t
 
 
 def judge(reward: FinalReward, logits: Tensor, losses: Tensor, label_and_task: Tensor) -> NDArray[np.float32]:
-    """What answers earn, their losses, and the classes they name, in one copy from the device; [3, rows].
+    """Return rewards, losses and predicted classes of answers, in one copy from the device; float32 [3, rows].
 
     Args:
         reward: What an answer is worth.

@@ -230,7 +230,7 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
 
     @property
     def signature(self) -> State:
-        """What a checkpoint must agree on to be loaded here."""
+        """Plain values that a checkpoint must agree on to be loaded here."""
         rounds = {} if self._order is None else {"rounds": True}
         return super().signature | {"data": self.data.name, "tasks": self.data.num_tasks, **rounds}
 

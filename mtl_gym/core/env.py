@@ -284,7 +284,7 @@ class MultiTaskVectorEnv(Reporting, Stateful):
 
     @property
     def pass_over(self) -> bool:
-        """Whether the pass of an evaluation view is over; always False elsewhere."""
+        """True once the pass of an evaluation view is over; always False elsewhere."""
         return self._source is not None and not self.playing.any()
 
     @property

@@ -1,4 +1,4 @@
-"""What an environment gives to comparisons, reports and transfer; by default nothing."""
+"""Contributions of an environment to comparisons, reports and transfer; by default none."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Reporting:
 
     @property
     def keeps_policies(self) -> bool:
-        """Whether runs keep the history of a policy table [tasks, depth, choices], whose last choice is PASS."""
+        """True if runs keep the history of a policy table [tasks, depth, choices], whose last choice is PASS."""
         return False
 
     @property

@@ -146,7 +146,7 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
 
     @property
     def pass_over(self) -> bool:
-        """Whether the runs of an evaluation view are over; always False elsewhere."""
+        """True once the runs of an evaluation view are over; always False elsewhere."""
         return self._source is not None and self.episodes > 0
 
     def _count(self, updates: int, samples: int) -> None:

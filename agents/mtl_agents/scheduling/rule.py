@@ -49,7 +49,7 @@ class Scheduler(Agent[Array, Memory]):
 
     @property
     def chooses(self) -> bool:
-        """Whether an action is one task instead of one weight per task."""
+        """True if an action is one task instead of one weight per task."""
         return isinstance(self.action_space, spaces.Discrete)
 
     @classmethod

@@ -64,7 +64,7 @@ class Dispatch:
 
     @property
     def is_sorted(self) -> bool:
-        """Whether there is nothing to reorder."""
+        """True if there is nothing to reorder."""
         return len(self.groups) <= 1
 
     @property
@@ -74,7 +74,7 @@ class Dispatch:
 
     @property
     def padding_pays(self) -> bool:
-        """Whether a stack padded to the longest segment is cheaper than one product per group."""
+        """True if a stack padded to the longest segment is cheaper than one product per group."""
         rows, used = len(self.order), len(self.groups)
         return bool(used * self.longest <= SPARE_ROWS_PER_ROW * rows + SPARE_ROWS_PER_BLOCK * used)
 

@@ -96,7 +96,7 @@ def check_setting(name: str, given: Any, here: Any, place: str) -> None:
 
 
 def after_a_step(optimizer: torch.optim.Optimizer) -> dict[int, Any]:
-    """What an optimizer remembers of each parameter once it has made a step, by the parameter's number."""
+    """Return the model of an optimizer's state after a step, by the number of the parameter."""
     own: dict[int, Any] = optimizer.state_dict()["state"]
     if len(own) == sum(len(group["params"]) for group in optimizer.param_groups):
         return own

@@ -1,4 +1,4 @@
-"""What a state must look like to be loaded: models of states, and the comparison of a given state with its model.
+"""Models of states, and the comparison of a given state with its model before it is loaded.
 
 A model is a state of the receiver's own, in which a `Wanted` stands for whatever need not be as it is there.
 """
@@ -23,7 +23,7 @@ GREATEST = 2**63 - 1
 
 
 class Wanted(ABC):
-    """What a place in a state takes, where that is not just like what the receiver has there."""
+    """Model of one place in a state, where it may differ from the receiver's."""
 
     @abstractmethod
     def check(self, given: Any, place: str) -> None:
@@ -48,7 +48,7 @@ class Maybe(Wanted):
 
 @dataclass(frozen=True)
 class Unneeded(Wanted):
-    """What older states lack; where it is there, it must be as the model says."""
+    """Model of a part that older states lack; if present, it must fit."""
 
     model: Any
 
@@ -261,7 +261,7 @@ def check_real(given: Any, place: str) -> float:
 
 
 def is_sane(number: float) -> bool:
-    """Whether an optimizer can calculate with it: finite, and not below 0."""
+    """Return whether a number is finite and not negative, as an optimizer needs."""
     return math.isfinite(number) and number >= 0
 
 

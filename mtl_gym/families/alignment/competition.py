@@ -68,7 +68,7 @@ class Competition:
 
     @property
     def contested(self) -> bool:
-        """Whether any location has a challenger."""
+        """True if any location has a challenger."""
         return bool(self.real.any())
 
     def used(self, modules: int) -> NDArray[np.bool_]:

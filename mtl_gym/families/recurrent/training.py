@@ -51,7 +51,7 @@ class GradientRouter(Protocol):
 
 @dataclass(frozen=True)
 class KeptByRouter(Wanted):
-    """What a router keeps, of whatever shape: finite numbers, an entry for each episode."""
+    """Model of a router's part: finite numbers of any shape, one entry per episode."""
 
     def check(self, given: object, place: str) -> None:
         """Refuse what is none."""
