@@ -22,9 +22,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from mtl_gym import Card, register_family
+from mtl_gym import Card, Dial, register_family
 from mtl_gym.core.episode import TrainingResult
 from mtl_gym.core.figures import show
+from mtl_gym.core.interfaces import ORACLE
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
@@ -56,6 +57,7 @@ class RateVectorEnv(TrainingRunVectorEnv[Losses]):
     """Action: the index of a rate for each task. Observation: the losses. Reward: the negative mean loss."""
 
     Options = RateOptions
+    INTERFACES = frozenset({ORACLE})  # the bundled agent `oracle` asks for `best_actions`
     PROGRESS = Losses
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
@@ -79,6 +81,10 @@ class RateVectorEnv(TrainingRunVectorEnv[Losses]):
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks, with their curvatures."""
         return tuple(f"curvature {curvature:g}" for curvature in self.curvature)
+
+    def best_actions(self) -> np.ndarray:
+        """Return the index of the best rate of every task in every row; int64 [num_envs, tasks]."""
+        return np.tile(np.abs(RATES * self.curvature[:, None] - 1).argmin(1), (self.num_envs, 1))
 
     def _build_runs(self) -> None:
         self.network = nn.ParameterList([torch.ones(self.num_envs, len(self.curvature))])
@@ -147,16 +153,6 @@ class Bold(OneRate):
     RATE = 2
 
 
-class Oracle(OneRate):
-    """An oracle with the best rate of each task, from the curvatures in the environment."""
-
-    ROLE = "rule"
-
-    def __init__(self, env, *, seed: int | None = None) -> None:
-        curvature = env.get_attr("curvature")[0]
-        self.action = np.abs(RATES * curvature[:, None] - 1).argmin(1)
-
-
 def register() -> None:
     """Register the family; a package names this function in the entry-point group `mtl_gym.environments`."""
     card = Card(
@@ -164,10 +160,15 @@ def register() -> None:
         difficulty="One rate for all tasks is slow on flat tasks or diverges on steep ones.",
         controls=("cautious", "bold"),
         oracle="oracle",
-        optimum=1.0,
-        dials={"curvatures": "further apart: one rate for all is worse", "updates": "fewer: slow rates are worse"},
+        optimum=100.0,
+        evidence="Proof: with rate 1 / curvature, one update reaches the minimum of a quadratic function.",
+        dials={
+            "curvatures": Dial("further apart: one rate for all is worse"),
+            "updates": Dial("more: slow rates suffice"),
+        },
+        steps=20_000,
     )
-    agents = {"cautious": f"{__name__}:OneRate", "bold": f"{__name__}:Bold", "oracle": f"{__name__}:Oracle"}
+    agents = {"cautious": f"{__name__}:OneRate", "bold": f"{__name__}:Bold"}
     kinds = {"env": f"{__name__}:RateEnv", "vector_env": f"{__name__}:RateVectorEnv"}
     register_family(**kinds, presets={"TaskRates-v0": {}}, card=card, agents=agents)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mtl_gym import aliases
 from mtl_gym.core.lazy import lazily
 from mtl_gym.families import catalogue
-from mtl_gym.registration import Card, card, load_packages, register_family
+from mtl_gym.registration import Card, Dial, card, load_packages, register_family
 
 if TYPE_CHECKING:
     from mtl_gym import testing
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mtl_gym.core.episode import EpisodeResult
     from mtl_gym.core.errors import CheckpointError, TrainingDiverged
     from mtl_gym.core.evaluation import Evaluation, evaluate
+    from mtl_gym.core.measure import Measure
     from mtl_gym.core.options import NetworkContext
     from mtl_gym.data import MultiTaskDataset, TaskCollection, load
     from mtl_gym.integrations.sb3 import make_vec_env
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Card",
     "CheckpointError",
+    "Dial",
     "EpisodeResult",
     "Evaluation",
+    "Measure",
     "MultiTaskDataset",
     "MultiTaskVectorEnv",
     "NetworkContext",
@@ -54,6 +57,7 @@ _lazily = lazily(
         "core.episode": ("EpisodeResult",),
         "core.errors": ("CheckpointError", "TrainingDiverged"),
         "core.evaluation": ("Evaluation", "evaluate"),
+        "core.measure": ("Measure",),
         "core.options": ("NetworkContext",),
         "data": ("MultiTaskDataset", "TaskCollection", "load"),
         "integrations.sb3": ("make_vec_env",),

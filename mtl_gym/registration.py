@@ -37,20 +37,62 @@ _ID = re.compile(r"([\w.-]+/)?[\w.-]+-v\d+")
 
 
 @dataclass(frozen=True)
+class Dial:
+    """Option of an environment that sets its difficulty.
+
+    Attributes:
+        effect: What a larger value does, such as "more blocks: more routes".
+        values: Values that the documentation shows, JSON-able; none if the dial is not measured.
+
+    Example:
+        >>> Dial("more noise: harder", (0.0, 0.1, 0.2)).values[-1]
+        0.2
+    """
+
+    effect: str
+    values: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figure of an agent on an id, as `mtl-gym gate` measured it.
+
+    Attributes:
+        mean: Mean over seeds, in the unit of the environment's measure.
+        spread: Standard deviation over seeds (n - 1).
+        seeds: Number of seeds.
+        steps: Decisions of each run.
+    """
+
+    mean: float
+    spread: float
+    seeds: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class Card:
-    """Description of the environments of a family.
+    """Description of an environment id, or of several that pose the same problem.
+
+    An id with an oracle is a benchmark: its best decision is known. An id without one replicates a paper.
 
     Attributes:
         decision: Decision that an action makes.
         difficulty: Reason why the controls fall short of the optimum.
         controls: Names of the reference agents; the first is the default control.
         oracle: Name of the agent that knows the best decisions, or None.
-        optimum: Best figure that a policy can reach, or its derivation; None if unknown.
-        dials: Options that set the difficulty, with their direction.
+        optimum: Best figure that a policy can reach, in the unit of the environment's measure; None if it is the figure
+            that the oracle measures, or if it is unknown.
+        evidence: How the optimum is known: a proof, a construction, or a search with the program that searched.
+        dials: Options that set the difficulty.
+        learners: Bundled learners that `mtl-gym gate` runs beside the algorithms of Stable-Baselines3.
+        steps: Decisions of one run of the gate; 0 for an id that is no benchmark.
+        num_envs: Rows of such a run.
+        measured: Figures that the gate measured, by agent name.
         floor: Names of the random agents, at which the normalised score of a report is 0.
 
     Raises:
-        ValueError: If there is no control, or `controls` or `floor` is not a tuple of names.
+        ValueError: If there is no control, a field of names is not a tuple of names, or a benchmark has no length.
 
     Example:
         >>> Card("Which layer freezes next.", "The order matters.", ("random", "bottom-up")).controls[0]
@@ -61,18 +103,39 @@ class Card:
     difficulty: str
     controls: tuple[str, ...]
     oracle: str | None = None
-    optimum: float | str | None = None
-    dials: Mapping[str, str] = field(default_factory=dict)
+    optimum: float | None = None
+    evidence: str = ""
+    dials: Mapping[str, Dial] = field(default_factory=dict)
+    learners: tuple[str, ...] = ()
+    steps: int = 0
+    num_envs: int = 64
+    measured: Mapping[str, Measured] = field(default_factory=dict)
     floor: tuple[str, ...] = ("random",)
 
     def __post_init__(self) -> None:
-        """Check the names of agents."""
-        for what, names in {"controls": self.controls, "floor": self.floor}.items():
-            if not isinstance(names, (tuple, list)) or not names or not all(isinstance(name, str) for name in names):
-                raise ValueError(
-                    f"The card has {what}={names!r}; it takes a tuple with at least one agent name, such as "
-                    "('random',): name the agents that a report compares with."
-                )
+        """Check the names of agents, and the length of a benchmark."""
+        _check_names("controls", self.controls, least=1)
+        _check_names("floor", self.floor, least=1)
+        _check_names("learners", self.learners)
+        if self.benchmark and self.steps < 1:
+            raise ValueError(
+                f"The card has oracle={self.oracle!r} and steps={self.steps!r}; a benchmark takes the decisions of one "
+                "run, 1 or more: set steps."
+            )
+
+    @property
+    def benchmark(self) -> bool:
+        """True if the best decision is known."""
+        return self.oracle is not None
+
+
+def _check_names(what: str, names: object, least: int = 0) -> None:
+    if not isinstance(names, (tuple, list)) or len(names) < least or not all(isinstance(name, str) for name in names):
+        amount = "with at least one agent name," if least else "of agent names,"
+        raise ValueError(
+            f"The card has {what}={names!r}; it takes a tuple {amount} such as ('random',): "
+            "name the agents that a report compares with."
+        )
 
 
 _cards: dict[str, Card] = {}

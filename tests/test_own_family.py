@@ -15,7 +15,7 @@ from mtl_gym.core.training_run_env import TrainingRunVectorEnv
 from mtl_gym.lab import cli
 from mtl_gym.testing import CHECKS, check_family
 
-AGENTS = ("cautious", "bold", "oracle")
+AGENTS = ("cautious", "bold")
 
 
 def forget():

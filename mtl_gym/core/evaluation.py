@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.interfaces import HasOracle
+from mtl_gym.core.measure import Measure
 from mtl_gym.core.rows import AnyEnv, AnySpace, AnyVectorEnv, Flags, Info, Observation
 from mtl_gym.core.validation import class_advice, short
 from mtl_gym.core.wrappers import Layers, base_of, flatten_rows, layers_of
@@ -71,6 +73,8 @@ class Evaluation:
             without episodes. float64 [tasks].
         loss: Mean cross-entropy (or squared error) of each task over episodes that ended with an answer; float64
             [tasks].
+        figure: The figure by which policies are compared, in the unit of `measure`.
+        measure: What it is, and which way is up.
         figures: Figures specific to the family, such as `usage` and `blocks_used` for routing.
     """
 
@@ -79,6 +83,8 @@ class Evaluation:
     episodes: NDArray[np.int64]
     accuracy: NDArray[np.float64]
     loss: NDArray[np.float64]
+    figure: float
+    measure: Measure
     figures: Info = field(default_factory=dict, repr=False)
 
     @property
@@ -122,8 +128,8 @@ def evaluate(
 
     Args:
         policy: An object with Stable-Baselines3's `predict`, or a function from a batched observation to actions. A
-            `predict` with the parameters `action_masks` or, if the view has it, `progress` receives them. Functions and
-            other objects receive the environment's unwrapped observations.
+            `predict` with the parameters `action_masks` or, if the view has them, `progress` or `best_actions` receives
+            them. Functions and other objects receive the environment's unwrapped observations.
         env: Any environment of this package, wrapped or not, or an SB3 `VecEnv` around it.
         split: "test", "validation" or "train".
         deterministic: Passed to `predict`.
@@ -143,7 +149,9 @@ def evaluate(
     trained = base_of(env)
     view = trained.evaluation_view(split, trained.EVALUATION_WIDTH if num_envs is None else num_envs)
     sums = roll_out(policy, view, deterministic, env)
-    return Evaluation(split, view.task_names, *_means(*sums), view.evaluation_figures())
+    episodes, accuracy, loss = _means(*sums)
+    figure = view.figure(accuracy, loss)
+    return Evaluation(split, view.task_names, episodes, accuracy, loss, figure, view.measure, view.evaluation_figures())
 
 
 def roll_out(
@@ -217,6 +225,8 @@ def _acting(policy: Chooser, view: MultiTaskVectorEnv, deterministic: bool, env:
         extra = {"action_masks": masks} if "action_masks" in takes else {}
         if "progress" in takes and hasattr(view, "progress"):
             extra["progress"] = view.progress
+        if "best_actions" in takes and isinstance(view, HasOracle):
+            extra["best_actions"] = view.best_actions()
         seen = _flat_if_wanted(policy, view, layers.observations(obs))
         _refuse_other_parts(policy, seen)
         actions, state = policy.predict(seen, state=state, episode_start=start, deterministic=deterministic, **extra)

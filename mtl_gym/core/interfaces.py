@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +65,18 @@ class HasSubmappings(Protocol):
     unit: NDArray[np.int64]
 
 
+@runtime_checkable
+class HasOracle(Protocol):
+    """Protocol of `ORACLE`."""
+
+    def best_actions(self) -> Array:
+        """Return the best action of every row now; [num_envs, *action], as in the action space."""
+        ...
+
+
 ROUTES = Interface[DrawsRoutes]("ROUTES", "draws random valid routes (random_routes)")
 LAYERS = Interface[HasLayers]("LAYERS", "has layers of blocks, each valid whatever was chosen before (masks)")
 POOL = Interface[HasPool]("POOL", "has a pool of modules of several kinds (kinds, pay_bonus)")
 RUNS = Interface[HasRuns]("RUNS", "tells the progress of training runs (progress)")
 SUBMAPPINGS = Interface[HasSubmappings]("SUBMAPPINGS", "maps locations to modules in submappings (unit)")
+ORACLE = Interface[HasOracle]("ORACLE", "knows its best decisions (best_actions)")

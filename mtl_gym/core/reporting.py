@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_gym.core.measure import ACCURACY, Measure
 from mtl_gym.core.rows import Info
 
 if TYPE_CHECKING:
@@ -28,6 +29,20 @@ class Reporting:
     PICTURE: ClassVar[str] = ""
     # Figures of an evaluation that learning curves keep beside accuracy and loss.
     CURVES: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def measure(self) -> Measure:
+        """What `figure` returns; by default accuracy in per cent."""
+        return ACCURACY
+
+    def figure(self, accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> float:
+        """Return the figure by which policies are compared, in the unit of `measure`.
+
+        Args:
+            accuracy: Of each task, NaN without episodes; float64 [tasks].
+            loss: Of each task; float64 [tasks].
+        """
+        return float(100 * np.nanmean(accuracy))
 
     def evaluation_spacing(self, steps: int) -> int:
         """Return the default number of decisions between two evaluations of a training of `steps` decisions."""

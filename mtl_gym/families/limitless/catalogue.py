@@ -1,0 +1,30 @@
+"""Ids of the limitless environments, with presets and cards."""
+
+from __future__ import annotations
+
+from mtl_gym.registration import Card, Dial, register_family
+
+_ENV = "mtl_gym.families.limitless.env"
+
+LIMITLESS = Card(
+    decision="The module of a pool that processes an input next, or the end of the network.",
+    difficulty="All tasks and depths share the modules, so a fixed network per task uses few of them well.",
+    controls=("random-fixed",),
+    dials={
+        "max_depth": Dial("longer networks: more decisions"),
+        "duplicates": Dial("more copies of each module: more networks"),
+    },
+)
+PRESETS: dict[str, dict[str, object]] = {
+    "MTLLimitless-Digits-v0": {"data": "digits", "image_shape": [1, 8, 8], "learning_rate": 1e-3},
+    "MTLLimitless-MNIST-v0": {"data": "mnist"},
+    "MTLLimitless-CIFAR-v0": {"data": "cifar"},
+    "MTLLimitless-MiniImageNet-v0": {"data": "mini-imagenet", "image_shape": [3, 28, 28]},
+}
+
+
+def register() -> None:
+    """Register the ids."""
+    register_family(
+        env=f"{_ENV}:LimitlessEnv", vector_env=f"{_ENV}:LimitlessVectorEnv", presets=PRESETS, card=LIMITLESS
+    )
