@@ -29,6 +29,7 @@ from mtl_gym.data import MultiTaskDataset, resolve
 from mtl_gym.families.scheduling import render
 from mtl_gym.families.scheduling.held_out import HeldOut, HeldOutFigures
 from mtl_gym.families.scheduling.making import make_template
+from mtl_gym.families.scheduling.observation import observation_space, progress_features
 from mtl_gym.families.scheduling.options import SchedulingOptions
 from mtl_gym.families.scheduling.progress import Progress
 from mtl_gym.families.scheduling.reference import reference_accuracy
@@ -51,7 +52,8 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     control="weights", the weight of each task's loss in a gradient step on one minibatch of every task.
 
     * Observation: float32 [num_envs, tasks * bins]: for each task, the histogram of the network's uncertainty over the
-      validation samples of highest loss.
+      validation samples of highest loss. With observation="progress" float32 [num_envs, 3 * tasks + 1], see
+      `progress_features`.
     * Action: int64 [num_envs] in [0, tasks); with control="weights" float32 [num_envs, tasks] in [0, 1].
     * Reward: float32 [num_envs]: minus the validation loss, the mean or the sum over tasks; `penalty` where mean
       validation accuracy is below `tolerance` times the reference.
@@ -95,13 +97,15 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         self.template = make_template(NetworkContext(self.data, self.options, self.device), self.data)
         self._warned_of_all = False
         self.chooses = self.options.control == "choice"
+        self._bins = self.options.bins if self.options.observation == "histogram" else 0
+        measure = self.options.uncertainty if self._bins else None
         self._held_out = HeldOut(
-            self.data, "validation", self.template.objective, self.options.uncertainty, self.options.validation_samples
+            self.data, "validation", self.template.objective, measure, self.options.validation_samples
         )
         self._aggregate = aggregator(self.options.aggregator) if self.options.aggregator else None
-        tasks, width = self.data.num_tasks, self.data.num_tasks * self.options.bins
+        tasks = self.data.num_tasks
         action = spaces.Discrete(tasks) if self.chooses else spaces.Box(0, 1, (tasks,), np.float32)
-        self._set_spaces(spaces.Box(0, 1, (width,), np.float32), action)
+        self._set_spaces(observation_space(tasks, self._bins), action)
 
     @property
     def run_length(self) -> int:
@@ -120,7 +124,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def _warn_if_none_is_left_out(self) -> None:
         looked_at = int(self._held_out.samples.max())
-        if self.options.hard_samples >= looked_at and self._source is None and not self._warned_of_all:
+        if self._bins and self.options.hard_samples >= looked_at and self._source is None and not self._warned_of_all:
             self._warned_of_all = True
             logger.warning(
                 "hard_samples=%d selects all %d validation samples of a task, so that no batch-hard samples are left "
@@ -137,14 +141,14 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     def _begin_runs(self) -> Progress:
         self.training.begin(self.run_seeds.tolist())
         tasks = self.data.num_tasks
-        self.timeline = Timeline.empty(self.num_envs, tasks, self.options.bins, self.run_length)
+        self.timeline = Timeline.empty(self.num_envs, tasks, self._bins, self.run_length)
         unknown = np.full(tasks, np.nan, np.float32)
         return self._measured(Progress.none_yet(self.num_envs, unknown if self.reference is None else self.reference))
 
     def _measured(self, progress: Progress) -> Progress:
         """Measure the validation samples for the next observation; return the progress with their loss and accuracy."""
         figures = self._held_out.figures(self.training.runs)
-        self._histograms = figures.histograms(self.options.hard_samples, self.options.bins)
+        self._histograms = figures.histograms(self.options.hard_samples, self._bins)
         loss, accuracy = self._per_task(figures)
         return replace(progress, validation_loss=loss, validation_accuracy=accuracy)
 
@@ -155,7 +159,10 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         return loss, accuracy
 
     def _observe(self) -> Tensor:
-        return self._histograms.flatten(1).clone()
+        if self._bins:
+            return self._histograms.flatten(1).clone()
+        features = progress_features(self._progress, np.array(self.data.num_classes), self.options.updates)
+        return torch.from_numpy(features).to(self.device)
 
     def _train_runs(self, actions: Array) -> Progress:
         progress, updates = self.progress, self.options.updates_per_step
@@ -266,10 +273,10 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Figure]:
         """Draw the pictures of an evaluation, by file name."""
         line = figures["timeline"]
-        return {
-            "timeline.png": render.timeline(line, self.task_names, title),
-            "uncertainty.png": render.histograms_over_time(line, self.task_names, title),
-        }
+        drawn = {"timeline.png": render.timeline(line, self.task_names, title)}
+        if self._bins:
+            drawn["uncertainty.png"] = render.histograms_over_time(line, self.task_names, title)
+        return drawn
 
     def _render(self) -> Array | str | None:
         """Show the current histograms, and the timeline of trained tasks above the learning curves."""

@@ -54,11 +54,15 @@ class HeldOutFigures:
     def histograms(self, hard_samples: int, bins: int) -> Tensor:
         """Return each task's histogram of uncertainty over its samples of highest loss; float32 [runs, tasks, bins].
 
+        Without bins, nothing is computed.
+
         Source: QLS, section 4.3, "State".
 
         Deviation: the paper adopts "batch hard samples" from triplet learning without defining "hard"; we take the
         samples of highest loss.
         """
+        if not bins:
+            return self.loss.new_zeros(*self.loss.shape[:2], 0)
         there = (self.labels > 0).expand_as(self.loss)
         where = hardest(self.loss.masked_fill(~there, -torch.inf), hard_samples)
         return histograms(self.uncertainty.gather(-1, where), there.gather(-1, where), bins)

@@ -13,6 +13,7 @@ from mtl_gym.families.scheduling.training import RunRecipe
 from mtl_gym.families.scheduling.uncertainty import MEASURES
 
 CONTROLS = ("choice", "weights")
+OBSERVATIONS = ("histogram", "progress")
 REWARDS = ("mean", "sum")
 SINGLE_TASK = "single-task"
 
@@ -29,6 +30,8 @@ class SchedulingOptions(EnvOptions):
         updates: Gradient steps of a training run, which is an episode.
         updates_per_step: Gradient steps per decision.
         minibatch: Samples of a task in a gradient step, drawn with replacement.
+        observation: "histogram" (of the uncertainty of each task) or "progress" (losses, accuracies and shares of the
+            training, which rules see; no histograms are measured, which takes less time).
         uncertainty: "margin", "least_confidence" or "entropy".
         bins: Bins of a task's histogram.
         hard_samples: Number of samples in a task's histogram: those of highest loss among its `validation_samples`. The
@@ -60,6 +63,7 @@ class SchedulingOptions(EnvOptions):
     updates: int = 10_000
     updates_per_step: int = 1
     minibatch: int = 16
+    observation: str = "histogram"
     uncertainty: str = "margin"
     bins: int = 20
     hard_samples: int = 64
@@ -77,6 +81,7 @@ class SchedulingOptions(EnvOptions):
         super().__post_init__()
         self._require("updates", self.updates % self.updates_per_step == 0, f"a multiple of {self.updates_per_step}")
         self._require("control", self.control in CONTROLS, f"one of {CONTROLS}")
+        self._require("observation", self.observation in OBSERVATIONS, f"one of {OBSERVATIONS}")
         self._require("reward", self.reward in REWARDS, f"one of {REWARDS}")
         self._require("uncertainty", self.uncertainty in MEASURES, f"one of {tuple(MEASURES)}")
         known = not isinstance(self.reference, str) or self.reference == SINGLE_TASK

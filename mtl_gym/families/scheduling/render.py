@@ -26,7 +26,7 @@ MOST_COLUMNS = 5
 def show(
     mode: str | None, histogram: Floats, line: Timeline, task_names: Sequence[str]
 ) -> NDArray[np.uint8] | str | None:
-    """Render the current histograms above the timeline of the run.
+    """Render the current histograms, if there are any, above the timeline of the run.
 
     Args:
         mode: Render mode.
@@ -37,7 +37,8 @@ def show(
     width, height = _size(task_names)
     draw = partial(_draw_all, histogram=histogram, line=line, task_names=task_names)
     text = partial(ansi, histogram, line, task_names)
-    return pictures.show(mode, draw, text, (width, height + _heat_height(task_names)), WINDOW)
+    above = _heat_height(task_names) if histogram.size else 0.0
+    return pictures.show(mode, draw, text, (width, height + above), WINDOW)
 
 
 def timeline(line: Timeline, task_names: Sequence[str], title: str | None = None) -> Figure:
@@ -63,7 +64,7 @@ def histograms_over_time(line: Timeline, task_names: Sequence[str], title: str |
 
 
 def ansi(histogram: Floats, line: Timeline, task_names: Sequence[str]) -> str:
-    """Return a table of each task's mean uncertainty, share of the training so far, and accuracy.
+    """Return a table of each task's mean uncertainty, if it is measured, share of the training so far, and accuracy.
 
     Example:
         >>> line = Timeline.empty(runs=1, tasks=2, bins=2, steps=4)
@@ -75,13 +76,20 @@ def ansi(histogram: Floats, line: Timeline, task_names: Sequence[str]) -> str:
         hard         0.50       0%     75.0%
     """
     _check(line, task_names)
-    middles = (np.arange(histogram.shape[1]) + 0.5) / histogram.shape[1]
     total = line.trained.sum((0, 1))
-    figures = zip(task_names, histogram @ middles, total / max(total.sum(), 1e-9), _last(line.accuracy), strict=True)
-    rows = [("task", "uncertainty", "trained", "accuracy")]
-    rows += [(name, f"{unsure:.2f}", f"{share:.0%}", f"{right:.1%}") for name, unsure, share, right in figures]
-    width = max(len(row[0]) for row in rows)
-    return "\n".join(f"{row[0]:{width}}  {row[1]:>11}  {row[2]:>7}  {row[3]:>8}" for row in rows)
+    columns = [("task", *task_names), ("trained", *(f"{share:.0%}" for share in total / max(total.sum(), 1e-9)))]
+    columns.append(("accuracy", *(f"{right:.1%}" for right in _last(line.accuracy))))
+    if histogram.size:
+        columns.insert(1, ("uncertainty", *(f"{unsure:.2f}" for unsure in _mean_uncertainty(histogram))))
+    widths = [max(map(len, column)) for column in columns]
+    rows = zip(*columns, strict=True)
+    return "\n".join("  ".join((f"{row[0]:{widths[0]}}", *map(str.rjust, row[1:], widths[1:]))) for row in rows)
+
+
+def _mean_uncertainty(histogram: Floats) -> Floats:
+    bins = histogram.shape[1]
+    mean: Floats = histogram @ ((np.arange(bins) + 0.5) / bins)
+    return mean
 
 
 def _last(curves: Floats) -> Floats:
@@ -105,6 +113,9 @@ def _heat_height(task_names: Sequence[str]) -> float:
 
 
 def _draw_all(figure: Figure, histogram: Floats, line: Timeline, task_names: Sequence[str]) -> None:
+    if not histogram.size:
+        _draw_timeline(figure, line, task_names, None)
+        return
     heights = (_heat_height(task_names), _heat_height(task_names) + 4.0)
     parts = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
     _draw_now(parts[0].subplots(), histogram, task_names)

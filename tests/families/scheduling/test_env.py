@@ -255,6 +255,7 @@ def test_inputs_without_a_default_network_are_rejected(plants):
         ({"control": "both"}, "control='both'"),
         ({"updates": 10, "updates_per_step": 3}, "multiple of 3"),
         ({"uncertainty": "doubt"}, "least_confidence"),
+        ({"observation": "losses"}, "observation=.losses..*histogram.*progress"),
         ({"reward": "product"}, "reward=.product..*mean.*sum"),
         ({"reference": "mine"}, "single-task"),
         ({"gradient_norms": True}, "gradient_norms=True"),

@@ -13,7 +13,7 @@ def recorded(runs=2, tasks=3, bins=4, steps=1000, until=None):
     for step in range(until or steps):
         weights = np.eye(tasks)[np.full(runs, step * tasks // steps)]
         accuracy = np.full((runs, tasks), step / steps)
-        line.add(step, weights, accuracy, 1 - accuracy, np.full((tasks, bins), 1 / bins))
+        line.add(step, weights, accuracy, 1 - accuracy, np.full((tasks, bins), 1 / max(1, bins)))
     return line
 
 
@@ -62,3 +62,9 @@ def test_an_unfinished_run_can_be_drawn_and_printed():
 def test_a_wrong_number_of_names_is_rejected():
     with pytest.raises(ValueError, match=r"2 task_names.*3 tasks"):
         timeline(recorded(), ["a", "b"])
+
+
+def test_runs_without_histograms_are_printed_without_uncertainty():
+    line = recorded(bins=0, steps=10, until=3)
+    text = ansi(np.zeros((3, 0)), line, ["a", "b", "c"])
+    assert [row.split() for row in text.splitlines()[:2]] == [["task", "trained", "accuracy"], ["a", "100%", "20.0%"]]
