@@ -19,6 +19,7 @@ SCHEDULING = Card(
 LOOK: dict[str, object] = {"hard_samples": 16, "updates_per_step": 10}
 PRESETS: dict[str, dict[str, object]] = {
     "MTLScheduling-Digits-v0": {"data": "digits"},
+    "MTLScheduling-Digits-v1": {"data": "digits", "updates": 300, "updates_per_step": 3},
     "MTLScheduling-Reviews-v0": {"data": "reviews", "validation_samples": 32, **LOOK},
     "MTLScheduling-Tagging-v0": {"data": "tagging", "validation_samples": 64, **LOOK},
     "MTLScheduling-CIFAR-v0": {"data": "cifar", "validation_samples": 32, **LOOK},

@@ -179,6 +179,14 @@ def test_a_run_is_truncated_after_its_updates_and_the_next_has_fresh_weights(mak
     assert not any(state["step"].any() for state in env.optimizer.state.values())
 
 
+def test_an_episode_of_digits_v1_is_300_updates_in_100_decisions():
+    env = gym.make_vec("MTLScheduling-Digits-v1", num_envs=1, reference=None).unwrapped
+    env.reset(seed=0)
+    assert env.run_length == 100
+    env.step(np.array([4]))
+    assert env.progress.updates.tolist() == [3] and env.progress.trained[0, 4] == 3
+
+
 def test_train_false_leaves_the_network_unchanged(make):
     env = make(train=False)
     before = {name: p.clone() for name, p in env.network.state_dict().items()}
