@@ -215,10 +215,11 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         self._resume(self.playing & ~done)
 
     def _descend(self, losses: Sequence[Tensor]) -> None:
-        """Take one gradient step on the mean of all losses; float32 [n] each."""
+        """Take one gradient step on the mean of all losses, unless nothing trains; float32 [n] each."""
         loss = torch.cat(tuple(losses)).mean()
-        if loss.requires_grad:
-            loss.backward()
+        if not loss.requires_grad:
+            return
+        loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.updates += 1

@@ -76,7 +76,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
         with seeded(0):  # fixes the weights of a dispatcher or mixture in untrained networks
-            self._template = make_network(self.options, self.data, self._context)
+            self._template = self._make_network()
         self._takes_one = takes_one_input(self._template, needs_to=self.options.train and self.batch_size == 1)
         self._describe(self._template)
         self._count_anew()
@@ -96,18 +96,21 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         self._routes = Routes.none(self.num_envs, self.routed_depth)
         self._set_spaces(*spaces_of(network, self.data.num_tasks, self.agents))
 
+    def _make_network(self) -> RoutedNetwork:
+        return make_network(self.options, self.data, self._context)
+
     def _build(self) -> None:
-        given = self.options.network
-        fresh = given is None or isinstance(given, RoutedNetwork)
-        network = self._template.renewed() if fresh else make_network(self.options, self.data, self._context)
+        fresh = self.options.network is None or isinstance(self.options.network, RoutedNetwork)
+        network = self._template.renewed() if fresh else self._make_network()
         # Modules may have been made in different modes; `train()` makes all flags agree with that of the network.
         self.network = network.to(self.device).train()
-        self.optimizer = torch.optim.Adam(self.network.parameters(), self.options.learning_rate, fused=True)
+        weights = [{"params": list(self.network.parameters())}]  # Adam rejects an empty list of parameters
+        self.optimizer = torch.optim.Adam(weights, self.options.learning_rate, fused=True)
         self._set_up()
 
     def _set_up(self) -> None:
         super()._set_up()
-        self._graph = RouteGraph(self.network, self._inputs, self.num_envs, self.options.train)
+        self._graph = RouteGraph(self.network, self._inputs, self.num_envs, self.options.train, self.device)
         self._waiting = Waiting()
         self._routes = Routes.none(self.num_envs, self.routed_depth)
         self._count_anew()
@@ -145,8 +148,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
 
     def _observe(self) -> dict[str, Array | Tensor]:
         agent = {"agent": self._in_charge()} if self.agents else {}
-        value = self._graph.values.detach().clone()
-        return {"value": value, "task": self._tasks(), "depth": self._routes.now, **agent}
+        return {"value": self._graph.values.detach().clone(), "task": self._tasks(), "depth": self._routes.now, **agent}
 
     def _in_charge(self) -> Rows:
         """Return the agent in charge of each row, or the number of agents before one is picked; int64 [num_envs]."""

@@ -47,6 +47,7 @@ class RouteGraph:
         inputs: Function that returns the inputs of samples: int64 [n] -> float32 [n, *input_shape].
         num_envs: Number of rows.
         train: Compute gradients and keep the log of calls.
+        device: Device of the network.
 
     Attributes:
         values: Outputs of the last chosen blocks; float32 [num_envs, width].
@@ -54,9 +55,15 @@ class RouteGraph:
         log: Calls since the last `clear`, in order.
     """
 
-    def __init__(self, network: RoutedNetwork, inputs: Callable[[Index], Tensor], num_envs: int, train: bool) -> None:
-        self.network, self.inputs, self.train = network, inputs, train
-        self.device = next(network.parameters()).device
+    def __init__(
+        self,
+        network: RoutedNetwork,
+        inputs: Callable[[Index], Tensor],
+        num_envs: int,
+        train: bool,
+        device: torch.device,
+    ) -> None:
+        self.network, self.inputs, self.train, self.device = network, inputs, train, device
         self.features: Tensor = torch.empty(0)
         self.values = torch.zeros(num_envs, network.width, device=self.device)
         self.losses: list[Tensor] = []
