@@ -6,7 +6,8 @@ from mtl_gym.families.measured import measured
 from mtl_gym.registration import Card, Dial, register_family
 
 _ENV, _PATHS = "mtl_gym.families.routing.env", "mtl_gym.families.routing.paths"
-PATHS_ID = "MTLRouting-Paths-v0"
+_CONTEXT = "mtl_gym.families.routing.context"
+PATHS_ID, CONTEXT_ID = "MTLRouting-Paths-v0", "MTLRouting-Context-v0"
 
 ROUTING = Card(
     decision="The block that an input takes at each routed layer.",
@@ -36,6 +37,22 @@ PATHS = Card(
     num_envs=64,
     measured=measured(PATHS_ID),
 )
+CONTEXT = Card(
+    decision="The block that answers an input, of which a part tells which rule holds.",
+    difficulty="The rules come in opposite pairs, so that every choice that ignores the context answers at chance.",
+    controls=("random-fixed", "task-specific-all", "shared"),
+    oracle="oracle",
+    evidence="By construction: the nearest prototype is the most likely context, and each rule has a block.",
+    dials={
+        "noise": Dial("more noise: contexts are mistaken for each other", (0.5, 1.0, 1.5, 2.0)),
+        "contexts": Dial("more contexts: more rules to tell apart", (2, 4, 6, 8)),
+        "permuted": Dial("True: the rule of a context is another one in every task", (False, True)),
+    },
+    learners=("q-net", "reinforce"),
+    steps=40_000,
+    num_envs=64,
+    measured=measured(CONTEXT_ID),
+)
 PRESETS: dict[str, dict[str, object]] = {
     "MTLRouting-Digits-v0": {"data": "digits", "hidden": 64},
     "MTLRouting-MNIST-v0": {"data": "mnist"},
@@ -48,3 +65,6 @@ def register() -> None:
     """Register the ids."""
     register_family(env=f"{_ENV}:RoutingEnv", vector_env=f"{_ENV}:RoutingVectorEnv", presets=PRESETS, card=ROUTING)
     register_family(env=f"{_PATHS}:PathsEnv", vector_env=f"{_PATHS}:PathsVectorEnv", presets={PATHS_ID: {}}, card=PATHS)
+    register_family(
+        env=f"{_CONTEXT}:ContextEnv", vector_env=f"{_CONTEXT}:ContextVectorEnv", presets={CONTEXT_ID: {}}, card=CONTEXT
+    )
