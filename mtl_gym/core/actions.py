@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from gymnasium.spaces import MultiBinary
 
-from mtl_gym.core.rows import AnySpace, Array, array_of
+from mtl_gym.core.rows import AnySpace, Array, Flags, Rows, array_of
 from mtl_gym.core.validation import short
 
 
@@ -35,3 +35,20 @@ def checked(actions: object, space: AnySpace, single: AnySpace) -> Array:
         row = next(i for i, action in enumerate(array) if not single.contains(action))
         raise ValueError(f"action {array[row]} in row {row} lies outside {short(single)}.")
     return cast
+
+
+def nearest_valid(actions: Rows, masks: Flags) -> Rows:
+    """Return each choice, or the next valid one above it, counting on from 0 after the last; int64 [rows].
+
+    Args:
+        actions: Choices; int64 [rows].
+        masks: Valid choices; bool [rows, choices], at least one in each row.
+
+    Example:
+        >>> masks = np.array([[True, False, True], [True, False, False]])
+        >>> nearest_valid(np.array([1, 1]), masks)
+        array([2, 0])
+    """
+    choices = masks.shape[1]
+    onwards = (actions[:, None] + np.arange(choices)) % choices
+    return (actions + np.take_along_axis(masks, onwards, 1).argmax(1)) % choices

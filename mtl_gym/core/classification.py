@@ -118,8 +118,10 @@ class Answers:
         self.correct[rows] = named == label
         self.given[rows] = True
 
-    def result(self, ended: Flags, task: Rows, **more: Array) -> AnswerResult:
-        """Return the result of the episodes that ended with these answers."""
+    def result(
+        self, ended: Flags, task: Rows, weight: NDArray[np.float64] | None = None, **more: Array
+    ) -> AnswerResult:
+        """Return the result of the episodes that ended with these answers, as `AnswerResult` has them."""
         return AnswerResult(
             ended=ended,
             success=self.correct.copy(),
@@ -128,6 +130,7 @@ class Answers:
             prediction=self.prediction,
             loss=self.loss,
             answered=self.given,
+            weight=weight,
             more=more,
         )
 

@@ -13,12 +13,15 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor, nn
 
-from mtl_gym.core.classification import Classes, FinalReward, final_reward, judge, one_answer_each
+from mtl_gym.core.actions import nearest_valid
+from mtl_gym.core.balance import balanced_rows, class_weights
+from mtl_gym.core.classification import Answers, Classes, FinalReward, final_reward, judge, one_answer_each
 from mtl_gym.core.env import MultiTaskVectorEnv
-from mtl_gym.core.episode import Floats, Transition
+from mtl_gym.core.episode import AnswerResult, Floats, Transition
+from mtl_gym.core.measure import Measure
 from mtl_gym.core.options import EnvOptions, NetworkContext
 from mtl_gym.core.ranges import COUNTS, PART, Range
-from mtl_gym.core.rows import Flags, Observation, Rows, State
+from mtl_gym.core.rows import Array, Flags, Observation, Rows, State
 from mtl_gym.core.sampling import Pass, SampleStream
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.resolution import resolve
@@ -38,6 +41,10 @@ class ClassificationOptions(EnvOptions):
         lr_decay: Factor on the learning rate after every `decay_epochs`.
         decay_epochs: Passes over the training data between two decays of the learning rate.
         train_batch: Least number of episodes per update.
+        invalid: What a masked choice does: "end" ends the episode; "nearest" makes it the next valid choice above it,
+            counting on from 0 after the last, for algorithms that know no masks.
+        balanced: If True, training draws the classes of a task equally often, and accuracy is the mean over classes of
+            the share of right answers ("balanced accuracy"; chance is 1 / classes).
     """
 
     RANGES: ClassVar[Mapping[str, Range]] = {"lr_decay": PART, "decay_epochs": COUNTS, "train_batch": COUNTS}
@@ -47,6 +54,13 @@ class ClassificationOptions(EnvOptions):
     lr_decay: float = 0.97
     decay_epochs: int = 1
     train_batch: int = 64
+    invalid: str = "end"
+    balanced: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for invalid values."""
+        super().__post_init__()
+        self._require("invalid", self.invalid in ("end", "nearest"), "'end' or 'nearest'")
 
 
 class ClassificationVectorEnv(MultiTaskVectorEnv):
@@ -89,7 +103,9 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         self._task, self._label = split.task.cpu().numpy(), split.y.cpu().numpy()
         self._final_reward = final_reward(self.options.reward)
         self._classes = Classes(self.data, self.device)
-        self._candidates = np.arange(len(self._task))
+        resampled = self.options.balanced and self.options.train
+        self._candidates = balanced_rows(self._task, self._label) if resampled else np.arange(len(self._task))
+        self._weight = class_weights(self._task, self._label) if self.options.balanced else None
         self._ended = self.episodes = 0
         self.waiting = np.zeros(self.num_envs, bool)
 
@@ -159,6 +175,8 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         return self.data.task_names[self._tasks()[row]]
 
     def _carry_out(self, actions: Rows) -> tuple[Observation, Transition, Observation | None]:
+        if self.options.invalid == "nearest" and isinstance(self.single_action_space, gym.spaces.Discrete):
+            actions = nearest_valid(actions, self._masks())
         if self._order is None:
             return super()._carry_out(actions)
         playing = self.playing
@@ -194,6 +212,11 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         self._check_finite(figures[:2], task)
         reward[rows] += earned
         return loss, named
+
+    def _judged(self, answers: Answers, ended: Flags, **more: Array) -> AnswerResult:
+        """Return the result of the episodes that ended with these answers, weighted by class if `balanced`."""
+        weight = None if self._weight is None else self._weight[self._sample]
+        return answers.result(ended, self._tasks(), weight=weight, **more)
 
     def _learn(self, done: Flags) -> None:
         if not self.options.train:
@@ -251,6 +274,11 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
     def playing(self) -> Flags:
         """Rows with an episode under way; bool [num_envs]."""
         return (self._sample >= 0) & ~self.waiting
+
+    @property
+    def measure(self) -> Measure:
+        """Accuracy in per cent, balanced over classes if `balanced`."""
+        return Measure("balanced accuracy", "%") if self.options.balanced else super().measure
 
     @property
     def task_names(self) -> tuple[str, ...]:

@@ -106,6 +106,7 @@ class AnswerResult(EpisodeResult):
         answered: Rows with a loss; bool [num_envs].
         answers: Answers asked for; int64 [num_envs], or None for one each.
         right: Right answers; int64 [num_envs], or None for those of `correct`.
+        weight: Weight of the answers in means over episodes; float64 [num_envs], or None for 1 each.
     """
 
     task: Rows
@@ -115,6 +116,7 @@ class AnswerResult(EpisodeResult):
     answered: Flags
     answers: Rows | None = None
     right: Rows | None = None
+    weight: NDArray[np.float64] | None = None
 
     def _figures(self) -> dict[str, Array]:
         figures: dict[str, Array] = {
@@ -134,6 +136,8 @@ class AnswerResult(EpisodeResult):
         """As `EpisodeResult.counts`."""
         answers = np.ones(len(self.task)) if self.answers is None else self.answers.astype(float)
         right = self.correct.astype(float) if self.right is None else self.right.astype(float)
+        if self.weight is not None:
+            answers, right = answers * self.weight, right * self.weight
         with_loss = answers * self.answered
         rows = np.flatnonzero(self.ended)
         sums = (answers, right, with_loss, self.loss.astype(float) * with_loss)

@@ -186,7 +186,7 @@ def _means(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Return episodes, accuracy and loss per task, from sums."""
     with np.errstate(invalid="ignore"):
-        return episodes.astype(np.int64), right / episodes, loss / answered
+        return np.rint(episodes).astype(np.int64), right / episodes, loss / answered
 
 
 def _layers(policy: Chooser, env: object) -> Layers:

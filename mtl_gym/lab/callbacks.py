@@ -84,7 +84,7 @@ class HeldOutCurve(BaseCallback):
         start = time.perf_counter()
         result = evaluate(self.model, self._wrapped, self.split)
         row: Info = {"steps": self.num_timesteps, "epoch": self.env.epoch}
-        row |= {"accuracy": result.mean_accuracy, "loss": result.mean_loss}
+        row |= {"accuracy": result.mean_accuracy, "loss": result.mean_loss, "figure": result.figure}
         row["blocks_used"] = result.figures.get("blocks_used")
         row |= {name: result.figures[name] for name in self.env.CURVES}
         told = self.model.diagnostics if isinstance(self.model, Diagnosed) else {}

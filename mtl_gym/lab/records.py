@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf, isnan
+from math import inf, isnan, nan
 from typing import TYPE_CHECKING, TypeVar
 
+from mtl_gym.core.measure import ACCURACY, Measure
 from mtl_gym.core.options import make_options
 from mtl_gym.core.rows import Arguments
 from mtl_gym.core.validation import complaint, hints_of, short, unknown
@@ -100,6 +101,11 @@ class RunResult:
         epochs: Passes of the tested network over the training data.
         samples_per_second: Training samples per second, without evaluations.
         f1: F1 over spans or labels by task name, if the environment returns it.
+        figure: Figure by which agents are compared, in the unit of `measure`; default 100 times `accuracy`.
+        measure: What the figure is, and which way is up.
+        sampled: The figure with actions drawn from the policy instead of its likeliest ones; None for agents that are
+            no learners.
+        seconds: Seconds of training, without evaluations.
     """
 
     settings: RunSettings
@@ -110,6 +116,15 @@ class RunResult:
     epochs: float
     samples_per_second: float
     f1: dict[str, float] = field(default_factory=dict)
+    figure: float = nan
+    measure: Measure = ACCURACY
+    sampled: float | None = None
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Default `figure` to the accuracy in per cent."""
+        if isnan(self.figure):
+            object.__setattr__(self, "figure", 100 * self.accuracy)
 
 
 def settings_of(fields: object) -> RunSettings:
@@ -133,7 +148,8 @@ def result_of(fields: object) -> RunResult:
     """
     if not isinstance(fields, Mapping):
         raise ValueError(f"{short(fields)} is not a mapping")
-    result = built(RunResult, {**fields, "settings": settings_of(fields.get("settings"))})
+    measure = built(Measure, fields["measure"]) if "measure" in fields else ACCURACY
+    result = built(RunResult, {**fields, "settings": settings_of(fields.get("settings")), "measure": measure})
     require("accuracy", result.accuracy, high=1)
     _require_shares("per_task", result.per_task)
     _require_shares("f1", {name: value for name, value in result.f1.items() if value == value})
@@ -143,6 +159,9 @@ def result_of(fields: object) -> RunResult:
     require("loss", result.loss or 0)
     require("blocks_used", result.blocks_used or 0, 0)
     require("epochs", 0 if isnan(result.epochs) else result.epochs, 0)
+    require("figure", result.figure)
+    require("sampled", 0 if result.sampled is None else result.sampled)
+    require("seconds", result.seconds, 0)
     require("samples_per_second", result.samples_per_second, 0)
     return result
 

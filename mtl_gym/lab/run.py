@@ -25,7 +25,7 @@ from mtl_gym.core.rows import State
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting
 from mtl_gym.integrations.sb3 import BatchedVecEnv
-from mtl_gym.lab.agents import find_agent
+from mtl_gym.lab.agents import find_agent, role_of
 from mtl_gym.lab.callbacks import HeldOutCurve, PolicyRecorder, ProgressReporter
 from mtl_gym.lab.files import (
     AGENT,
@@ -140,7 +140,9 @@ def _conclude(
     checkpoint.save(env.batched.state_dict(), out / ENVIRONMENT)
     save_agent(agent, out / AGENT)
     test = evaluate(agent, env.batched)
-    result = _result(settings, test, env.batched, seconds)
+    learns = role_of(settings.agent) == "learner"
+    sampled = evaluate(agent, env.batched, deterministic=False).figure if learns else None
+    result = _result(settings, test, env.batched, seconds, sampled)
     shown = env.batched.PICTURES_OF
     pictured = test if shown == test.split else evaluate(agent, env.batched, shown)
     for name, figure in env.batched.pictures(pictured.figures, title_of(settings)).items():
@@ -153,14 +155,29 @@ def _conclude(
     return result
 
 
-def _result(settings: RunSettings, test: Evaluation, env: MultiTaskVectorEnv, seconds: float) -> RunResult:
+def _result(
+    settings: RunSettings, test: Evaluation, env: MultiTaskVectorEnv, seconds: float, sampled: float | None
+) -> RunResult:
     answered = zip(test.task_names, test.accuracy, test.episodes, strict=True)
     per_task = {name: float(accuracy) for name, accuracy, episodes in answered if episodes}
     loss = test.mean_loss if np.isfinite(test.mean_loss) else None
     speed = env.samples / seconds
     epochs = float(test.figures.get("epochs", env.epoch))
     blocks, f1 = test.figures.get("blocks_used"), test.figures.get("f1", {})
-    return RunResult(settings, test.mean_accuracy, per_task, loss, blocks, epochs, speed, f1)
+    return RunResult(
+        settings,
+        test.mean_accuracy,
+        per_task,
+        loss,
+        blocks,
+        epochs,
+        speed,
+        f1,
+        test.figure,
+        test.measure,
+        sampled,
+        seconds,
+    )
 
 
 def restore(out: Path, env_id: str | None = None) -> tuple[RunSettings, BatchedVecEnv, Learner]:

@@ -171,9 +171,9 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         self.pays_bonus = pays
 
     def _result(self, done: Flags, valid: Flags, answers: Answers) -> AnswerResult:
-        return answers.result(
+        return self._judged(
+            answers,
             done,
-            self._tasks(),
             invalid_action=~valid,
             label=self._label[self._sample],
             route=self._building.networks.modules.copy(),

@@ -63,6 +63,7 @@ class RecurrentOptions(ClassificationOptions):
     def __post_init__(self) -> None:
         """Raise ValueError for invalid values."""
         super().__post_init__()
+        self._require("balanced", not self.balanced, "False: a sequence may have a label at every step")
         if self.readout not in ("mean", "last"):
             raise ValueError(f"readout={self.readout!r} is unknown; use mean or last.")
         for name, value, known in (("base", self.base, BASES), ("sharing", self.sharing, SHARINGS)):

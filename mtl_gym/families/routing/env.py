@@ -190,9 +190,9 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         return reward
 
     def _result(self, done: Flags, answers: Answers) -> AnswerResult:
-        return answers.result(
+        return self._judged(
+            answers,
             done,
-            self._tasks(),
             invalid_action=done & ~self._routes.finished,
             label=self._label[self._sample],
             route=self._routes.choice.copy(),
