@@ -19,9 +19,7 @@ from mtl_gym.core.extras import needed_by
 from mtl_gym.core.options import make_options, shallow_dict
 from mtl_gym.core.rows import AnySpace, Arguments, Info, Observation, Picture, Rows, State, rows_of
 from mtl_gym.core.sampling import SampleStream
-from mtl_gym.data import MultiTaskDataset, resolve
 from mtl_gym.families.routing.env import RoutingVectorEnv
-from mtl_gym.families.routing.options import RoutingOptions
 
 with needed_by("One agent per task"):
     from pettingzoo import ParallelEnv
@@ -76,7 +74,8 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
 
     Args:
         num_envs: None, or the number of tasks.
-        **options: The fields of `RoutingOptions`, except `tensors`.
+        kind: Class of the routing environment.
+        **options: The fields of its `Options`, except `tensors`.
 
     Attributes:
         batched: Underlying environment, with row i for agent `possible_agents[i]`. It runs in rounds: a row waits for
@@ -97,18 +96,19 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
         key: RoutingVectorEnv.metadata[key] for key in ("render_modes", "render_fps")
     }
 
-    def __init__(self, num_envs: int | None = None, **options: object) -> None:
-        made = make_options(RoutingOptions, type(self).__name__, options)
-        if made.tensors:
+    def __init__(
+        self, num_envs: int | None = None, *, kind: type[RoutingVectorEnv] = RoutingVectorEnv, **options: object
+    ) -> None:
+        if make_options(kind.Options, type(self).__name__, options).tensors:
             raise ValueError(
                 "tensors=True does not work with PettingZoo, which needs NumPy arrays: make the environment without it."
             )
-        tasks = resolve(made.data, MultiTaskDataset, made.data_root).num_tasks
+        tasks = kind(1, **options).data.num_tasks
         if num_envs not in (None, tasks):
             raise ValueError(
                 f"num_envs={num_envs} is invalid: {tasks} tasks have one row each. Omit num_envs, or pass {tasks}."
             )
-        self.batched = RoutingVectorEnv(tasks, **options)
+        self.batched = kind(tasks, **options)
         self.batched.play_in_rounds(TaskStream)
         self.render_mode = self.batched.render_mode
         self.possible_agents = agent_names(self.batched.task_names)
@@ -193,7 +193,7 @@ class TaskAgents(ParallelEnv):  # type: ignore[misc]  # PettingZoo is untyped
     def __reduce__(self) -> tuple[object, ...]:
         """Copy and pickle by options and state, as the underlying environment."""
         state = None if self.batched.seed is None else self.state_dict()
-        return _revived, (shallow_dict(self.batched.options), state)
+        return _revived, ({"kind": type(self.batched), **shallow_dict(self.batched.options)}, state)
 
     def render(self) -> Picture | str | None:
         """Show the routing map of about the last 200 episodes of each task."""
@@ -251,6 +251,7 @@ def parallel_env(env_id: str, **kwargs: object) -> TaskAgents:
 
     spec = gym.spec(env_id)
     made_by = spec.vector_entry_point
-    if (load_env_creator(made_by) if isinstance(made_by, str) else made_by) is not RoutingVectorEnv:
+    kind = load_env_creator(made_by) if isinstance(made_by, str) else made_by
+    if not isinstance(kind, type) or not issubclass(kind, RoutingVectorEnv):
         raise ValueError(f"{env_id} is not a routing environment; use one such as MTLRouting-Digits-v0.")
-    return TaskAgents(**spec.kwargs | kwargs)
+    return TaskAgents(**{"kind": kind, **spec.kwargs, **kwargs})

@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import gymnasium as gym
 import numpy as np
@@ -63,6 +64,14 @@ def test_pettingzoos_own_tests_pass(routing_id):
 @pytest.mark.filterwarnings("ignore:Observation is not a NumPy array", "ignore:Observation space for each agent")
 def test_agents_can_act_in_turn():
     api_test(parallel_to_aec(parallel_env(DIGITS)), num_cycles=20)
+
+
+def test_a_copy_of_a_routing_environment_of_another_kind_is_of_that_kind():
+    env = parallel_env("MTLRouting-Paths-v0", tasks=3)
+    env.reset(seed=0)
+    twin = pickle.loads(pickle.dumps(env))
+    assert twin.possible_agents == ["task_0", "task_1", "task_2"]
+    assert np.array_equal(twin.batched.best_actions(), env.batched.best_actions())
 
 
 def test_there_is_one_agent_per_task():
