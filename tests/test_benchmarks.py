@@ -78,7 +78,13 @@ def test_scheduling_prints_the_cost_of_the_state_and_of_runs_side_by_side():
     assert all(float(row[2].replace(",", "")) > 0 for row in found)
 
 
-NAMES = ("agents", "alignment", "dispatch", "limitless", "recurrent", "routed_training", "scheduling", "steps")
+def test_suite_measures_every_case_beside_its_aim():
+    found = rows(printed("suite", "--share", "0.01"))
+    assert found[0][0] == "MTLRouting-Paths-v0: q-history learns for 300 decisions"
+    assert all(float(row[1].split()[0].replace(",", "")) > 0 and row[2] for row in found)
+
+
+NAMES = ("agents", "alignment", "dispatch", "limitless", "recurrent", "routed_training", "scheduling", "steps", "suite")
 
 
 @pytest.mark.parametrize("name", NAMES)
