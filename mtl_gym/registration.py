@@ -128,6 +128,43 @@ class Card:
         """True if the best decision is known."""
         return self.oracle is not None
 
+    @property
+    def best(self) -> float | None:
+        """Figure at score 1: `optimum`, or the oracle's measured mean; None if neither is known."""
+        measured = self.measured.get(self.oracle or "")
+        return self.optimum if self.optimum is not None or measured is None else measured.mean
+
+    @property
+    def best_control(self) -> str | None:
+        """Control whose measured mean is nearest to the optimum; None before a measurement."""
+        controls, best = [name for name in self.controls if name in self.measured], self.best
+        if best is None or not controls:
+            return None
+        return min(controls, key=lambda name: abs(best - self.measured[name].mean))
+
+    def score(self, figure: float) -> float:
+        """Return (figure - best control) / (optimum - best control): 0 needs no learning, 1 is the best there is.
+
+        Args:
+            figure: Figure of an agent in the default environment, in the unit of its measure.
+
+        Raises:
+            ValueError: If the optimum or the figures of the controls are unknown.
+
+        Example:
+            >>> measured = {"random": Measured(60.0, 1.0, seeds=5, steps=1000)}
+            >>> Card("Which way.", "It forks.", ("random",), "oracle", 100.0, steps=1, measured=measured).score(90.0)
+            0.75
+        """
+        control, best = self.best_control, self.best
+        if control is None or best is None:
+            raise ValueError(
+                "This id has no score: its optimum or the figures of its controls are unknown; "
+                "`mtl-gym list` shows the ids with both."
+            )
+        zero = self.measured[control].mean
+        return (figure - zero) / (best - zero)
+
 
 def _check_names(what: str, names: object, least: int = 0) -> None:
     if not isinstance(names, (tuple, list)) or len(names) < least or not all(isinstance(name, str) for name in names):
