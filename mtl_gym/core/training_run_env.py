@@ -52,9 +52,10 @@ else:
 class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
     """`num_envs` training runs side by side, each with weights of its own.
 
-    All runs have the same length: they begin and end together, with `truncated`. An evaluation view either trains runs
-    of its own, which begin alike after every `reset()`, and measures them on its split at their end; or, with
-    `VIEWS_TRAIN = False`, it measures the weights of its environment in a single step without reward.
+    All runs have the same length: they begin and end together, with `truncated` or, with `TERMINATES = True`, with
+    `terminated`. An evaluation view either trains runs of its own, which begin alike after every `reset()`, and
+    measures them on its split at their end; or, with `VIEWS_TRAIN = False`, it measures the weights of its environment
+    in a single step without reward.
 
     Info at every step: the fields of the progress, with 0 in place of NaN. `final_info`: those of the `TrainingResult`,
     and `seed`, the seed of the run; int64 [num_envs].
@@ -72,6 +73,8 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
     PROGRESS: ClassVar[type[Any]]
     # Whether an evaluation view trains runs of its own.
     VIEWS_TRAIN: ClassVar[bool] = True
+    # Whether the end of a run is part of the problem: observations tell what is left, and nothing counts afterwards.
+    TERMINATES: ClassVar[bool] = False
     data: MultiTaskDataset | TaskCollection
     run_seeds: Rows
     evaluated_split: str | None = None
@@ -215,7 +218,8 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
         self._step += 1
         over = self._measures_source or self._step == self.run_length
         nowhere, everywhere = np.zeros(self.num_envs, bool), np.full(self.num_envs, over)
-        return Transition(reward, nowhere, everywhere, self._end() if over else None)
+        ends = (everywhere, nowhere) if self.TERMINATES else (nowhere, everywhere)
+        return Transition(reward, *ends, self._end() if over else None)
 
     @property
     def _measures_source(self) -> bool:
