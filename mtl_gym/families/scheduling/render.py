@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING
@@ -39,6 +39,14 @@ def show(
     text = partial(ansi, histogram, line, task_names)
     above = _heat_height(task_names) if histogram.size else 0.0
     return pictures.show(mode, draw, text, (width, height + above), WINDOW)
+
+
+def show_timeline(
+    mode: str | None, text: Callable[[], str], line: Timeline, task_names: Sequence[str]
+) -> NDArray[np.uint8] | str | None:
+    """Render the timeline of the runs so far, or a text."""
+    draw = partial(_draw_timeline, line=line, task_names=task_names, title=None)
+    return pictures.show(mode, draw, text, _size(task_names), WINDOW)
 
 
 def timeline(line: Timeline, task_names: Sequence[str], title: str | None = None) -> Figure:
@@ -155,7 +163,7 @@ def _draw_curves(axes: Axes, line: Timeline, task_names: Sequence[str]) -> None:
     for number, name in enumerate(task_names):
         style = "-" if number < len(COLOURS) else "--"
         axes.plot(line.step, means[:, number], style, color=COLOURS[number % len(COLOURS)], lw=0.9, label=name)
-    axes.plot(line.step, means.mean(1), color=INK, lw=2, label="mean")
+    axes.plot(line.step, line.mean_accuracy, color=INK, lw=2, label="mean")
     axes.set_xlabel("decisions", fontsize=8, color=INK)
     axes.set_ylabel("validation accuracy", fontsize=8, color=INK)
     axes.tick_params(labelsize=7, labelcolor=INK, color=FAINT)

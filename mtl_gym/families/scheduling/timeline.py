@@ -56,3 +56,11 @@ class Timeline:
         with np.errstate(invalid="ignore"):
             shares: Floats = total / total.sum(1, keepdims=True)
         return shares
+
+    @property
+    def mean_accuracy(self) -> Floats:
+        """Mean accuracy over runs and those tasks that have one; float32 [parts]."""
+        known = np.isfinite(self.accuracy)
+        with np.errstate(invalid="ignore"):
+            mean: Floats = self.accuracy.sum((1, 2), where=known) / known.sum((1, 2), dtype=np.float32)
+        return mean
