@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from dataclasses import fields
 from importlib.metadata import EntryPoint
 
 import cloudpickle
@@ -15,6 +16,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import mtl_gym
 from mtl_gym import registration
+from mtl_gym.lab.environments import class_of
 from mtl_gym.registration import registered_ids
 from mtl_gym.testing import CHECKS, batch, check_family, valid_actions
 from tests.conftest import ids
@@ -38,8 +40,10 @@ SHORT = {"MTLScheduling": RUNS, "MTLAlignment": GENERATIONS, **CROSS_MODAL}
 
 
 def short(env_id):
+    """Return options that shorten episodes, those of them that the id has."""
     found = [kwargs for start, kwargs in SHORT.items() if env_id.startswith(start)]
-    return {name: value for kwargs in found for name, value in kwargs.items()}
+    known = {field.name for field in fields(class_of(env_id).Options)}
+    return {name: value for kwargs in found for name, value in kwargs.items() if name in known}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
