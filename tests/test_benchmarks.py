@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +82,17 @@ def test_scheduling_prints_the_cost_of_the_state_and_of_runs_side_by_side():
 def test_suite_measures_every_case_beside_its_aim():
     found = rows(printed("suite", "--share", "0.01"))
     assert found[0][0] == "MTLRouting-Paths-v0: q-history learns for 300 decisions"
+    assert found[-1][0] == "MTLScheduling-Skills-v0: steps with 256 rows"
     assert all(float(row[1].split()[0].replace(",", "")) > 0 and row[2] for row in found)
+
+
+def test_the_searched_optimum_of_skills_is_printed_with_its_schedule():
+    program = [sys.executable, BENCHMARKS / "optima" / "skills.py", "--budget", "12", "--skills", "2"]
+    run = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    order, schedule, value, controls = (line.split(": ", 1)[1] for line in run.stdout.splitlines())
+    first, second = json.loads(order)
+    assert json.loads(schedule) == sorted(json.loads(schedule), key=[first, second].index)
+    assert "proven" in value and "myopic" in controls
 
 
 NAMES = ("agents", "alignment", "dispatch", "limitless", "recurrent", "routed_training", "scheduling", "steps", "suite")

@@ -29,6 +29,7 @@ from mtl_agents.routing.reinforce import QNetwork, Reinforce, ReinforceSingle
 from mtl_agents.routing.router import RoutingAgent
 from mtl_agents.routing.tables import TabularPolicyGradient, TabularQ, TabularQHistory
 from mtl_agents.routing.wpl import WPL
+from mtl_agents.scheduling.informed import BestStatic, Myopic
 from mtl_agents.scheduling.qls import QLS
 from mtl_agents.scheduling.rule import Scheduler
 from mtl_agents.scheduling.rules import (
@@ -53,6 +54,7 @@ __all__ = [
     "Agent",
     "AlignmentAgent",
     "AllConnected",
+    "BestStatic",
     "ConnectionAgent",
     "Counterfactual",
     "DecomposedEA",
@@ -67,6 +69,7 @@ __all__ = [
     "HardeningMixture",
     "Homoscedastic",
     "LossExponentiation",
+    "Myopic",
     "PrioritiseEasy",
     "PrioritiseHard",
     "QNetwork",

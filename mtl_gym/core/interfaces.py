@@ -74,9 +74,27 @@ class HasOracle(Protocol):
         ...
 
 
+class HasGains(Protocol):
+    """Protocol of `GAINS`."""
+
+    def next_gains(self, accuracy: Array) -> Array:
+        """Return what training each task next adds to the mean accuracy, from accuracies now; [rows, tasks] of both."""
+        ...
+
+
+class HasMix(Protocol):
+    """Protocol of `MIX`."""
+
+    def best_mix(self) -> Array:
+        """Return the best constant share of each task in the training; float64 [tasks], summing to 1."""
+        ...
+
+
 ROUTES = Interface[DrawsRoutes]("ROUTES", "draws random valid routes (random_routes)")
 LAYERS = Interface[HasLayers]("LAYERS", "has layers of blocks, each valid whatever was chosen before (masks)")
 POOL = Interface[HasPool]("POOL", "has a pool of modules of several kinds (kinds, pay_bonus)")
 RUNS = Interface[HasRuns]("RUNS", "tells the progress of training runs (progress)")
 SUBMAPPINGS = Interface[HasSubmappings]("SUBMAPPINGS", "maps locations to modules in submappings (unit)")
 ORACLE = Interface[HasOracle]("ORACLE", "knows its best decisions (best_actions)")
+GAINS = Interface[HasGains]("GAINS", "knows what the next decision gains (next_gains)")
+MIX = Interface[HasMix]("MIX", "knows the best constant shares of its tasks (best_mix)")

@@ -1,5 +1,6 @@
 """Agents for scheduling."""
 
+from mtl_agents.scheduling.informed import BestStatic, Myopic
 from mtl_agents.scheduling.qls import QLS
 from mtl_agents.scheduling.rule import Scheduler
 from mtl_agents.scheduling.rules import (
@@ -19,6 +20,7 @@ __all__ = [
     "DTP",
     "QLS",
     "Adaptive",
+    "BestStatic",
     "Exponential",
     "FocalLoss",
     "GradNorm",
@@ -26,6 +28,7 @@ __all__ = [
     "HandCrafted",
     "Homoscedastic",
     "LossExponentiation",
+    "Myopic",
     "PrioritiseEasy",
     "PrioritiseHard",
     "RandomSchedule",

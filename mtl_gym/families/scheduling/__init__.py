@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mtl_gym.families.scheduling.presets import review_network, tagging_network
     from mtl_gym.families.scheduling.progress import Progress
     from mtl_gym.families.scheduling.render import histograms_over_time
+    from mtl_gym.families.scheduling.skills import SkillsEnv, SkillsOptions, SkillsVectorEnv
     from mtl_gym.families.scheduling.text import CRFHead, ReviewEncoder, SpellingEncoder, TaggingEncoder, TokenEmbedding
 
 __all__ = [
@@ -29,6 +30,9 @@ __all__ = [
     "SchedulingOptions",
     "SchedulingVectorEnv",
     "SharedNetwork",
+    "SkillsEnv",
+    "SkillsOptions",
+    "SkillsVectorEnv",
     "SpellingEncoder",
     "Tagging",
     "TaggingEncoder",
@@ -50,6 +54,7 @@ __getattr__ = lazily(
         "presets": ("review_network", "tagging_network"),
         "progress": ("Progress",),
         "render": ("histograms_over_time",),
+        "skills": ("SkillsEnv", "SkillsOptions", "SkillsVectorEnv"),
         "text": ("CRFHead", "ReviewEncoder", "SpellingEncoder", "TaggingEncoder", "TokenEmbedding"),
     },
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from mtl_gym.families.measured import measured
 from mtl_gym.registration import Card, Dial, register_family
 
-_ENV = "mtl_gym.families.scheduling.env"
+_ENV, _SKILLS = "mtl_gym.families.scheduling.env", "mtl_gym.families.scheduling.skills"
+SKILLS_ID = "MTLScheduling-Skills-v0"
 
 SCHEDULING = Card(
     decision="The task of the next minibatch, or the weights of the tasks' losses.",
@@ -14,6 +16,29 @@ SCHEDULING = Card(
         "updates": Dial("longer training: more decisions"),
         "updates_per_step": Dial("more updates per decision: fewer"),
     },
+)
+SKILLS = Card(
+    decision="The task that a learner practises next.",
+    difficulty=(
+        "A skill grows only once its prerequisite is mastered, so the best next gain and constant shares both leave a "
+        "skill too early. The budget is the problem: the distance holds at half and at twice the budget."
+    ),
+    controls=("myopic", "best-static", "uniform"),
+    oracle="oracle",
+    evidence=(
+        "Proof that skills in the order of the chain are best without forgetting, and a search over all switch times: "
+        "benchmarks/optima/skills.py. With forgetting, a beam search."
+    ),
+    dials={
+        "forgetting": Dial("more: sequences give way to mixing, the distance shrinks", (0.0, 0.002, 0.005, 0.01, 0.02)),
+        "skills": Dial("more: a longer chain for the same budget", (3, 4, 5, 6, 7)),
+        "budget": Dial("more: every schedule comes further", (30, 45, 60, 90, 120)),
+        "noise_tasks": Dial("more: fewer decisions of a scheduler without knowledge help", (0, 1, 3, 6)),
+    },
+    learners=("qls",),
+    steps=60_000,
+    num_envs=16,
+    measured=measured(SKILLS_ID),
 )
 # Evaluating validation samples after every update would take most of the time.
 LOOK: dict[str, object] = {"hard_samples": 16, "updates_per_step": 10}
@@ -30,4 +55,7 @@ def register() -> None:
     """Register the ids."""
     register_family(
         env=f"{_ENV}:SchedulingEnv", vector_env=f"{_ENV}:SchedulingVectorEnv", presets=PRESETS, card=SCHEDULING
+    )
+    register_family(
+        env=f"{_SKILLS}:SkillsEnv", vector_env=f"{_SKILLS}:SkillsVectorEnv", presets={SKILLS_ID: {}}, card=SKILLS
     )
