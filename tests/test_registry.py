@@ -16,6 +16,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import mtl_gym
 from mtl_gym import registration
+from mtl_gym.families.catalogue import OUTDATED
 from mtl_gym.lab.environments import class_of
 from mtl_gym.registration import registered_ids
 from mtl_gym.testing import CHECKS, batch, check_family, valid_actions
@@ -59,6 +60,7 @@ def test_stable_baselines3s_checker_is_content(family):
         # It wants bytes for its CnnPolicy; pictures of floats in [0, 1] are flattened, which small ones need.
         warnings.filterwarnings("ignore", message="It seems that your observation.* image")
         warnings.filterwarnings("ignore", message="The minimal resolution for an image")
+        warnings.filterwarnings("ignore", message=OUTDATED)
         sb3_check_env(gym.make(family, **FAMILIES[family]).unwrapped)
 
 
@@ -94,6 +96,12 @@ def test_importing_the_package_registers_every_id_without_torch():
         "print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_an_older_version_of_an_id_is_made_without_a_warning():
+    program = "import gymnasium, mtl_gym; gymnasium.make('MTLScheduling-Digits-v0')"
+    run = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 def test_the_public_names_are_there():
