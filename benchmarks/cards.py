@@ -84,7 +84,7 @@ def _facts(card: Card, measure: Measure) -> Iterator[str]:
 
 def _figures(env_id: str, card: Card, measure: Measure) -> Iterator[str]:
     if not card.measured:
-        yield f"Not measured yet: `mtl-gym gate {env_id} --out FOLDER --write`."
+        yield f"Not measured yet: `mtl-gym gate {env_id} --out FOLDER --write FILE`."
         return
     seeds = max(one.seeds for one in card.measured.values())
     yield f"Mean ± standard deviation over {seeds} seeds on the test split, printed by"

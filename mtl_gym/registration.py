@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 
@@ -89,7 +89,8 @@ class Card:
         steps: Decisions of one run of the gate; 0 for an id that is no benchmark.
         num_envs: Rows of such a run.
         measured: Figures that the gate measured, by agent name.
-        floor: Names of the random agents, at which the normalised score of a report is 0.
+        lengths: Keyword arguments of the environment for the other lengths at which the gate repeats oracle and
+            controls; none for four times the steps.
 
     Raises:
         ValueError: If there is no control, a field of names is not a tuple of names, or a benchmark has no length.
@@ -110,12 +111,11 @@ class Card:
     steps: int = 0
     num_envs: int = 64
     measured: Mapping[str, Measured] = field(default_factory=dict)
-    floor: tuple[str, ...] = ("random",)
+    lengths: tuple[Mapping[str, object], ...] = ()
 
     def __post_init__(self) -> None:
         """Check the names of agents, and the length of a benchmark."""
         _check_names("controls", self.controls, least=1)
-        _check_names("floor", self.floor, least=1)
         _check_names("learners", self.learners)
         if self.benchmark and self.steps < 1:
             raise ValueError(
@@ -137,10 +137,18 @@ class Card:
     @property
     def best_control(self) -> str | None:
         """Control whose measured mean is nearest to the optimum; None before a measurement."""
-        controls, best = [name for name in self.controls if name in self.measured], self.best
-        if best is None or not controls:
+        return self._nearest(self.controls)
+
+    @property
+    def best_learner(self) -> str | None:
+        """Learner whose measured mean is nearest to the optimum; None before a measurement."""
+        return self._nearest((*self.learners, *SB3))
+
+    def _nearest(self, names: Iterable[str]) -> str | None:
+        known, best = [name for name in names if name in self.measured], self.best
+        if best is None or not known:
             return None
-        return min(controls, key=lambda name: abs(best - self.measured[name].mean))
+        return min(known, key=lambda name: abs(best - self.measured[name].mean))
 
     def score(self, figure: float) -> float:
         """Return (figure - best control) / (optimum - best control): 0 needs no learning, 1 is the best there is.

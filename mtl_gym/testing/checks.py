@@ -46,7 +46,7 @@ def check_card(env_id: str, options: Options) -> None:
     for what in ("decision", "difficulty"):
         require(bool(getattr(found, what)), f"the card must have a {what}, not {getattr(found, what)!r}; write one")
     oracle = () if found.oracle is None else (found.oracle,)
-    for name in (*found.controls, *found.floor, *found.learners, *oracle):
+    for name in (*found.controls, *found.learners, *oracle):
         near = f"{did_you_mean(name, names)} `mtl-gym list` shows the names; register_family(agents=...) adds some"
         require(name in names, f"the card names the agent {name!r}, which does not exist.{near}")
         _try(partial(find_agent, name))

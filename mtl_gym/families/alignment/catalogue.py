@@ -14,7 +14,6 @@ ALIGNMENT = Card(
         "modules": Dial("more hypermodules: more assignments"),
         "generations": Dial("longer runs: more decisions"),
     },
-    floor=("random", "random-alignment"),
 )
 PRESETS: dict[str, dict[str, object]] = {
     "MTLAlignment-Linear-v0": {"data": "linear", "block": [20, 1], "context": 1},
