@@ -29,6 +29,9 @@ ROLLOUT = 2048
 
 CONTINUOUS = ("crossq", "ddpg", "sac", "td3", "tqc")
 DISCRETE = ("dqn", "qr-dqn")
+# SB3's default number of decisions per gradient step of the algorithms in DISCRETE.
+DECISIONS_PER_STEP = 4
+MASKED = "maskable-ppo"
 # Arguments that a run passes to its agent, and further ones that `make_sb3` passes.
 OF_A_RUN, OF_SB3 = frozenset({"env", "seed"}), frozenset({"policy", "device"})
 
@@ -129,12 +132,12 @@ def _algorithm(name: str) -> type:
 def make_sb3(
     name: str, env: VecEnv, *, seed: int | None = None, training: int = ROLLOUT, **arguments: object
 ) -> Learner:
-    """Return an SB3 or sb3-contrib algorithm on `env` with its default arguments, except for the rollout size.
+    """Return an SB3 or sb3-contrib algorithm on `env` with its default arguments, except for the size of updates.
 
     SB3's defaults suit one environment. With a batch, rollouts would be `num_envs` times as large and updates as many
     times rarer. On-policy algorithms therefore collect 2,048 decisions over all rows, as PPO does on one environment,
-    or the largest power of two up to `training` if that is smaller. A2C keeps its 5 steps. Algorithms run on the CPU,
-    because their networks are small.
+    or the largest power of two up to `training` if that is smaller. A2C keeps its 5 steps. DQN and QR-DQN keep their
+    one gradient step per 4 decisions. Algorithms run on the CPU, because their networks are small.
 
     Args:
         name: Name of the algorithm.
@@ -153,13 +156,28 @@ def make_sb3(
         rollout = 1 << max(1, min(ROLLOUT, training).bit_length() - 1)
         steps = max(1, rollout // env.num_envs)
         arguments = {"n_steps": steps, "batch_size": _largest_divisor(steps * env.num_envs, 256)} | arguments
+    if name in DISCRETE:
+        rows = env.num_envs
+        share = {"train_freq": max(1, DECISIONS_PER_STEP // rows), "gradient_steps": max(1, rows // DECISIONS_PER_STEP)}
+        arguments = share | arguments
     return _algorithm(name)(f"{policy}{'Lstm' * recurrent}Policy", env, seed=seed, device="cpu", **arguments)
+
+
+def fits(name: str, env: VecEnv) -> bool:
+    """Return whether an algorithm of `make_sb3` supports the spaces of an environment."""
+    try:
+        _check_spaces(name, env)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_spaces(name: str, env: VecEnv) -> None:
     """Refuse spaces for which SB3 would raise an assertion error."""
     action, observation = env.action_space, env.observation_space
     needs = {**dict.fromkeys(CONTINUOUS, spaces.Box), **dict.fromkeys(DISCRETE, spaces.Discrete)}.get(name)
+    if name == MASKED and isinstance(action, spaces.Box):
+        raise ValueError(f"{name!r} chooses actions in discrete spaces only; this environment has {action}.")
     if needs is not None and not isinstance(action, needs):
         raise ValueError(f"{name!r} chooses actions in a {needs.__name__} space only; this environment has {action}.")
     if name in ("ars", "crossq") and isinstance(observation, spaces.Dict):
