@@ -24,4 +24,6 @@ def git_state() -> dict[str, str | bool] | None:
 
 
 def _git(*command: str) -> str:
-    return subprocess.run(("git", *command), capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    # Without the option, `git status` locks the index, and commands of the user fail meanwhile.
+    program = ("git", "--no-optional-locks", *command)
+    return subprocess.run(program, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
