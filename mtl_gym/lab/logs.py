@@ -165,12 +165,14 @@ def has_tensorboard() -> bool:
     return True
 
 
-def logger_of(settings: RunSettings, out: Path, done: int, wandb: str | None, every: int = 1) -> RunLogger:
+def logger_of(
+    settings: RunSettings, out: Path, done: int, wandb: str | None, every: int = 1, events: bool = True
+) -> RunLogger:
     """Return the logger of a run after `done` decisions, which writes to the project `wandb` if given.
 
-    It also writes events into the folder of the run if TensorBoard is installed.
+    With `events` it also writes events into the folder of the run if TensorBoard is installed.
     """
-    outputs: list[KVWriter] = [Events(out / EVENTS, done)] if has_tensorboard() else []
+    outputs: list[KVWriter] = [Events(out / EVENTS, done)] if events and has_tensorboard() else []
     if wandb is not None:
         outputs.append(WandbRun(settings, wandb, out))
     return RunLogger(out, outputs, every)
@@ -178,7 +180,7 @@ def logger_of(settings: RunSettings, out: Path, done: int, wandb: str | None, ev
 
 @contextmanager
 def logging_to(
-    agent: object, settings: RunSettings, out: Path, done: int, wandb: str | None
+    agent: object, settings: RunSettings, out: Path, done: int, wandb: str | None, events: bool = True
 ) -> Iterator[dict[str, int]]:
     """Set the logger of an agent that accepts SB3's loggers; leave other agents unchanged.
 
@@ -191,7 +193,8 @@ def logging_to(
         return
     interval = inspect.signature(agent.learn).parameters.get("log_interval")
     counted = isinstance(agent, OnPolicyAlgorithm) and interval is not None
-    logger = logger_of(settings, out, done, wandb, interval.default if counted and interval is not None else 1)
+    every = interval.default if counted and interval is not None else 1
+    logger = logger_of(settings, out, done, wandb, every, events)
     agent.set_logger(logger)
     try:
         yield {"log_interval": 1} if counted else {}

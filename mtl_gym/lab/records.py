@@ -89,6 +89,24 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What a run records beside its result; none of it changes the result.
+
+    Attributes:
+        evaluations: Maximum number of evaluations on the validation split; None for the environment's default.
+        events: Whether to write TensorBoard events, if TensorBoard is installed.
+        pictures: Whether to draw pictures.
+    """
+
+    evaluations: int | None = None
+    events: bool = True
+    pictures: bool = True
+
+
+EVERYTHING = Extras()
+
+
+@dataclass(frozen=True)
 class RunResult:
     """Result of a run on the test split.
 
@@ -106,6 +124,7 @@ class RunResult:
         sampled: The figure with actions drawn from the policy instead of its likeliest ones; None for agents that are
             no learners.
         seconds: Seconds of training, without evaluations.
+        cpu_seconds: Processor seconds of the whole run, with evaluations; None in files from before it was measured.
     """
 
     settings: RunSettings
@@ -120,6 +139,7 @@ class RunResult:
     measure: Measure = ACCURACY
     sampled: float | None = None
     seconds: float = 0.0
+    cpu_seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Default `figure` to the accuracy in per cent."""

@@ -51,12 +51,14 @@ class Checkpoints(BaseCallback):
 
     Attributes:
         seconds: Seconds of training in all processes of the run, without evaluations and checkpoints.
+        cpu_seconds: Processor seconds of all processes of the run, with everything.
     """
 
     def __init__(self, path: Path, env: BatchedVecEnv, curve: HeldOutCurve, policies: PolicyRecorder) -> None:
         super().__init__()
         self.path, self.env, self.curve, self.policies = path, env, curve, policies
         self._before, self._away = 0.0, 0.0
+        self._cpu_before, self._cpu_start = 0.0, time.process_time()
         self._cost, self._saved_at = 0.0, 0
         self._log: State | None = None
         self.start_clock()
@@ -69,6 +71,11 @@ class Checkpoints(BaseCallback):
     def seconds(self) -> float:
         """Seconds of training, without evaluations and checkpoints."""
         return self._before + time.perf_counter() - self._start - self._away - self.curve.seconds
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor seconds of the run so far, with evaluations and checkpoints."""
+        return self._cpu_before + time.process_time() - self._cpu_start
 
     def restore(self, agent: object) -> int:
         """Restore environment, agent and callbacks from the checkpoint.
@@ -93,6 +100,7 @@ class Checkpoints(BaseCallback):
         self.curve.load_state_dict(state["curve"])
         self.policies.load_state_dict(state["policies"])
         # The curve's seconds cover all processes; `seconds` subtracts them, so add them here.
+        self._cpu_before = state["cpu_seconds"]
         self._before, self._saved_at = state["seconds"] + self.curve.seconds, state["decisions"]
         load_generators(state["generators"])
         self._log = state["log"]
@@ -124,6 +132,7 @@ class Checkpoints(BaseCallback):
         state = {
             "decisions": self._saved_at,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "environment": self.env.state_dict(),
             "agent": agent_state(self.model),
             "curve": self.curve.state_dict(),

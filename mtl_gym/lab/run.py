@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -48,13 +49,15 @@ from mtl_gym.lab.logs import logging_to
 from mtl_gym.lab.pictures import draw_policies, title_of, write_picture
 from mtl_gym.lab.protocols import Learner, Loadable, Saved
 from mtl_gym.lab.provenance import git_state, versions
-from mtl_gym.lab.records import RunResult, RunSettings
+from mtl_gym.lab.records import EVERYTHING, Extras, RunResult, RunSettings
 from mtl_gym.lab.resume import Checkpoints
 from mtl_gym.registration import SB3
 
 __all__ = ["RunResult", "RunSettings", "restore", "train"]
 
 logger = logging.getLogger(__name__)
+# Spacing of evaluations that no run reaches.
+NEVER = sys.maxsize
 
 
 def train(
@@ -62,6 +65,7 @@ def train(
     out: Path,
     tell: Callable[[int, float], None] = lambda steps, accuracy: None,
     wandb: str | None = None,
+    extras: Extras = EVERYTHING,
 ) -> RunResult:
     """Carry out a run, resume it if it was interrupted, or read its result if it is finished.
 
@@ -73,6 +77,7 @@ def train(
         out: Folder of the run.
         tell: Callback that receives the number of decisions and the last validation accuracy.
         wandb: Weights & Biases project that also receives the logs, or None.
+        extras: What the run records beside its result.
 
     Raises:
         FileExistsError: If `out` contains a run with other settings.
@@ -85,7 +90,7 @@ def train(
         agent = settings.make_agent(env)
         with alone_in(out):
             # Another process may have finished the run in the meantime.
-            finished = _finished(settings, out) or _train(settings, out, env, agent, tell, wandb)
+            finished = _finished(settings, out) or _train(settings, out, env, agent, tell, wandb, extras)
     _tidy(out)
     return finished
 
@@ -104,20 +109,37 @@ def _train(
     agent: Learner,
     tell: Callable[[int, float], None],
     wandb: str | None,
+    extras: Extras,
 ) -> RunResult:
     clear(out)
-    curve = HeldOutCurve(env.batched, env.batched.evaluation_spacing(settings.steps), out / PROGRESS)
+    curve = HeldOutCurve(env.batched, _spacing(env.batched, settings.steps, extras), out / PROGRESS)
     policies = PolicyRecorder(env.batched, settings.steps)
     checkpoints = Checkpoints(out / CHECKPOINT, env, curve, policies)
     done = checkpoints.restore(agent)
     _write_json(out / CONFIG, {"settings": asdict(settings), **_origin(out, done)})
-    with logging_to(agent, settings, out, done, wandb) as options:
+    with logging_to(agent, settings, out, done, wandb, extras.events) as options:
         going_on = options | ({"reset_num_timesteps": False} if done else {})
         callbacks = [ProgressReporter(tell, curve), policies, curve, checkpoints]
         checkpoints.start_clock()
         agent.learn(settings.steps - done, callback=callbacks, **going_on)
-    seconds = checkpoints.seconds
-    return _conclude(settings, out, env, agent, policies, seconds)
+    result, test = _conclude(settings, out, env, agent, checkpoints)
+    if extras.pictures:
+        _draw(result, test, out, env, agent)
+    history = policies.history()
+    if history is not None:
+        history.write(out / POLICIES)
+        if extras.pictures:
+            draw_policies(out, result)
+    _write_json(out / RESULT, asdict(result))
+    return result
+
+
+def _spacing(env: MultiTaskVectorEnv, steps: int, extras: Extras) -> int:
+    """Return the number of decisions between two evaluations on the validation split."""
+    usual, most = env.evaluation_spacing(steps), extras.evaluations
+    if most is None:
+        return usual
+    return max(usual, steps // most) if most else NEVER
 
 
 def _origin(out: Path, done: int) -> State:
@@ -134,25 +156,24 @@ def _origin(out: Path, done: int) -> State:
 
 
 def _conclude(
-    settings: RunSettings, out: Path, env: BatchedVecEnv, agent: Learner, policies: PolicyRecorder, seconds: float
-) -> RunResult:
-    """Save, evaluate and draw the trained run; write `result.json` last."""
+    settings: RunSettings, out: Path, env: BatchedVecEnv, agent: Learner, checkpoints: Checkpoints
+) -> tuple[RunResult, Evaluation]:
+    """Save and evaluate the trained run."""
+    seconds = checkpoints.seconds
     checkpoint.save(env.batched.state_dict(), out / ENVIRONMENT)
     save_agent(agent, out / AGENT)
     test = evaluate(agent, env.batched)
     learns = role_of(settings.agent) == "learner"
     sampled = evaluate(agent, env.batched, deterministic=False).figure if learns else None
     result = _result(settings, test, env.batched, seconds, sampled)
+    return replace(result, cpu_seconds=checkpoints.cpu_seconds), test
+
+
+def _draw(result: RunResult, test: Evaluation, out: Path, env: BatchedVecEnv, agent: Learner) -> None:
     shown = env.batched.PICTURES_OF
     pictured = test if shown == test.split else evaluate(agent, env.batched, shown)
-    for name, figure in env.batched.pictures(pictured.figures, title_of(settings)).items():
+    for name, figure in env.batched.pictures(pictured.figures, title_of(result.settings)).items():
         write_picture(figure, out / name)
-    history = policies.history()
-    if history is not None:
-        history.write(out / POLICIES)
-        draw_policies(out, result)
-    _write_json(out / RESULT, asdict(result))
-    return result
 
 
 def _result(

@@ -18,7 +18,7 @@ import gymnasium as gym
 from mtl_gym.core.state import checkpoint
 from mtl_gym.lab.files import ERROR
 from mtl_gym.lab.locks import RunInUseError
-from mtl_gym.lab.records import RunResult, RunSettings
+from mtl_gym.lab.records import EVERYTHING, Extras, RunResult, RunSettings
 from mtl_gym.lab.run import train
 
 logger = logging.getLogger(__name__)
@@ -65,18 +65,22 @@ class Sweep:
         runs: Settings of the runs.
         out: Folder of the runs.
         wandb: Weights & Biases project that also receives the logs, or None.
+        extras: What the runs record beside their results.
+        parts: Folder below `out` for each run, where several comparisons make one sweep; default `out` itself.
     """
 
     runs: Sequence[RunSettings]
     out: Path
     wandb: str | None = None
+    extras: Extras = EVERYTHING
+    parts: Sequence[str] = ()
 
     def attempt(self, run: int, tell: Callable[[int, float], None]) -> Outcome:
         """Carry out run number `run`; return its result, or any error as a failure."""
         settings = self.runs[run]
-        place = folder(self.out, settings)
+        place = folder(self.out / self.parts[run] if self.parts else self.out, settings)
         try:
-            return train(settings, place, tell, self.wandb)
+            return train(settings, place, tell, self.wandb, self.extras)
         except Exception as error:  # an agent may raise anything, and the other runs must continue
             return _failure(settings, place, error)
 
