@@ -70,3 +70,9 @@ def card_of(env_id: str) -> registration.Card | None:
     """Return the card of an id; None if no family registered the id."""
     known = env_id.rpartition(":")[2] in registration.registered_ids()
     return registration.card(env_id) if known else None
+
+
+def is_benchmark(env_id: str) -> bool:
+    """Return whether the best decision of an id is known."""
+    card = card_of(env_id)
+    return card is not None and card.benchmark

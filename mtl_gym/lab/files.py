@@ -163,8 +163,9 @@ def read_progress(path: Path, more: Sequence[str] = ()) -> dict[str, NDArray[np.
 def _check_progress(columns: Mapping[str, NDArray[np.float64]]) -> None:
     for name, values in columns.items():
         known = values[~np.isnan(values)] if name == "epoch" else values
-        if not np.isfinite(known).all() or (name != "accuracy" and (known < 0).any()):
-            raise ValueError(f"{name} takes finite numbers{'' if name == 'accuracy' else ', 0 or more'}")
+        signed = name in ("accuracy", "figure")
+        if not np.isfinite(known).all() or (not signed and (known < 0).any()):
+            raise ValueError(f"{name} takes finite numbers{'' if signed else ', 0 or more'}")
     if (columns["accuracy"] > 1).any():
         raise ValueError("accuracy takes numbers, 1 or less")
     steps = columns["steps"]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.measure import ACCURACY, Measure
 from mtl_gym.core.policies import block_over_time, policies_over_time
 from mtl_gym.core.state import checkpoint
 from mtl_gym.lab.curves import learning_curves, read_curve
@@ -90,7 +91,11 @@ def draw_policies(
 
 
 def draw_curves(
-    runs: Sequence[Path], title: str, out: Path, tell: Callable[[str], object] = logger.warning
+    runs: Sequence[Path],
+    title: str,
+    out: Path,
+    tell: Callable[[str], object] = logger.warning,
+    measure: Measure = ACCURACY,
 ) -> Path | None:
     """Draw the learning curves of runs, from their `progress.csv`, into the folder `out`.
 
@@ -102,6 +107,7 @@ def draw_curves(
         title: Title of the picture.
         out: Folder of `learning_curves.png`.
         tell: Callback that receives a message about each skipped run.
+        measure: Name, unit and direction of the figures.
 
     Returns:
         Path of the picture; None if no run has a curve.
@@ -113,7 +119,7 @@ def draw_curves(
     left_out = ", ".join(str(run) for run in runs if run not in known)
     if left_out:
         tell(f"Skipped in the learning curves, without {PROGRESS}: {left_out}.")
-    write_picture(learning_curves(curves, title), out / "learning_curves.png")
+    write_picture(learning_curves(curves, title, measure), out / "learning_curves.png")
     return out / "learning_curves.png"
 
 
@@ -206,8 +212,9 @@ def redraw(
 def _redraw_all(out: Path, block: int | None, depth: int, into: Path, told: dict[str, None]) -> list[Path]:
     """Draw the pictures of a comparison; add messages about skipped runs to `told`."""
     runs = _finished_runs(out, told)
-    title = next(iter(runs.values())).settings.env_id
-    curves = draw_curves(list(runs), title, into, told.setdefault)
+    first = next(iter(runs.values()))
+    title = first.settings.env_id
+    curves = draw_curves(list(runs), title, into, told.setdefault, first.measure)
     if curves is None:
         lacking = f"No run in {out} has a {PROGRESS}, which learning curves need."
         raise FileNotFoundError(" ".join([lacking, *told]))

@@ -61,7 +61,8 @@ class Bar(Watcher):
             self.failed += 1
             self._show("")
         else:
-            self._show(f", {outcome.settings.name} seed {outcome.settings.seed}: {100 * outcome.accuracy:.1f}%")
+            told = f"{outcome.figure:.1f}{outcome.measure.unit}"
+            self._show(f", {outcome.settings.name} seed {outcome.settings.seed}: {told}")
 
     def _show(self, latest: str) -> None:
         self._progress.update(self._bar, completed=int(self.steps.sum()), description=self._label(latest))

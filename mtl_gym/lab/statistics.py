@@ -1,12 +1,13 @@
-"""Differences between agents and the control, with confidence intervals."""
+"""Means, intervals and differences of a few runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mtl_gym.core.measure import ACCURACY, Measure
 from mtl_gym.lab.environments import card_of
 from mtl_gym.lab.records import RunResult
 
@@ -28,8 +29,75 @@ def default_control(names: Sequence[str], env_id: str) -> str:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """An estimate with its 95% interval.
+
+    Attributes:
+        value: Point estimate.
+        low: Lower end; NaN for one seed.
+        high: Upper end; NaN for one seed.
+
+    Example:
+        >>> print(Estimate(0.5, 0.25, 1.0), "and", Estimate(0.5))
+        0.50 [0.25, 1.00] and 0.50
+    """
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+    @classmethod
+    def around(cls, value: float, reach: float) -> Estimate:
+        """Return an estimate whose interval reaches equally far in both directions."""
+        return cls(value, value - reach, value + reach)
+
+    @classmethod
+    def of_mean(cls, values: Sequence[float]) -> Estimate:
+        """Return the mean of values with Student's interval."""
+        return cls.around(float(np.mean(values)), reach(values))
+
+    def __str__(self) -> str:
+        """Format the estimate for a table."""
+        value, low, high = (f"{round(number, 2) + 0.0:.2f}" for number in (self.value, self.low, self.high))  # no -0.00
+        return value if np.isnan(self.low) else f"{value} [{low}, {high}]"
+
+
+def reach(values: Sequence[float]) -> float:
+    """Return how far Student's 95% interval reaches from the mean; NaN for fewer than two values.
+
+    Example:
+        >>> round(reach([1.0, 3.0]), 2)
+        12.71
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    return float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+
+
+def figures_of(
+    results: Iterable[RunResult], figure: Callable[[RunResult], float] = lambda result: result.figure
+) -> dict[str, dict[int, float]]:
+    """Return the figures of runs by name and seed."""
+    found: dict[str, dict[int, float]] = {}
+    for result in results:
+        found.setdefault(result.settings.name, {})[result.settings.seed] = figure(result)
+    return found
+
+
+def best_of(figures: Mapping[str, float], measure: Measure) -> str:
+    """Return the name of the best figure.
+
+    Example:
+        >>> best_of({"uniform": 3.6, "greedy": 3.4}, Measure("bits per byte", higher=False))
+        'greedy'
+    """
+    return max(figures, key=lambda name: figures[name] if measure.higher else -figures[name])
+
+
+@dataclass(frozen=True)
 class Difference:
-    """An agent's figure minus the control's; accuracies in percentage points.
+    """An agent's figure minus the control's, in the unit of the measure.
 
     Attributes:
         agent: Name of the agent.
@@ -37,6 +105,7 @@ class Difference:
         mean: Mean of the differences.
         low: Lower end of the 95% interval; NaN for a single seed.
         high: Upper end; NaN for a single seed.
+        measure: Unit and direction of the figure.
     """
 
     agent: str
@@ -44,6 +113,7 @@ class Difference:
     mean: float
     low: float
     high: float
+    measure: Measure = ACCURACY
 
     def __str__(self) -> str:
         """Format the difference with the agent's name."""
@@ -52,12 +122,25 @@ class Difference:
     @property
     def interval(self) -> str:
         """Mean and interval as text."""
-        interval = f" [{self.low:+.2f}, {self.high:+.2f}]" if self.seeds > 1 else " (one seed: no interval)"
-        return f"{self.mean:+.2f}{interval}"
+        mean, low, high = (self.measure.text(value, sign="+") for value in (self.mean, self.low, self.high))
+        return mean + (f" [{low}, {high}]" if self.seeds > 1 else " (one seed: no interval)")
+
+    @property
+    def better(self) -> bool:
+        """Whether the whole interval lies on the side of better figures."""
+        return self.low > 0 if self.measure.higher else self.high < 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the whole interval lies on the side of worse figures."""
+        return self.high < 0 if self.measure.higher else self.low > 0
 
 
 def differences(
-    results: Sequence[RunResult], control: str, figure: Callable[[RunResult], float] | None = None
+    results: Sequence[RunResult],
+    control: str,
+    figure: Callable[[RunResult], float] = lambda result: result.figure,
+    measure: Measure | None = None,
 ) -> list[Difference]:
     """Return the difference of every other agent to `control`, paired by seed, with Student's 95% interval.
 
@@ -66,10 +149,11 @@ def differences(
     Args:
         results: The runs.
         control: Name of the reference agent.
-        figure: Function that returns the compared figure of a run; default accuracy in per cent.
+        figure: Function that returns the compared figure of a run; default that of the test split.
+        measure: Unit and direction of that figure; default the measure of the runs.
 
     Returns:
-        Differences in descending order.
+        Differences, the best first.
 
     Example:
         >>> from mtl_gym.lab.records import RunSettings
@@ -79,26 +163,16 @@ def differences(
         >>> print(*differences([*control, run("wpl", 0, 0.61), run("wpl", 1, 0.64)], "random-fixed"))
         wpl +1.50 [-4.85, +7.85]
     """
-    if figure is None:
-        figure = _percent
-    accuracy = {(result.settings.name, result.settings.seed): figure(result) for result in results}
-    seeds = sorted(seed for agent, seed in accuracy if agent == control)
-    names = dict.fromkeys(agent for agent, _ in accuracy if agent != control)
-    pairs = {
-        name: np.array([accuracy[name, seed] - accuracy[control, seed] for seed in seeds if (name, seed) in accuracy])
-        for name in names
-    }
-    found = [_difference(name, values) for name, values in pairs.items() if len(values)]
-    return sorted(found, key=lambda difference: -difference.mean)
+    if not results:
+        return []
+    measure = measure or results[0].measure
+    runs = figures_of(results, figure)
+    base = runs.pop(control, {})
+    pairs = {name: [by_seed[seed] - base[seed] for seed in base if seed in by_seed] for name, by_seed in runs.items()}
+    found = [_difference(name, values, measure) for name, values in pairs.items() if values]
+    return sorted(found, key=lambda difference: difference.mean, reverse=measure.higher)
 
 
-def _percent(result: RunResult) -> float:
-    return 100 * result.accuracy
-
-
-def _difference(agent: str, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Difference:
-    from scipy.stats import t
-
-    n, mean = len(values), float(values.mean())
-    reach = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return Difference(agent, n, mean, mean - reach, mean + reach)
+def _difference(agent: str, values: Sequence[float], measure: Measure) -> Difference:
+    mean, wide = float(np.mean(values)), reach(values)
+    return Difference(agent, len(values), mean, mean - wide, mean + wide, measure)

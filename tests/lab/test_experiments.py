@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from mtl_gym.core.errors import CheckpointError
 from mtl_gym.lab import agents, cli
 from mtl_gym.lab.cli.common import check
 from mtl_gym.lab.compare import Row, summarise
+from mtl_gym.lab.records import Extras
 from mtl_gym.lab.run import RunResult, RunSettings, restore, train
 
 DIGITS = "MTLRouting-Digits-v0"
@@ -142,7 +144,7 @@ def test_a_summary_has_mean_spread_worst_and_best():
     )
     assert [row.agent for row in rows] == ["high", "low"]
     low = rows[1]
-    assert low.accuracy == pytest.approx(65.0)
+    assert low.figure == pytest.approx(65.0)
     assert low.spread == pytest.approx(np.std([60, 70], ddof=1))
     assert (low.worst[0], low.best[0]) == ("a", "b")
     assert (low.worst[1], low.best[1]) == (pytest.approx(60.0), pytest.approx(70.0))
@@ -161,7 +163,7 @@ def test_compare_prints_and_writes_a_table(tmp_path):
         ("wpl", "0"), ("random-fixed", "0"), ("wpl", "1"), ("random-fixed", "1"),
     ]  # fmt: skip
     table = (tmp_path / "table.md").read_text().splitlines()
-    assert len(table) == 4 and table[0].startswith("| agent | accuracy |")
+    assert len(table) == 4 and table[0].startswith("| agent | accuracy (%) |")
     killed = tmp_path / ".accuracies.png.0.unfinished"
     killed.touch()
     assert call("compare", DIGITS, *arguments).output == outcome.output  # read, not repeated
@@ -298,3 +300,28 @@ def test_a_rollout_is_no_longer_than_the_training(steps, rows, rollout):
     run = settings("ppo", steps=steps, num_envs=rows)
     agent = run.make_agent(run.make_env())
     assert agent.n_steps * agent.n_envs == rollout and rollout % agent.batch_size == 0
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 64])
+@pytest.mark.parametrize("name", ["dqn", "qr-dqn"])
+def test_value_learners_keep_one_gradient_step_per_4_decisions(name, rows):
+    settings = RunSettings(DIGITS, name, 500, num_envs=rows, agent_kwargs={"buffer_size": 1000})
+    agent = settings.make_agent(settings.make_env())
+    decisions = rows * agent.train_freq.frequency
+    assert decisions / agent.gradient_steps == (3 if rows == 3 else 4)
+    given = replace(settings, agent_kwargs={"buffer_size": 1000, "train_freq": 5, "gradient_steps": 2})
+    agent = given.make_agent(given.make_env())
+    assert (agent.train_freq.frequency, agent.gradient_steps) == (5, 2)
+
+
+def test_extras_change_no_result(tmp_path):
+    settings = RunSettings(DIGITS, "wpl", 320, num_envs=16)
+    whole = train(settings, tmp_path / "whole")
+    bare = train(settings, tmp_path / "bare", extras=Extras(evaluations=0, events=False, pictures=False))
+    few = train(settings, tmp_path / "few", extras=Extras(evaluations=2))
+    assert whole.per_task == bare.per_task == few.per_task and bare.cpu_seconds > 0
+    assert {path.name for path in (tmp_path / "bare").iterdir()} == {
+        *("config.json", "result.json", "agent.pt", "environment.pt", "policies.npz")
+    }
+    lines = [(tmp_path / name / "progress.csv").read_text().splitlines()[1:] for name in ("whole", "few")]
+    assert (len(lines[0]), len(lines[1])) == (10, 2)

@@ -15,6 +15,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.measure import Measure
 from mtl_gym.core.policies import PolicyHistory, block_over_time, policies_over_time
 from mtl_gym.families.routing.render import COLOURS
 from mtl_gym.lab.curves import Curve, learning_curves
@@ -40,7 +41,7 @@ def random_history(tasks: int, actions: int) -> PolicyHistory:
 
 def curve(accuracy: list[float], epochs: float = 0.5) -> Curve:
     steps = np.arange(1, len(accuracy) + 1)
-    return Curve(steps * 100, steps * epochs, np.array(accuracy))
+    return Curve(steps * 100, steps * epochs, 100 * np.array(accuracy))
 
 
 def mesh(axes: Axes) -> QuadMesh:
@@ -133,9 +134,12 @@ def test_one_seed_has_no_band() -> None:
     assert not bands(figure) and figure.get_supxlabel() == ""
 
 
-def test_the_legend_orders_agents_by_final_accuracy() -> None:
-    figure = learning_curves({"low": [curve([0.9, 0.1])], "high": [curve([0.2, 0.3])]})
-    assert legend(figure) == ["high", "low"]
+def test_the_legend_orders_agents_by_their_final_figure() -> None:
+    runs = {"low": [curve([0.9, 0.1])], "high": [curve([0.2, 0.3])]}
+    assert legend(learning_curves(runs)) == ["high", "low"]
+    figure = learning_curves(runs, measure=Measure("bits per byte", higher=False))
+    assert legend(figure) == ["low", "high"]
+    assert figure.axes[0].get_ylabel() == "validation bits per byte"
 
 
 def test_without_epochs_the_axis_counts_decisions() -> None:

@@ -155,9 +155,11 @@ def test_a_curve_is_read_from_progress_with_or_without_epochs(tmp_path):
     path = tmp_path / "progress.csv"
     path.write_text("steps,epoch,accuracy\n100,0.5,0.25\n200,1.0,0.75\n")
     curve = read_curve(path)
-    assert (curve.decisions.tolist(), curve.epochs.tolist(), curve.accuracy.tolist()) == (
-        [100, 200], [0.5, 1.0], [0.25, 0.75],
+    assert (curve.decisions.tolist(), curve.epochs.tolist(), curve.figure.tolist()) == (
+        [100, 200], [0.5, 1.0], [25, 75],
     )  # fmt: skip
+    path.write_text("steps,epoch,accuracy,figure\n100,0.5,0.25,-3.5\n")
+    assert read_curve(path).figure.tolist() == [-3.5]
     path.write_text("steps,accuracy\n100,0.25\n")
     assert np.isnan(read_curve(path).epochs).all()
 

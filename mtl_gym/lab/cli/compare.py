@@ -31,7 +31,6 @@ from mtl_gym.lab.screen import complain, say, warn
 
 if TYPE_CHECKING:
     from mtl_gym.lab.records import RunResult
-    from mtl_gym.lab.sweep import Failure
 
 
 @app.command()
@@ -81,6 +80,7 @@ def compare(
         if not results:
             raise ValueError(told(failures))
     console.print(table_of(summarise(results), env))
+    print_scale(results)
     print_differences(results, control)
     with sentences(), unless_read_only(out):
         remove_unfinished(out)
@@ -102,7 +102,7 @@ def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
     folders, accuracies = [folder(out, result.settings) for result in results], out / "accuracies.png"
     told: dict[str, None] = {}
     write_picture(task_accuracies(results, env), accuracies)
-    curves = draw_curves(folders, env, out, told.setdefault)
+    curves = draw_curves(folders, env, out, told.setdefault, results[0].measure)
     more = draw_more_curves(folders, env, out)
     for sentence in told:
         warn(sentence)
@@ -115,19 +115,30 @@ def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
             say(console, f"{label}: {picture}")
 
 
-def told(failures: Sequence[Failure]) -> str:
+def told(failures: Sequence[object]) -> str:
     """Return a message with a line per failed run and the remedy."""
     head = f"{len(failures)} of the runs failed; rerun the same command to retry them:"
     return "\n".join([head, *(f"  {failure}" for failure in failures)])
 
 
+def print_scale(results: Sequence[RunResult]) -> None:
+    """Print what scores 0 and 1 are, or why there are none."""
+    from mtl_gym.lab.score import scale_or_reason
+
+    scale = scale_or_reason(results)
+    sentence = f"no scores: {scale}" if isinstance(scale, str) else scale.sentence(results[0].measure)
+    say(console, sentence)
+
+
 def print_differences(results: Sequence[RunResult], control: str) -> None:
-    """Print the differences to the control in accuracy and in the number of blocks or modules used."""
+    """Print the differences to the control in the figure and in the number of blocks or modules used."""
+    from mtl_gym.core.measure import Measure
     from mtl_gym.lab.statistics import differences
 
-    compared = {"accuracy": differences(results, control)}
+    compared = {results[0].measure.name: differences(results, control)}
     if any(result.blocks_used is not None for result in results):
-        compared["blocks used"] = differences(results, control, lambda result: result.blocks_used or 0)
+        blocks = Measure("blocks used", higher=False, decimals=2)
+        compared[blocks.name] = differences(results, control, lambda result: result.blocks_used or 0, blocks)
     for figure, apart in compared.items():
         if apart:
             console.print(f"{figure} minus that of {control}, paired by seed, with 95% intervals:")

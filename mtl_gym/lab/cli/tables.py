@@ -19,16 +19,16 @@ def table_of(rows: Sequence[Row], env: str) -> Table:
     """Return the table of a comparison, a line per agent."""
     from mtl_gym.lab.compare import table as lines_of
 
-    seeds = max(row.seeds for row in rows)
+    seeds, measure = max(row.seeds for row in rows), str(rows[0].measure)
     spread = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
-    table = Table(title=f"{env}: accuracy on the test split in %{spread}")
+    table = Table(title=f"{env}: {measure} on the test split{spread}")
     head, *body = lines_of(rows)
     # Truncated names may be indistinguishable.
     names = min(WIDEST_NAME, max(cell_len(line[0]) for line in [head, *body]))
     table.add_column(head[0], min_width=names, overflow="fold")
     for name in head[1:]:
         left = name in ("worst task", "best task")
-        table.add_column(name, justify="left" if left else "right", no_wrap=name == "accuracy", overflow="fold")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name == measure, overflow="fold")
     for line in body:
         table.add_row(*line)
     return table

@@ -1,11 +1,11 @@
-"""Statistics of a few runs: normalised scores, and rliable's metrics with bootstrap intervals.
+"""Statistics of the scores of a few runs: rliable's metrics with bootstrap intervals.
 
 Source: Agarwal et al. 2021, Deep Reinforcement Learning at the Edge of the Statistical Precipice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core.extras import MissingExtraError, advice
-from mtl_gym.lab.environments import card_of
-from mtl_gym.lab.records import RunResult
+from mtl_gym.lab.statistics import Estimate
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -25,103 +24,12 @@ REPETITIONS = 2_000
 SEED = 0
 # Limits of plotted scores; scores outside still count and are labelled at the edge.
 LOWEST, HIGHEST = -1.0, 2.0
-# Scale width in percentage points below which normalised scores are mostly chance.
-NARROW = 1.0
 # Number of scores up to which the interquartile mean trims nothing.
 TOO_FEW_TO_CUT = 3
 
 
 class NoStatisticsError(ValueError):
     """Runs that cannot be aggregated; the message states the reason."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An estimate with its 95% interval.
-
-    Attributes:
-        value: Point estimate.
-        low: Lower end; NaN for one seed.
-        high: Upper end; NaN for one seed.
-
-    Example:
-        >>> print(Estimate(0.5, 0.25, 1.0), "and", Estimate(0.5))
-        0.50 [0.25, 1.00] and 0.50
-    """
-
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
-
-    def __str__(self) -> str:
-        """Format the estimate for a table."""
-        value, low, high = (f"{round(number, 2) + 0.0:.2f}" for number in (self.value, self.low, self.high))  # no -0.00
-        return value if np.isnan(self.low) else f"{value} [{low}, {high}]"
-
-
-@dataclass(frozen=True)
-class Scale:
-    """The scale of normalised scores in a comparison.
-
-    Attributes:
-        random: Accuracy at score 0: the random agent's mean over seeds.
-        best: Accuracy at score 1: the best static baseline's mean over seeds.
-        baseline: Name of the best static baseline.
-
-    Example:
-        >>> Scale(0.5, 1.0, "shared")(0.75)
-        0.5
-    """
-
-    random: float
-    best: float
-    baseline: str
-
-    def __call__(self, accuracy: float | Floats) -> float | Floats:
-        """Return normalised scores of accuracies."""
-        return (accuracy - self.random) / (self.best - self.random)
-
-    @property
-    def points(self) -> float:
-        """Percentage points between score 0 and score 1."""
-        return 100 * (self.best - self.random)
-
-    @property
-    def narrow(self) -> bool:
-        """Return whether the scale is so narrow that scores are mostly chance."""
-        return self.points < NARROW
-
-
-def scale_of(
-    results: Sequence[RunResult], accuracy: Callable[[RunResult], float] = lambda result: result.accuracy
-) -> Scale:
-    """Return the scale of a comparison.
-
-    Args:
-        results: Runs of the comparison.
-        accuracy: Function that returns the accuracy of a run; default test accuracy.
-
-    Raises:
-        NoStatisticsError: If the environment has no card, the runs lack the card's random agent or all of its
-            controls, or no control is better than random.
-    """
-    card = card_of(results[0].settings.env_id) if results else None
-    if card is None:
-        raise NoStatisticsError("the environment has no card, whose controls define the scale of scores.")
-    random = [accuracy(result) for result in results if result.settings.agent in card.floor]
-    static: dict[str, list[float]] = {}
-    for result in results:
-        if result.settings.agent in card.controls:
-            static.setdefault(result.settings.name, []).append(accuracy(result))
-    if not random or not static:
-        static_names = f"a static baseline ({', '.join(card.controls)})"
-        lacking = static_names if random else f"the agent {' or '.join(card.floor)}"
-        raise NoStatisticsError(f"there is no finished run of {lacking}, which defines the scale of scores.")
-    name = max(static, key=lambda name: np.mean(static[name]))
-    scale = Scale(float(np.mean(random)), float(np.mean(static[name])), name)
-    if scale.best <= scale.random:
-        raise NoStatisticsError(f"its best static baseline, {name}, is no better than random.")
-    return scale
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.measure import ACCURACY, Measure
 from mtl_gym.lab.compare import alike, line_of
 from mtl_gym.lab.files import CONFIG, ERROR, RESULT, read_error, read_result, there
 from mtl_gym.lab.records import RunResult
@@ -72,6 +73,11 @@ class Comparison:
     def env_id(self) -> str:
         """Environment id; empty if no run is finished."""
         return self.runs[0].result.settings.env_id if self.runs else ""
+
+    @property
+    def measure(self) -> Measure:
+        """Measure of the finished runs."""
+        return self.runs[0].result.measure if self.runs else ACCURACY
 
     @property
     def agents(self) -> list[str]:

@@ -8,37 +8,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtl_gym.core.state.checkpoint import write_atomically
+from mtl_gym.lab.environments import is_benchmark
 from mtl_gym.lab.files import PROGRESS
 from mtl_gym.lab.pictures import write_picture
 from mtl_gym.lab.report import figures, tables
 from mtl_gym.lab.report.aggregate import (
-    Estimate,
     Floats,
     NoStatisticsError,
-    Scale,
     Scores,
     align,
-    scale_of,
     statistics_of,
 )
 from mtl_gym.lab.report.collection import Comparison, Run
 from mtl_gym.lab.report.document import Block, Item, Items, Picture, Section
 from mtl_gym.lab.report.efficiency import efficiency_of
-from mtl_gym.lab.statistics import default_control, differences
+from mtl_gym.lab.score import Scale, scale_or_reason
+from mtl_gym.lab.statistics import Estimate, default_control, differences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURES = "figures"
+BENCHMARKS = "Benchmarks, whose best decision is known:"
+REPLICATIONS = "Replications, whose best decision is unknown; they have no score:"
 CAPTIONS = {
     "differences": (
         "Differences to the control",
-        "Accuracy minus that of the control. Dot: mean over the shared seeds; bar: Student's 95% interval. A bar that "
+        "Figure minus that of the control. Dot: mean over the shared seeds; bar: Student's 95% interval. A bar that "
         "crosses 0 does not decide which of the two is better.",
     ),
     "metrics": (
         "Aggregate scores",
-        "Normalised scores; bar: 95% interval of a stratified bootstrap over seeds. The interquartile mean drops the "
+        "Scores; bar: 95% interval of a stratified bootstrap over seeds. The interquartile mean drops the "
         "lowest and the highest quarter of all runs. Values outside an axis are labelled at its edge.",
     ),
     "profiles": (
@@ -53,7 +54,7 @@ CAPTIONS = {
     ),
     "efficiency": (
         "Sample efficiency",
-        "Interquartile mean of the normalised validation accuracy over the share of the training done, with 95% "
+        "Interquartile mean of the score on the validation split over the share of the training done, with 95% "
         "interval.",
     ),
 }
@@ -78,13 +79,13 @@ class Scope:
     control: str
 
     def scores(self) -> Scores:
-        """Return normalised test accuracies."""
+        """Return the scores of all runs on the test split."""
         pairs = zip(self.comparisons, self.scales, strict=True)
         return align({comparison.name: _scaled(comparison, scale) for comparison, scale in pairs})
 
 
 def _scaled(comparison: Comparison, scale: Scale) -> dict[tuple[str, int], float | Floats]:
-    return {(r.settings.name, r.settings.seed): scale(r.accuracy) for r in comparison.results}
+    return {(r.settings.name, r.settings.seed): scale(r.figure) for r in comparison.results}
 
 
 @dataclass(frozen=True)
@@ -112,16 +113,18 @@ class Author:
         runs = sum(len(comparison.runs) for comparison in comparisons)
         told = f"{runs} finished runs in {len(comparisons)} comparison{'s' * (len(comparisons) > 1)}."
         failed = [f"{failures} more failed or did not finish; they are listed at the end."] * bool(failures)
-        lines = [
-            tables.headline(comparison, self.control_of(comparison.agents, comparison.env_id))
-            for comparison in finished
-        ]
-        return Section("Headline", [" ".join([told, *failed]), tables.headlines(lines)])
+        blocks: list[Block] = [" ".join([told, *failed])]
+        benchmarks = [comparison for comparison in finished if is_benchmark(comparison.env_id)]
+        replications = [comparison for comparison in finished if comparison not in benchmarks]
+        for kind, those in {BENCHMARKS: benchmarks, REPLICATIONS: replications}.items():
+            lines = [tables.headline(each, self.control_of(each.agents, each.env_id)) for each in those]
+            blocks += [kind, tables.headlines(lines)] if lines else []
+        return Section("Headline", blocks)
 
     def across(self, comparisons: Sequence[Comparison]) -> Section:
-        """Return statistics over all comparisons with normalised scores that are not mostly chance."""
+        """Return statistics over all comparisons with scores that are not mostly chance."""
         scales, reasons = _scales(comparisons)
-        reasons |= {name: _too_narrow(scale) for name, scale in scales.items() if scale.narrow}
+        reasons |= {name: f"{tables.NARROW}." for name, scale in scales.items() if scale.narrow}
         scales = {name: scale for name, scale in scales.items() if not scale.narrow}
         kept = [comparison for comparison in comparisons if comparison.name in scales]
         blocks: list[Block] = [f"{name} is excluded: {reason}" for name, reason in reasons.items()]
@@ -130,7 +133,7 @@ class Author:
         if len(kept) < 2 or not names:
             return Section(
                 "Across comparisons",
-                [*blocks, "Fewer than two comparisons with a shared agent have normalised scores."],
+                [*blocks, "Fewer than two comparisons with a shared agent have scores."],
             )
         scope = Scope(title, "across", kept, list(scales.values()), self.control_of(names, kept[0].env_id))
         return Section("Across comparisons", [*blocks, *self._statistics(scope)])
@@ -143,10 +146,10 @@ class Author:
         scales, reasons = _scales([comparison])
         blocks: list[Block] = [
             f"Environment: {comparison.env_id}. Control: {control}.",
-            *tables.scale_notes(scales),
+            *(note for scale in scales.values() for note in tables.scale_notes(scale, comparison.measure)),
         ]
-        blocks += [f"There are no normalised scores: {reason}" for reason in reasons.values()]
-        blocks.append(tables.accuracies(comparison, control, scales.get(comparison.name)))
+        blocks += [f"There are no scores: {reason}" for reason in reasons.values()]
+        blocks.append(tables.figures_table(comparison, control))
         title = f"{comparison.name}: {comparison.env_id}"
         blocks += self._differences(comparison, control, title)
         if scales:
@@ -164,7 +167,7 @@ class Author:
         estimates = {
             difference.agent: Estimate(difference.mean, difference.low, difference.high) for difference in apart
         }
-        figure = figures.draw_differences(estimates, control, title)
+        figure = figures.draw_differences(estimates, control, comparison.measure, title)
         return [self._picture(figure, comparison.name, "differences")]
 
     def _statistics(self, scope: Scope) -> list[Block]:
@@ -212,23 +215,9 @@ class Author:
 
 def _scales(comparisons: Sequence[Comparison]) -> tuple[dict[str, Scale], dict[str, str]]:
     """Return the scale of each comparison and, where there is none, the reason; both by name."""
-    found = {comparison.name: _scale(comparison) for comparison in comparisons}
+    found = {comparison.name: scale_or_reason(comparison.results) for comparison in comparisons}
     scales = {name: scale for name, scale in found.items() if isinstance(scale, Scale)}
     return scales, {name: reason for name, reason in found.items() if isinstance(reason, str)}
-
-
-def _too_narrow(scale: Scale) -> str:
-    return (
-        f"random and its best static baseline, {scale.baseline}, are {scale.points:.2f} percentage points apart, so "
-        "normalised scores are mostly chance."
-    )
-
-
-def _scale(comparison: Comparison) -> Scale | str:
-    try:
-        return scale_of(comparison.results)
-    except NoStatisticsError as error:
-        return str(error)
 
 
 def _pictures(comparison: Comparison) -> list[Block]:
@@ -237,5 +226,6 @@ def _pictures(comparison: Comparison) -> list[Block]:
 
 
 def _item(run: Run) -> Item:
-    settings = run.result.settings
-    return Item(f"{settings.name}, seed {settings.seed}: {100 * run.result.accuracy:.2f} %", run.pictures)
+    settings, measure = run.result.settings, run.result.measure
+    told = f"{measure.name} {measure.text(run.result.figure)} {measure.unit}".rstrip()
+    return Item(f"{settings.name}, seed {settings.seed}: {told}", run.pictures)

@@ -1,4 +1,4 @@
-"""Sample efficiency: interquartile mean of normalised validation accuracy over the completed share of training.
+"""Sample efficiency: interquartile mean of validation scores over the completed share of training.
 
 Source: Agarwal et al. 2021, section 4.3 (sample efficiency).
 """
@@ -19,9 +19,9 @@ from mtl_gym.lab.report.aggregate import (
     align,
     estimate,
     interquartile_curve,
-    scale_of,
 )
 from mtl_gym.lab.report.collection import Comparison, Run
+from mtl_gym.lab.score import NoScoreError, scale_of
 
 SHARES = np.linspace(0.05, 1, 20)
 # Decisions come in batches, so an evaluation at a tenth of the training may happen slightly later.
@@ -33,7 +33,7 @@ class Efficiency:
     """Comparable learning curves of agents.
 
     Attributes:
-        scores: Normalised curves by agent, float64 [seeds, comparisons, points].
+        scores: Curves of scores by agent, float64 [seeds, comparisons, points].
         shares: Completed share of the training, from 0 to 1; float64 [points].
         curves: Interquartile mean, lower and upper end of its interval, by agent; float64 [3, points].
         damaged: Messages about runs excluded because of damaged progress files.
@@ -48,7 +48,7 @@ class Efficiency:
 def efficiency_of(comparisons: Sequence[Comparison]) -> Efficiency:
     """Return the learning curves of all runs with a progress file.
 
-    Scores 0 and 1 are the final validation accuracies of random and of the best static baseline.
+    Scores 0 and 1 are the final validation figures of the best control and of the oracle.
 
     Raises:
         NoStatisticsError: If the runs have no comparable curves.
@@ -68,11 +68,11 @@ def efficiency_of(comparisons: Sequence[Comparison]) -> Efficiency:
 
 
 def _curves(runs: Sequence[Run], damaged: list[str]) -> dict[tuple[str, int], tuple[Floats, Floats]]:
-    """Return share of training and accuracy per evaluation, by agent and seed, of runs with several evaluations."""
+    """Return share of training and figure per evaluation, by agent and seed, of runs with several evaluations."""
     known = {run.folder: run.result.settings for run in runs if there(run.folder / PROGRESS)}
     curves = read_each(known, lambda folder: read_curve(folder / PROGRESS), damaged.append)
     return {
-        (known[folder].name, known[folder].seed): (_share(curve, known[folder].steps), curve.accuracy)
+        (known[folder].name, known[folder].seed): (_share(curve, known[folder].steps), curve.figure)
         for folder, curve in curves.items()
         if len(curve.decisions) > 1
     }
@@ -94,12 +94,12 @@ def _shares(curves: Sequence[tuple[Floats, Floats]]) -> Floats:
 def _scores(
     comparison: Comparison, curves: dict[tuple[str, int], tuple[Floats, Floats]], shares: Floats
 ) -> dict[tuple[str, int], float | Floats]:
-    final = {key: float(accuracy[-1]) for key, (_, accuracy) in curves.items()}
+    final = {key: float(figure[-1]) for key, (_, figure) in curves.items()}
     known = {(result.settings.name, result.settings.seed): result for result in comparison.results}
     try:
         scale = scale_of(
             [known[key] for key in curves], lambda result: final[result.settings.name, result.settings.seed]
         )
-    except NoStatisticsError as error:
+    except NoScoreError as error:
         raise NoStatisticsError(f"among the runs of {comparison.name} with several evaluations, {error}") from error
     return {key: scale(np.interp(shares, *curve)) for key, curve in curves.items()}

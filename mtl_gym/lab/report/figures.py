@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import numpy as np
 
 from mtl_gym.core.figures import COLOURS, FAINT, INCHES_PER_CHARACTER, INK, figure_of
+from mtl_gym.core.measure import Measure
 from mtl_gym.core.rows import Array
-from mtl_gym.lab.report.aggregate import HIGHEST, LOWEST, Estimate, Floats, Statistics
+from mtl_gym.lab.report.aggregate import HIGHEST, LOWEST, Floats, Statistics
 from mtl_gym.lab.report.efficiency import Efficiency
+from mtl_gym.lab.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +33,7 @@ class TextStyle(TypedDict):
 GRID = "#e8e8e8"
 # Maximum number of lines that share axes.
 TOGETHER = 3
-SCORE = "normalised score: 0 random, 1 best static baseline"
+SCORE = "score: 0 best control, 1 optimum"
 
 
 def draw_metrics(statistics: Statistics, title: str) -> Figure:
@@ -49,10 +51,11 @@ def draw_improvement(statistics: Statistics, title: str) -> Figure:
     return _draw_panels({"": statistics.improvement}, names, title, label, (0, 0.5, 1), (0, 1))
 
 
-def draw_differences(apart: Mapping[str, Estimate], control: str, title: str) -> Figure:
-    """Draw the accuracy of every agent minus that of the control, in percentage points, in the given order."""
-    label = f"test accuracy minus that of {control}, percentage points"
-    return _draw_panels({"": apart}, list(apart), title, label, (0,), (-100, 100))
+def draw_differences(apart: Mapping[str, Estimate], control: str, measure: Measure, title: str) -> Figure:
+    """Draw the test figure of every agent minus that of the control, in the given order."""
+    percent = measure.unit == "%"
+    label = f"{measure.name} minus that of {control}" + (", percentage points" if percent else "")
+    return _draw_panels({"": apart}, list(apart), title, label, (0,), (-100, 100) if percent else (-np.inf, np.inf))
 
 
 def _draw_panels(
@@ -110,10 +113,10 @@ def draw_profiles(statistics: Statistics, title: str) -> Figure:
 
 
 def draw_efficiency(efficiency: Efficiency, title: str) -> Figure:
-    """Draw the interquartile mean of normalised validation accuracy over the completed share of training."""
+    """Draw the interquartile mean of validation scores over the completed share of training."""
     last = {name: curve[0, -1] for name, curve in efficiency.curves.items()}
     curves = {name: efficiency.curves[name] for name in sorted(last, key=lambda name: -last[name])}
-    labels = ("completed share of training", "normalised validation accuracy, interquartile mean")
+    labels = ("completed share of training", "validation score (0 best control, 1 optimum)")
     return _draw_lines(efficiency.shares, curves, title, labels, "x")
 
 

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from mtl_gym.lab.compare import Row, summarise, table
-from mtl_gym.lab.report.aggregate import TOO_FEW_TO_CUT, Estimate, Scale, Scores, Statistics
+from mtl_gym.core.measure import Measure
+from mtl_gym.lab.compare import figure_of, summarise, table
+from mtl_gym.lab.report.aggregate import TOO_FEW_TO_CUT, Scores, Statistics
 from mtl_gym.lab.report.collection import Comparison
 from mtl_gym.lab.report.document import Table
-from mtl_gym.lab.statistics import Difference, differences
+from mtl_gym.lab.score import Scale
+from mtl_gym.lab.statistics import differences
+
+NARROW = "the 95% interval of the distance between optimum and best control contains 0"
 
 
 def headlines(lines: Sequence[list[str]]) -> Table:
-    """Return the headline table, a line per comparison."""
-    head = ["comparison", "best agent", "accuracy in %", "minus control", "control", "its accuracy", "above", "below"]
+    """Return a headline table, a line per comparison."""
+    head = [
+        "comparison",
+        "measure",
+        "best agent",
+        "figure",
+        "minus control",
+        "control",
+        "its figure",
+        "better",
+        "worse",
+    ]
     caption = (
-        "Test accuracy: mean over tasks and seeds ± standard deviation over seeds. Minus control: difference in "
-        "percentage points, paired by seed, with Student's 95% interval. Above, below: number of agents whose interval "
-        "lies entirely above or below the control."
+        "Figures on the test split: mean over seeds ± standard deviation over seeds. Minus control: difference paired "
+        "by seed, with Student's 95% interval. Better, worse: number of agents whose interval lies entirely on the "
+        "better or on the worse side of the control."
     )
     return Table(caption, [head, *lines])
 
 
-def scale_notes(scales: Mapping[str, Scale]) -> list[str]:
+def scale_notes(scale: Scale, measure: Measure) -> list[str]:
     """Return sentences that define scores 0 and 1."""
-    notes = []
-    for scale in scales.values():
-        notes.append(
-            f"A normalised score of 0 is random ({100 * scale.random:.2f} %), 1 is {scale.baseline}, the best static "
-            f"baseline ({100 * scale.best:.2f} %): {scale.points:.2f} percentage points."
-        )
-        if scale.narrow:
-            notes.append("The two are so close together that normalised scores are mostly chance: read the accuracies.")
+    notes = [scale.sentence(measure)]
+    if scale.narrow:
+        notes.append(f"{NARROW.capitalize()}, so scores are mostly chance: read the figures.")
     return notes
 
 
@@ -41,32 +50,25 @@ def headline(comparison: Comparison, control: str) -> list[str]:
     best, base = next(iter(rows.values())), rows.get(control)
     apart = {difference.agent: difference for difference in differences(comparison.results, control)}
     minus = "is the control" if best is base else apart[best.agent].interval if best.agent in apart else "-"
-    above = sum(difference.low > 0 for difference in apart.values())
-    below = sum(difference.high < 0 for difference in apart.values())
-    counts = [f"{count} of {len(apart)}" if base else "-" for count in (above, below)]
-    return [comparison.name, best.agent, _percent(best), minus, control, _percent(base) if base else "-", *counts]
+    better = sum(difference.better for difference in apart.values())
+    worse = sum(difference.worse for difference in apart.values())
+    counts = [f"{count} of {len(apart)}" if base else "-" for count in (better, worse)]
+    figures = [figure_of(best), minus, control, figure_of(base) if base else "-"]
+    return [comparison.name, str(best.measure), best.agent, *figures, *counts]
 
 
-def _percent(row: Row) -> str:
-    return f"{row.accuracy:.2f}" + (f" ± {row.spread:.2f}" if row.seeds > 1 else "")
-
-
-def accuracies(comparison: Comparison, control: str, scale: Scale | None) -> Table:
-    """Return the table of `compare` extended by differences to the control and normalised means."""
+def figures_table(comparison: Comparison, control: str) -> Table:
+    """Return the table of `compare` extended by differences to the control and the number of seeds."""
     rows = summarise(comparison.results)
-    apart = {difference.agent: difference for difference in differences(comparison.results, control)}
-    more = [[f"minus {control}", "normalised", "seeds"], *(_beside(row, apart, scale) for row in rows)]
+    apart = {difference.agent: difference.interval for difference in differences(comparison.results, control)}
+    more = [[f"minus {control}", "seeds"], *([apart.get(row.agent, "-"), str(row.seeds)] for row in rows)]
     lines = [[*line[:2], *cells, *line[2:]] for line, cells in zip(table(rows), more, strict=True)]
     caption = (
-        "Test accuracy in %, mean over tasks and seeds ± standard deviation over seeds; difference to the control in "
-        "percentage points, paired by seed, with Student's 95% interval; normalised mean."
+        "Figures on the test split, mean over seeds ± standard deviation over seeds; difference to the control, paired "
+        "by seed, with Student's 95% interval; score with the same interval; sampled: figure of a policy whose actions "
+        "are drawn from its probabilities."
     )
     return Table(caption, lines)
-
-
-def _beside(row: Row, apart: Mapping[str, Difference], scale: Scale | None) -> list[str]:
-    minus = apart[row.agent].interval if row.agent in apart else "-"
-    return [minus, "-" if scale is None else str(Estimate(float(scale(row.accuracy / 100)))), str(row.seeds)]
 
 
 def seeds_of(scores: Scores) -> str:
@@ -98,4 +100,4 @@ def statistics_table(statistics: Statistics) -> Table:
         head.append(f"better than {statistics.control}")
         for line in lines:
             line.append(str(statistics.improvement.get(line[0], "-")))
-    return Table("Normalised scores with 95% intervals of a stratified bootstrap over seeds.", [head, *lines])
+    return Table("Scores with 95% intervals of a stratified bootstrap over seeds.", [head, *lines])

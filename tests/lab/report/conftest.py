@@ -12,7 +12,7 @@ from mtl_gym.lab.pictures import write_picture
 from mtl_gym.lab.report import aggregate
 from mtl_gym.lab.run import RunResult, RunSettings
 
-DIGITS = "MTLRouting-Digits-v0"
+DIGITS, PATHS = "MTLRouting-Digits-v0", "MTLRouting-Paths-v0"
 
 
 def write_json(path, value):
@@ -52,14 +52,14 @@ def quick(monkeypatch):
 
 
 def write_comparison(folder):
-    """Write three agents with three seeds and curves; random has 0.5 and the best static baseline 0.9."""
+    """Write three agents with three seeds and curves; the control has 0.5 and the oracle 0.9."""
     for seed, noise in enumerate((-0.02, 0.0, 0.02)):
-        write_run(folder, "random", seed, 0.5, [0.5, 0.5, 0.5, 0.5], picture=not seed)
-        write_run(folder, "random-fixed", seed, 0.9 + noise, [0.6, 0.7, 0.8, 0.9])
-        write_run(folder, "wpl", seed, 0.7 + 2 * noise, [0.5, 0.6, 0.6, 0.7], picture=not seed)
+        write_run(folder, "random-fixed", seed, 0.5, [0.5, 0.5, 0.5, 0.5], PATHS, picture=not seed)
+        write_run(folder, "oracle", seed, 0.9 + noise, [0.6, 0.7, 0.8, 0.9], PATHS)
+        write_run(folder, "wpl", seed, 0.7 + 2 * noise, [0.5, 0.6, 0.6, 0.7], PATHS, picture=not seed)
     return folder
 
 
 @pytest.fixture
 def comparison(tmp_path):
-    return write_comparison(tmp_path / "digits")
+    return write_comparison(tmp_path / "paths")

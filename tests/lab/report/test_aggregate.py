@@ -1,4 +1,4 @@
-"""Normalised scores against values computed by hand, metrics against rliable."""
+"""Metrics of scores against rliable, and curves against values computed by hand."""
 
 import csv
 import sys
@@ -17,49 +17,16 @@ from mtl_gym.lab.report.aggregate import (
     interquartile_curve,
     probability_of_improvement,
     rliable,
-    scale_of,
     statistics_of,
 )
 from mtl_gym.lab.report.collection import read_comparisons, write_results
 from mtl_gym.lab.report.content import Scope
 from mtl_gym.lab.report.efficiency import efficiency_of
-from mtl_gym.lab.run import RunResult, RunSettings
+from mtl_gym.lab.score import scale_of
 
-from .conftest import write_run
+from .conftest import PATHS, write_run
 
 rliable()  # import it once: that takes two seconds
-
-
-def result(agent, seed, accuracy, name="", env_id="MTLScheduling-Digits-v0"):
-    return RunResult(RunSettings(env_id, agent, 1, seed, name=name), accuracy, {}, None, None, 1.0, 1.0)
-
-
-def test_random_is_zero_and_the_best_static_baseline_is_one():
-    """Use means over seeds: random 0.5, uniform 0.7, weights (the agent uniform under another name) 0.8."""
-    runs = [result("random", 0, 0.4), result("random", 1, 0.6), result("uniform", 0, 0.7), result("qls", 0, 0.95)]
-    scale = scale_of([*runs, result("uniform", 0, 0.9, "weights"), result("uniform", 1, 0.7, "weights")])
-    assert (scale.random, scale.best, scale.baseline) == (0.5, pytest.approx(0.8), "weights")
-    assert scale(0.5) == 0 and scale(0.8) == pytest.approx(1) and scale(0.65) == pytest.approx(0.5)
-    assert scale(0.95) == pytest.approx(1.5) and scale(0.35) == pytest.approx(-0.5)
-    assert scale.points == pytest.approx(30)
-
-
-def test_alignment_has_a_random_agent_of_its_own():
-    linear = {"env_id": "MTLAlignment-Linear-v0"}
-    scale = scale_of([result("random-alignment", 0, 0.2, **linear), result("fixed-alignment", 0, 0.6, **linear)])
-    assert (scale.random, scale.best) == (0.2, 0.6)
-
-
-def test_scores_that_cannot_be_normalised_raise_with_the_reason():
-    with pytest.raises(NoStatisticsError, match="no finished run of the agent random, which"):
-        scale_of([result("uniform", 0, 0.5)])
-    with pytest.raises(NoStatisticsError, match="of a static baseline"):
-        scale_of([result("random", 0, 0.5), result("wpl", 0, 0.9)])
-    with pytest.raises(NoStatisticsError, match="uniform, is no better than random"):
-        scale_of([result("random", 0, 0.5), result("uniform", 0, 0.5)])
-    for results in ([], [result("random", 0, 0.5, env_id="Unknown-v0")]):
-        with pytest.raises(NoStatisticsError, match="no card"):
-            scale_of(results)
 
 
 def test_align_keeps_agents_and_seeds_present_in_every_comparison():
@@ -81,22 +48,23 @@ def test_align_keeps_agents_and_seeds_present_in_every_comparison():
 def test_statistics_equal_those_of_rliable_on_results_csv(comparison, tmp_path):
     """Compute interquartile mean, median, mean and their intervals from results.csv without our code."""
     for seed in range(3):
-        write_run(tmp_path / "more", "random", seed, 0.1 + 0.02 * seed, env_id="MTLRouting-MNIST-v0")
-        write_run(tmp_path / "more", "wpl", seed, 0.3 + 0.1 * seed**2, env_id="MTLRouting-MNIST-v0")
-        write_run(tmp_path / "more", "shared", seed, 0.5 + 0.1 * seed, env_id="MTLRouting-MNIST-v0")
-        write_run(comparison, "shared", seed, 0.6 + 0.05 * seed)
+        write_run(tmp_path / "more", "random-fixed", seed, 0.1 + 0.02 * seed, env_id=PATHS)
+        write_run(tmp_path / "more", "wpl", seed, 0.3 + 0.1 * seed**2, env_id=PATHS)
+        write_run(tmp_path / "more", "shared", seed, 0.5 + 0.1 * seed, env_id=PATHS)
+        write_run(tmp_path / "more", "oracle", seed, 0.8 + 0.05 * seed, env_id=PATHS)
+        write_run(comparison, "shared", seed, 0.6 + 0.05 * seed, env_id=PATHS)
     comparisons = read_comparisons(tmp_path)
     write_results(comparisons, tmp_path / "results.csv")
     scales = [scale_of(each.results) for each in comparisons]
     ours = statistics_of(Scope("", "", comparisons, scales, "shared").scores(), "shared")
 
-    by_hand = scores_of_the_sheet(tmp_path / "results.csv", {"digits": "random-fixed", "more": "shared"})
+    by_hand = scores_of_the_sheet(tmp_path / "results.csv", {"paths": "shared", "more": "shared"})
     library, metrics = rliable()
 
     def all_three(scores):
         return np.array([getattr(metrics, f"aggregate_{name}")(scores) for name in ("iqm", "median", "mean")])
 
-    assert ours.scores.values.keys() == by_hand.keys() == {"random", "shared", "wpl"}
+    assert ours.scores.values.keys() == by_hand.keys() == {"random-fixed", "shared", "wpl", "oracle"}
     for agent, scores in by_hand.items():
         np.random.seed(0)
         points, intervals = library.get_interval_estimates({agent: scores}, all_three, reps=2000)
@@ -112,7 +80,7 @@ def test_statistics_equal_those_of_rliable_on_results_csv(comparison, tmp_path):
 
 
 def scores_of_the_sheet(path, best):
-    """Return scores by agent, float64 [seeds, comparisons]; `best` names each comparison's best static baseline."""
+    """Return scores by agent, float64 [seeds, comparisons]; `best` names each comparison's best control."""
     lines = list(csv.DictReader(path.read_text().splitlines()))
 
     def of(where, agent):
@@ -120,11 +88,12 @@ def scores_of_the_sheet(path, best):
             [float(line["accuracy"]) for line in lines if (line["comparison"], line["name"]) == (where, agent)]
         )
 
-    def normalised(where, agent):
-        low, high = of(where, "random").mean(), of(where, best[where]).mean()
+    def score(where, agent):
+        low, high = of(where, best[where]).mean(), of(where, "oracle").mean()
         return (of(where, agent) - low) / (high - low)
 
-    return {agent: np.stack([normalised(where, agent) for where in best], 1) for agent in ("random", "shared", "wpl")}
+    agents = ("random-fixed", "shared", "wpl", "oracle")
+    return {agent: np.stack([score(where, agent) for where in best], 1) for agent in agents}
 
 
 def test_intervals_are_reproducible_and_leave_the_global_generator_unchanged():
@@ -161,12 +130,12 @@ def test_the_interquartile_mean_of_curves_trims_at_every_point():
     np.testing.assert_allclose(interquartile_curve(curves), expected)
 
 
-def test_sample_efficiency_is_normalised_on_validation(comparison, quick):
-    """Normalise with final validation accuracies 0.5 of random and 0.9 of random-fixed; evaluate at each quarter."""
+def test_sample_efficiency_is_scored_on_validation(comparison, quick):
+    """Final validation accuracies are 0.5 of random-fixed and 0.9 of the oracle; evaluate at each quarter."""
     found = efficiency_of(read_comparisons(comparison))
     np.testing.assert_allclose(found.shares, np.linspace(0.25, 1, 16))
-    np.testing.assert_allclose(found.curves["random"][0], 0, atol=1e-12)
-    np.testing.assert_allclose(found.curves["random-fixed"][0], np.linspace(0.25, 1, 16))
+    np.testing.assert_allclose(found.curves["random-fixed"][0], 0, atol=1e-12)
+    np.testing.assert_allclose(found.curves["oracle"][0], np.linspace(0.25, 1, 16))
     assert found.curves["wpl"][0, [0, 5, 10, 15]] == pytest.approx([0, 0.25, 0.25, 0.5])
     assert found.scores.seeds == (0, 1, 2)
 

@@ -7,15 +7,15 @@ import pytest
 
 from mtl_gym.lab.report.collection import read_comparisons, write_results
 
-from .conftest import write_failure, write_run
+from .conftest import PATHS, write_failure, write_run
 
 
 def test_a_folder_is_one_comparison_or_holds_several(comparison):
     (one,) = read_comparisons(comparison)
-    assert (one.name, one.env_id, one.agents) == ("digits", "MTLRouting-Digits-v0", ["random", "random-fixed", "wpl"])
+    assert (one.name, one.env_id, one.agents) == ("paths", PATHS, ["oracle", "random-fixed", "wpl"])
     assert len(one.runs) == 9 and not one.failures
     write_run(comparison.parent / "other", "wpl", 0, 0.5, env_id="MTLRouting-MNIST-v0")
-    assert [(c.name, len(c.runs)) for c in read_comparisons(comparison.parent)] == [("digits", 9), ("other", 1)]
+    assert [(c.name, len(c.runs)) for c in read_comparisons(comparison.parent)] == [("other", 1), ("paths", 9)]
 
 
 def test_a_run_is_named_after_its_folder(comparison):
@@ -56,7 +56,7 @@ def test_results_csv_has_a_line_per_run_and_failures_with_their_error(comparison
     lines = list(csv.DictReader((comparison / "results.csv").read_text().splitlines()))
     assert len(lines) == 10
     wpl = next(line for line in lines if (line["name"], line["seed"]) == ("wpl", "1"))
-    assert (wpl["comparison"], float(wpl["accuracy"]), float(wpl["accuracy/two"])) == ("digits", 0.7, 0.75)
+    assert (wpl["comparison"], float(wpl["accuracy"]), float(wpl["accuracy/two"])) == ("paths", 0.7, 0.75)
     assert wpl["error"] == ""
     assert (lines[-1]["name"], lines[-1]["accuracy"], lines[-1]["error"]) == ("ppo", "", "Training, diverged.")
 

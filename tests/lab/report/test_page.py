@@ -6,7 +6,7 @@ import pytest
 
 from mtl_gym.lab.report import aggregate, report
 
-from .conftest import write_comparison, write_run
+from .conftest import PATHS, write_comparison, write_run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"there is no browser: n
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Write a page about four agents; the name of the best looks like HTML."""
-    folder = write_comparison(tmp_path_factory.mktemp("page") / "digits")
-    write_run(folder, "<b>bold", 0, 0.95)
+    folder = write_comparison(tmp_path_factory.mktemp("page") / "paths")
+    write_run(folder, "<b>bold", 0, 0.95, env_id=PATHS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(aggregate, "REPETITIONS", 20)
         report(folder)
@@ -49,12 +49,12 @@ def page(written, browser):
 
 
 def column(page, number=0):
-    """Return a column of the accuracy table."""
+    """Return a column of the table of figures."""
     return page.locator("table").nth(1).locator(f"tbody td:nth-child({number + 1})").all_inner_texts()
 
 
 def test_a_click_on_a_column_header_sorts_the_table(page):
-    best_first = ["<b>bold", "random-fixed", "wpl", "random"]
+    best_first = ["<b>bold", "oracle", "wpl", "random-fixed"]
     assert column(page) == best_first
     head = page.locator("table").nth(1).locator("th", has_text="accuracy")
     head.locator("button").click()

@@ -5,8 +5,10 @@ import io
 import numpy as np
 import pytest
 
-from mtl_gym.lab.report.aggregate import Estimate, Scores, statistics_of
+from mtl_gym.core.measure import ACCURACY
+from mtl_gym.lab.report.aggregate import Scores, statistics_of
 from mtl_gym.lab.report.figures import draw_differences, draw_metrics, draw_profiles
+from mtl_gym.lab.statistics import Estimate
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -33,7 +35,8 @@ def test_values_outside_an_axis_are_labelled_at_its_edge():
 
 
 def test_names_are_not_rendered_as_formulas():
-    figure = draw_differences({"$x_1$": Estimate(1.0, -1.0, 3.0), "<b>": Estimate(-2.0)}, "$control$", "$title$")
+    apart = {"$x_1$": Estimate(1.0, -1.0, 3.0), "<b>": Estimate(-2.0)}
+    figure = draw_differences(apart, "$control$", ACCURACY, "$title$")
     assert labels(figure) == ["$x_1$", "<b>"] and not texts(figure)
     figure.savefig(io.BytesIO(), format="svg")
 

@@ -18,7 +18,7 @@ from mtl_gym.lab.report.method import settings_files
 from mtl_gym.lab.run import RunSettings
 from mtl_gym.lab.settings import read_comparison
 
-from .conftest import write_failure, write_run
+from .conftest import PATHS, write_failure, write_run
 
 pytestmark = pytest.mark.usefixtures("quick")
 KINDS = {"differences", "metrics", "profiles", "improvement", "efficiency"}
@@ -44,14 +44,16 @@ def test_a_comparison_gets_tables_figures_and_a_page(comparison):
     assert outcome.exit_code == 0, outcome.output
     assert f"wrote {comparison}/report.html" in outcome.output
     drawn = {path.name for path in (comparison / "figures").iterdir()}
-    assert drawn == {f"digits-{kind}.{form}" for kind in KINDS for form in ("png", "svg")}
+    assert drawn == {f"paths-{kind}.{form}" for kind in KINDS for form in ("png", "svg")}
     text = (comparison / "report.md").read_text()
-    found = section(text, "digits")
-    assert "0 is random (50.00 %), 1 is random-fixed, the best static baseline (90.00 %)" in found
-    # 0.7 lies half-way from 0.5 to 0.9; its differences to the control are -0.22, -0.2 and -0.18.
-    assert line(found, "wpl")[1:5] == ["70.00 ± 4.00", r"-20.00 \[-24.97, -15.03\]", "0.50", "3"]
-    assert line(section(text, "Headline"), "digits")[1:4] == ["random-fixed", "90.00 ± 2.00", "is the control"]
-    assert line(section(text, "Headline"), "digits")[-2:] == ["0 of 2", "2 of 2"]
+    found = section(text, "paths")
+    assert "Score 0 is the best control, random-fixed (50.00); score 1 is oracle (90.00), 40.00 better." in found
+    # 70 lies half-way from 50 to 90; the score minus that of the mean is -0.02 / 0.4, 0 and 0.02 / 0.4 after pairing.
+    cells = ["70.00 ± 4.00", r"+20.00 \[+10.06, +29.94\]", "3", r"0.50 \[0.31, 0.69\]"]
+    assert line(found, "wpl")[1:5] == cells
+    assert line(section(text, "Headline"), "paths")[1:4] == ["accuracy (%)", "oracle", "90.00 ± 2.00"]
+    assert line(section(text, "Headline"), "paths")[-2:] == ["2 of 2", "0 of 2"]
+    assert "Benchmarks, whose" in text and "Replications" not in text
     for picture in re.findall(r"\]\((.*?)\)", text):
         assert (comparison / picture).is_file()
 
@@ -64,31 +66,33 @@ def test_rewriting_a_report_changes_no_byte(comparison):
 
 
 def test_several_comparisons_are_aggregated_over_shared_agents_and_seeds(comparison):
-    other = comparison.parent / "mnist"
+    other = comparison.parent / "other"
     for seed in range(2):
-        for name, accuracy in {"random": 0.1, "random-fixed": 0.8, "wpl": 0.9, "lrn": 0.9}.items():
-            write_run(other, name, seed, accuracy + 0.01 * seed, env_id="MTLRouting-MNIST-v0")
-    write_run(comparison.parent / "bare", "wpl", 0, 0.5)
-    for name, accuracy in {"random": 0.9, "random-fixed": 0.905, "wpl": 0.5}.items():
-        write_run(comparison.parent / "narrow", name, 0, accuracy)
+        for name, accuracy in {"random-fixed": 0.1, "oracle": 0.8, "wpl": 0.9, "lrn": 0.9}.items():
+            write_run(other, name, seed, accuracy + 0.01 * seed, env_id=PATHS)
+        for name, accuracy in {"random-fixed": 0.8, "oracle": 0.81 + 0.1 * seed, "wpl": 0.5}.items():
+            write_run(comparison.parent / "narrow", name, seed, accuracy, env_id=PATHS)
+        write_run(comparison.parent / "bare", "wpl", seed, 0.5)
     report(comparison.parent)
     text = (comparison.parent / "report.md").read_text()
     across = section(text, "Across comparisons")
-    assert re.search("^bare is excluded: .*agent random", across, re.MULTILINE)
-    assert re.search(r"^narrow is excluded: .*random-fixed, .*0\.50 percentage points", across, re.MULTILINE)
-    assert re.search(r"^Seeds 0, 1: .*digits and mnist\.", across, re.MULTILINE)
+    assert re.search("^bare is excluded: .*MTLRouting-Digits-v0 is unknown", across, re.MULTILINE)
+    assert re.search("^narrow is excluded: .*interval .* contains 0", across, re.MULTILINE)
+    assert re.search(r"^Seeds 0, 1: .*other and paths\.", across, re.MULTILINE)
     assert re.search(r"Excluded .*: lrn\.", across)
-    assert re.search(r"no curves .*mnist .*progress\.csv", across)
-    # 0.4 and 0.5 in digits, 1.136 and 1.15 in mnist, where wpl always beats the control; in digits it never does.
-    assert [cell.split()[0] for cell in line(across, "wpl")[1:]] == ["0.82", "0.80", "0.80", "0.50"]
+    assert re.search(r"no curves .*other .*progress\.csv", across)
+    # 1.136 and 1.15 in other, 0.4 and 0.5 in paths; wpl is always better than the control.
+    assert [cell.split()[0] for cell in line(across, "wpl")[1:]] == ["0.82", "0.80", "0.80", "1.00"]
     bare = section(text, "bare")
-    assert "no normalised scores" in bare and "No differences: random-fixed" in bare
-    assert line(bare, "wpl")[1] == "50.00"
+    assert "There are no scores" in bare and "No differences: random-fixed" in bare
+    assert line(bare, "wpl")[1] == "50.00 ± 0.00"
+    headline = section(text, "Headline")
+    assert headline.index("| paths |") < headline.index("Replications, whose") < headline.index("| bare |")
 
 
 def test_one_seed_has_no_interval(tmp_path):
-    for name, accuracy in {"random": 0.5, "random-fixed": 0.8, "wpl": 0.9}.items():
-        write_run(tmp_path / "one", name, 0, accuracy)
+    for name, accuracy in {"random-fixed": 0.5, "oracle": 0.8, "wpl": 0.9}.items():
+        write_run(tmp_path / "one", name, 0, accuracy, env_id=PATHS)
     report(tmp_path / "one")
     text = section((tmp_path / "one" / "report.md").read_text(), "one")
     assert "One seed: no interval." in text and "(one seed: no interval)" in text
@@ -96,12 +100,13 @@ def test_one_seed_has_no_interval(tmp_path):
 
 
 def test_the_report_warns_of_a_narrow_scale(tmp_path):
-    for name, accuracy in {"random": 0.5, "uniform": 0.505, "qls": 0.3}.items():
-        write_run(tmp_path, name, 0, accuracy, env_id="MTLScheduling-Digits-v0")
+    for seed, noise in enumerate((-0.03, 0.03)):
+        for name, accuracy in {"shared": 0.5 - noise, "oracle": 0.505 + noise, "wpl": 0.3}.items():
+            write_run(tmp_path, name, seed, accuracy, env_id=PATHS)
     report(tmp_path)
     text = (tmp_path / "report.md").read_text()
-    assert "mostly chance" in text and "0.50 percentage points" in text
-    assert "Control: uniform." in text
+    assert "mostly chance" in text and "0.50 better" in text
+    assert "Control: shared." in text
 
 
 def test_failed_runs_are_listed_everywhere(comparison):
@@ -109,12 +114,12 @@ def test_failed_runs_are_listed_everywhere(comparison):
     (comparison / "wpl" / "seed-2" / "result.json").write_text("{")
     outcome = call(comparison)
     assert outcome.exit_code == 0, outcome.output
-    assert "failed: digits, ppo, seed 3: Training diverged: lower the learning rate." in outcome.output
+    assert "failed: paths, ppo, seed 3: Training diverged: lower the learning rate." in outcome.output
     text = (comparison / "report.md").read_text()
     assert "8 finished runs in 1 comparison. 2 more failed or did not finish" in text
     listed = section(text, "Runs that failed or did not finish")
-    assert "| digits | ppo | 3 | Training diverged: lower the learning rate. |" in listed
-    assert "| digits | wpl | 2 | The result in wpl/seed-2/result.json cannot be read" in listed
+    assert "| paths | ppo | 3 | Training diverged: lower the learning rate. |" in listed
+    assert "| paths | wpl | 2 | The result in wpl/seed-2/result.json cannot be read" in listed
     assert "Training diverged: lower the learning rate." in (comparison / "report.html").read_text()
     errors = [row["error"] for row in csv.DictReader((comparison / "results.csv").read_text().splitlines())]
     assert sum(map(bool, errors)) == 2 and len(errors) == 10
@@ -132,15 +137,15 @@ def test_damaged_progress_and_pictures_do_not_stop_the_report(comparison):
     (comparison / "wpl" / "seed-0" / "progress.csv").write_text("steps\nmany\n")
     (comparison / "wpl" / "seed-0" / "routing_map.png").write_bytes(b"nonsense")
     report(comparison)
-    found = section((comparison / "report.md").read_text(), "digits")
+    found = section((comparison / "report.md").read_text(), "paths")
     assert re.search(r"Excluded from the curves: .*wpl/seed-0/progress\.csv", found)
-    assert (comparison / "figures" / "digits-efficiency.png").is_file()
+    assert (comparison / "figures" / "paths-efficiency.png").is_file()
 
 
 def test_any_run_may_be_the_control(comparison):
     assert call(comparison, "--control", "wpl").exit_code == 0
     text = (comparison / "report.md").read_text()
-    assert "| minus wpl |" in text and "| better than wpl |" in text and "$ mtl-gym report digits --control wpl" in text
+    assert "| minus wpl |" in text and "| better than wpl |" in text and "$ mtl-gym report paths --control wpl" in text
 
 
 def test_user_errors_print_a_message_and_exit_with_1(comparison, tmp_path):
@@ -148,7 +153,7 @@ def test_user_errors_print_a_message_and_exit_with_1(comparison, tmp_path):
     for arguments, message in [
         ((tmp_path / "nowhere",), "no folder .*nowhere"),
         ((tmp_path / "empty",), "no finished run .*empty"),
-        ((comparison, "--control", "nobody"), "'nobody' .*random, random-fixed, wpl"),
+        ((comparison, "--control", "nobody"), "'nobody' .*oracle, random-fixed, wpl"),
     ]:
         outcome = call(*arguments)
         assert outcome.exit_code == 1 and re.search(message, outcome.output.replace("\n", " "))
@@ -190,7 +195,7 @@ def test_the_report_lists_versions_and_settings(comparison):
     text = section((comparison / "report.md").read_text(), "How the numbers were made")
     assert "python 3.11 and 3.12, torch 2.13, of some runs not known:" in text
     settings = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
-    assert settings["seeds"] == 3 and set(settings["agents"]) == {"random", "random-fixed", "wpl"}
+    assert settings["seeds"] == 3 and set(settings["agents"]) == {"oracle", "random-fixed", "wpl"}
 
 
 def test_text_is_escaped():
