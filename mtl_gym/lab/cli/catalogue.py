@@ -10,7 +10,7 @@ from rich.table import Table
 
 from mtl_gym.lab.cli.common import Root, app, console, sentences
 from mtl_gym.lab.screen import say, warn
-from mtl_gym.registration import registered_ids
+from mtl_gym.registration import card, registered_ids
 
 data_app = typer.Typer(help="List data sets, and download them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
@@ -18,22 +18,46 @@ app.add_typer(data_app, name="data")
 
 @app.command("list")
 def list_environments() -> None:
-    """List the environments, the state of their data, and the agents."""
-    from mtl_gym.data import catalogue, data_root
+    """List benchmarks with their measured figures, replications, the state of their data, and the agents."""
     from mtl_gym.lab.agents import agents_by_role
+    from mtl_gym.lab.environments import is_benchmark
 
-    sources = {source.name: source for source in catalogue()}
-    table = Table("environment", "data", "tasks", "available")
-    for env_id in registered_ids():
-        source = sources.get(gym.spec(env_id).kwargs.get("data", ""))
-        if source is None:
-            table.add_row(env_id, "its own", "", "")
-            continue
-        there = "yes" if source.is_present(data_root()) else f"no: mtl-gym data get {source.name}"
-        table.add_row(env_id, source.name, str(source.tasks), there)
+    ids = registered_ids()
+    benchmarks = [env_id for env_id in ids if is_benchmark(env_id)]
+    if benchmarks:
+        head = ("environment", "optimum", "best control", "best learner", "data", "available")
+        table = Table(*head, title="Benchmarks: the best decision is known")
+        for env_id in benchmarks:
+            data, _, there = _data_of(env_id)
+            table.add_row(env_id, *_measured(env_id), data, there)
+        console.print(table)
+    table = Table("environment", "data", "tasks", "available", title="Replications: the best decision is unknown")
+    for env_id in ids:
+        if env_id not in benchmarks:
+            table.add_row(env_id, *_data_of(env_id))
     console.print(table)
     for role, names in agents_by_role(warn).items():
         console.print(f"{role}s: " + ", ".join(names))
+
+
+def _data_of(env_id: str) -> tuple[str, str, str]:
+    """Return data set, number of tasks and availability."""
+    from mtl_gym.data import catalogue, data_root
+
+    sources = {source.name: source for source in catalogue()}
+    source = sources.get(gym.spec(env_id).kwargs.get("data", ""))
+    if source is None:
+        return "its own", "", ""
+    there = "yes" if source.is_present(data_root()) else f"no: mtl-gym data get {source.name}"
+    return source.name, str(source.tasks), there
+
+
+def _measured(env_id: str) -> list[str]:
+    """Return optimum, best control and best learner of a card, as text."""
+    found = card(env_id)
+    best = "-" if found.best is None else f"{found.best:.4g}"
+    named = (found.best_control, found.best_learner)
+    return [best, *("-" if name is None else f"{found.measured[name].mean:.4g} {name}" for name in named)]
 
 
 @data_app.command("list")
