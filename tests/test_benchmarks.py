@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import mtl_gym
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SHORT = ["--rounds", "1", "--seconds", "0", "--threads", "1"]
 
@@ -115,3 +117,23 @@ def test_sweep_prints_a_line_for_each_number_of_jobs():
     found = rows(printed("sweep", "--steps", "640", "--jobs", "1", "2"))
     assert [row[:2] for row in found] == [["1", "1"], ["2", "1"]]
     assert float(found[1][4]) > 0
+
+
+@pytest.mark.slow
+def test_dials_draws_every_dial_of_an_id_and_fills_its_page(tmp_path):
+    env_id, docs = "MTLRouting-Paths-v0", tmp_path / "docs"
+    page = docs / "environments" / "routing-paths.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("# Paths\n\n<!-- dials -->\n\nMore.\n")
+    command = [sys.executable, BENCHMARKS / "dials.py", env_id, "--out", tmp_path / "runs", "--docs", docs]
+    for _ in range(2):  # the second time it reads the runs
+        run = subprocess.run(
+            [*command, "--seeds", "1", "--share", "0.002"], capture_output=True, text=True, timeout=300
+        )
+        assert run.returncode == 0, run.stderr
+    dials = [name for name, dial in mtl_gym.card(env_id).dials.items() if dial.values]
+    files = {f"routing-paths-{name.replace('_', '-')}.png" for name in dials}
+    assert {path.name for path in (docs / "images" / "dials").iterdir()} == files
+    text = page.read_text()
+    assert all(f"(../images/dials/{name})" in text for name in files)
+    assert text.count("<!-- dials -->") == text.count("<!-- /dials -->") == 1 and text.endswith("\n\nMore.\n")
