@@ -38,6 +38,7 @@ SKILLS = Card(
     learners=("qls",),
     steps=60_000,
     num_envs=16,
+    lengths=({"budget": 30}, {"budget": 120}),
     measured=measured(SKILLS_ID),
 )
 # Evaluating validation samples after every update would take most of the time.
