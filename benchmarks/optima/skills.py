@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +53,10 @@ def main(arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     schedule, value = searched(chain, budget, arguments.widths)
     seconds = time.perf_counter() - start
+    runs = groupby(chain.order[place] for place in schedule)
     mix = chain.values(mixed(np.array([best_mix(chain, budget)]), budget))[0]
     print(f"tasks in the order of the chain: {chain.tasks.tolist()}")
-    print(f"best schedule of tasks: {[chain.order[place] for place in schedule]}")
+    print(f"best schedule, decisions x task: {', '.join(f'{len(list(run))} x {task}' for task, run in runs)}")
     print(f"mean level: {100 * value:.2f}% ({'searched' if chain.forgetting else 'proven'}, {seconds:.1f} s)")
     print(f"best static mix: {100 * mix:.2f}%, myopic: {100 * myopic(chain, budget):.2f}%")
 
