@@ -120,7 +120,7 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
 
     def _measures(self) -> Mapping[str, Array]:
         """Return the figures in the info of every step, finite, [num_envs, ...] each; by default the progress."""
-        return {name: np.nan_to_num(figure) for name, figure in vars(self.progress).items()}
+        return {name: np.nan_to_num(figure) for name, figure in vars(self._progress).items()}
 
     @property
     def progress(self) -> Progress:
