@@ -13,10 +13,12 @@ from mtl_agents.recurrent.controls import (
     RandomFixedConnections,
 )
 from mtl_agents.recurrent.straight_through import StraightThroughRouter
+from mtl_agents.routing.assignment import Assignment
 from mtl_agents.routing.controls import (
     FixedRouting,
     Random,
     RandomFixed,
+    Separate,
     Shared,
     SoftMixture,
     TaskSpecificAll,
@@ -54,6 +56,7 @@ __all__ = [
     "Agent",
     "AlignmentAgent",
     "AllConnected",
+    "Assignment",
     "BestStatic",
     "ConnectionAgent",
     "Counterfactual",
@@ -84,6 +87,7 @@ __all__ = [
     "RoutingAgent",
     "Scheduler",
     "SelfPaced",
+    "Separate",
     "Shared",
     "Sigmoid",
     "SoftMixture",

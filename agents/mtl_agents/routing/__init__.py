@@ -1,9 +1,11 @@
 """Agents for the routing environments."""
 
+from mtl_agents.routing.assignment import Assignment
 from mtl_agents.routing.controls import (
     FixedRouting,
     Random,
     RandomFixed,
+    Separate,
     Shared,
     SoftMixture,
     TaskSpecificAll,
@@ -19,6 +21,7 @@ from mtl_agents.routing.wpl import WPL
 
 __all__ = [
     "WPL",
+    "Assignment",
     "Counterfactual",
     "Dispatched",
     "FixedRouting",
@@ -29,6 +32,7 @@ __all__ = [
     "Reinforce",
     "ReinforceSingle",
     "RoutingAgent",
+    "Separate",
     "Shared",
     "SoftMixture",
     "TabularPolicyGradient",

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Unpack
 
 from mtl_agents.base import AgentArguments, Parts
@@ -23,7 +24,16 @@ from mtl_agents.routing.router import Index, Masks, RoutingAgent
 from mtl_gym.core.interfaces import LAYERS
 from mtl_gym.integrations.sb3 import EnvLike
 
-__all__ = ["FixedRouting", "Random", "RandomFixed", "Shared", "SoftMixture", "TaskSpecificAll", "TaskSpecificLast"]
+__all__ = [
+    "FixedRouting",
+    "Random",
+    "RandomFixed",
+    "Separate",
+    "Shared",
+    "SoftMixture",
+    "TaskSpecificAll",
+    "TaskSpecificLast",
+]
 
 
 class FixedRouting(RoutingAgent):
@@ -76,6 +86,29 @@ class TaskSpecificAll(FixedRouting):
 
     def _draw(self, sizes: Index) -> Index:
         return own_blocks(self.num_tasks, sizes)
+
+
+class Separate(TaskSpecificAll):
+    """Control with a separate network per task: task-specific blocks at every depth, as many as tasks.
+
+    It asks for `blocks="per-task"`, and thus may have more blocks than other agents.
+
+    Raises:
+        ValueError: If there are fewer blocks than tasks.
+    """
+
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"blocks": "per-task"}
+
+    def _check_env(self, env: VecEnv) -> None:
+        """Accept every environment; `_draw` counts its blocks."""
+
+    def _draw(self, sizes: Index) -> Index:
+        if sizes.min() < self.num_tasks:
+            raise ValueError(
+                f"Separate needs a block per task; this environment has {sizes.min()} blocks for {self.num_tasks} "
+                "tasks: make it with gym.make(id, blocks='per-task')."
+            )
+        return super()._draw(sizes)
 
 
 class TaskSpecificLast(FixedRouting):

@@ -7,7 +7,9 @@ from mtl_gym.registration import Card, Dial, register_family
 
 _ENV, _PATHS = "mtl_gym.families.routing.env", "mtl_gym.families.routing.paths"
 _CONTEXT = "mtl_gym.families.routing.context"
+_DIGITS, _GROUPS = "mtl_gym.families.routing.grouped_digits", "mtl_gym.families.routing.groups"
 PATHS_ID, CONTEXT_ID = "MTLRouting-Paths-v0", "MTLRouting-Context-v0"
+DIGITS_ID, GROUPS_ID = "MTLRouting-GroupedDigits-v0", "MTLRouting-Groups-v0"
 
 ROUTING = Card(
     decision="The block that an input takes at each routed layer.",
@@ -53,6 +55,38 @@ CONTEXT = Card(
     num_envs=64,
     measured=measured(CONTEXT_ID),
 )
+GROUPED_CONTROLS = ("separate", "random-fixed", "task-specific-all", "shared")
+GROUPED_LEARNERS = ("assignment", "pg-table", "q-table", "wpl")
+GROUPED_DIGITS = Card(
+    decision="The block that classifies an image of a digit, whose label depends on the hidden group of its task.",
+    difficulty="Blocks that tasks of two groups share learn contradictions; a block of a single task sees few images.",
+    controls=GROUPED_CONTROLS,
+    oracle="oracle",
+    evidence="By construction: tasks of one group are alike, and no digit has the same label in two groups.",
+    dials={
+        "samples": Dial("more images per task: a block of a single task suffices", (10, 20, 40, 80)),
+        "groups": Dial("more groups: fewer tasks to share a block with", (2, 3, 4, 6)),
+    },
+    learners=GROUPED_LEARNERS,
+    steps=40_000,
+    num_envs=64,
+    measured=measured(DIGITS_ID),
+)
+GROUPS = Card(
+    decision="The block that classifies a generated input, labelled by the hidden teacher of its task's group.",
+    difficulty="Blocks that tasks of two groups share learn contradictions; a block of a single task sees few samples.",
+    controls=GROUPED_CONTROLS,
+    oracle="oracle",
+    evidence="By construction: tasks of one group have the same teacher, and teachers are independent.",
+    dials={
+        "samples": Dial("more samples per task: a block of a single task suffices", (20, 40, 80, 160)),
+        "groups": Dial("more groups: fewer tasks to share a block with", (2, 3, 4, 6)),
+    },
+    learners=GROUPED_LEARNERS,
+    steps=40_000,
+    num_envs=64,
+    measured=measured(GROUPS_ID),
+)
 PRESETS: dict[str, dict[str, object]] = {
     "MTLRouting-Digits-v0": {"data": "digits", "hidden": 64},
     "MTLRouting-MNIST-v0": {"data": "mnist"},
@@ -67,4 +101,13 @@ def register() -> None:
     register_family(env=f"{_PATHS}:PathsEnv", vector_env=f"{_PATHS}:PathsVectorEnv", presets={PATHS_ID: {}}, card=PATHS)
     register_family(
         env=f"{_CONTEXT}:ContextEnv", vector_env=f"{_CONTEXT}:ContextVectorEnv", presets={CONTEXT_ID: {}}, card=CONTEXT
+    )
+    register_family(
+        env=f"{_DIGITS}:GroupedDigitsEnv",
+        vector_env=f"{_DIGITS}:GroupedDigitsVectorEnv",
+        presets={DIGITS_ID: {}},
+        card=GROUPED_DIGITS,
+    )
+    register_family(
+        env=f"{_GROUPS}:GroupsEnv", vector_env=f"{_GROUPS}:GroupsVectorEnv", presets={GROUPS_ID: {}}, card=GROUPS
     )

@@ -66,7 +66,7 @@ class ContextOptions(RoutingOptions, GeneratedOptions):
         self._require("dispatch", self.dispatch is None, "None only: every task has its own agent")
         self._require("mixture", not self.mixture, "False only: choices are blocks")
         self._require("contexts", self.contexts % 2 == 0, "an even number: rules come in opposite pairs")
-        enough = self.blocks is None or self.blocks >= self.contexts
+        enough = not isinstance(self.blocks, int) or self.blocks >= self.contexts
         self._require("blocks", enough, f"None or at least contexts={self.contexts}: each rule needs a block")
 
 

@@ -54,6 +54,6 @@ def takes_one_input(network: RoutedNetwork, needs_to: bool) -> bool:
 
 
 def _paper_network(options: RoutingOptions, data: MultiTaskDataset, context: NetworkContext) -> RoutedNetwork:
-    blocks = options.blocks or data.num_tasks
+    blocks = options.blocks if isinstance(options.blocks, int) else data.num_tasks
     shape, classes = data.input_shape, data.max_classes
     return simple_routed_network(shape, blocks, classes, options.depth, options.hidden, options.layering)

@@ -19,7 +19,7 @@ class RoutingOptions(ClassificationOptions):
         network: `RoutedNetwork`, or a function of one `NetworkContext` that returns one; None builds the paper's
             network from the next four fields.
         depth: Number of routed layers.
-        blocks: Number of blocks per routed layer; None for one per task.
+        blocks: Number of blocks per routed layer; None or "per-task" for one per task.
         hidden: Width of the routed layers.
         layering: If True, each depth uses the blocks of its own layer. If False, each depth uses all hidden blocks of
             equal shape ("recursive"), so that a route may apply a block several times.
@@ -34,9 +34,10 @@ class RoutingOptions(ClassificationOptions):
     """
 
     RANGES: ClassVar[Mapping[str, Range]] = dict.fromkeys(("depth", "blocks", "hidden", "dispatch"), SIZES)
+    BLOCKS: ClassVar[tuple[str, ...]] = ("per-task",)  # names that `blocks` takes
 
     depth: int = 3
-    blocks: int | None = None
+    blocks: int | str | None = None
     hidden: int = 128
     layering: bool = True
     dispatch: int | str | None = None
@@ -53,3 +54,5 @@ class RoutingOptions(ClassificationOptions):
         super().__post_init__()
         known = not isinstance(self.dispatch, str) or self.dispatch == "per-task"
         self._require("dispatch", known, '1 or more agents, "per-task" or None')
+        known = not isinstance(self.blocks, str) or self.blocks in self.BLOCKS
+        self._require("blocks", known, f"1 or more blocks, one of {self.BLOCKS} or None")
