@@ -30,7 +30,7 @@ class Myopic(Scheduler):
         >>> from mtl_gym.integrations.sb3 import make_vec_env
         >>> agent = Myopic(make_vec_env("MTLScheduling-Skills-v0"), seed=0).learn(12)
         >>> agent.env.get_attr("progress")[0].trained[0].astype(int).tolist()
-        [4, 0, 0, 8, 0, 0]
+        [6, 0, 0, 6, 0, 0]
     """
 
     ROLE: ClassVar[str] = "control"
@@ -62,7 +62,7 @@ class BestStatic(Scheduler):
         >>> from mtl_gym.integrations.sb3 import make_vec_env
         >>> agent = BestStatic(make_vec_env("MTLScheduling-Skills-v0"), seed=0).learn(12)
         >>> agent.env.get_attr("progress")[0].trained[0].astype(int).tolist()
-        [4, 0, 0, 5, 3, 0]
+        [4, 3, 0, 5, 0, 0]
     """
 
     ROLE: ClassVar[str] = "control"
