@@ -56,3 +56,22 @@ def test_a_masked_choice_becomes_the_next_valid_one_if_asked():
 def test_invalid_takes_two_words():
     with pytest.raises(ValueError, match="invalid='skip' is not possible; it takes 'end' or 'nearest'"):
         gym.make("MTLRouting-Digits-v0", invalid="skip")
+
+
+@pytest.mark.parametrize("second", ["MTLRouting-Digits-v1", "MTLLimitless-Digits-v1"])
+def test_the_first_version_of_digits_stays_unbalanced(second):
+    first = second.replace("v1", "v0")
+    names = [gym.make_vec(one, num_envs=1).unwrapped.measure.name for one in (first, second)]
+    assert names == ["accuracy", "balanced accuracy"]
+    assert not mtl_gym.card(second).benchmark
+
+
+def test_tasks_that_share_all_blocks_answer_balanced_digits_at_chance_and_tasks_with_their_own_do_not():
+    figures = []
+    for block in (lambda task: task, np.zeros_like):
+        env = gym.make_vec("MTLRouting-Digits-v1", num_envs=64).unwrapped
+        obs, _ = env.reset(seed=0)
+        for _ in range(3 * 60):
+            obs, *_ = env.step(block(obs["task"]))
+        figures.append(mtl_gym.evaluate(lambda obs, block=block: block(obs["task"]), env).figure)
+    assert figures[0] > 80 and figures[1] == pytest.approx(50, abs=2)

@@ -15,16 +15,32 @@ LIMITLESS = Card(
         "duplicates": Dial("more copies of each module: more networks"),
     },
 )
+BALANCED = Card(
+    decision=LIMITLESS.decision,
+    difficulty="One random network per task separates the tasks well enough, so that learners can at best match it.",
+    controls=LIMITLESS.controls,
+    dials=LIMITLESS.dials,
+)
 PRESETS: dict[str, dict[str, object]] = {
     "MTLLimitless-Digits-v0": {"data": "digits", "image_shape": [1, 8, 8], "learning_rate": 1e-3},
     "MTLLimitless-MNIST-v0": {"data": "mnist"},
     "MTLLimitless-CIFAR-v0": {"data": "cifar"},
     "MTLLimitless-MiniImageNet-v0": {"data": "mini-imagenet", "image_shape": [3, 28, 28]},
 }
+BALANCED_PRESETS: dict[str, dict[str, object]] = {
+    "MTLLimitless-Digits-v1": {
+        "data": "digits",
+        "image_shape": [1, 8, 8],
+        "learning_rate": 2e-3,
+        "train_batch": 64,
+        "max_depth": 3,
+        "bonus": 0.05,
+        "balanced": True,
+    },
+}
 
 
 def register() -> None:
     """Register the ids."""
-    register_family(
-        env=f"{_ENV}:LimitlessEnv", vector_env=f"{_ENV}:LimitlessVectorEnv", presets=PRESETS, card=LIMITLESS
-    )
+    for presets, card in ((PRESETS, LIMITLESS), (BALANCED_PRESETS, BALANCED)):
+        register_family(env=f"{_ENV}:LimitlessEnv", vector_env=f"{_ENV}:LimitlessVectorEnv", presets=presets, card=card)

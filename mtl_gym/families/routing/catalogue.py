@@ -20,6 +20,12 @@ ROUTING = Card(
         "blocks": Dial("more blocks per layer: more routes"),
     },
 )
+BALANCED = Card(
+    decision=ROUTING.decision,
+    difficulty="A fixed random route per task separates the tasks well enough, so that learners can at best match it.",
+    controls=ROUTING.controls,
+    dials=ROUTING.dials,
+)
 PATHS = Card(
     decision="The frozen block that an input takes at each routed layer.",
     difficulty="Only the secret path of a task answers its inputs; every path without learning is a guess.",
@@ -93,11 +99,15 @@ PRESETS: dict[str, dict[str, object]] = {
     "MTLRouting-CIFAR-v0": {"data": "cifar"},
     "MTLRouting-MiniImageNet-v0": {"data": "mini-imagenet"},
 }
+BALANCED_PRESETS: dict[str, dict[str, object]] = {
+    "MTLRouting-Digits-v1": {"data": "digits", "hidden": 64, "balanced": True},
+}
 
 
 def register() -> None:
     """Register the ids."""
-    register_family(env=f"{_ENV}:RoutingEnv", vector_env=f"{_ENV}:RoutingVectorEnv", presets=PRESETS, card=ROUTING)
+    for presets, card in ((PRESETS, ROUTING), (BALANCED_PRESETS, BALANCED)):
+        register_family(env=f"{_ENV}:RoutingEnv", vector_env=f"{_ENV}:RoutingVectorEnv", presets=presets, card=card)
     register_family(env=f"{_PATHS}:PathsEnv", vector_env=f"{_PATHS}:PathsVectorEnv", presets={PATHS_ID: {}}, card=PATHS)
     register_family(
         env=f"{_CONTEXT}:ContextEnv", vector_env=f"{_CONTEXT}:ContextVectorEnv", presets={CONTEXT_ID: {}}, card=CONTEXT
