@@ -156,5 +156,9 @@ def test_more_blocks_than_rules_are_possible():
     assert env.single_action_space.n == 7 and env.best_actions().max() < 4
 
 
+def test_a_block_per_task_is_a_block_per_rule():
+    assert ContextVectorEnv(2, blocks="per-task", contexts=6).single_action_space.n == 7
+
+
 def test_it_keeps_the_contract():
     check_family(ID)
