@@ -63,6 +63,7 @@ def evaluate(
 ) -> None:
     """Evaluate a trained run; print accuracy and loss of every task."""
     from mtl_gym.core.evaluation import evaluate as evaluate_policy
+    from mtl_gym.core.measure import ACCURACY
     from mtl_gym.lab.run import restore
 
     with sentences():
@@ -76,3 +77,5 @@ def evaluate(
     table.add_section()
     table.add_row("mean", "", f"{100 * result.mean_accuracy:.2f}", f"{result.mean_loss:.3f}")
     console.print(table)
+    if result.measure != ACCURACY:
+        say(console, f"{result.measure}: {result.measure.text(result.figure)}")
