@@ -25,6 +25,7 @@ from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.checkpoint import to_tensors
 from mtl_gym.families.routing import render
 from mtl_gym.families.routing.graph import RouteGraph
+from mtl_gym.families.routing.held_out import held_out
 from mtl_gym.families.routing.making import make_network, number_of_agents, takes_one_input
 from mtl_gym.families.routing.network import RoutedNetwork
 from mtl_gym.families.routing.observation import spaces_of
@@ -71,6 +72,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
     PICTURE: ClassVar[str] = "routing_map.png"
     options: RoutingOptions
     network: RoutedNetwork
+    groups: Rows | None = None  # true group of each task, int64 [tasks], where there are groups
     _template: RoutedNetwork
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
@@ -78,6 +80,7 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         with seeded(0):  # fixes the weights of a dispatcher or mixture in untrained networks
             self._template = self._make_network()
         self._takes_one = takes_one_input(self._template, needs_to=self.options.train and self.batch_size == 1)
+        self._held_out = held_out(self.options, self.data, self._final_reward, self._classes)
         self._describe(self._template)
         self._count_anew()
 
@@ -202,7 +205,13 @@ class RoutingVectorEnv(ClassificationVectorEnv):
     def _finish(self, rows: Rows, reward: Floats, answers: Answers) -> None:
         label, task = self._label[self._sample[rows]], self._tasks()[rows]
         logits, losses = self._graph.finish(rows, np.stack([label, task], 1), self._loss)
-        answers.enter(rows, label, *self._settle(rows, label, logits, reward, losses))
+        paying = self._held_out if self._source is None else None
+        own = reward if paying is None else np.zeros_like(reward)
+        answers.enter(rows, label, *self._settle(rows, label, logits, own, losses))
+        if paying is not None:
+            earned = paying.earned(self.network, task, self._routes.choice[rows], self.np_random)
+            self._check_finite(earned, task)
+            reward[rows] += earned
         real = self._sample[rows] >= 0
         self.usage.add(task[real], self._routes.choice[rows[real]])
 
@@ -277,12 +286,12 @@ class RoutingVectorEnv(ClassificationVectorEnv):
 
     def pictures(self, figures: Info, title: str) -> dict[str, Figure]:
         """Return the routing map."""
-        dispatched = figures.get("dispatched", False)
-        return {self.PICTURE: render.routing_map(figures["usage"], self.task_names, title, dispatched=dispatched)}
+        drawn = {"dispatched": figures.get("dispatched", False), "groups": self.groups}
+        return {self.PICTURE: render.routing_map(figures["usage"], self.task_names, title, **drawn)}
 
     def _render(self) -> Array | str | None:
         """Show the routing map of about the last 200 episodes of each task."""
-        return render.show(self.render_mode, self.usage.counts, self.data.task_names, bool(self.agents))
+        return render.show(self.render_mode, self.usage.counts, self.data.task_names, bool(self.agents), self.groups)
 
 
 class RoutingEnv(BatchOfOne):

@@ -93,6 +93,7 @@ class GroupedVectorEnv(RoutingVectorEnv):
     Options: ClassVar[type[EnvOptions]] = GroupedOptions
     INTERFACES: ClassVar[frozenset[Interface[object]]] = RoutingVectorEnv.INTERFACES | {ORACLE}
     options: GroupedOptions
+    groups: Rows
 
     @abstractmethod
     def _draw_truth(self) -> Grouped:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from mtl_gym.core import figures as pictures
 from mtl_gym.core.figures import COLOURS, DASHES, FAINT, INCHES_PER_CHARACTER, INK
+from mtl_gym.core.rows import Rows
+from mtl_gym.families.routing.group_strip import by_group, draw_strip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,12 +35,17 @@ Heat maps: share of a task's episodes, white 0%, darkest 100%; P is PASS."""
 
 
 def show(
-    mode: str | None, usage: UsageCounts, task_names: Sequence[str], dispatched: bool = False
+    mode: str | None,
+    usage: UsageCounts,
+    task_names: Sequence[str],
+    dispatched: bool = False,
+    groups: Rows | None = None,
 ) -> NDArray[np.uint8] | str | None:
     """Return the rendering for `mode`: pixels for "rgb_array", text for "ansi", else None; warn if `mode` is None."""
-    shares = _shares(usage, task_names)
-    draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched)
     text = partial(ansi, usage, task_names, dispatched)
+    usage, task_names, groups = by_group(usage, task_names, groups)
+    shares = _shares(usage, task_names)
+    draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched, groups=groups)
     return pictures.show(mode, draw, text, _size(shares, task_names), WINDOW)
 
 
@@ -75,7 +82,12 @@ def rgb_array(usage: UsageCounts, task_names: Sequence[str], dispatched: bool = 
 
 
 def routing_map(
-    usage: UsageCounts, task_names: Sequence[str], title: str | None = None, *, dispatched: bool = False
+    usage: UsageCounts,
+    task_names: Sequence[str],
+    title: str | None = None,
+    *,
+    dispatched: bool = False,
+    groups: Rows | None = None,
 ) -> Figure:
     """Draw the use of blocks by tasks as lines, and below as one heat map of tasks x blocks per depth.
 
@@ -89,12 +101,15 @@ def routing_map(
         task_names: One name per task.
         title: Drawn above the map.
         dispatched: Label the first decision as the choice of an agent.
+        groups: True group of each task, int64 [tasks]: tasks are ordered and coloured by it, under a strip of names.
+            None if there are no groups.
 
     Raises:
         ValueError: If `usage` does not have three axes, or its first axis does not have one entry per name.
     """
+    usage, task_names, groups = by_group(usage, task_names, groups)
     shares = _shares(usage, task_names)
-    draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched)
+    draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched, groups=groups)
     figure = pictures.figure_of(draw, _size(shares, task_names))
     if title is not None:
         figure.suptitle(title, color=INK)
@@ -145,12 +160,20 @@ def _heights(shares: Floats) -> tuple[float, float]:
     return (depth + 0.8) * (0.6 + 0.03 * max(tasks, choices)), max(0.6, 0.17 * tasks)
 
 
-def _draw(figure: Figure, shares: Floats, task_names: Sequence[str], dispatched: bool) -> None:
+def _draw(
+    figure: Figure, shares: Floats, task_names: Sequence[str], dispatched: bool, groups: Rows | None = None
+) -> None:
     grid = figure.add_gridspec(2, shares.shape[1], height_ratios=_heights(shares))
     axes = figure.add_subplot(grid[0, :], frameon=False)
     names = _depth_names(shares.shape[1], dispatched)
-    _draw_frame(axes, shares, task_names, names)
-    _draw_lines(axes, shares)
+    # Tasks of one group have its colour; without groups, each task has its own.
+    kinds = np.arange(len(shares)) if groups is None else groups
+    _draw_frame(axes, shares, task_names, names, kinds)
+    if groups is not None:
+        tasks, depth, choices = shares.shape
+        draw_strip(axes, _task_x(tasks, choices), groups)
+        axes.set_ylim(depth - 0.65, -1.45)
+    _draw_lines(axes, shares, kinds)
     _draw_boxes(axes, shares)
     for depth in range(shares.shape[1]):
         heat_map = figure.add_subplot(grid[1, depth], title=names[depth])
@@ -158,10 +181,10 @@ def _draw(figure: Figure, shares: Floats, task_names: Sequence[str], dispatched:
     figure.supxlabel(CAPTION, x=0.01, ha="left", fontsize=8, color=INK)
 
 
-def _draw_frame(axes: Axes, shares: Floats, task_names: Sequence[str], depths: Sequence[str]) -> None:
+def _draw_frame(axes: Axes, shares: Floats, task_names: Sequence[str], depths: Sequence[str], kinds: Rows) -> None:
     """Draw labels of tasks and depths, and a dot per task in its colour, hollow without episodes."""
     tasks, depth, choices = shares.shape
-    x, colours = _task_x(tasks, choices), [COLOURS[task % len(COLOURS)] for task in range(tasks)]
+    x, colours = _task_x(tasks, choices), [COLOURS[kind % len(COLOURS)] for kind in kinds]
     level = INCHES_PER_CHARACTER * max(map(len, task_names)) < (_size(shares, task_names)[0] - 1.5) / tasks
     tilt: dict[str, Any] = {} if level else {"rotation": 40, "ha": "left", "rotation_mode": "anchor"}
     axes.set(xlim=(-0.6, choices + 0.1), ylim=(depth - 0.65, -1.15))
@@ -188,13 +211,13 @@ def _block_x(choices: int) -> Floats:
     return np.array([*range(choices - 1), choices - 0.5])
 
 
-def _draw_lines(axes: Axes, shares: Floats) -> None:
+def _draw_lines(axes: Axes, shares: Floats, kinds: Rows) -> None:
     tasks, depths, choices = shares.shape
     ports = _ports(shares)
-    _add_lines(axes, 0, _task_x(tasks, choices)[:, None], ports[:, 0], shares[:, 0, None])
+    _add_lines(axes, 0, _task_x(tasks, choices)[:, None], ports[:, 0], shares[:, 0, None], kinds)
     for depth in range(1, depths):
         flow = shares[:, depth - 1, :, None] * shares[:, depth, None]
-        _add_lines(axes, depth, ports[:, depth - 1], ports[:, depth], flow)
+        _add_lines(axes, depth, ports[:, depth - 1], ports[:, depth], flow, kinds)
 
 
 def _ports(shares: Floats) -> Floats:
@@ -205,7 +228,7 @@ def _ports(shares: Floats) -> Floats:
     return np.asarray(_block_x(shares.shape[2]) + gap * (present.cumsum(0) - (count + 1) / 2))
 
 
-def _add_lines(axes: Axes, depth: int, start: Floats, end: Floats, flow: Floats) -> None:
+def _add_lines(axes: Axes, depth: int, start: Floats, end: Floats, flow: Floats, kinds: Rows) -> None:
     """Draw lines to a depth from x [tasks, from] to x [tasks, to], as wide and opaque as flow [tasks, from, to]."""
     from matplotlib.collections import PathCollection
     from matplotlib.colors import to_rgba_array
@@ -215,9 +238,9 @@ def _add_lines(axes: Axes, depth: int, start: Floats, end: Floats, flow: Floats)
     collection = PathCollection(
         [_curve(*ends, depth) for ends in zip(start[task, i], end[task, j], strict=True)],
         facecolors="none",
-        edgecolors=to_rgba_array([COLOURS[k % len(COLOURS)] for k in task], 0.3 + 0.7 * strength),
+        edgecolors=to_rgba_array([COLOURS[k % len(COLOURS)] for k in kinds[task]], 0.3 + 0.7 * strength),
         linewidths=0.6 + max(1.2, 4 - 0.2 * len(flow)) * strength,
-        linestyles=[DASHES[k // len(COLOURS) % len(DASHES)] for k in task],
+        linestyles=[DASHES[k // len(COLOURS) % len(DASHES)] for k in kinds[task]],
         gid=f"lines to depth {depth}",
     )
     axes.add_collection(collection)

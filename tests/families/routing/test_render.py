@@ -221,3 +221,21 @@ def test_first_decision_of_dispatcher_is_labelled():
     assert [axes.get_title() for axes in figure.axes[1:]] == ["agent", "depth 0", "depth 1"]
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["agent\n1 of 3 used", "depth 0\n1 of 3 used", "depth 1\n1 of 3 used"]
+
+
+def test_tasks_stand_under_their_true_groups_and_have_their_colours() -> None:
+    groups = np.array([2, 0, 2, 1, 0])
+    usage = np.eye(4)[[0, 1, 0, 2, 1]][:, None]  # [tasks, 1, blocks + 1]
+    figure = render.routing_map(usage, ["a", "b", "c", "d", "e"], groups=groups)
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["b", "e", "d", "a", "c"]
+    strip = {p.get_gid(): p for p in figure.axes[0].patches if str(p.get_gid()).startswith("group")}
+    assert list(strip) == ["group 0", "group 1", "group 2"]
+    x = figure.axes[0].get_xticks()
+    for name, own in {"group 0": x[:2], "group 1": x[2:3], "group 2": x[3:]}.items():
+        left, right = strip[name].get_extents().transformed(figure.axes[0].transData.inverted()).intervalx
+        assert [left < place < right for place in x] == [place in own for place in x]
+    drawn = [strip[f"group {group}"].get_facecolor()[:3] for group in (0, 0, 1, 2, 2)]
+    assert [tuple(colour[:3]) for colour in lines(figure, 0).get_edgecolors()] == drawn
+    assert render.ansi(usage, ["a", "b", "c", "d", "e"]) == render.show(
+        "ansi", usage, ["a", "b", "c", "d", "e"], groups=groups
+    )
