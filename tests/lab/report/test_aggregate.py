@@ -58,7 +58,7 @@ def test_statistics_equal_those_of_rliable_on_results_csv(comparison, tmp_path):
     scales = [scale_of(each.results) for each in comparisons]
     ours = statistics_of(Scope("", "", comparisons, scales, "shared").scores(), "shared")
 
-    by_hand = scores_of_the_sheet(tmp_path / "results.csv", {"paths": "shared", "more": "shared"})
+    by_hand = scores_of_the_sheet(tmp_path / "results.csv", {"more": "shared", "paths": "shared"})
     library, metrics = rliable()
 
     def all_three(scores):
