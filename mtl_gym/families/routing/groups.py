@@ -37,8 +37,7 @@ class GroupsVectorEnv(GroupedVectorEnv):
     Tasks fall into hidden groups, each with a linear teacher of its own. The label of an input is the class with the
     largest value of its task's teacher. Inputs of all tasks have one distribution and do not tell the group.
 
-    * Observation: `value` float32 [num_envs, width], the 16 numbers of an input; `task` int64 [num_envs]; `depth` int64
-      [num_envs].
+    * Observation: `value` float32 [num_envs, 16], the input; `task` int64 [num_envs]; `depth` int64 [num_envs].
     * Action: int64 [num_envs] in [0, M), the block that answers; the last action, PASS, is masked.
     * Reward: float32 [num_envs]: +1 for a right answer, -1 for a wrong one.
     * Termination: after `depth` decisions, which is one. After `train_batch` episodes, one gradient step updates the
