@@ -103,7 +103,7 @@ class Embedded:
     """Values of whole sequences that depend on no decision.
 
     Attributes:
-        shared: Embedded inputs of the shared part; float32 [rows, steps, embedded].
+        shared: Embedded inputs of the shared part, then the cues; float32 [rows, steps, embedded].
         own: Representations of the base model; float32 [rows, steps, own].
     """
 
@@ -140,6 +140,8 @@ class MultiTaskNetwork(nn.Module):
         classes: Width of the output layers.
         readout: "every" for an answer at each time step, "last" for one answer from the last step, or "mean" for one
             answer from the mean knowledge over all steps and the last representation of the base model.
+        cues: Number of features, the last ones of the output of `front`, that routers see and that base model and
+            shared part do not.
 
     Raises:
         ValueError: If `base` and `sharing` are both None, or `readout` is unknown.
@@ -166,6 +168,7 @@ class MultiTaskNetwork(nn.Module):
         tasks: int,
         classes: int,
         readout: str = "mean",
+        cues: int = 0,
     ) -> None:
         super().__init__()
         for wrong in (
@@ -180,7 +183,7 @@ class MultiTaskNetwork(nn.Module):
         if readout not in READOUTS:
             raise ValueError(f"readout={readout!r} is unknown; use one of {', '.join(READOUTS)}.")
         self.front, self.base, self.sharing = front, base, sharing
-        self.tasks, self.classes, self.readout = tasks, classes, readout
+        self.tasks, self.classes, self.readout, self.cues = tasks, classes, readout, cues
         self.own, self.knowledge = base.width if base else 0, sharing.width if sharing else 0
         self.representation = self.own + self.knowledge
         self.head = GroupedLinear(tasks, self.representation, classes)
@@ -192,8 +195,8 @@ class MultiTaskNetwork(nn.Module):
 
     @property
     def embedded(self) -> int:
-        """Width of the embedded inputs of the shared part."""
-        return self.sharing.embedded if self.sharing else 0
+        """Width of the embedded inputs of the shared part, and of the cues behind them."""
+        return (self.sharing.embedded if self.sharing else 0) + self.cues
 
     @property
     def memory(self) -> int:
@@ -202,8 +205,11 @@ class MultiTaskNetwork(nn.Module):
 
     @property
     def policies_see(self) -> int:
-        """Width of the task-specific representations that policies use (eq. 6); 0 without them (eq. 7)."""
-        return self.own if self.base is not None and self.base.task_specific else 0
+        """Width of the task-specific representations that policies use (eq. 6), and of the cues behind them.
+
+        It is 0 without any (eq. 7).
+        """
+        return (self.own if self.base is not None and self.base.task_specific else 0) + self.cues
 
     @property
     def parts(self) -> dict[str, int]:
@@ -223,16 +229,20 @@ class MultiTaskNetwork(nn.Module):
     def embed(self, x: Tensor, groups: Dispatch) -> Embedded:
         """Return all values of inputs [rows, steps, ...] that depend on no decision."""
         values = self.front(x)
+        values, cues = values.split([values.shape[2] - self.cues, self.cues], 2)
         nothing = values.new_zeros(*values.shape[:2], 0)
         shared = self.sharing.embed(values, groups) if self.sharing else nothing
-        return Embedded(shared, self.base(values, groups) if self.base else nothing)
+        own = self.base(values, groups) if self.base else nothing
+        return Embedded(torch.cat([shared, cues], 2) if self.cues else shared, own)
 
     def share(self, shared: Tensor, own: Tensor, memory: Tensor, groups: Dispatch, gates: Gates) -> SharedOutput:
         """Run one time step of the shared part, as `Sharing.share`."""
         if self.sharing is None:
             nothing = shared.new_zeros(len(shared), 0)
             return SharedOutput(nothing, nothing, nothing)
-        return self.sharing.share(shared, own if self.policies_see else None, memory, groups, gates)
+        shared, cues = shared.split([shared.shape[1] - self.cues, self.cues], 1)
+        seen = torch.cat([own[:, : self.policies_see - self.cues], cues], 1) if self.policies_see else None
+        return self.sharing.share(shared, seen, memory, groups, gates)
 
     def answer(self, knowledge: Tensor, own: Tensor, groups: Dispatch) -> Tensor:
         """Return the logits of each row's task; [rows, knowledge] and [rows, own] -> [rows, classes]."""

@@ -117,6 +117,24 @@ def test_running_step_by_step_equals_running_all_steps_at_once():
             torch.testing.assert_close(outcome.logits, network.answer(mean, last, sequences.groups))
 
 
+@pytest.mark.parametrize("base", [None, SeparateLSTMs], ids=["no base", "base"])
+def test_cues_reach_routers_and_no_other_part(base):
+    torch.manual_seed(0)
+    own = None if base is None else base(INPUTS - 2, HIDDEN, TASKS)
+    sharing = ModularNetwork(INPUTS - 2, HIDDEN, TASKS)
+    network = MultiTaskNetwork(nn.Identity(), own, sharing, TASKS, CLASSES, "mean", cues=2)
+    policies = PolicyNetworks(network.layout, HIDDEN, TASKS, network.scored[1])
+    x, sequences = batch()
+    other = torch.cat([x[:, :, :-2], x[:, :, -2:] + 5], 2)
+    given = given_gates(network, random_actions(network, len(x)))
+    assert torch.equal(network.run(x, sequences, given).logits, network.run(other, sequences, given).logits)
+    decided = [network.run(values, sequences, lambda at: Decided(policies)).gates for values in (x, other)]
+    c1 = network.layout.c1
+    assert torch.equal(decided[0][:, :c1], decided[1][:, :c1]) and (decided[0] != decided[1]).any()
+    embedded = network.embed(x, sequences.groups).shared
+    assert embedded.shape[2] == network.parts["embedded"] and torch.equal(embedded[:, :, -2:], x[:, :, -2:])
+
+
 def test_number_of_products_is_independent_of_samples_and_sub_networks(monkeypatch):
     """Check equal numbers of products for 64 and 2 sequences, and for 8 and 2 sub-networks."""
 
