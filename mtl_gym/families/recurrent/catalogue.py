@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from mtl_gym.families.measured import measured
 from mtl_gym.registration import Card, Dial, register_family
 
-_ENV = "mtl_gym.families.recurrent.env"
+_ENV, _SWITCHING = "mtl_gym.families.recurrent.env", "mtl_gym.families.recurrent.switching"
+SWITCHING_ID = "MTLRecurrent-Switching-v0"
 
 RECURRENT = Card(
     decision="The connections between the sub-networks of a layer, at every step of a sequence.",
     difficulty="The best connections depend on the task and the past; fixed connections are equal at all steps.",
     controls=("random-fixed", "all-connected"),
     dials={"layers": Dial("more sub-networks per layer: more connections")},
+)
+SWITCHING = Card(
+    decision="The linear modules that are on at each step of a sequence, whose regime changes.",
+    difficulty="A regime asks for another module in every task: without the cue, or the task, answers are a guess.",
+    controls=("random-fixed", "all-connected"),
+    oracle="oracle",
+    evidence="By construction: the labels follow the rule of one module, and the oracle knows the regime.",
+    dials={
+        "regimes": Dial("more regimes: more modules to choose from", (2, 4, 6)),
+        "num_tasks": Dial("more tasks: fewer episodes of each", (2, 4, 8)),
+        "noise": Dial("more noise: cues are mistaken for each other", (0.25, 0.5, 1.0, 2.0)),
+        "head_start": Dial("more: modules are easier to tell apart", (0.5, 1.0, 2.0, 4.0)),
+    },
+    steps=80_000,
+    num_envs=64,
+    measured=measured(SWITCHING_ID),
 )
 PRESETS: dict[str, dict[str, object]] = {
     "MTLRecurrent-BrainSeries-v0": {"data": "brain-series"},
@@ -22,4 +40,10 @@ def register() -> None:
     """Register the ids."""
     register_family(
         env=f"{_ENV}:RecurrentEnv", vector_env=f"{_ENV}:RecurrentVectorEnv", presets=PRESETS, card=RECURRENT
+    )
+    register_family(
+        env=f"{_SWITCHING}:SwitchingEnv",
+        vector_env=f"{_SWITCHING}:SwitchingVectorEnv",
+        presets={SWITCHING_ID: {}},
+        card=SWITCHING,
     )

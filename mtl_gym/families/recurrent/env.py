@@ -26,7 +26,7 @@ from mtl_gym.families.recurrent import render
 from mtl_gym.families.recurrent.acting import Acting
 from mtl_gym.families.recurrent.connections import SparsityPenalty
 from mtl_gym.families.recurrent.held_back import HeldBack
-from mtl_gym.families.recurrent.making import network_of, template_of
+from mtl_gym.families.recurrent.making import network_of, paper_network, template_of
 from mtl_gym.families.recurrent.metrics import AnswersSoFar, Confusion
 from mtl_gym.families.recurrent.network import MultiTaskNetwork
 from mtl_gym.families.recurrent.observation import spaces_of
@@ -89,7 +89,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         self._split = SequenceSplit(self.data, self.options.split)
         self._held_back = HeldBack(self.options.unseen_task, self.options.seen_updates, self._split)
         with torch.random.fork_rng(devices=[]):
-            self._template: MultiTaskNetwork = template_of(self.options, self.data, self._context)
+            self._template: MultiTaskNetwork = template_of(self.data, self._context, self._make_network)
         self._describe(self._template)
         self._penalties = SparsityPenalty(self.layout, self.options.penalties, self.options.free)
         self._candidates, self.usage = self._held_back.samples, self._new_usage()
@@ -98,6 +98,10 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         options = self.options
         data = resolve(options.data, MultiTaskDataset, options.data_root, options.data_kwargs)
         return data if options.tasks is None else data.part(options.tasks)
+
+    def _make_network(self) -> MultiTaskNetwork:
+        """Return a network for `network=None`."""
+        return paper_network(self.options, self.data)
 
     def _describe(self, network: MultiTaskNetwork) -> None:
         self.layout, self.parts, self.scored = network.layout, network.parts, network.scored
@@ -110,7 +114,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
 
     def _build(self) -> None:
         is_template = isinstance(self.options.network, MultiTaskNetwork)
-        network = renewed(self._template) if is_template else network_of(self.options, self.data, self._context)
+        network = renewed(self._template) if is_template else network_of(self.data, self._context, self._make_network)
         self.network = network.to(self.device).eval()
         self.optimizer = MaskedAdam(self.network.parameters(), self.options.learning_rate)
         self._held_back = self._held_back.anew()

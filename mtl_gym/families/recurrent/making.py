@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 import torch
 
@@ -15,26 +15,31 @@ from mtl_gym.families.recurrent.network import MultiTaskNetwork
 from mtl_gym.families.recurrent.options import RecurrentOptions
 
 
-def network_of(options: RecurrentOptions, data: MultiTaskDataset, context: NetworkContext) -> MultiTaskNetwork:
-    """Return the network given by the options.
+def network_of(
+    data: MultiTaskDataset, context: NetworkContext, default: Callable[[], MultiTaskNetwork]
+) -> MultiTaskNetwork:
+    """Return the network given by the options, or that of `default` if they give none.
 
     Raises:
-        ValueError: If `options.network` is invalid or its network does not fit the data set.
+        ValueError: If the option `network` is invalid or its network does not fit the data set.
     """
-    network = given_network(options.network, MultiTaskNetwork, context, partial(_paper_network, options, data))
+    network = given_network(context.options.network, MultiTaskNetwork, context, lambda _: default())
     _check(network, data)
     return network
 
 
-def template_of(options: RecurrentOptions, data: MultiTaskDataset, context: NetworkContext) -> MultiTaskNetwork:
+def template_of(
+    data: MultiTaskDataset, context: NetworkContext, default: Callable[[], MultiTaskNetwork]
+) -> MultiTaskNetwork:
     """Return the network of `network_of`, with the default network on the meta device, without weights."""
-    if options.network is not None:
-        return network_of(options, data, context)
+    if context.options.network is not None:
+        return network_of(data, context, default)
     with torch.device("meta"):
-        return network_of(options, data, context)
+        return network_of(data, context, default)
 
 
-def _paper_network(options: RecurrentOptions, data: MultiTaskDataset, context: NetworkContext) -> MultiTaskNetwork:
+def paper_network(options: RecurrentOptions, data: MultiTaskDataset) -> MultiTaskNetwork:
+    """Build the network from `base`, `sharing`, `layers`, `hidden` and `readout`."""
     front, width = front_of(data)
     sizes = options.hidden, data.num_tasks, data.max_classes
     readout = "every" if data.has_sequences else options.readout
