@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from mtl_gym.families.measured import measured
 from mtl_gym.registration import Card, Dial, register_family
 
-_ENV = "mtl_gym.families.limitless.env"
+_ENV, _PATHS = "mtl_gym.families.limitless.env", "mtl_gym.families.limitless.paths"
+PATHS_ID = "MTLLimitless-Paths-v0"
 
 LIMITLESS = Card(
     decision="The module of a pool that processes an input next, or the end of the network.",
@@ -20,6 +22,23 @@ BALANCED = Card(
     difficulty="One random network per task separates the tasks well enough, so that learners can at best match it.",
     controls=LIMITLESS.controls,
     dials=LIMITLESS.dials,
+)
+PATHS = Card(
+    decision="The frozen module that processes an input next, or the end of the network.",
+    difficulty="Only the right network of a task answers its inputs; every network without learning is a guess.",
+    controls=("random-fixed",),
+    oracle="oracle",
+    optimum=100.0,
+    evidence="By construction: the label of an input is what the right network of its task answers.",
+    dials={
+        "partial_credit": Dial("more: networks that are partly right answer better", (0.75, 0.5, 0.25, 0.0)),
+        "max_depth": Dial("longer right networks: more networks, and longer credit assignment", (3, 4, 5)),
+        "duplicates": Dial("more modules of each kind: more networks", (1, 2, 3, 4)),
+        "tasks": Dial("more tasks: fewer episodes of each", (2, 4, 8)),
+    },
+    steps=40_000,
+    num_envs=64,
+    measured=measured(PATHS_ID),
 )
 PRESETS: dict[str, dict[str, object]] = {
     "MTLLimitless-Digits-v0": {"data": "digits", "image_shape": [1, 8, 8], "learning_rate": 1e-3},
@@ -44,3 +63,4 @@ def register() -> None:
     """Register the ids."""
     for presets, card in ((PRESETS, LIMITLESS), (BALANCED_PRESETS, BALANCED)):
         register_family(env=f"{_ENV}:LimitlessEnv", vector_env=f"{_ENV}:LimitlessVectorEnv", presets=presets, card=card)
+    register_family(env=f"{_PATHS}:PathsEnv", vector_env=f"{_PATHS}:PathsVectorEnv", presets={PATHS_ID: {}}, card=PATHS)

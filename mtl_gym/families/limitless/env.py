@@ -89,7 +89,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         self._inputs = Inputs(self.data, self.options.split, self.options.image_shape)
         self._rows = RowInputs(self._inputs, self.num_envs)
         with torch.random.fork_rng(devices=[]):
-            self._template = make_template(self.options, self.data, self._inputs.shape, self._context)
+            self._template = self._make_template()
         self._describe(self._template)
         self.pays_bonus = True
         self._count_anew()
@@ -100,11 +100,14 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         sizes = self.data.num_tasks, self.pool_size, self.max_depth
         self._set_spaces(*spaces_of(self._inputs.shape, *sizes))
 
+    def _make_template(self) -> ModulePool:
+        return make_template(self.options, self.data, self._inputs.shape, self._context)
+
+    def _make_pool(self) -> ModulePool:
+        return make_pool(self.options, self.data, self._inputs.shape, self._context)
+
     def _build(self) -> None:
-        if isinstance(self.options.network, ModulePool):
-            pool = self._template.renewed()
-        else:
-            pool = make_pool(self.options, self.data, self._inputs.shape, self._context)
+        pool = self._template.renewed() if isinstance(self.options.network, ModulePool) else self._make_pool()
         self.network = pool.to(self.device).train()
         weights = [{"params": list(self.network.parameters())}]  # Adam rejects an empty list of parameters itself
         self.optimizer = torch.optim.Adam(weights, self.options.learning_rate, fused=True)
