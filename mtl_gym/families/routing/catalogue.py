@@ -50,7 +50,9 @@ CONTEXT = Card(
     difficulty="The rules come in opposite pairs, so that every choice that ignores the context answers at chance.",
     controls=("random-fixed", "task-specific-all", "shared"),
     oracle="oracle",
-    evidence="By construction: the nearest prototype is the most likely context, and each rule has a block.",
+    evidence="By construction: the nearest prototype is the most likely context, and each rule has a block. With exact "
+    "blocks this is the Bayes rate; trained ones stay below it, and a router that also looks at the content may pass "
+    "the oracle.",
     dials={
         "noise": Dial("more noise: contexts are mistaken for each other", (0.5, 1.0, 1.5, 2.0)),
         "contexts": Dial("more contexts: more rules to tell apart", (2, 4, 6, 8)),

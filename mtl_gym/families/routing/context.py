@@ -85,7 +85,9 @@ class ContextVectorEnv(RoutingVectorEnv):
     * Dials: `noise` (contexts are mistaken for each other), `contexts` (more rules to tell apart), `permuted` (the same
       context asks for another rule in each task). `instance` draws other prototypes, rules and data.
     * Optimum: one block per rule and, for each input, the rule of the nearest prototype, which is the most likely one.
-      `best_actions` returns it. Every choice that ignores the context leaves the answer at chance, 50%.
+      `best_actions` returns it. With blocks that know their rule exactly it reaches the Bayes rate; trained blocks lose
+      a little, which a router that also looks at the content may win back. Every choice that ignores the context leaves
+      the answer at chance, 50%.
 
     Example:
         >>> env = ContextVectorEnv(num_envs=64)

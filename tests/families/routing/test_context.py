@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 import mtl_gym
-from mtl_gym.families.routing.context import CONTEXT, ROWS, ContextVectorEnv, contextual, nearest
+from mtl_gym.core.instances import secret
+from mtl_gym.families.routing.context import CONTEXT, NAME, ROWS, ContextVectorEnv, Truth, contextual, nearest
 from mtl_gym.integrations.sb3 import make_vec_env
 from mtl_gym.lab.agents import find_agent
 from mtl_gym.registration import card
@@ -84,6 +85,18 @@ def test_the_oracle_sees_nothing_but_the_noisy_context():
         obs, _ = batch.reset()
         seen = obs["value"][:, :CONTEXT]
         assert batch.best_actions().tolist() == nearest(seen, prototypes).tolist()
+
+
+@pytest.mark.parametrize("noise", [1.0, 2.0])
+def test_exact_blocks_on_the_routes_of_the_oracle_reach_the_bayes_rate(noise):
+    told, content, _, label, rule = rows_of(noise=noise)
+    truth = Truth.draw(4, False, secret(NAME, 0))
+    answers = np.sign(content @ truth.planes.T)
+    distance = ((told[:, None] - truth.prototypes) ** 2).sum(2)
+    likelihood = np.exp(-distance / (2 * noise**2))
+    bayes = (np.sign((likelihood * answers).sum(1)) == label).mean()
+    routed = (answers[np.arange(len(rule)), rule] == label).mean()
+    assert bayes - 0.01 < routed < 0.99
 
 
 def test_more_noise_hides_the_rule_more_often():
