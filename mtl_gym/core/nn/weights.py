@@ -28,10 +28,15 @@ def renewed(template: AnyModule) -> AnyModule:
     Submodules with a `reset_parameters` method (all of torch's) are reinitialised; other parameters keep their values.
     """
     twin = copy.deepcopy(template)
-    for module in twin.modules():
-        if isinstance(module, Resettable):
-            module.reset_parameters()
+    renew(twin)
     return twin
+
+
+def renew(module: nn.Module) -> None:
+    """Give a module new weights in place, as `renewed` gives its copy."""
+    for part in module.modules():
+        if isinstance(part, Resettable):
+            part.reset_parameters()
 
 
 @contextmanager

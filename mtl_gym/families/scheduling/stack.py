@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from mtl_gym.core.nn.stacked import Named, StackedModule, at
-from mtl_gym.core.nn.weights import renewed, seeded
+from mtl_gym.core.nn.weights import renew, seeded
 from mtl_gym.families.scheduling.dropout import KeyedDropout, key_of_part
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.objectives import Scores
@@ -66,11 +67,14 @@ class RunStack(nn.Module):
 
     def renew(self, seeds: Sequence[int]) -> None:
         """Redraw the weights of every run, each from its own seed."""
+        encoder, head = copy.deepcopy((self.template.encoder, self.template.head))
         for run, seed in enumerate(seeds):
             with seeded(seed):
-                self._encoder.write((run,), renewed(self.template.encoder))
+                renew(encoder)
+                self._encoder.write((run,), encoder)
                 for task in range(self.tasks):
-                    self._heads.write((run, task), renewed(self.template.head))
+                    renew(head)
+                    self._heads.write((run, task), head)
 
     def run(self, x: Tensor, task: Tensor, keys: Tensor | None = None) -> Scores:
         """Return the scores of samples in groups of one task each.
