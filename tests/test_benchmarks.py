@@ -138,3 +138,11 @@ def test_dials_draws_every_dial_of_an_id_and_fills_its_page(tmp_path):
     text = page.read_text()
     assert all(f"(../images/dials/{name})" in text for name in files)
     assert text.count("<!-- dials -->") == text.count("<!-- /dials -->") == 1 and text.endswith("\n\nMore.\n")
+
+
+@pytest.mark.slow
+def test_the_searched_schedule_of_prerequisites_is_among_the_best():
+    program = [sys.executable, BENCHMARKS / "optima" / "prerequisites.py", "--runs", "2", "--again", "8"]
+    run = subprocess.run(program, capture_output=True, text=True, timeout=300, check=True)
+    found = {line[:24]: float(line[26:]) for line in run.stdout.splitlines() if line.startswith("[")}
+    assert found[str([0, 0, 0, 1, 0, 1, 1, 0])] > max(found.values()) - 1

@@ -6,7 +6,7 @@ from mtl_gym.families.measured import measured
 from mtl_gym.registration import Card, Dial, register_family
 
 _ENV, _SKILLS = "mtl_gym.families.scheduling.env", "mtl_gym.families.scheduling.skills"
-SKILLS_ID = "MTLScheduling-Skills-v0"
+_PREREQUISITES = "mtl_gym.families.scheduling.prerequisites"
 
 SCHEDULING = Card(
     decision="The task of the next minibatch, or the weights of the tasks' losses.",
@@ -17,6 +17,7 @@ SCHEDULING = Card(
         "updates_per_step": Dial("more updates per decision: fewer"),
     },
 )
+SKILLS_ID = "MTLScheduling-Skills-v0"
 SKILLS = Card(
     decision="The task that a learner practises next.",
     difficulty=(
@@ -41,6 +42,26 @@ SKILLS = Card(
     lengths=({"budget": 30}, {"budget": 120}),
     measured=measured(SKILLS_ID),
 )
+PREREQUISITES_ID = "MTLScheduling-Prerequisites-v0"
+PREREQUISITES = Card(
+    decision="The task of the next four minibatches.",
+    difficulty=(
+        "Parity has too few samples to be learned before its prerequisite, and equal shares or the highest loss spend "
+        "the run on tasks of no use. The budget is the problem: the distance holds at half and at twice the budget."
+    ),
+    controls=("uniform", "greedy", "random"),
+    oracle="oracle",
+    evidence="Search over all schedules of pattern and parity: benchmarks/optima/prerequisites.py.",
+    dials={
+        "parity_samples": Dial("fewer: parity needs its prerequisite more", (64, 32, 16, 12)),
+        "noise_tasks": Dial("more: equal shares and random choices waste more", (0, 1, 2, 4)),
+        "updates": Dial("fewer: less time for what is of no use", (64, 32, 16)),
+    },
+    learners=("qls",),
+    steps=16_384,
+    num_envs=128,
+    measured=measured(PREREQUISITES_ID),
+)
 # Evaluating validation samples after every update would take most of the time.
 LOOK: dict[str, object] = {"hard_samples": 16, "updates_per_step": 10}
 PRESETS: dict[str, dict[str, object]] = {
@@ -59,4 +80,10 @@ def register() -> None:
     )
     register_family(
         env=f"{_SKILLS}:SkillsEnv", vector_env=f"{_SKILLS}:SkillsVectorEnv", presets={SKILLS_ID: {}}, card=SKILLS
+    )
+    register_family(
+        env=f"{_PREREQUISITES}:PrerequisitesEnv",
+        vector_env=f"{_PREREQUISITES}:PrerequisitesVectorEnv",
+        presets={PREREQUISITES_ID: {}},
+        card=PREREQUISITES,
     )

@@ -29,8 +29,10 @@ from mtl_gym.data import MultiTaskDataset, resolve
 from mtl_gym.families.scheduling import render
 from mtl_gym.families.scheduling.held_out import HeldOut, HeldOutFigures
 from mtl_gym.families.scheduling.making import make_template
+from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.observation import observation_space, progress_features
 from mtl_gym.families.scheduling.options import SchedulingOptions
+from mtl_gym.families.scheduling.presets import network_for
 from mtl_gym.families.scheduling.progress import Progress
 from mtl_gym.families.scheduling.reference import reference_accuracy
 from mtl_gym.families.scheduling.spans import f1_by_task
@@ -55,8 +57,8 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
       validation samples of highest loss. With observation="progress" float32 [num_envs, 3 * tasks + 1], see
       `progress_features`.
     * Action: int64 [num_envs] in [0, tasks); with control="weights" float32 [num_envs, tasks] in [0, 1].
-    * Reward: float32 [num_envs]: minus the validation loss, the mean or the sum over tasks; `penalty` where mean
-      validation accuracy is below `tolerance` times the reference.
+    * Reward: float32 [num_envs]: minus the validation loss, the mean or the sum over tasks, or the gain in mean
+      validation accuracy; `penalty` where mean validation accuracy is below `tolerance` times the reference.
     * Truncation: after `updates` gradient steps. Episodes never terminate.
     * Info, at every step: `train_loss`, `validation_loss`, `validation_accuracy`, `gradient_norm`, `trained`
       [num_envs, tasks] and `updates`, as in `Progress`, with 0 in place of NaN.
@@ -93,8 +95,10 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
-        self.data = resolve(self.options.data, MultiTaskDataset, self.options.data_root).to(self.device)
-        self.template = make_template(NetworkContext(self.data, self.options, self.device), self.data)
+        self.data = self._load_data().to(self.device)
+        self.template = make_template(
+            NetworkContext(self.data, self.options, self.device), self.data, self._network_for
+        )
         self._warned_of_all = False
         self.chooses = self.options.control == "choice"
         self._bins = self.options.bins if self.options.observation == "histogram" else 0
@@ -106,6 +110,13 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         tasks = self.data.num_tasks
         action = spaces.Discrete(tasks) if self.chooses else spaces.Box(0, 1, (tasks,), np.float32)
         self._set_spaces(observation_space(tasks, self._bins), action)
+
+    def _load_data(self) -> MultiTaskDataset:
+        return resolve(self.options.data, MultiTaskDataset, self.options.data_root)
+
+    def _network_for(self, data: MultiTaskDataset) -> SharedNetwork:
+        """Make the network where the option `network` gives none."""
+        return network_for(data)
 
     @property
     def run_length(self) -> int:
@@ -189,8 +200,18 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def _reward(self, before: Progress, after: Progress) -> Floats:
         loss = after.validation_loss
-        joined = loss.sum(1) if self.options.reward == "sum" else loss.mean(1)
-        return np.where(self._reached(after), -joined, np.float32(self.options.penalty)).astype(np.float32)
+        if self.options.reward == "gain":
+            paid = self._worth_of(after) - self._worth_of(before)
+        else:
+            paid = -(loss.sum(1) if self.options.reward == "sum" else loss.mean(1))
+        return np.where(self._reached(after), paid, np.float32(self.options.penalty)).astype(np.float32)
+
+    def _worth_of(self, progress: Progress) -> Floats:
+        return self._worth(progress.validation_accuracy, progress.validation_loss)
+
+    def _worth(self, accuracy: Array, loss: Array) -> Array:
+        """Return what a run is worth, higher is better; [..., tasks] -> [...]. By default mean accuracy."""
+        return accuracy.mean(-1)
 
     def _reached(self, progress: Progress) -> Flags:
         """Return the runs whose mean validation accuracy reaches `tolerance` times the reference; all without one."""

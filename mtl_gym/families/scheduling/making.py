@@ -11,21 +11,20 @@ from mtl_gym.core.nn.making import given_network
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import NetworkContext
 from mtl_gym.data import MultiTaskDataset
-from mtl_gym.families.scheduling.network import SharedNetwork
-from mtl_gym.families.scheduling.presets import network_for
+from mtl_gym.families.scheduling.network import Make, SharedNetwork
 
 ROWS = 2
 
 
-def make_template(context: NetworkContext, data: MultiTaskDataset) -> SharedNetwork:
-    """Return the network given by the options, whose weights every run redraws.
+def make_template(context: NetworkContext, data: MultiTaskDataset, default: Make) -> SharedNetwork:
+    """Return the network given by the options or made by `default`, whose weights every run redraws.
 
     Raises:
         ValueError: If the option `network` is invalid or its network does not fit the data set.
     """
     given = context.options.network
     with seeded(0):
-        template = given_network(given, SharedNetwork, context, lambda _: network_for(data))
+        template = given_network(given, SharedNetwork, context, lambda _: default(data))
         if given is not None:
             _try_out(template, data)
     return template

@@ -14,7 +14,7 @@ from mtl_gym.families.scheduling.uncertainty import MEASURES
 
 CONTROLS = ("choice", "weights")
 OBSERVATIONS = ("histogram", "progress")
-REWARDS = ("mean", "sum")
+REWARDS = ("mean", "sum", "gain")
 SINGLE_TASK = "single-task"
 
 
@@ -40,7 +40,8 @@ class SchedulingOptions(EnvOptions):
             once per data set, stratified by label.
         reference: Accuracy that the mean validation accuracy must reach: "single-task" trains one network per task,
             once, and caches its accuracy; one number, or one per task, is used as given; None disables the penalty.
-        reward: "mean" or "sum" of the tasks' negative validation losses. The paper has the sum (eq. 3 with equal
+        reward: "mean" or "sum" of the tasks' negative validation losses, or "gain", what the decision added to mean
+            validation accuracy, so that rewards sum to the gain of the run. The paper has the sum (eq. 3 with equal
             weights). The default is the mean, which stays above the penalty for any number of tasks: the sum of 16
             tasks of two classes begins at -11, below the paper's penalty of -10.
         tolerance: Share of the reference below which a step earns `penalty`.

@@ -1,0 +1,43 @@
+"""Base of scheduling environments with a known schedule."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mtl_gym.core.instances import GeneratedOptions
+from mtl_gym.core.interfaces import ORACLE, Interface
+from mtl_gym.core.rows import Array, Rows
+from mtl_gym.families.scheduling.env import SchedulingVectorEnv
+from mtl_gym.families.scheduling.options import SchedulingOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownOptions(SchedulingOptions, GeneratedOptions):
+    """Options of environments with a known schedule: the progress is observed, and what a run gains is paid."""
+
+    observation: str = "progress"
+    reward: str = "gain"
+    reference: str | float | Sequence[float] | None = None
+
+
+class KnownScheduleVectorEnv(SchedulingVectorEnv):
+    """Batch of training runs for which a good schedule is known; a family's member has data, network and `schedule`."""
+
+    INTERFACES: ClassVar[frozenset[Interface[object]]] = SchedulingVectorEnv.INTERFACES | {ORACLE}
+    # The budget is part of the problem: what a longer run would gain must not be bootstrapped.
+    TERMINATES: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def schedule(self) -> Rows:
+        """Task of every decision in the best schedule that is known; int64 [run_length]."""
+
+    def best_actions(self) -> Array:
+        """Return the decision of the known schedule for every row, as in the action space."""
+        task = np.full(self.num_envs, self.schedule[self._step])
+        return task if self.chooses else np.eye(self.data.num_tasks, dtype=np.float32)[task]
