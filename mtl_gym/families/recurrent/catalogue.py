@@ -19,11 +19,11 @@ SWITCHING = Card(
     difficulty="A regime asks for another module in every task: without the cue, or the task, answers are a guess.",
     controls=("random-fixed", "all-connected"),
     oracle="oracle",
-    evidence="By construction: the labels follow the rule of one module, and the oracle knows the regime.",
+    evidence="By construction: labels follow the rule of one module, and the oracle computes the most likely regime.",
     dials={
         "regimes": Dial("more regimes: more modules to choose from", (2, 4, 6)),
         "num_tasks": Dial("more tasks: fewer episodes of each", (2, 4, 8)),
-        "noise": Dial("more noise: cues are mistaken for each other", (0.25, 0.5, 1.0, 2.0)),
+        "noise": Dial("more noise: cues are mistaken for each other", (0.5, 1.0, 1.5, 2.0)),
         "head_start": Dial("more: modules are easier to tell apart", (0.5, 1.0, 2.0, 4.0)),
     },
     steps=80_000,

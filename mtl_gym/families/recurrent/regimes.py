@@ -47,16 +47,16 @@ class Truth:
     def sequences(
         self, each: int, steps: int, regime_steps: int, noise: float, random: np.random.Generator
     ) -> tuple[Split, Rows]:
-        """Return `each` sequences of every task, with the rule of each step; int64 [sequences, steps]."""
+        """Return `each` sequences of every task, with the most likely rule of each step; int64 [sequences, steps]."""
         tasks, regimes = self.asked.shape
         task = np.repeat(np.arange(tasks), each)
         regime = changing(len(task), regimes, steps, regime_steps, random)
-        best = self.asked[task[:, None], regime]
-        x = random.standard_normal((*best.shape, regimes))
-        first = (x @ self.rules[0]).argmax(2)
-        cue = CUE * np.eye(regimes)[regime] + noise * random.standard_normal((*best.shape, regimes))
-        parts = np.concatenate([x, cue], 2).astype(np.float32), task, (first + best) % regimes
-        return Split(*map(torch.from_numpy, parts)), best
+        x, error = random.standard_normal((2, *regime.shape, regimes))
+        label = ((x @ self.rules[0]).argmax(2) + self.asked[task[:, None], regime]) % regimes
+        cue = CUE * np.eye(regimes)[regime] + noise * error
+        parts = np.concatenate([x, cue], 2).astype(np.float32), task, label
+        likely = most_likely(cue, regime_steps, noise)
+        return Split(*map(torch.from_numpy, parts)), self.asked[task[:, None], likely]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Switching:
     Attributes:
         data: The data set: inputs of the modules, then the cue; float32 [steps, 2 regimes], a label for every step.
         truth: The truth.
-        best: Rule of each step of each split; int64 [sequences, steps].
+        best: Most likely rule of each step of each split, given the cues so far; int64 [sequences, steps].
     """
 
     data: MultiTaskDataset
@@ -101,3 +101,34 @@ def changing(rows: int, regimes: int, steps: int, regime_steps: int, random: np.
     changes = random.integers(1, regimes, size=(rows, -(-steps // regime_steps)))
     changes[:, 0] = random.integers(regimes, size=rows)
     return np.repeat(changes.cumsum(1) % regimes, regime_steps, axis=1)[:, :steps]
+
+
+def most_likely(cue: NDArray[np.float64], regime_steps: int, noise: float) -> Rows:
+    """Return the most likely regime of each step, given all cues up to it: the exact filter of `changing`.
+
+    Args:
+        cue: float64 [rows, steps, regimes].
+        regime_steps: Number of steps of a regime.
+        noise: Standard deviation of the noise on the cue.
+
+    Returns:
+        int64 [rows, steps].
+
+    Example:
+        >>> most_likely(np.array([[[2.0, 1.0], [0.0, 3.0], [2.0, 1.9]]]), regime_steps=2, noise=1.0).tolist()
+        [[0, 1, 0]]
+    """
+    # Log-likelihoods up to a constant; values beyond 1e4 leave no doubt in any case.
+    evidence = np.clip(CUE * cue / max(noise, 1e-3) ** 2, -1e4, 1e4)
+    belief, likely = np.full(evidence[:, 0].shape, 1 / cue.shape[2]), []
+    for step in range(cue.shape[1]):
+        if step and step % regime_steps == 0:
+            belief = (1 - belief) / (cue.shape[2] - 1)
+        belief = _normalised(np.log(np.maximum(belief, 1e-300)) + evidence[:, step])
+        likely.append(belief.argmax(1))
+    return np.stack(likely, 1)
+
+
+def _normalised(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    return shares / shares.sum(1, keepdims=True)

@@ -88,8 +88,9 @@ class SwitchingVectorEnv(RecurrentVectorEnv):
     * Termination: after `steps` decisions. After `train_batch` episodes, one gradient step updates the modules.
     * Dials: `regimes` (more modules), `num_tasks` (fewer episodes of each), `noise` (cues are mistaken for each other),
       `head_start` (less: modules are harder to tell apart). `instance` draws other rules, cues and data.
-    * Optimum: the module of the task for the regime, alone; `best_actions` returns it. Modules that are chosen without
-      the cue, or without the task, answer at chance, 1 / `regimes`: the labels of an input are then equally likely.
+    * Optimum: the module of the task for the regime that is most likely after the cues so far, alone; `best_actions`
+      returns it. Modules that are chosen without the cue, or without the task, answer at chance, 1 / `regimes`: the
+      labels of an input are then equally likely.
 
     Example:
         >>> env = SwitchingVectorEnv(num_envs=64)
@@ -107,7 +108,7 @@ class SwitchingVectorEnv(RecurrentVectorEnv):
     options: SwitchingOptions
 
     def best_actions(self) -> NDArray[np.int8]:
-        """Return the module of every row's task for the regime of this step; int8 [num_envs, regimes], 1 for on."""
+        """Return the module of every row's task for the most likely regime; int8 [num_envs, regimes], 1 for on."""
         step = np.minimum(self._acting.episodes.step, self.options.steps - 1)
         return np.eye(self.options.regimes, dtype=np.int8)[self._problem.best[self.options.split][self._sample, step]]
 

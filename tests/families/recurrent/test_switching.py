@@ -1,11 +1,13 @@
 """Sequences of changing regimes: the truth, what modules see, and the distance of the oracle from the controls."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 
 import mtl_gym
-from mtl_gym.families.recurrent.regimes import SEQUENCES, Truth, changing, switching
+from mtl_gym.families.recurrent.regimes import CUE, SEQUENCES, Truth, changing, most_likely, switching
 from mtl_gym.families.recurrent.switching import SwitchingVectorEnv
 from mtl_gym.integrations.sb3 import make_vec_env
 from mtl_gym.lab.agents import find_agent
@@ -22,6 +24,13 @@ def problem(regimes=4, tasks=4, noise=0.0, instance=0):
 def regimes_of(made, split="test"):
     """Return the regime that the cues of a problem without noise tell; int64 [sequences, steps]."""
     return made.data.split(split).x[:, :, len(made.truth.rules) :].numpy().argmax(2)
+
+
+def rule_of(made, split="test"):
+    """Return the rule that gives the labels; int64 [sequences, steps]."""
+    part = made.data.split(split)
+    first = (part.x[:, :, :4].numpy() @ made.truth.rules[0]).argmax(2)
+    return (part.y.numpy() - first) % 4
 
 
 def trained(agent, steps=9_600, **kwargs):
@@ -75,6 +84,26 @@ def test_the_regime_changes_every_third_step_and_only_then():
     assert (changes == (np.arange(1, 12) % 3 == 0)).all()
     shares = np.stack([(regimes == one).mean(0) for one in range(4)])
     assert np.abs(shares - 0.25).max() < 0.04
+
+
+def test_the_most_likely_regime_is_that_of_all_histories_weighed_by_likelihood():
+    random, noise, steps = np.random.default_rng(0), 2.0, 6
+    truth = changing(40, 3, steps, 2, random)
+    cue = CUE * np.eye(3)[truth] + noise * random.normal(size=(40, steps, 3))
+    histories = [h for h in product(range(3), repeat=3) if h[0] != h[1] != h[2]]
+    paths = np.repeat(np.array(histories), 2, axis=1)
+    for step in range(steps):
+        error = ((cue[:, None, : step + 1] - CUE * np.eye(3)[paths][:, : step + 1]) ** 2).sum((2, 3))
+        weight = np.exp(-error / (2 * noise**2))
+        by_regime = np.stack([weight[:, paths[:, step] == one].sum(1) for one in range(3)], 1)
+        assert (most_likely(cue, 2, noise)[:, step] == by_regime.argmax(1)).all()
+    assert (most_likely(cue, 2, noise) != cue.argmax(2)).any()
+    assert (most_likely(CUE * np.eye(3)[truth], 2, 0.0) == truth).all()
+
+
+def test_more_noise_hides_the_regime_more_often():
+    right = [(problem(noise=noise).best["test"] == rule_of(problem(noise=noise))).mean() for noise in (0.5, 1, 2, 4)]
+    assert right[0] > 0.999 and (np.diff(right) < 0).all() and right[-1] > 0.3
 
 
 def test_labels_say_nothing_about_the_regime():
