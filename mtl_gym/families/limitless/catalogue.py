@@ -33,9 +33,10 @@ PATHS = Card(
     dials={
         "partial_credit": Dial("more: networks that are partly right answer better", (0.75, 0.5, 0.25, 0.0)),
         "max_depth": Dial("longer right networks: more networks, and longer credit assignment", (3, 4, 5)),
-        "duplicates": Dial("more modules of each kind: more networks", (1, 2, 3, 4)),
+        "duplicates": Dial("more modules of each kind: more networks", (2, 3, 4)),
         "tasks": Dial("more tasks: fewer episodes of each", (2, 4, 8)),
     },
+    learners=("maskable-ppo",),
     steps=40_000,
     num_envs=64,
     measured=measured(PATHS_ID),
