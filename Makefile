@@ -6,9 +6,9 @@ BIN = $(VENV)/bin
 .PHONY: demo test test-slow lint format clean
 
 # One thread: the digits' network is small, and threads that wait for each other on a busy machine cost far more.
-demo: $(VENV)/.setup  ## train routers on real digits, print a table, draw their routing maps
-	OMP_NUM_THREADS=1 $(BIN)/mtl-gym compare MTLRouting-Digits-v0 --agents wpl,task-specific-all,random-fixed \
-		--seeds 2 --steps 150000 --num-envs 64 --out runs/demo
+demo: $(VENV)/.setup  ## find hidden groups of real digits: four agents, a table, routing maps beside the true groups
+	OMP_NUM_THREADS=1 $(BIN)/mtl-gym compare MTLRouting-GroupedDigits-v0 --agents assignment,ppo,separate,oracle \
+		--seeds 2 --steps 40000 --num-envs 64 --out runs/demo
 
 test: $(VENV)/.setup  ## run the fast tests
 	$(BIN)/python -m pytest -n auto -m "not slow"
