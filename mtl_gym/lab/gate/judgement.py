@@ -155,8 +155,8 @@ def differ(intervals: Sequence[Estimate]) -> bool:
 def tiers(intervals: Mapping[str, Estimate], measure: Measure) -> list[list[str]]:
     """Return names in tiers, the best first.
 
-    Names are taken in the order of their means. One opens a tier if its interval lies on the worse side of the
-    intervals of all members of the tier above.
+    Names are taken in the order of their means. One opens a tier if its interval lies on the worse side of that of the
+    best member of the tier above.
 
     Example:
         >>> from mtl_gym.core.measure import ACCURACY
@@ -166,7 +166,7 @@ def tiers(intervals: Mapping[str, Estimate], measure: Measure) -> list[list[str]
     """
     found: list[list[str]] = []
     for name in sorted(intervals, key=lambda name: intervals[name].value, reverse=measure.higher):
-        if not found or all(_below(intervals[name], intervals[member], measure) for member in found[-1]):
+        if not found or _below(intervals[name], intervals[found[-1][0]], measure):
             found.append([])
         found[-1].append(name)
     return found

@@ -102,9 +102,9 @@ def test_one_seed_decides_nothing_about_spread():
     assert found.lines == (False, True, False, True, False)
 
 
-def test_a_tier_opens_below_every_member_of_the_one_above():
-    """b overlaps a, and c overlaps b: c stays although it lies below a."""
+def test_a_tier_opens_below_the_best_member_of_the_one_above():
+    """b overlaps a and stays; c overlaps b, but lies below a."""
     found = {"a": Estimate(90, 88, 92), "b": Estimate(80, 71, 89), "c": Estimate(70, 68, 72), "d": Estimate(50, 40, 60)}
-    assert tiers(found, ACCURACY) == [["a", "b", "c"], ["d"]]
+    assert tiers(found, ACCURACY) == [["a", "b"], ["c"], ["d"]]
     assert differ(list(found.values())) and differ([found["a"], found["c"]]) and not differ([found["a"], found["b"]])
     assert tiers({}, ACCURACY) == []
