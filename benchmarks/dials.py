@@ -1,6 +1,6 @@
 """Draw how the dials of benchmark ids set their difficulty, and put the figures into the documentation pages.
 
-`python benchmarks/dials.py [ID]... --out runs/dials` runs oracle, controls and the first learner of the card at each
+`python benchmarks/dials.py [ID]... --out runs/dials` runs oracle, controls and the best learner of the card at each
 value of each dial, one dial at a time. Finished runs in `--out` are reused, so the same command resumes.
 """
 
@@ -63,7 +63,7 @@ class Scan:
 def scans(env_id: str, seeds: int, share: float) -> list[Scan]:
     """Return the runs of all dials of an id that have values; `share` of the card's decisions each."""
     card = mtl_gym.card(env_id)
-    agents = [card.oracle or "", *card.controls, *card.learners[:1]]
+    agents = [card.oracle or "", *card.controls, learner_of(card)]
     steps = max(1, int(share * card.steps))
     found = []
     for name, dial in card.dials.items():
@@ -71,6 +71,11 @@ def scans(env_id: str, seeds: int, share: float) -> list[Scan]:
         if bases:
             found.append(Scan(env_id, name, [plan(base, agents, seeds) for base in bases]))
     return found
+
+
+def learner_of(card: Card) -> str:
+    """Return the learner that the gate measured as the best; the first of the card before a measurement."""
+    return card.best_learner or card.learners[0]
 
 
 def measured(scan: Scan, out: Path, jobs: int) -> list[list[RunResult]]:
@@ -96,12 +101,12 @@ def lines_of(card: Card, results: Sequence[Sequence[RunResult]]) -> dict[str, li
     lines: dict[str, list[list[float]]] = {
         "optimum": [],
         "best control": [],
-        **{name: [] for name in card.learners[:1]},
+        learner_of(card): [],
     }
     for at_value in results:
         figures = {name: list(by_seed.values()) for name, by_seed in figures_of(at_value).items()}
         means = {name: float(np.mean(figures[name])) for name in card.controls}
-        shown = [card.oracle or "", best_of(means, at_value[0].measure), *card.learners[:1]]
+        shown = [card.oracle or "", best_of(means, at_value[0].measure), learner_of(card)]
         for line, name in zip(lines.values(), shown, strict=True):
             line.append(figures[name])
     return lines
@@ -144,9 +149,8 @@ def block(env_id: str, drawn: Sequence[Scan]) -> str:
     parts = []
     for scan in drawn:
         link = (Path("..") / scan.picture).as_posix()
-        learner = f" and {card.learners[0]}" * bool(card.learners)
         told = f"`{scan.dial}`, {card.dials[scan.dial].effect}"
-        parts.append(f"![Optimum, best control{learner} over {scan.dial}]({link})\n\n{told}.")
+        parts.append(f"![Optimum, best control and {learner_of(card)} over {scan.dial}]({link})\n\n{told}.")
     return "\n\n".join(parts)
 
 
