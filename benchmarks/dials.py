@@ -74,8 +74,8 @@ def scans(env_id: str, seeds: int, share: float) -> list[Scan]:
 
 
 def learner_of(card: Card) -> str:
-    """Return the learner that the gate measured as the best; the first of the card before a measurement."""
-    return card.best_learner or card.learners[0]
+    """Return the learner that the gate measured as the best; before a measurement the first of the card, or PPO."""
+    return card.best_learner or next(iter(card.learners), "ppo")
 
 
 def measured(scan: Scan, out: Path, jobs: int) -> list[list[RunResult]]:
