@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from mtl_gym.core.classification import FinalReward
 from mtl_gym.core.instances import GeneratedOptions, secret
 from mtl_gym.core.interfaces import ORACLE, Interface
 from mtl_gym.core.nn.frozen import FrozenLinear, alike
@@ -59,7 +60,7 @@ class PathsOptions(LimitlessOptions, GeneratedOptions):
     hidden: int = 16
     bonus: bool | float = False
     invalid: str = "nearest"
-    reward: str = "correct"
+    reward: str | FinalReward = "correct"
     invalid_reward: float = -1.0
 
     def __post_init__(self) -> None:
