@@ -85,10 +85,10 @@ GROUPS = Card(
     difficulty="Blocks that tasks of two groups share learn contradictions; a block of a single task sees few samples.",
     controls=GROUPED_CONTROLS,
     oracle="oracle",
-    evidence="By construction: tasks of one group have the same teacher, and teachers are independent.",
+    evidence="By construction: tasks of one group have one teacher, and no two teachers give an input the same label.",
     dials={
         "samples": Dial("more samples per task: a block of a single task suffices", (20, 40, 80, 160)),
-        "groups": Dial("more groups: fewer tasks to share a block with", (2, 3, 4, 6)),
+        "groups": Dial("more groups: fewer tasks to share a block with", (2, 3, 4)),
     },
     learners=GROUPED_LEARNERS,
     steps=40_000,

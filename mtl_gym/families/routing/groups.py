@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from mtl_gym.core.instances import secret
 from mtl_gym.core.options import EnvOptions
+from mtl_gym.core.ranges import Range
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.split import Split
@@ -24,18 +26,21 @@ HELD_OUT = {"validation": 40, "test": 200}
 
 @dataclass(frozen=True, kw_only=True)
 class GroupsOptions(GroupedOptions):
-    """Keyword arguments of `MTLRouting-Groups-v0`, those of `GroupedOptions`."""
+    """Keyword arguments of `MTLRouting-Groups-v0`, those of `GroupedOptions`; `groups` is at most 4."""
 
+    RANGES: ClassVar[Mapping[str, Range]] = {"groups": Range(2, CLASSES)}
     NAME: ClassVar[str] = NAME
 
     data: str | MultiTaskDataset = NAME
+    learning_rate: float = 3e-3
 
 
 class GroupsVectorEnv(GroupedVectorEnv):
     """Batch of `num_envs` generated inputs, each routed to one of several perceptrons that train during the steps.
 
     Tasks fall into hidden groups, each with a linear teacher of its own. The label of an input is the class with the
-    largest value of its task's teacher. Inputs of all tasks have one distribution and do not tell the group.
+    largest value of its task's teacher, and no input has the same label in two groups. Inputs of all tasks have one
+    distribution and do not tell the group.
 
     * Observation: `value` float32 [num_envs, 16], the input; `task` int64 [num_envs]; `depth` int64 [num_envs].
     * Action: int64 [num_envs] in [0, M), the block that answers; the last action, PASS, is masked.
@@ -92,12 +97,26 @@ def taught(tasks: int, groups: int, samples: int, instance: int) -> Grouped:
         instance: Number of the hidden truth.
     """
     random = secret(NAME, instance)
-    members, teachers = draw_groups(tasks, groups, random), random.normal(size=(groups, INPUTS, CLASSES))
+    members, teachers = draw_groups(tasks, groups, random), contrary_teachers(groups, random)
     sizes = {"train": samples, **HELD_OUT}
     splits = {split: _labelled(teachers[members], each, random) for split, each in sizes.items()}
     names = tuple(f"task {task}" for task in range(tasks))
     classes = (tuple(f"label {label}" for label in range(CLASSES)),) * tasks
     return Grouped(MultiTaskDataset(NAME, splits, names, classes), members)
+
+
+def contrary_teachers(groups: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Draw linear teachers of which no two give an input the same label; float64 [groups, inputs, classes].
+
+    They are one teacher whose classes are shifted in a circle.
+
+    Example:
+        >>> teachers = contrary_teachers(2, np.random.default_rng(0))
+        >>> np.unique(np.diff((np.ones(16) @ teachers).argmax(-1)) % 4)
+        array([1])
+    """
+    teacher = random.normal(size=(INPUTS, CLASSES))
+    return np.stack([np.roll(teacher, group, axis=1) for group in range(groups)])
 
 
 def _labelled(teachers: NDArray[np.float64], each: int, random: np.random.Generator) -> Split:

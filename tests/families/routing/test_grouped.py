@@ -12,7 +12,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 import mtl_gym
 from mtl_gym.families.routing.grouped import draw_groups, same_partition
 from mtl_gym.families.routing.grouped_digits import GroupedDigitsVectorEnv, permuted_labels
-from mtl_gym.families.routing.groups import GroupsVectorEnv
+from mtl_gym.families.routing.groups import GroupsVectorEnv, contrary_teachers
 from mtl_gym.integrations.sb3 import make_vec_env
 from mtl_gym.testing import CHECKS
 
@@ -83,6 +83,12 @@ def test_a_generated_label_is_the_largest_value_of_the_groups_teacher():
     assert fitted(env.data, torch.arange(12)) < 0.7
     samples = [images(env.data, split) for split in ("train", "validation", "test")]
     assert len(set.union(*(rows for rows, _ in samples))) == sum(count for _, count in samples)
+
+
+def test_no_two_teachers_give_an_input_the_same_label():
+    random = np.random.default_rng(0)
+    labels = (random.normal(size=(100, 16)) @ contrary_teachers(4, random)).argmax(-1)
+    assert (np.sort(labels, axis=0) == np.arange(4)[:, None]).all()
 
 
 def fitted(data, tasks):
