@@ -110,6 +110,9 @@ def grouped_digits(tasks: int, groups: int, samples: int, instance: int) -> Grou
     most = len(rows["train"]) // tasks
     if samples > most:
         raise ValueError(f"samples={samples} is too many for {tasks} tasks: there are images for {most} each.")
+    if tasks > len(rows["validation"]):
+        most = len(rows["validation"])
+        raise ValueError(f"tasks={tasks} is too many: each needs a validation image, and there are {most}; use fewer.")
     members, labels = draw_groups(tasks, groups, random), permuted_labels(groups, random)
     dealt = {
         "train": _deal(rows["train"], tasks, samples, random),

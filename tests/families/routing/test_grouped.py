@@ -164,6 +164,7 @@ def test_blocks_are_one_per_group_or_as_many_as_asked(kind):
         ({"groups": 7}, r"groups=7 .* at most half of the 12 tasks"),
         ({"data": "mnist"}, r"data='mnist' .* 'grouped-digits' only"),
         ({"samples": 90}, r"samples=90 is too many for 12 tasks: there are images for 89 each"),
+        ({"samples": 1, "tasks": 400}, r"tasks=400 is too many: each needs a validation image, and there are 359"),
     ],
 )
 def test_options_that_have_no_known_answer_are_refused(options, message):
