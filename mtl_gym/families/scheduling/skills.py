@@ -52,10 +52,10 @@ class SkillsOptions(GeneratedOptions):
     """
 
     RANGES: ClassVar[Mapping[str, Range]] = {
-        "skills": Range(2, 100),
+        "skills": Range(2, 10),  # longer chains and budgets outgrow the search for the best schedule
         "noise_tasks": Range(0, 100),
         "forgetting": SHARES,
-        "budget": Range(2, 10_000),
+        "budget": Range(2, 200),
     }
 
     skills: int = 5
@@ -216,6 +216,7 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def best_actions(self) -> Array:
         """Return the next task of the best schedule, in every row; int64 [num_envs]."""
+        self._require_reset("best_actions()")
         place = best_schedule(self.chain, self.run_length)[self._step]
         return np.full(self.num_envs, self.chain.order[place])
 

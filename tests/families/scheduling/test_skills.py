@@ -51,6 +51,12 @@ def test_a_skill_grows_with_the_eighth_power_of_its_prerequisite():
     np.testing.assert_allclose(after, [[0.75, 0.18], [0.45, second], [0.45, 0.18]])
 
 
+@pytest.mark.parametrize(("name", "most"), [("skills", 10), ("budget", 200)])
+def test_what_the_search_cannot_solve_is_refused(name, most):
+    with pytest.raises(ValueError, match=f"{name}={most + 1} is not possible; it takes a whole number from 2 to {most}"):
+        make(**{name: most + 1})
+
+
 def test_a_step_practises_a_task_in_its_place():
     env = make(3, noise_tasks=2, forgetting=0.1)
     first, second = env.chain.tasks[:2]
