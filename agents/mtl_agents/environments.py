@@ -54,14 +54,19 @@ def plain_spaces(env: VecEnv) -> dict[str, Any]:
 
 def behind(env: VecEnv) -> MultiTaskVectorEnv | None:
     """Return the (first) batched environment of this package behind `env`, or None."""
+    return next(iter(all_behind(env)), None)
+
+
+def all_behind(env: VecEnv) -> list[MultiTaskVectorEnv]:
+    """Return all batched environments behind `env`, such as those of a `DummyVecEnv`; none if one is another's."""
     while isinstance(env, VecEnvWrapper):
         env = env.venv
     if isinstance(env, StandIn):
-        return None
+        return []
     try:
-        return base_of(env if isinstance(env, BatchedVecEnv) else env.get_attr("unwrapped")[0])
+        return [base_of(env)] if isinstance(env, BatchedVecEnv) else list(map(base_of, env.get_attr("unwrapped")))
     except TypeError:
-        return None
+        return []
 
 
 def options_of(env: VecEnv) -> Mapping[str, Any]:
@@ -87,7 +92,15 @@ def interface(env: VecEnv, wanted: Interface[T], who: str) -> T:
     Raises:
         ValueError: If the environment does not declare the interface.
     """
-    base = behind(env)
+    return _declared(env, behind(env), wanted, who)
+
+
+def interfaces(env: VecEnv, wanted: Interface[T], who: str) -> list[T]:
+    """Return all environments behind `env`, as `interface` returns the first; their rows follow one another."""
+    return [_declared(env, base, wanted, who) for base in all_behind(env) or [None]]
+
+
+def _declared(env: VecEnv, base: MultiTaskVectorEnv | None, wanted: Interface[T], who: str) -> T:
     if base is None or wanted not in base.INTERFACES:
         name = type(env if base is None else base).__name__
         there = sorted(one.name for one in base.INTERFACES) if base is not None else []

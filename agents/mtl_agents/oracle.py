@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_agents.base import Agent, Parts
-from mtl_agents.environments import StandIn, interface
+from mtl_agents.environments import StandIn, interfaces
 from mtl_agents.random import rows_in
 from mtl_gym.core.interfaces import ORACLE
 from mtl_gym.core.rows import Array
@@ -32,7 +32,7 @@ class Oracle(Agent[Array | Parts, object]):
     @classmethod
     def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
         if not isinstance(env, StandIn):
-            interface(env, ORACLE, "Oracle")
+            interfaces(env, ORACLE, "Oracle")
         return env.action_space.shape or ()
 
     def predict(
@@ -64,4 +64,5 @@ class Oracle(Agent[Array | Parts, object]):
         return (best_actions[0] if single else best_actions), state
 
     def _act(self, obs: Array | Parts) -> Array:
-        return self.predict(obs, best_actions=interface(self.env, ORACLE, "Oracle").best_actions())[0]
+        best = [env.best_actions() for env in interfaces(self.env, ORACLE, "Oracle")]
+        return self.predict(obs, best_actions=np.concatenate(best))[0]
