@@ -1,6 +1,10 @@
 """The benchmark ids: what their cards say holds, and their documentation pages show the cards."""
 
+import gymnasium as gym
+import numpy as np
 import pytest
+from mtl_agents.oracle import Oracle
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 import mtl_gym
 from benchmarks.cards import benchmarks, block, fill, page_of
@@ -43,3 +47,33 @@ def test_a_benchmark_says_how_its_optimum_is_known_and_what_its_dials_do(benchma
 @pytest.mark.parametrize("benchmark", benchmarks())
 def test_the_page_of_a_benchmark_shows_its_card(benchmark):
     assert not fill(page_of(benchmark), "card", block(benchmark), check=True), "run python benchmarks/cards.py"
+
+
+@pytest.mark.parametrize("benchmark", benchmarks())
+def test_the_best_actions_are_those_of_episodes_that_have_begun(benchmark):
+    env = gym.make_vec(benchmark, num_envs=2).unwrapped
+    with pytest.raises(gym.error.ResetNeeded, match=r"Call reset\(\) before best_actions\(\)"):
+        env.best_actions()
+    env.reset(seed=0)
+    view = env.evaluation_view("test", 3)
+    with pytest.raises(gym.error.ResetNeeded, match=r"Call reset\(\) before best_actions\(\)"):
+        view.best_actions()
+    view.reset()
+    assert view.action_space.contains(view.best_actions())
+
+
+@pytest.mark.parametrize("benchmark", benchmarks())
+def test_the_oracle_asks_every_environment_of_a_dummy_vec_env(benchmark):
+    env = DummyVecEnv([lambda seed=seed: seeded(benchmark, seed) for seed in range(3)])
+    agent = Oracle(env, seed=0)
+    obs = env.reset()
+    best = np.concatenate(env.env_method("best_actions"))
+    np.testing.assert_array_equal(agent._act(obs), best)
+    agent.learn(6)
+
+
+def seeded(env_id, seed):
+    """A single environment whose task order is its own."""
+    env = gym.make(env_id)
+    env.reset(seed=seed)
+    return env

@@ -116,6 +116,7 @@ class PathsVectorEnv(LimitlessVectorEnv):
         In a network with a wrong module, it is the first module of the right network that is valid, or else the first
         valid choice.
         """
+        self._require_reset("best_actions()")
         return np.where(self._masks(), self._urgency[self._tasks()], -1).argmax(1)
 
     def _load_data(self) -> MultiTaskDataset:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mtl_gym.core.instances import GeneratedOptions
 from mtl_gym.core.interfaces import ORACLE, Interface
 from mtl_gym.core.options import EnvOptions, shallow_dict
-from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, SIZES, Range
+from mtl_gym.core.ranges import COUNTS, SIZES, Range
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.recurrent.bases import BaseMaker
@@ -48,7 +48,7 @@ class SwitchingOptions(RecurrentOptions, GeneratedOptions):
         "regimes": Range(2, 100),
         "num_tasks": SIZES,
         **dict.fromkeys(("steps", "regime_steps"), COUNTS),
-        **dict.fromkeys(("noise", "head_start"), NOT_NEGATIVE),
+        **dict.fromkeys(("noise", "head_start"), Range(0, 100)),
     }
 
     data: str | MultiTaskDataset = NAME
@@ -109,6 +109,7 @@ class SwitchingVectorEnv(RecurrentVectorEnv):
 
     def best_actions(self) -> NDArray[np.int8]:
         """Return the module of every row's task for the most likely regime; int8 [num_envs, regimes], 1 for on."""
+        self._require_reset("best_actions()")
         step = np.minimum(self._acting.episodes.step, self.options.steps - 1)
         return np.eye(self.options.regimes, dtype=np.int8)[self._problem.best[self.options.split][self._sample, step]]
 

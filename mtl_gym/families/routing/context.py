@@ -106,6 +106,7 @@ class ContextVectorEnv(RoutingVectorEnv):
 
     def best_actions(self) -> Rows:
         """Return the block of the rule that most likely holds for every row; int64 [num_envs]."""
+        self._require_reset("best_actions()")
         return self._best[self._sample]
 
     def _load_data(self) -> MultiTaskDataset:

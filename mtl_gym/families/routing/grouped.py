@@ -113,6 +113,7 @@ class GroupedVectorEnv(RoutingVectorEnv):
 
     def best_actions(self) -> Rows:
         """Return the block, or the mixture, of the group of every row's task; int64 [num_envs]."""
+        self._require_reset("best_actions()")
         return self.groups[self._tasks()]
 
 

@@ -105,6 +105,7 @@ class PathsVectorEnv(RoutingVectorEnv):
 
     def best_actions(self) -> Rows:
         """Return the next block of every row's secret path; int64 [num_envs]."""
+        self._require_reset("best_actions()")
         return self._paths[self._tasks(), self._routes.now]
 
     def _load_data(self) -> MultiTaskDataset:

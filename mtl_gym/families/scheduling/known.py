@@ -39,5 +39,6 @@ class KnownScheduleVectorEnv(SchedulingVectorEnv):
 
     def best_actions(self) -> Array:
         """Return the decision of the known schedule for every row, as in the action space."""
+        self._require_reset("best_actions()")
         task = np.full(self.num_envs, self.schedule[self._step])
         return task if self.chooses else np.eye(self.data.num_tasks, dtype=np.float32)[task]

@@ -192,6 +192,12 @@ def test_an_option_without_effect_is_refused(name):
         SwitchingVectorEnv(2, **{name: REFUSED[name]})
 
 
+@pytest.mark.parametrize("options", [{"head_start": 10**30}, {"noise": 1e38}, {"head_start": -1}])
+def test_numbers_beyond_what_weights_and_cues_hold_are_refused(options):
+    with pytest.raises(ValueError, match=r"is not possible; it takes a number from 0 to 100"):
+        SwitchingVectorEnv(2, **options)
+
+
 def test_sizes_are_dials():
     env = SwitchingVectorEnv(2, regimes=3, num_tasks=5, steps=7, regime_steps=2)
     obs, _ = env.reset(seed=0)
