@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from math import isfinite
 
 import gymnasium as gym
 
@@ -62,12 +63,21 @@ class Measured:
         spread: Standard deviation over seeds (n - 1).
         seeds: Number of seeds.
         steps: Decisions of each run.
+
+    Raises:
+        ValueError: If a figure is not a finite number.
     """
 
     mean: float
     spread: float
     seeds: int
     steps: int
+
+    def __post_init__(self) -> None:
+        """Check the figures."""
+        for name, value in vars(self).items():
+            if not _is_finite(value):
+                raise ValueError(f"A measured figure has {name}={value!r}; it takes a finite number.")
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,8 @@ class Card:
             controls; none for four times the steps.
 
     Raises:
-        ValueError: If there is no control, a field of names is not a tuple of names, or a benchmark has no length.
+        ValueError: If there is no control, a field of names is not a tuple of names, a benchmark has no length, or
+            another field has a value of a wrong kind.
 
     Example:
         >>> Card("Which layer freezes next.", "The order matters.", ("random", "bottom-up")).controls[0]
@@ -117,6 +128,7 @@ class Card:
         """Check the names of agents, and the length of a benchmark."""
         _check_names("controls", self.controls, least=1)
         _check_names("learners", self.learners)
+        _check_fields(self)
         if self.benchmark and self.steps < 1:
             raise ValueError(
                 f"The card has oracle={self.oracle!r} and steps={self.steps!r}; a benchmark takes the decisions of one "
@@ -157,7 +169,7 @@ class Card:
             figure: Figure of an agent in the default environment, in the unit of its measure.
 
         Raises:
-            ValueError: If the optimum or the figures of the controls are unknown.
+            ValueError: If the optimum or the figures of the controls are unknown, or equal.
 
         Example:
             >>> measured = {"random": Measured(60.0, 1.0, seeds=5, steps=1000)}
@@ -171,6 +183,8 @@ class Card:
                 "`mtl-gym list` shows the ids with both."
             )
         zero = self.measured[control].mean
+        if zero == best:
+            raise ValueError(f"This id has no score: its best control, {control!r}, is at the optimum, {best:g}.")
         return (figure - zero) / (best - zero)
 
 
@@ -181,6 +195,33 @@ def _check_names(what: str, names: object, least: int = 0) -> None:
             f"The card has {what}={names!r}; it takes a tuple {amount} such as ('random',): "
             "name the agents that a report compares with."
         )
+
+
+def _check_fields(card: Card) -> None:
+    dials, measured = (dict(each) if isinstance(each, Mapping) else {"": each} for each in (card.dials, card.measured))
+    for name, holds, allowed in (
+        (
+            "oracle",
+            card.oracle is None or (isinstance(card.oracle, str) and card.oracle),
+            "the name of an agent or None",
+        ),
+        ("optimum", card.optimum is None or _is_finite(card.optimum), "a finite number or None"),
+        ("dials", all(isinstance(dial, Dial) for dial in dials.values()), "an Dial by name of an option"),
+        ("measured", all(isinstance(one, Measured) for one in measured.values()), "a Measured by name of an agent"),
+        ("steps", type(card.steps) is int and card.steps >= 0, "a whole number, 0 or more"),
+        ("num_envs", type(card.num_envs) is int and card.num_envs >= 1, "a whole number, 1 or more"),
+        ("lengths", _are_mappings(card.lengths), "a tuple of keyword arguments, such as ({'budget': 30},)"),
+    ):
+        if not holds:
+            raise ValueError(f"The card has {name}={vars(card)[name]!r}; it takes {allowed}.")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+
+
+def _are_mappings(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and all(isinstance(part, Mapping) for part in value)
 
 
 _cards: dict[str, Card] = {}

@@ -16,6 +16,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import mtl_gym
 from mtl_gym import registration
+from mtl_gym.families import measured
 from mtl_gym.families.catalogue import OUTDATED
 from mtl_gym.lab.environments import class_of
 from mtl_gym.registration import registered_ids
@@ -166,6 +167,44 @@ def test_an_id_is_not_registered_again_with_another_preset():
 def test_a_card_names_a_control(controls):
     with pytest.raises(ValueError, match="takes a tuple with at least one agent name"):
         mtl_gym.Card("what", "why", controls)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("steps", value) for value in ("9", 1.5, None, True, -1)),
+        *(("num_envs", value) for value in (0, "x", 2.5)),
+        *(("optimum", value) for value in (float("nan"), float("inf"), "100", True)),
+        *(("dials", value) for value in (None, [1], {"depth": 3})),
+        *(("measured", value) for value in (None, {"random": 60.0})),
+        *(("lengths", value) for value in (None, {"budget": 30}, ("budget",))),
+        *(("oracle", value) for value in ("", 3)),
+    ],
+)
+def test_a_card_refuses_values_of_a_wrong_kind(field, value):
+    given = {"oracle": "oracle", "steps": 10} | {field: value}
+    with pytest.raises(ValueError, match=rf"The card has {field}=.*; it takes "):
+        mtl_gym.Card("what", "why", ("random",), **given)
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), "60", True])
+def test_a_measured_figure_is_a_finite_number(value):
+    with pytest.raises(ValueError, match=r"measured figure has mean=.*; it takes a finite number"):
+        registration.Measured(value, 1.0, 5, 10)
+
+
+def test_a_card_whose_control_is_at_the_optimum_has_no_score():
+    found = {"random": registration.Measured(60.0, 1.0, 5, 10)}
+    card = mtl_gym.Card("what", "why", ("random",), "oracle", 60.0, steps=10, measured=found)
+    with pytest.raises(ValueError, match=r"no score: its best control, 'random', is at the optimum, 60"):
+        card.score(50.0)
+
+
+@pytest.mark.parametrize("content", [[1], {"X-v0": [1]}, {"X-v0": {"oracle": {"mean": 1}}}, {"X-v0": {"oracle": 5}}])
+def test_damaged_measured_figures_are_told(content, monkeypatch):
+    monkeypatch.setattr(measured, "_figures", lambda: content)
+    with pytest.raises(ValueError, match=r"The figures of X-v0 in .*measured\.json are damaged .*mtl-gym gate X-v0"):
+        measured.measured("X-v0")
 
 
 def test_a_package_that_cannot_register_its_environments_is_named_in_a_warning(monkeypatch):
