@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf, isnan, nan
+from math import inf, nan
 from typing import TYPE_CHECKING, TypeVar
 
 from mtl_gym.core.measure import ACCURACY, Measure
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Maximum length of folder names on most systems, in bytes.
 LONGEST_NAME = 255
+# Whole numbers beyond it are no floats.
+LARGEST = sys.float_info.max
 # Tolerance for rounded means and shares.
 SLACK = 1e-6
 Record = TypeVar("Record", bound="DataclassInstance")
@@ -142,8 +145,10 @@ class RunResult:
     cpu_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        """Default `figure` to the accuracy in per cent."""
-        if isnan(self.figure):
+        """Default `figure` to the accuracy in per cent, and refuse to do so in another unit."""
+        if self.figure != self.figure:
+            if self.measure != ACCURACY:
+                raise ValueError(f"figure=nan is not possible; a result takes a finite {self.measure.name}")
             object.__setattr__(self, "figure", 100 * self.accuracy)
 
 
@@ -178,10 +183,11 @@ def result_of(fields: object) -> RunResult:
         raise ValueError(f"accuracy={result.accuracy} is not the mean of per_task={short(result.per_task)}")
     require("loss", result.loss or 0)
     require("blocks_used", result.blocks_used or 0, 0)
-    require("epochs", 0 if isnan(result.epochs) else result.epochs, 0)
-    require("figure", result.figure)
+    require("epochs", 0 if result.epochs != result.epochs else result.epochs, 0)
+    require("figure", fields.get("figure", result.figure))
     require("sampled", 0 if result.sampled is None else result.sampled)
     require("seconds", result.seconds, 0)
+    require("cpu_seconds", result.cpu_seconds or 0, 0)
     require("samples_per_second", result.samples_per_second, 0)
     return result
 
@@ -216,7 +222,7 @@ def require(name: str, value: object, low: float = -inf, high: float = inf) -> N
         ValueError: If the value is anything else.
     """
     number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else inf
-    if not (low <= number <= high + SLACK and abs(number) < inf):
+    if not (low <= number <= high + SLACK and abs(number) <= LARGEST):
         bounds = [f", {bound:g} or {word}" for bound, word in ((low, "more"), (high, "less")) if abs(bound) < inf]
         raise ValueError(f"{name}={short(value)} is not possible; it takes a finite number{''.join(bounds)}")
 

@@ -1,5 +1,7 @@
 """Scores against values computed by hand, in both directions, and the reasons why there are none."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from scipy.stats import t
@@ -7,6 +9,7 @@ from scipy.stats import t
 from mtl_gym import registration
 from mtl_gym.core.measure import ACCURACY, Measure
 from mtl_gym.lab.compare import summarise, table
+from mtl_gym.lab.records import result_of
 from mtl_gym.lab.run import RunResult, RunSettings
 from mtl_gym.lab.score import NoScoreError, scale_of
 from mtl_gym.registration import Card, Measured
@@ -33,6 +36,33 @@ def run(agent, seed, figure, env_id="Bits-v0", measure=BITS, name="", **kwargs):
 
 def runs(agent, *figures, **more):
     return [run(agent, seed, figure, **more) for seed, figure in enumerate(figures)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("figure", float("nan")),
+        ("figure", 10**400),
+        ("sampled", float("nan")),
+        ("cpu_seconds", -1.0),
+        ("cpu_seconds", float("nan")),
+        ("epochs", 10**400),
+        ("decimals", -1),
+    ],
+)
+def test_a_figure_of_a_file_that_is_no_finite_number_is_told_and_not_replaced(field, value):
+    fields = asdict(run("qls", 0, 3.4, "MTLRouting-Paths-v0"))
+    fields["measure" if field == "decimals" else field] = (
+        {"name": "x", "decimals": -1} if field == "decimals" else value
+    )
+    with pytest.raises(ValueError, match=rf"^{field}=.* is not possible"):
+        result_of(fields)
+
+
+def test_a_figure_in_another_unit_is_never_filled_in_by_the_accuracy():
+    with pytest.raises(ValueError, match=r"^figure=nan is not possible; a result takes a finite bits per byte"):
+        run("qls", 0, float("nan"))
+    assert run("qls", 0, float("nan"), measure=ACCURACY).figure == 50.0
 
 
 def test_the_best_control_is_0_and_the_oracle_1_also_where_lower_is_better(benchmark):
