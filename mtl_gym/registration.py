@@ -206,7 +206,7 @@ def _check_fields(card: Card) -> None:
             "the name of an agent or None",
         ),
         ("optimum", card.optimum is None or _is_finite(card.optimum), "a finite number or None"),
-        ("dials", all(isinstance(dial, Dial) for dial in dials.values()), "an Dial by name of an option"),
+        ("dials", all(isinstance(dial, Dial) for dial in dials.values()), "a Dial by name of an option"),
         ("measured", all(isinstance(one, Measured) for one in measured.values()), "a Measured by name of an agent"),
         ("steps", type(card.steps) is int and card.steps >= 0, "a whole number, 0 or more"),
         ("num_envs", type(card.num_envs) is int and card.num_envs >= 1, "a whole number, 1 or more"),

@@ -97,7 +97,7 @@ def interface(env: VecEnv, wanted: Interface[T], who: str) -> T:
 
 def interfaces(env: VecEnv, wanted: Interface[T], who: str) -> list[T]:
     """Return all environments behind `env`, as `interface` returns the first; their rows follow one another."""
-    return [_declared(env, base, wanted, who) for base in all_behind(env) or [None]]
+    return [_declared(env, base, wanted, who) for base in all_behind(env)] or [interface(env, wanted, who)]
 
 
 def _declared(env: VecEnv, base: MultiTaskVectorEnv | None, wanted: Interface[T], who: str) -> T:

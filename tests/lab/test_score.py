@@ -52,9 +52,7 @@ def runs(agent, *figures, **more):
 )
 def test_a_figure_of_a_file_that_is_no_finite_number_is_told_and_not_replaced(field, value):
     fields = asdict(run("qls", 0, 3.4, "MTLRouting-Paths-v0"))
-    fields["measure" if field == "decimals" else field] = (
-        {"name": "x", "decimals": -1} if field == "decimals" else value
-    )
+    fields |= {"measure": {"name": "x", field: value}} if field == "decimals" else {field: value}
     with pytest.raises(ValueError, match=rf"^{field}=.* is not possible"):
         result_of(fields)
 
