@@ -67,6 +67,9 @@ class Sweep:
         wandb: Weights & Biases project that also receives the logs, or None.
         extras: What the runs record beside their results.
         parts: Folder below `out` for each run, where several comparisons make one sweep; default `out` itself.
+
+    Raises:
+        ValueError: If `out` or a folder above it is a file.
     """
 
     runs: Sequence[RunSettings]
@@ -74,6 +77,12 @@ class Sweep:
     wandb: str | None = None
     extras: Extras = EVERYTHING
     parts: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a folder that cannot be made, before every run fails in it."""
+        there = next((place for place in (self.out, *self.out.parents) if place.exists()), self.out)
+        if there.exists() and not there.is_dir():
+            raise ValueError(f"out={str(self.out)!r} is not possible: {there} is a file; choose a folder for the runs.")
 
     def attempt(self, run: int, tell: Callable[[int, float], None]) -> Outcome:
         """Carry out run number `run`; return its result, or any error as a failure."""

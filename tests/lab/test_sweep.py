@@ -271,3 +271,11 @@ def test_an_unwritable_folder_is_a_failure(tmp_path):
     (tmp_path / "out").write_text("a file")
     (outcome,) = carry_out(Sweep(runs_of(["shared"]), tmp_path / "out"))
     assert isinstance(outcome, Failure) and str(tmp_path / "out") in outcome.error
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_runs_are_not_begun_in_a_file(tmp_path, below):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ValueError, match=r"out=.* is not possible: .*file is a file; choose a folder"):
+        Sweep([], file / below)
