@@ -131,7 +131,7 @@ class RateEnv(BatchOfOne):
 
 
 class OneRate:
-    """A control with one rate for all tasks, and a minimal agent; without `save`, no run is evaluated again."""
+    """A minimal agent: a control with one rate for all tasks. Without `save`, `mtl-gym evaluate` refuses its runs."""
 
     ROLE, RATE = "control", 0
 
