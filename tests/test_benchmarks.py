@@ -146,3 +146,12 @@ def test_the_searched_schedule_of_prerequisites_is_among_the_best():
     run = subprocess.run(program, capture_output=True, text=True, timeout=300, check=True)
     found = {line[:24]: float(line[26:]) for line in run.stdout.splitlines() if line.startswith("[")}
     assert found[str([0, 0, 0, 1, 0, 1, 1, 0])] > max(found.values()) - 1
+
+
+@pytest.mark.slow
+def test_target_and_related_texts_in_turn_are_among_the_best_schedules():
+    sizes = ["--random", "20", "--improved", "1", "--rounds", "1", "--runs", "2", "--again", "8"]
+    program = [sys.executable, BENCHMARKS / "optima" / "text_mixture.py", *sizes]
+    run = subprocess.run(program, capture_output=True, text=True, timeout=300, check=True)
+    found = {line[:24]: float(line[26:]) for line in run.stdout.splitlines() if line.startswith("[")}
+    assert found[str([0, 1, 2, 0, 1, 2, 0, 1])] < min(found.values()) + 0.05

@@ -31,7 +31,7 @@ from mtl_agents.routing.reinforce import QNetwork, Reinforce, ReinforceSingle
 from mtl_agents.routing.router import RoutingAgent
 from mtl_agents.routing.tables import TabularPolicyGradient, TabularQ, TabularQHistory
 from mtl_agents.routing.wpl import WPL
-from mtl_agents.scheduling.informed import BestStatic, Myopic
+from mtl_agents.scheduling.informed import BestStatic, Myopic, TargetOnly
 from mtl_agents.scheduling.qls import QLS
 from mtl_agents.scheduling.rule import Scheduler
 from mtl_agents.scheduling.rules import (
@@ -40,6 +40,7 @@ from mtl_agents.scheduling.rules import (
     Greedy,
     HandCrafted,
     LossExponentiation,
+    Proportional,
     RandomSchedule,
     Uniform,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "Myopic",
     "PrioritiseEasy",
     "PrioritiseHard",
+    "Proportional",
     "QNetwork",
     "Random",
     "RandomAlignment",
@@ -95,6 +97,7 @@ __all__ = [
     "TabularPolicyGradient",
     "TabularQ",
     "TabularQHistory",
+    "TargetOnly",
     "TaskSpecificAll",
     "TaskSpecificLast",
     "Uniform",

@@ -90,6 +90,15 @@ class HasMix(Protocol):
         ...
 
 
+class HasTarget(Protocol):
+    """Protocol of `TARGET`."""
+
+    @property
+    def target(self) -> int:
+        """Number of the task that counts."""
+        ...
+
+
 ROUTES = Interface[DrawsRoutes]("ROUTES", "draws random valid routes (random_routes)")
 LAYERS = Interface[HasLayers]("LAYERS", "has layers of blocks, each valid whatever was chosen before (masks)")
 POOL = Interface[HasPool]("POOL", "has a pool of modules of several kinds (kinds, pay_bonus)")
@@ -98,3 +107,4 @@ SUBMAPPINGS = Interface[HasSubmappings]("SUBMAPPINGS", "maps locations to module
 ORACLE = Interface[HasOracle]("ORACLE", "knows its best decisions (best_actions)")
 GAINS = Interface[HasGains]("GAINS", "knows what the next decision gains (next_gains)")
 MIX = Interface[HasMix]("MIX", "knows the best constant shares of its tasks (best_mix)")
+TARGET = Interface[HasTarget]("TARGET", "has a single task that counts (target)")

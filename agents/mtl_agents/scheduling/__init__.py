@@ -1,6 +1,6 @@
 """Agents for scheduling."""
 
-from mtl_agents.scheduling.informed import BestStatic, Myopic
+from mtl_agents.scheduling.informed import BestStatic, Myopic, TargetOnly
 from mtl_agents.scheduling.qls import QLS
 from mtl_agents.scheduling.rule import Scheduler
 from mtl_agents.scheduling.rules import (
@@ -9,6 +9,7 @@ from mtl_agents.scheduling.rules import (
     Greedy,
     HandCrafted,
     LossExponentiation,
+    Proportional,
     RandomSchedule,
     Uniform,
 )
@@ -31,10 +32,12 @@ __all__ = [
     "Myopic",
     "PrioritiseEasy",
     "PrioritiseHard",
+    "Proportional",
     "RandomSchedule",
     "Scheduler",
     "SelfPaced",
     "Sigmoid",
+    "TargetOnly",
     "Uniform",
     "search_weights",
 ]

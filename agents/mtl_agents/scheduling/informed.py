@@ -1,4 +1,4 @@
-"""Controls that know more than an observation tells: the next gain, or the best constant shares."""
+"""Controls that know more than an observation tells: the next gain, the best shares, or the task that counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from mtl_agents.environments import StandIn, interface
 from mtl_agents.scheduling.rule import Floats, Memory, Scheduler
 from mtl_agents.scheduling.rules import one_hot
-from mtl_gym.core.interfaces import GAINS, MIX
+from mtl_gym.core.interfaces import GAINS, MIX, TARGET
 from mtl_gym.families.scheduling.progress import Progress
 
 
@@ -79,3 +79,34 @@ class BestStatic(Scheduler):
             return np.broadcast_to(shares, progress.trained.shape)
         behind = shares * (progress.trained.sum(1, keepdims=True) + 1) - progress.trained
         return one_hot(behind.argmax(1), self.num_tasks)
+
+
+class TargetOnly(Scheduler):
+    """Train the only task that counts, and nothing else.
+
+    Args:
+        env: As for `Scheduler`, of an environment that declares `target`.
+        **arguments: Arguments of `Agent`.
+
+    Raises:
+        ValueError: If the environment does not declare `target`.
+
+    Example:
+        >>> from mtl_gym.integrations.sb3 import make_vec_env
+        >>> env = make_vec_env("MTLScheduling-TextMixture-v0")
+        >>> agent = TargetOnly(env, seed=0).learn(4)
+        >>> int(agent.env.get_attr("progress")[0].trained[0].argmax()) == env.batched.target
+        True
+    """
+
+    ROLE: ClassVar[str] = "control"
+
+    @classmethod
+    def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
+        if not isinstance(env, StandIn):
+            interface(env, TARGET, cls.__name__)
+        return super()._sizes_of(env)
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        target = interface(self.env, TARGET, type(self).__name__).target
+        return one_hot(np.full(len(progress.updates), target), self.num_tasks)

@@ -22,6 +22,7 @@ __all__ = [
     "Greedy",
     "HandCrafted",
     "LossExponentiation",
+    "Proportional",
     "RandomSchedule",
     "Uniform",
 ]
@@ -88,6 +89,27 @@ class HandCrafted(Scheduler):
 
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:
         return np.broadcast_to(self.weights, progress.trained.shape)
+
+
+class Proportional(Scheduler):
+    """Train each task in proportion to its training samples, as if all samples were in one pool.
+
+    Source: the usual baseline; for example Sanh et al. 2019.
+
+    Example:
+        >>> from mtl_gym.integrations.sb3 import make_vec_env
+        >>> env = make_vec_env("MTLScheduling-TextMixture-v0", 512)
+        >>> agent = Proportional(env, seed=0).learn(4096)
+        >>> progress = agent.env.get_attr("progress")[0]
+        >>> bool(progress.trained[:, env.batched.target].mean() < 1)  # of 48 updates
+        True
+    """
+
+    ROLE: ClassVar[str] = "control"
+
+    def _weigh(self, progress: Progress, memory: Memory) -> Floats:
+        (data,), split = self.env.get_attr("data", 0), self.env.get_attr("options", 0)[0].split
+        return np.broadcast_to(np.array(data.task_sizes(split), float), progress.trained.shape)
 
 
 class Greedy(Scheduler):

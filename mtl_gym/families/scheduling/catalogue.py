@@ -7,6 +7,7 @@ from mtl_gym.registration import Card, Dial, register_family
 
 _ENV, _SKILLS = "mtl_gym.families.scheduling.env", "mtl_gym.families.scheduling.skills"
 _PREREQUISITES = "mtl_gym.families.scheduling.prerequisites"
+_TEXT_MIXTURE = "mtl_gym.families.scheduling.text_mixture"
 
 SCHEDULING = Card(
     decision="The task of the next minibatch, or the weights of the tasks' losses.",
@@ -49,7 +50,7 @@ PREREQUISITES = Card(
         "Parity has too few samples to be learned before its prerequisite, and equal shares or the highest loss spend "
         "the run on tasks of no use. The budget is the problem: the distance holds at half and at twice the budget."
     ),
-    controls=("uniform", "greedy", "random"),
+    controls=("uniform", "greedy", "proportional"),
     oracle="oracle",
     evidence="Search over all schedules of pattern and parity: benchmarks/optima/prerequisites.py.",
     dials={
@@ -61,6 +62,28 @@ PREREQUISITES = Card(
     steps=16_384,
     num_envs=128,
     measured=measured(PREREQUISITES_ID),
+    lengths=({"updates": 16}, {"updates": 64}),
+)
+TEXT_MIXTURE_ID = "MTLScheduling-TextMixture-v0"
+TEXT_MIXTURE = Card(
+    decision="The source of the next six minibatches of a language model.",
+    difficulty=(
+        "The target alone is memorised, equal shares and shares by size spend the run on junk, and the highest loss is "
+        "that of junk. The budget is the problem: the distance holds at half and at twice the budget."
+    ),
+    controls=("uniform", "target-only", "proportional", "greedy"),
+    oracle="oracle",
+    evidence="Search over schedules of the target and related sources: benchmarks/optima/text_mixture.py.",
+    dials={
+        "junk": Dial("more: equal shares and random choices waste more", (0, 1, 2, 4)),
+        "target_bytes": Dial("fewer: the target alone is memorised sooner", (4000, 2000, 1000, 500)),
+        "updates": Dial("more: the target alone is memorised, and junk matters less", (24, 48, 96)),
+    },
+    learners=("qls",),
+    steps=16_384,
+    num_envs=128,
+    measured=measured(TEXT_MIXTURE_ID),
+    lengths=({"updates": 24}, {"updates": 96}),
 )
 # Evaluating validation samples after every update would take most of the time.
 LOOK: dict[str, object] = {"hard_samples": 16, "updates_per_step": 10}
@@ -86,4 +109,10 @@ def register() -> None:
         vector_env=f"{_PREREQUISITES}:PrerequisitesVectorEnv",
         presets={PREREQUISITES_ID: {}},
         card=PREREQUISITES,
+    )
+    register_family(
+        env=f"{_TEXT_MIXTURE}:TextMixtureEnv",
+        vector_env=f"{_TEXT_MIXTURE}:TextMixtureVectorEnv",
+        presets={TEXT_MIXTURE_ID: {}},
+        card=TEXT_MIXTURE,
     )

@@ -26,7 +26,7 @@ class KnownOptions(SchedulingOptions, GeneratedOptions):
 
 
 class KnownScheduleVectorEnv(SchedulingVectorEnv):
-    """Batch of training runs for which a good schedule is known; a family's member has data, network and `schedule`."""
+    """Batch of training runs for which a good schedule is known, and whose tasks stand in a secret order."""
 
     INTERFACES: ClassVar[frozenset[Interface[object]]] = SchedulingVectorEnv.INTERFACES | {ORACLE}
     # The budget is part of the problem: what a longer run would gain must not be bootstrapped.
@@ -34,8 +34,24 @@ class KnownScheduleVectorEnv(SchedulingVectorEnv):
 
     @property
     @abstractmethod
+    def roles(self) -> tuple[str, ...]:
+        """Names of all tasks, in an order that is the same in all instances."""
+
+    @property
+    @abstractmethod
+    def plan(self) -> tuple[int, ...]:
+        """The best schedule that is known, in equal parts of a run: places in `roles`."""
+
+    @property
+    def order(self) -> Rows:
+        """Number of the task of each role; int64 [tasks]."""
+        return np.array([self.task_names.index(name) for name in self.roles])
+
+    @property
     def schedule(self) -> Rows:
         """Task of every decision in the best schedule that is known; int64 [run_length]."""
+        part = np.arange(self.run_length) * len(self.plan) // self.run_length
+        return self.order[np.array(self.plan)[part]]
 
     def best_actions(self) -> Array:
         """Return the decision of the known schedule for every row, as in the action space."""

@@ -84,15 +84,19 @@ class PrerequisitesVectorEnv(KnownScheduleVectorEnv):
     options: PrerequisitesOptions
 
     @property
-    def chain(self) -> Rows:
-        """Numbers of the tasks pattern and parity; int64 [2]."""
-        return np.array([self.task_names.index(PATTERN), self.task_names.index(PARITY)])
+    def roles(self) -> tuple[str, ...]:
+        """Names of all tasks: pattern and parity, then the others."""
+        return (PATTERN, PARITY, *sorted(set(self.task_names) - {PATTERN, PARITY}))
 
     @property
-    def schedule(self) -> Rows:
-        """Task of every decision in the best schedule that is known; int64 [run_length]."""
-        part = np.arange(self.run_length) * len(BEST) // self.run_length
-        return self.chain[np.array(BEST)[part]]
+    def plan(self) -> tuple[int, ...]:
+        """The best schedule that is known, in equal parts of a run: 0 is pattern, 1 parity."""
+        return BEST
+
+    @property
+    def chain(self) -> Rows:
+        """Numbers of the tasks pattern and parity; int64 [2]."""
+        return self.order[:2]
 
     def figure(self, accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> float:
         """Return the mean accuracy of pattern and parity in per cent."""
