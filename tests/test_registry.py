@@ -38,7 +38,9 @@ FAMILIES = {
 }
 # Without the language model, whose vocabulary costs most of the time; tests/families/alignment has it.
 CROSS_MODAL = {"MTLAlignment-CrossModal": {"tasks": ["vision", "dna"]}}
-SHORT = {"MTLScheduling": RUNS, "MTLAlignment": GENERATIONS, **CROSS_MODAL}
+# Their gradients are in closed form, over all samples.
+REGRESSIONS = {key: {"minibatch": None} for key in ("MTLAlignment-Linear-v1", "MTLAlignment-LinearDiscrete")}
+SHORT = {"MTLScheduling": RUNS, "MTLAlignment": GENERATIONS, **CROSS_MODAL, **REGRESSIONS}
 
 
 def short(env_id):

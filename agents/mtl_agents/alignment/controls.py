@@ -48,6 +48,12 @@ class AlignmentAgent(Agent[Parts, object]):
     def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
         observation, action = env.observation_space, env.action_space
         assignment = part_of(observation, "assignment", spaces.MultiDiscrete)
+        if (
+            assignment is not None
+            and isinstance(action, spaces.Discrete)
+            and part_of(observation, "location", spaces.Discrete)
+        ):
+            return len(assignment.nvec), int(action.n) - 1, 1
         if assignment is None or not isinstance(action, spaces.MultiDiscrete):
             raise ValueError(
                 f"{cls.__name__} needs a MTLAlignment environment; this environment has {observation} and {action}."
@@ -67,11 +73,18 @@ class AlignmentAgent(Agent[Parts, object]):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[Index, object]:
-        """Return challengers, int64 [rows, locations * challengers] (no rows for one observation), and `state`."""
+        """Return challengers, and `state`.
+
+        They are int64 [rows, locations * challengers] or, where an action is about one location, [rows], without rows
+        for a single observation.
+        """
         assignment = np.asarray(observation["assignment"])
         one = assignment.ndim == 1
         challengers = self._propose(assignment[None] if one else assignment)
-        actions = challengers.reshape(len(challengers), -1)
+        if isinstance(self.action_space, spaces.Discrete):
+            actions = challengers[np.arange(len(challengers)), observation["location"], 0]
+        else:
+            actions = challengers.reshape(len(challengers), -1)
         return (actions[0] if one else actions), state
 
     @abstractmethod

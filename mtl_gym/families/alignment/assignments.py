@@ -10,7 +10,7 @@ from mtl_gym.core.rows import Flags
 from mtl_gym.data import TaskCollection
 from mtl_gym.families.alignment.joint import Index, JointModel
 
-STARTS = ("disjoint", "hierarchical", "oracle")
+STARTS = ("disjoint", "hierarchical", "oracle", "cyclic")
 
 
 def first_assignment(start: str | Sequence[int], joint: JointModel, data: TaskCollection) -> Index:
@@ -26,6 +26,8 @@ def first_assignment(start: str | Sequence[int], joint: JointModel, data: TaskCo
     places = joint.locations
     if start == "disjoint":
         wanted = np.arange(joint.num_locations)
+    elif start == "cyclic":
+        wanted = np.arange(joint.num_locations) % joint.num_modules
     elif start == "hierarchical":
         wanted = places.order
     else:

@@ -86,6 +86,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
     Options: ClassVar[type[EnvOptions]] = AlignmentOptions
     INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({SUBMAPPINGS})
     PROGRESS: ClassVar[type[Any]] = Measured
+    TRAINING: ClassVar[type[JointTraining]] = JointTraining
     VIEWS_TRAIN: ClassVar[bool] = False
     WINDOW: ClassVar[str] = render.WINDOW
     PICTURE: ClassVar[str] = "assignment.png"
@@ -98,12 +99,15 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
             raise ValueError(f"{type(self).__name__}: architectures was renamed; use network=[...] instead.")
         super().__init__(num_envs, **options)
         self._reward_of = named_reward(self.options.reward, REWARDS, ("before", "after"))
-        data = resolve(self.options.data, TaskCollection, self.options.data_root)
-        self.data = (data if self.options.tasks is None else data.part(self.options.tasks)).to(self.device)
+        self.data = self._load_data().to(self.device)
         self.network = joint_model(NetworkContext(self.data, self.options, self.device), self.data, num_envs)
         self.start = first_assignment(self.options.start, self.network, self.data)
         self.unit = units(self.options.decomposition, self.network.locations)
         self._set_spaces(*spaces_of(self.network, self.options.challengers))
+
+    def _load_data(self) -> TaskCollection:
+        data = resolve(self.options.data, TaskCollection, self.options.data_root)
+        return data if self.options.tasks is None else data.part(self.options.tasks)
 
     @property
     def run_length(self) -> int:
@@ -111,17 +115,16 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         return self.options.generations
 
     def _build_runs(self) -> None:
-        self.training = JointTraining(self.data, self.network, self.options.split, self.options.recipe)
+        self.training = self.TRAINING(self.data, self.network, self.options.split, self.options.recipe)
         self.optimizer = self.training.optimizer
         self._ended: RunsCourse | None = None
 
     def _begin_runs(self) -> Measured:
         """Begin with fresh weights, or in a view with the weights to measure."""
-        if self._source is not None:
+        if self._measures_source:
             self.network.load_state_dict(self._environment.shown.best.state)
         else:
-            for run, seed in enumerate(self.run_seeds.tolist()):
-                self.network.renew(run, seed, self.start)
+            self._renew_runs()
         self.training.begin(self.run_seeds.tolist())
         self._score = np.zeros((self.num_envs, len(self.unit) * self.options.challengers), np.float32)
         self.course = RunsCourse.start(self.network, self.options.generations)
@@ -129,10 +132,17 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         self.course.add(self.network, measured)
         return measured
 
+    def _renew_runs(self) -> None:
+        """Give every run fresh weights, from `run_seeds`, and the initial assignment."""
+        for run, seed in enumerate(self.run_seeds.tolist()):
+            self.network.renew(run, seed, self.start)
+
     @property
     def _environment(self) -> AlignmentVectorEnv:
-        """Source environment of a view, or this environment itself."""
-        return self._source if isinstance(self._source, AlignmentVectorEnv) else self
+        """Environment whose runs are measured: the source of a view that does not train, else this one."""
+        if self._measures_source and isinstance(self._source, AlignmentVectorEnv):
+            return self._source
+        return self
 
     @property
     def assignment(self) -> Index:
@@ -193,7 +203,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         self.network.load_state_dict(best.state)
 
     def _result(self, split: str) -> TrainingResult:
-        if self._source is None:
+        if not self._measures_source:
             self._finish()
         self.reached = self._figures(split)
         samples = np.array(self.data.task_sizes(split))

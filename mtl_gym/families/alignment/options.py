@@ -38,7 +38,8 @@ class AlignmentOptions(EnvOptions):
         adapter: Rank of a term that every location adds to its block; 0 for none.
         start: Initial assignment: "disjoint" (one module per location), "hierarchical" (the i-th locations of all
             architectures share the i-th module), "oracle" (the i-th locations of a group's architectures share a
-            module; for data with known groups), or the module of each location.
+            module; for data with known groups), "cyclic" (location l has module l modulo K), or the module of each
+            location.
         challengers: Number lambda of challengers per location in a step and in the action.
         decomposition: Unit of competition: "location" (D = L), "task" (D = T) or "model" (D = 1).
         selection: "best", or "random" for the control of table 2.
