@@ -40,9 +40,9 @@ def secret(name: str, instance: int) -> np.random.Generator:
         instance: Number of the instance.
 
     Example:
-        >>> secret("paths", 0).integers(1000) == secret("paths", 0).integers(1000)
+        >>> bool(secret("paths", 0).integers(1000) == secret("paths", 0).integers(1000))
         True
-        >>> secret("paths", 0).integers(1000) == np.random.default_rng(0).integers(1000)
+        >>> bool(secret("paths", 0).integers(1000) == np.random.default_rng(0).integers(1000))
         False
     """
     return np.random.default_rng(np.random.SeedSequence([SALT, crc32(name.encode()), instance]))

@@ -51,7 +51,7 @@ def test_every_numeric_option_has_a_range_in_its_message(family):
         (ROUTING, {"learning_rate": math.inf}, "learning_rate=inf.* a number above 0, at most 1e+38."),
         (ROUTING, {"invalid_reward": 1e308}, "invalid_reward=1e+308.* a number from -1e+38 to 1e+38."),
         (ROUTING, {"train_batch": 2**63}, f"train_batch={2**63}.* a whole number from 1 to 1,000,000."),
-        (ROUTING, {"blocks": 0}, "blocks=0.* a whole number from 1 to 10,000 or None."),
+        (ROUTING, {"blocks": 0}, "blocks=0.* a whole number from 1 to 10,000, text or None."),
         (LIMITLESS, {"bonus": 11}, "bonus=11.* True, False or a number from 0 to 10."),
         (LIMITLESS, {"image_shape": (1, 8, -8)}, "image_shape=.* a list of whole numbers from 1 to 10,000 or None."),
         (RECURRENT, {"lr_decay": 0}, "lr_decay=0.* a number above 0, at most 1."),
