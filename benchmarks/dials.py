@@ -143,10 +143,12 @@ def _told(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def block(env_id: str, drawn: Sequence[Scan]) -> str:
-    """Return the figures of an id as Markdown."""
+def block(env_id: str, drawn: Sequence[Scan], seeds: int, share: float) -> str:
+    """Return the figures of an id as Markdown, with the command that draws them."""
     card = mtl_gym.card(env_id)
-    parts = []
+    command = f"python benchmarks/dials.py {env_id} --seeds {seeds} --share {share:g} --out runs/dials"
+    told = f"Mean and range over {seeds} seeds, {max(1, int(share * card.steps)):,} decisions each, drawn by"
+    parts = [f"{told}\n`{command}`."]
     for scan in drawn:
         link = (Path("..") / scan.picture).as_posix()
         told = f"`{scan.dial}`, {card.dials[scan.dial].effect}"
@@ -166,7 +168,7 @@ def main(arguments: argparse.Namespace) -> None:
             print(f"wrote {path}", flush=True)
         page = arguments.docs / PAGES.name / page_of(env_id).name
         if drawn and page.is_file():
-            fill(page, "dials", block(env_id, drawn))
+            fill(page, "dials", block(env_id, drawn, arguments.seeds, arguments.share))
 
 
 if __name__ == "__main__":
