@@ -1,8 +1,8 @@
 """Search for the best schedule of `MTLScheduling-Prerequisites-v0`, and print the best ones with their values.
 
 All schedules of pattern and parity in equal parts of a run are played on instances apart from those of the benchmark.
-The best ones, and all that differ from the first in one part, where they train another task, are played again in more
-runs.
+The best ones, that of the environment, and all that differ from the first in one part, where they train another task,
+are played again in more runs.
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ def main(arguments: argparse.Namespace) -> None:
     for env in envs:
         env.reset(seed=SEED)
     plans = np.array(list(product((0, 1), repeat=parts)))
+    known = np.array(envs[0].plan)[np.arange(parts) * len(envs[0].plan) // parts]
     best = plans[ranking(envs[0], values(envs, plans, arguments.runs))[:8]]
+    best = np.unique([*best, known], axis=0)
     found = values(envs, best, again)
     print(f"{updates} updates: 0 is pattern, 1 parity; mean test accuracy of both\n{told(envs[0], best, found)}")
+    print(f"schedule of the environment: {known.tolist()}")
     in_turn = values(envs, np.arange(parts)[None] % 2, again).item()
     others = values(envs, changed(best[ranking(envs[0], found)[0]], range(2, envs[0].data.num_tasks)), again // 4)
     print(f"pattern and parity in turn: {in_turn:.3f}")

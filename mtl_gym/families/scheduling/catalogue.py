@@ -76,7 +76,7 @@ TEXT_MIXTURE = Card(
     evidence="Search over schedules of the target and related sources: benchmarks/optima/text_mixture.py.",
     dials={
         "junk": Dial("more: equal shares and random choices waste more", (0, 1, 2, 4)),
-        "target_bytes": Dial("fewer: the target alone is memorised sooner", (4000, 2000, 1000, 500)),
+        "target_bytes": Dial("fewer: the target alone is memorised sooner", (2000, 1000, 500, 250)),
         "updates": Dial("more: the target alone is memorised, and junk matters less", (24, 48, 96)),
     },
     learners=("qls",),

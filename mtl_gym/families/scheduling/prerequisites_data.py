@@ -31,36 +31,38 @@ class Hidden:
     """Hidden truth of an instance.
 
     Attributes:
+        instance: Number of the instance.
         rotation: Orthogonal matrix that hides bits and strong feature; float64 [INPUTS, INPUTS].
         names: Names of the tasks, in a secret order.
-        random: Generator of the samples.
     """
 
+    instance: int
     rotation: NDArray[np.float64]
     names: tuple[str, ...]
-    random: np.random.Generator
 
     @classmethod
     def drawn(cls, noise_tasks: int, instance: int) -> Hidden:
-        """Draw the truth of an instance."""
+        """Draw the truth of an instance; the rotation does not depend on the number of tasks."""
         random = secret(NAME, instance)
         rotation = np.linalg.qr(random.normal(size=(INPUTS, INPUTS)))[0]
         names = [PATTERN, PARITY, EASY, *(f"noise {number + 1}" for number in range(noise_tasks))]
-        return cls(rotation, tuple(names[place] for place in random.permutation(len(names))), random)
+        return cls(instance, rotation, tuple(names[place] for place in random.permutation(len(names))))
 
-    def samples(self, task: str, count: int) -> Samples:
-        """Draw inputs [count, INPUTS] and labels [count] of a task."""
-        pattern, strong = self._balanced(2**BITS, count), self._balanced(2, count)
+    def samples(self, task: str, split: str, count: int) -> Samples:
+        """Draw inputs [count, INPUTS] and labels [count] of a task, which do not depend on other tasks or splits."""
+        random = secret(f"{NAME}, {task}, {split}", self.instance)
+        pattern, strong = _balanced(2**BITS, count, random), _balanced(2, count, random)
         bits = pattern[:, None] >> np.arange(BITS) & 1
-        x = self.random.normal(size=(count, INPUTS))
+        x = random.normal(size=(count, INPUTS))
         x[:, :BITS] = 1.5 * (2 * bits - 1) + 0.3 * x[:, :BITS]
         x[:, BITS] = 3.0 * (2 * strong - 1)
         labels = {PATTERN: pattern, PARITY: bits.sum(1) % 2, EASY: strong}
-        return x @ self.rotation, labels[task] if task in labels else self._balanced(2, count)
+        return x @ self.rotation, labels[task] if task in labels else _balanced(2, count, random)
 
-    def _balanced(self, values: int, count: int) -> NDArray[np.int64]:
-        """Draw numbers below `values`, each as often as the others, so that few samples favour none; [count]."""
-        return self.random.permutation(np.arange(count) % values)
+
+def _balanced(values: int, count: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Draw numbers below `values`, each as often as the others, so that few samples favour none; [count]."""
+    return random.permutation(np.arange(count) % values)
 
 
 def prerequisites(parity_samples: int, noise_tasks: int, instance: int) -> MultiTaskDataset:
@@ -79,12 +81,12 @@ def prerequisites(parity_samples: int, noise_tasks: int, instance: int) -> Multi
     hidden = Hidden.drawn(noise_tasks, instance)
     sizes = {"train": [parity_samples if name == PARITY else MANY for name in hidden.names]}
     sizes |= {split: [count] * len(hidden.names) for split, count in HELD_OUT.items()}
-    splits = {split: _split(hidden, counts) for split, counts in sizes.items()}
+    splits = {split: _split(hidden, split, counts) for split, counts in sizes.items()}
     classes = tuple(CLASSES.get(name, ("heads", "tails")) for name in hidden.names)
     return MultiTaskDataset(NAME, splits, hidden.names, classes)
 
 
-def _split(hidden: Hidden, sizes: list[int]) -> Split:
-    parts = [hidden.samples(name, size) for name, size in zip(hidden.names, sizes, strict=True)]
+def _split(hidden: Hidden, split: str, sizes: list[int]) -> Split:
+    parts = [hidden.samples(name, split, size) for name, size in zip(hidden.names, sizes, strict=True)]
     x, y = (torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True))
     return Split(x.float(), torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)), y)

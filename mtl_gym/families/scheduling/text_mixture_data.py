@@ -50,12 +50,18 @@ class Source:
 Sources = dict[str, Source]
 
 
-def text_mixture(sources: Sources, random: np.random.Generator) -> MultiTaskDataset:
-    """Return the data set of some sources: inputs uint8 [CONTEXT], 32 classes, tasks in a random order."""
-    names = [list(sources)[place] for place in random.permutation(len(sources))]
-    parts = {split: [_windows(sources[name], split, random) for name in names] for split in SPLITS}
+def text_mixture(sources: Sources, instance: int) -> MultiTaskDataset:
+    """Return the data set of some sources: inputs uint8 [CONTEXT], 32 classes, tasks in a secret order.
+
+    The samples of a source do not depend on the other sources.
+    """
+    order = secret(f"{NAME}, order", instance).permutation(len(sources))
+    names = [list(sources)[place] for place in order]
+    draws = [secret(f"{NAME}, windows of {name}", instance) for name in names]
+    drawn = list(zip((sources[name] for name in names), draws, strict=True))
+    splits = {split: _split([_windows(source, split, random) for source, random in drawn]) for split in SPLITS}
     classes = (tuple(f"{symbol:02d}" for symbol in range(SYMBOLS)),) * len(names)
-    return MultiTaskDataset(NAME, {split: _split(windows) for split, windows in parts.items()}, tuple(names), classes)
+    return MultiTaskDataset(NAME, splits, tuple(names), classes)
 
 
 def _windows(source: Source, split: str, random: np.random.Generator) -> Symbols:
@@ -95,7 +101,7 @@ def generated(target_bytes: int, junk: int, instance: int) -> MultiTaskDataset:
     near = [np.sqrt(1 - OWN**2) * target + OWN * _matrices(random) for _ in RELATED]
     chains = {TARGET: target, **dict(zip(RELATED, near, strict=True)), UNRELATED: _matrices(random)}
     sources = {name: Source(*(_chain(random, matrices) for _ in range(2))) for name, matrices in chains.items()}
-    return text_mixture(_completed(sources, target_bytes, junk, random), random)
+    return text_mixture(_completed(sources, target_bytes, junk, instance), instance)
 
 
 def _matrices(random: np.random.Generator) -> NDArray[np.float64]:
@@ -113,17 +119,17 @@ def _chain(random: np.random.Generator, matrices: NDArray[np.float64]) -> Symbol
     return text[2:].T.ravel()[:BYTES].astype(np.uint8)
 
 
-def _completed(sources: Sources, target_bytes: int, junk: int, random: np.random.Generator) -> Sources:
-    """Add junk, and cut the target's training text, from a random place."""
+def _completed(sources: Sources, target_bytes: int, junk: int, instance: int) -> Sources:
+    """Add junk, and cut the target's training text from a secret place; a larger part contains a smaller one."""
     text = sources[TARGET].train
-    start = random.integers(len(text) - target_bytes + 1)
-    target = Source(text[start : start + target_bytes], sources[TARGET].held_out)
-    noise = {f"junk {number + 1}": Source(_junk(random), _junk(random)) for number in range(junk)}
-    return sources | {TARGET: target} | noise
+    start = secret(f"{NAME}, place", instance).integers(len(text))
+    target = Source(np.roll(text, -start)[:target_bytes], sources[TARGET].held_out)
+    names = [f"junk {number + 1}" for number in range(junk)]
+    return sources | {TARGET: target} | {name: _junk(secret(f"{NAME}, {name}", instance)) for name in names}
 
 
-def _junk(random: np.random.Generator) -> Symbols:
-    return random.integers(SYMBOLS, size=BYTES, dtype=np.uint8)
+def _junk(random: np.random.Generator) -> Source:
+    return Source(*random.integers(SYMBOLS, size=(2, BYTES), dtype=np.uint8))
 
 
 def is_present(root: Path) -> bool:
@@ -149,7 +155,7 @@ def real(root: Path, target_bytes: int, junk: int, instance: int) -> MultiTaskDa
     sources = {name: _reviews(root, domain) for name, domain in zip((TARGET, *RELATED), domains, strict=True)}
     text = _enough(root / ENCYCLOPEDIA, folded(read_bytes(root / ENCYCLOPEDIA)[: 2 * BYTES]), 2 * BYTES)
     sources[UNRELATED] = Source(text[:BYTES], text[BYTES:])
-    return text_mixture(_completed(sources, target_bytes, junk, random), random)
+    return text_mixture(_completed(sources, target_bytes, junk, instance), instance)
 
 
 def _reviews(root: Path, domain: str) -> Source:
