@@ -3,6 +3,7 @@
 import copy
 import pickle
 import random
+from dataclasses import fields
 
 import gymnasium as gym
 import numpy as np
@@ -24,6 +25,7 @@ from stable_baselines3 import PPO
 import mtl_gym
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.integrations.sb3 import as_vec_env, make_vec_env
+from mtl_gym.lab.environments import class_of
 
 SMALL = {
     "MTLRouting-Digits-v0": {},
@@ -44,8 +46,10 @@ FAMILIES = pytest.mark.parametrize("family", SMALL)
 
 
 def small(env_id):
-    """Return options that keep episodes of an environment short."""
-    return next(options for family, options in SMALL.items() if family.split("-")[0] == env_id.split("-")[0])
+    """Return options that keep episodes of an environment short, those of them that the id has."""
+    known = {field.name for field in fields(class_of(env_id).Options)}
+    found = next(options for family, options in SMALL.items() if family.split("-")[0] == env_id.split("-")[0])
+    return {name: value for name, value in found.items() if name in known}
 
 
 def make(family, **options):
