@@ -1,4 +1,4 @@
-"""What the result of an evaluation is called, and which way is up."""
+"""Names and directions of the figures by which policies are compared."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Reporting:
 
     @property
     def measure(self) -> Measure:
-        """What `figure` returns; by default accuracy in per cent."""
+        """Measure of `figure`; by default accuracy in per cent."""
         return ACCURACY
 
     def figure(self, accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> float:

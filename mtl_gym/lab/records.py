@@ -93,7 +93,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class Extras:
-    """What a run records beside its result; none of it changes the result.
+    """Options for what a run records beside its result, which none of them changes.
 
     Attributes:
         evaluations: Maximum number of evaluations on the validation split; None for the environment's default.

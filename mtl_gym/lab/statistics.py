@@ -127,12 +127,12 @@ class Difference:
 
     @property
     def better(self) -> bool:
-        """Whether the whole interval lies on the side of better figures."""
+        """True if the whole interval lies on the side of better figures."""
         return self.low > 0 if self.measure.higher else self.high < 0
 
     @property
     def worse(self) -> bool:
-        """Whether the whole interval lies on the side of worse figures."""
+        """True if the whole interval lies on the side of worse figures."""
         return self.high < 0 if self.measure.higher else self.low > 0
 
 

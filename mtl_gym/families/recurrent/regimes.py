@@ -23,7 +23,7 @@ CUE = 3.0
 
 @dataclass(frozen=True)
 class Truth:
-    """What the agent does not know.
+    """Hidden truth of an instance.
 
     Attributes:
         rules: Weights of each rule, whose largest output is the class; float32 [rules, inputs, classes]. Rule m is

@@ -160,7 +160,7 @@ def contextual(contexts: int, noise: float, permuted: bool, instance: int) -> Co
 
 @dataclass(frozen=True)
 class Truth:
-    """What the agent does not know.
+    """Hidden truth of an instance.
 
     Attributes:
         prototypes: Contexts without noise; float64 [contexts, 8].

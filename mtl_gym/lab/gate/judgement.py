@@ -53,7 +53,7 @@ class Judgement:
 
     @property
     def passed(self) -> bool:
-        """Whether all lines hold."""
+        """True if all lines hold."""
         return all(self.lines)
 
     def row(self, name: str | None) -> Row | None:
@@ -133,7 +133,7 @@ class _Distance:
 
     @property
     def large(self) -> bool:
-        """Whether the first line of the gate holds; points are asked for where the figure is in per cent."""
+        """True if the first line of the gate holds; points are asked for where the figure is in per cent."""
         points = POINTS if self.measure.unit == "%" else 0.0
         return self.value >= points and self.value > 0 and self.value >= DEVIATIONS * self.spread
 
