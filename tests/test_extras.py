@@ -109,7 +109,7 @@ def test_importing_without_an_optional_module_names_its_extra(monkeypatch, missi
 @pytest.mark.parametrize(
     ("missing", "extra", "work"),
     [
-        ("ray", "ray", lambda out: carry_out(Sweep([], str(out)), ray="local")),
+        ("ray", "ray", lambda out: carry_out(Sweep([], out), ray="local")),
         ("rliable", "report", lambda out: rliable()),
         ("rich", "lab", lambda out: wpl().learn(8, progress_bar=True)),
         ("tensorboard", "tracking", lambda out: wpl(tensorboard_log=str(out))),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -94,7 +95,7 @@ def test_unknown_names_are_refused_before_a_sweep_starts():
     with pytest.raises(Exception, match="MTLRouting-Digit` doesn't exist"):
         plan(RunSettings("MTLRouting-Digit-v0", "", 10), ["wpl"], 1)
     with pytest.raises(ValueError, match="give one of them"):
-        carry_out(Sweep([], "x"), jobs=2, ray="local")
+        carry_out(Sweep([], Path("x")), jobs=2, ray="local")
 
 
 @pytest.mark.slow
@@ -267,10 +268,13 @@ def test_a_full_disk_is_a_failure_and_written_files_stay_intact(tmp_path):
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_an_unwritable_folder_is_a_failure(tmp_path):
-    (tmp_path / "out").write_text("a file")
-    (outcome,) = carry_out(Sweep(runs_of(["shared"]), tmp_path / "out"))
-    assert isinstance(outcome, Failure) and str(tmp_path / "out") in outcome.error
+def test_an_unwritable_folder_of_a_run_is_a_failure(tmp_path):
+    runs = runs_of(["shared"])
+    place = folder(tmp_path, runs[0])
+    place.parent.mkdir(parents=True)
+    place.write_text("a file")
+    (outcome,) = carry_out(Sweep(runs, tmp_path))
+    assert isinstance(outcome, Failure) and str(place) in outcome.error
 
 
 @pytest.mark.parametrize("below", ["", "deeper/still"])
