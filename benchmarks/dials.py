@@ -21,7 +21,7 @@ from mtl_gym.core.measure import Measure
 from mtl_gym.lab.compare import plan
 from mtl_gym.lab.execution import carry_out
 from mtl_gym.lab.pictures import write_picture
-from mtl_gym.lab.records import Extras, RunResult, RunSettings
+from mtl_gym.lab.records import BARE, RunResult, RunSettings
 from mtl_gym.lab.statistics import best_of, figures_of
 from mtl_gym.lab.sweep import Failure, Sweep
 from mtl_gym.registration import Card
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 DOCS = PAGES.parent
 PICTURES = Path("images") / "dials"
-BARE = Extras(evaluations=0, events=False, pictures=False)
 SIZE = (4.4, 2.9)
 
 

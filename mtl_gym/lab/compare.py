@@ -56,7 +56,7 @@ class Row:
     f1: dict[str, float] = field(default_factory=dict)
 
 
-def plan(base: RunSettings, agents: Sequence[str], seeds: int) -> list[RunSettings]:
+def plan(base: RunSettings, agents: Sequence[str], seeds: int, first: int = 0) -> list[RunSettings]:
     """Return all runs of a comparison, the first seed of every agent before any second seed.
 
     Raises:
@@ -64,18 +64,24 @@ def plan(base: RunSettings, agents: Sequence[str], seeds: int) -> list[RunSettin
         gymnasium.error.Error: If an environment is unknown.
         ValueError: If the number of seeds is out of range, or an agent is named twice.
     """
-    return plan_entries([replace(base, agent=name, name=name) for name in agents], seeds)
+    return plan_entries([replace(base, agent=name, name=name) for name in agents], seeds, first)
 
 
-def plan_entries(entries: Sequence[RunSettings], seeds: int) -> list[RunSettings]:
-    """Return all runs of a comparison of entries, which may differ in more than the agent; see `plan`."""
+def plan_entries(entries: Sequence[RunSettings], seeds: int, first: int = 0) -> list[RunSettings]:
+    """Return all runs of a comparison of entries, which may differ in more than the agent; see `plan`.
+
+    Args:
+        entries: Settings of one run each.
+        seeds: Number of seeds.
+        first: Smallest seed; the others follow it.
+    """
     names = [entry.name for entry in entries]
     if not 1 <= seeds <= MOST_SEEDS or len(set(names)) != len(names):
         raise ValueError(f"A comparison takes 1 to {MOST_SEEDS} seeds (not {seeds}) and each agent once ({names}).")
     for entry in entries:
         spec_of(entry.env_id)  # a module of `module:id` may register agents
         find_agent(entry.agent)
-    return [replace(entry, seed=seed) for seed in range(seeds) for entry in entries]
+    return [replace(entry, seed=seed) for seed in range(first, first + seeds) for entry in entries]
 
 
 def alike(results: Sequence[RunResult]) -> tuple[list[RunResult], list[tuple[RunResult, str]]]:

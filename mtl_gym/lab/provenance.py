@@ -6,12 +6,16 @@ import platform
 import subprocess
 from importlib.metadata import version
 
+import torch
+
 PACKAGES = ("mtl-gym", "gymnasium", "torch", "stable-baselines3", "sb3-contrib", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a run depends on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    """Return what the last digits of a run depend on: versions of Python and packages, and the kind of processor."""
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    packages = {name: version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **packages, "processor": processor}
 
 
 def git_state() -> dict[str, str | bool] | None:

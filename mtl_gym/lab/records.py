@@ -107,6 +107,8 @@ class Extras:
 
 
 EVERYTHING = Extras()
+# Test figures only: evaluations on the validation split would double the time of a short run.
+BARE = Extras(evaluations=0, events=False, pictures=False)
 
 
 @dataclass(frozen=True)

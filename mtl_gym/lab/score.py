@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,6 +62,10 @@ class Scale:
     def __call__(self, figure: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
         """Return the scores of figures."""
         return (figure - self.control.value) / self.distance
+
+    def scores(self, results: Iterable[RunResult]) -> dict[tuple[str, int], float | NDArray[np.float64]]:
+        """Return the score of every run by name and seed."""
+        return {(result.settings.name, result.settings.seed): self(result.figure) for result in results}
 
     @property
     def distance(self) -> float:

@@ -5,6 +5,7 @@ env: MTLRouting-Digits-v0
 steps: 600000          # decisions of each run
 num_envs: 64           # optional, as are env_kwargs for all agents
 seeds: 3
+first_seed: 100        # optional, default 0: seeds 100, 101, 102
 agents:
   wpl:                 # name of an agent
   recursive:           # or a name of your own
@@ -33,7 +34,10 @@ from mtl_gym.lab.files import registered
 from mtl_gym.lab.parsing import parse_yaml, read_text
 from mtl_gym.lab.records import RunSettings, check_name
 
-TOP: dict[str, type] = {"env": str, "steps": int, "seeds": int, "num_envs": int, "env_kwargs": dict, "agents": dict}
+TOP: dict[str, type] = {
+    **{"env": str, "steps": int, "seeds": int, "first_seed": int, "num_envs": int},
+    **{"env_kwargs": dict, "agents": dict},
+}
 NEEDED = ("env", "steps", "agents")
 ENTRY: dict[str, type] = {"agent": str, "steps": int, "env_kwargs": dict, "agent_kwargs": dict}
 
@@ -43,7 +47,7 @@ def read_comparison(path: Path, **changes: int | None) -> list[RunSettings]:
 
     Args:
         path: The file.
-        **changes: Replacements for the file's `steps`, `seeds` or `num_envs`.
+        **changes: Replacements for the file's `steps`, `seeds`, `first_seed` or `num_envs`.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -58,7 +62,7 @@ def read_comparison(path: Path, **changes: int | None) -> list[RunSettings]:
     env_id = registered(fields["env"], path)
     base = RunSettings(env_id, "", fields["steps"], env_kwargs=fields.get("env_kwargs", {}), **shared)
     entries = [_entry(base, name, entry, path) for name, entry in fields["agents"].items()]
-    return plan_entries(entries, fields.get("seeds", 3))
+    return plan_entries(entries, fields.get("seeds", 3), fields.get("first_seed", 0))
 
 
 def _parsed(path: Path) -> object:
@@ -88,7 +92,8 @@ def _checked(fields: object, kinds: dict[str, type], where: str) -> Arguments:
         if name not in kinds:
             raise ValueError(f"{where} has {name!r}, which is unknown; it takes {', '.join(kinds)}.")
         right = isinstance(value, kinds[name]) and not isinstance(value, bool)
-        if not right or (isinstance(value, int) and value < 1):
-            wanted = {int: "a number, 1 or more", dict: "a mapping", str: "text"}[kinds[name]]
+        least = 0 if name == "first_seed" else 1
+        if not right or (isinstance(value, int) and value < least):
+            wanted = {int: f"a number, {least} or more", dict: "a mapping", str: "text"}[kinds[name]]
             raise ValueError(f"{where}: {name} is {short(value)}; it takes {wanted}.")
     return fields

@@ -37,7 +37,8 @@ Agents = Annotated[str | None, typer.Option(help="Comma-separated agent names; r
 Settings = Annotated[
     Path | None, typer.Option(help="YAML file with all settings, in place of ENV, --agents and --env-kwargs.")
 ]
-Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds per agent: 0, 1, ...; default 3.")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds per agent; default 3.")]
+FirstSeed = Annotated[int | None, typer.Option(min=0, help="Smallest seed; the others follow it. Default 0.")]
 OptionalSteps = Annotated[
     int | None, typer.Option(min=1, help="Total decisions of a run over all environments; default 100,000.")
 ]
@@ -105,7 +106,8 @@ def planned(
     if env is None or agents is None:
         raise ValueError("No runs are defined: give ENV and --agents, or --settings FILE.")
     base = RunSettings(env, "", changes["steps"] or 100_000, 0, changes["num_envs"] or 64, env_kwargs)
-    return check(plan(base, [name.strip() for name in agents.split(",") if name.strip()], changes["seeds"] or 3))
+    names = [name.strip() for name in agents.split(",") if name.strip()]
+    return check(plan(base, names, changes["seeds"] or 3, changes["first_seed"] or 0))
 
 
 def check(runs: list[RunSettings]) -> list[RunSettings]:

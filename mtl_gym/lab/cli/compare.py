@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from mtl_gym.lab.cli.common import (
     Agents,
     Control,
     EnvKwargs,
+    FirstSeed,
     OptionalEnv,
     OptionalNumEnvs,
     OptionalSteps,
@@ -20,17 +22,18 @@ from mtl_gym.lab.cli.common import (
     Settings,
     Wandb,
     app,
+    check,
     console,
     planned,
     read_json,
     sentences,
     unless_read_only,
 )
-from mtl_gym.lab.cli.tables import table_of
+from mtl_gym.lab.cli.tables import plain_table, table_of
 from mtl_gym.lab.screen import complain, say, warn
 
 if TYPE_CHECKING:
-    from mtl_gym.lab.records import RunResult
+    from mtl_gym.lab.records import RunResult, RunSettings
 
 
 @app.command()
@@ -43,6 +46,11 @@ def compare(
     steps: OptionalSteps = None,
     num_envs: OptionalNumEnvs = None,
     env_kwargs: EnvKwargs = "{}",
+    first_seed: FirstSeed = None,
+    references: Annotated[
+        bool,
+        typer.Option("--references", help="Add oracle, controls, random choices and an untrained PPO as rows."),
+    ] = False,
     control: Control = None,
     jobs: Annotated[int, typer.Option(min=1, help="Parallel processes on this machine; they share its threads.")] = 1,
     ray: Annotated[
@@ -66,8 +74,9 @@ def compare(
     from mtl_gym.lab.sweep import Failure, Sweep
 
     with sentences():
-        changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs}
+        changes = {"seeds": seeds, "steps": steps, "num_envs": num_envs, "first_seed": first_seed}
         runs = planned(env, agents, settings, read_json("--env-kwargs", env_kwargs), changes)
+        runs = with_references(runs) if references else runs
         env, names = runs[0].env_id, list(dict.fromkeys(run.name for run in runs))
         if control is not None and control not in names:
             raise ValueError(f"--control {control!r} is not a run of this comparison; choose from {', '.join(names)}.")
@@ -81,6 +90,7 @@ def compare(
             raise ValueError(told(failures))
     console.print(table_of(summarise(results), env))
     print_scale(results)
+    print_evidence(results)
     print_differences(results, control)
     with sentences(), unless_read_only(out):
         remove_unfinished(out)
@@ -90,6 +100,15 @@ def compare(
     if failures:
         complain(told(failures))
         raise typer.Exit(1)
+
+
+def with_references(runs: Sequence[RunSettings]) -> list[RunSettings]:
+    """Return the runs after those of their references."""
+    from mtl_gym.lab.references import references
+
+    more = references(runs[0], dict.fromkeys(run.name for run in runs))
+    seeds = dict.fromkeys(run.seed for run in runs)
+    return [*check([replace(run, seed=seed) for seed in seeds for run in more]), *runs]
 
 
 def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
@@ -128,6 +147,21 @@ def print_scale(results: Sequence[RunResult]) -> None:
     scale = scale_or_reason(results)
     sentence = f"no scores: {scale}" if isinstance(scale, str) else scale.sentence(results[0].measure)
     say(console, sentence)
+
+
+def print_evidence(results: Sequence[RunResult]) -> None:
+    """Print interquartile means, optimality gaps and probabilities of improvement of scores, if there are any."""
+    from mtl_gym.lab.evidence import TITLE, evidence
+    from mtl_gym.lab.score import scale_or_reason
+
+    scale = scale_or_reason(results)
+    if isinstance(scale, str):
+        return  # `print_scale` tells the reason
+    lines = evidence(results, scale)
+    if isinstance(lines, str):
+        say(console, f"no aggregate statistics: {lines}")
+    else:
+        console.print(plain_table(lines, TITLE))
 
 
 def print_differences(results: Sequence[RunResult], control: str) -> None:

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from mtl_gym.lab.cli.common import Quiet, app, check, console, sentences
 from mtl_gym.lab.cli.compare import told
+from mtl_gym.lab.cli.tables import plain_table
 from mtl_gym.lab.screen import complain, say
 
 if TYPE_CHECKING:
     from mtl_gym.lab.gate.judgement import Judgement
-    from mtl_gym.lab.gate.pages import Lines
 
 
 @app.command()
@@ -48,7 +47,7 @@ def gate(
             found = measure(trials, out.absolute(), jobs, bar, print_judgement)
         failures = [f"{failure.settings.env_id}, {failure}" for failure in found.failures]
         if found.judgements:
-            console.print(table_of(pages.summary(found.judgements), "Gate"))
+            console.print(plain_table(pages.summary(found.judgements), "Gate"))
             say_lines()
         pages.write_markdown(found.judgements, failures, out / "gate.md")
         pages.write_json(found.judgements, failures, out / "gate.json")
@@ -65,7 +64,7 @@ def print_judgement(judgement: Judgement) -> None:
     """Print the table of an id."""
     from mtl_gym.lab.gate.pages import notes, table_of_agents
 
-    console.print(table_of(table_of_agents(judgement), judgement.env_id))
+    console.print(plain_table(table_of_agents(judgement), judgement.env_id))
     for sentence in notes(judgement):
         say(console, sentence)
 
@@ -76,14 +75,3 @@ def say_lines() -> None:
 
     for number, line in enumerate(LINES, 1):
         say(console, f"{number}: {line}")
-
-
-def table_of(lines: Lines, title: str) -> Table:
-    """Return lines as a table; the first one is the header."""
-    head, *body = lines
-    table = Table(title=title)
-    for number, name in enumerate(head):
-        table.add_column(name, overflow="fold", no_wrap=not number)
-    for line in body:
-        table.add_row(*line)
-    return table

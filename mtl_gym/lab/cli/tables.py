@@ -32,3 +32,14 @@ def table_of(rows: Sequence[Row], env: str) -> Table:
     for line in body:
         table.add_row(*line)
     return table
+
+
+def plain_table(lines: Sequence[Sequence[str]], title: str) -> Table:
+    """Return lines as a table; the first one is the header."""
+    head, *body = lines
+    table = Table(title=title)
+    for number, name in enumerate(head):
+        table.add_column(name, overflow="fold", no_wrap=not number)
+    for line in body:
+        table.add_row(*line)
+    return table

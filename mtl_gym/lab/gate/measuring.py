@@ -9,11 +9,8 @@ from pathlib import Path
 from mtl_gym.lab.execution import carry_out
 from mtl_gym.lab.gate.judgement import Judgement, judge
 from mtl_gym.lab.gate.plan import Trial
-from mtl_gym.lab.records import Extras, RunResult
+from mtl_gym.lab.records import BARE, RunResult
 from mtl_gym.lab.sweep import Failure, Outcome, Sweep, Watcher
-
-# The gate needs test figures only; evaluations on the validation split would double the time of a run.
-BARE = Extras(evaluations=0, events=False, pictures=False)
 
 
 @dataclass

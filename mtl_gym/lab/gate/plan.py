@@ -9,12 +9,11 @@ from mtl_gym.lab.agents import fits
 from mtl_gym.lab.compare import plan_entries
 from mtl_gym.lab.environments import card_of, is_benchmark, spec_of
 from mtl_gym.lab.records import RunSettings
+from mtl_gym.lab.references import references
 from mtl_gym.registration import Card, registered_ids
 
 # Algorithms of SB3 and sb3-contrib, with their defaults.
 STOCK = ("ppo", "a2c", "dqn", "trpo", "maskable-ppo")
-# References beside oracle and controls: what does not learn.
-RANDOM, UNTRAINED = "random", "ppo-untrained"
 # Factor of the longer runs, where the card names no other lengths.
 LONGER = 4
 
@@ -83,10 +82,8 @@ def trial(env_id: str, seeds: int) -> Trial:
         raise ValueError(f"{env_id!r} is no benchmark: its card has no oracle. Choose from {', '.join(benchmarks())}.")
     base = RunSettings(env_id, card.oracle, card.steps, num_envs=card.num_envs)
     known = [card.oracle, *card.controls]
-    names = dict.fromkeys([*known, RANDOM, *card.learners, *_stock(base)])
-    entries = [replace(base, agent=name, name=name) for name in names]
-    if "ppo" in names:
-        entries.append(replace(base, agent="ppo", agent_kwargs={"learning_rate": 0.0}, name=UNTRAINED))
+    learners = dict.fromkeys([*card.learners, *fitting(base, STOCK)])
+    entries = [*references(base, learners), *(replace(base, agent=name, name=name) for name in learners)]
     lengths = {
         name: plan_entries([replace(length, agent=agent, name=agent) for agent in known], seeds)
         for name, length in _lengths(base, card).items()
@@ -94,9 +91,10 @@ def trial(env_id: str, seeds: int) -> Trial:
     return Trial(env_id, card, plan_entries(entries, seeds), lengths)
 
 
-def _stock(base: RunSettings) -> list[str]:
+def fitting(base: RunSettings, algorithms: Sequence[str]) -> list[str]:
+    """Return the algorithms of Stable-Baselines3 that support the spaces of an environment."""
     env = replace(base, num_envs=1).make_env()
-    return [name for name in STOCK if fits(name, env)]
+    return [name for name in algorithms if fits(name, env)]
 
 
 def _lengths(base: RunSettings, card: Card) -> dict[str, RunSettings]:

@@ -19,7 +19,7 @@ from mtl_gym.lab.statistics import Estimate
 
 Floats: TypeAlias = NDArray[np.float64]
 
-METRICS = ("interquartile mean", "median", "mean")
+METRICS = ("interquartile mean", "median", "mean", "optimality gap")
 REPETITIONS = 2_000
 SEED = 0
 # Limits of plotted scores; scores outside still count and are labelled at the edge.
@@ -123,7 +123,8 @@ class Statistics:
 
     Attributes:
         scores: The underlying scores.
-        metrics: Estimates by metric ("interquartile mean", "mean", and for several comparisons "median") and agent.
+        metrics: Estimates by metric ("interquartile mean", "mean", "optimality gap", and for several comparisons
+            "median") and agent.
         thresholds: Thresholds of the profiles, float64 [thresholds].
         profiles: Share of runs above each threshold with its interval, by agent; float64 [3, thresholds].
         control: Reference agent of `improvement`; None if it has no scores.
@@ -140,29 +141,44 @@ class Statistics:
     @property
     def ranking(self) -> list[str]:
         """Agents by descending interquartile mean."""
-        iqm = self.metrics["interquartile mean"]
-        return sorted(iqm, key=lambda agent: -iqm[agent].value)
+        return ranking(self.metrics)
+
+
+def ranking(metrics: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+    """Return agents by descending interquartile mean."""
+    iqm = metrics["interquartile mean"]
+    return sorted(iqm, key=lambda agent: -iqm[agent].value)
 
 
 def statistics_of(scores: Scores, control: str) -> Statistics:
     """Return all statistics of scores, float64 [seeds, comparisons] by agent."""
-    found = {agent: estimate(values, _metrics) for agent, values in scores.values.items()}
-    metrics = {
-        name: {agent: Estimate(*figures[:, column]) for agent, figures in found.items()}
-        for column, name in enumerate(METRICS)
-        if name != "median" or len(scores.comparisons) > 1  # for one comparison it equals the mean
-    }
     thresholds = _thresholds(scores)
     profiles = {
         agent: estimate(v, lambda s: (s[..., None] > thresholds).mean((0, 1))) for agent, v in scores.values.items()
     }
     there = control if control in scores.values else None
-    return Statistics(scores, metrics, thresholds, profiles, there, _improvement(scores, there))
+    return Statistics(scores, metrics_of(scores), thresholds, profiles, there, improvement_of(scores, there))
+
+
+def metrics_of(scores: Scores) -> dict[str, dict[str, Estimate]]:
+    """Return the estimates of `METRICS` by metric and agent; the median only for several comparisons."""
+    found = {agent: estimate(values, _metrics) for agent, values in scores.values.items()}
+    return {
+        name: {agent: Estimate(*figures[:, column]) for agent, figures in found.items()}
+        for column, name in enumerate(METRICS)
+        if name != "median" or len(scores.comparisons) > 1
+    }
 
 
 def _metrics(scores: Floats) -> Floats:
     _, metrics = rliable()
-    return np.array([metrics.aggregate_iqm(scores), metrics.aggregate_median(scores), metrics.aggregate_mean(scores)])
+    functions = (
+        metrics.aggregate_iqm,
+        metrics.aggregate_median,
+        metrics.aggregate_mean,
+        metrics.aggregate_optimality_gap,
+    )
+    return np.array([function(scores) for function in functions])
 
 
 def _thresholds(scores: Scores) -> Floats:
@@ -170,7 +186,8 @@ def _thresholds(scores: Scores) -> Floats:
     return np.linspace(max(LOWEST, every.min() - 0.05), min(HIGHEST, every.max() + 0.05), 101)
 
 
-def _improvement(scores: Scores, control: str | None) -> dict[str, Estimate]:
+def improvement_of(scores: Scores, control: str | None) -> dict[str, Estimate]:
+    """Return by agent the probability that one of its runs beats a run of the control; empty without a control."""
     if control is None:
         return {}
     base = scores.values[control]

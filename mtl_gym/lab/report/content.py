@@ -13,7 +13,6 @@ from mtl_gym.lab.files import PROGRESS
 from mtl_gym.lab.pictures import write_picture
 from mtl_gym.lab.report import figures, tables
 from mtl_gym.lab.report.aggregate import (
-    Floats,
     NoStatisticsError,
     Scores,
     align,
@@ -81,11 +80,7 @@ class Scope:
     def scores(self) -> Scores:
         """Return the scores of all runs on the test split."""
         pairs = zip(self.comparisons, self.scales, strict=True)
-        return align({comparison.name: _scaled(comparison, scale) for comparison, scale in pairs})
-
-
-def _scaled(comparison: Comparison, scale: Scale) -> dict[tuple[str, int], float | Floats]:
-    return {(r.settings.name, r.settings.seed): scale(r.figure) for r in comparison.results}
+        return align({comparison.name: scale.scores(comparison.results) for comparison, scale in pairs})
 
 
 @dataclass(frozen=True)

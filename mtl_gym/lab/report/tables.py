@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mtl_gym.core.measure import Measure
 from mtl_gym.lab.compare import figure_of, summarise, table
-from mtl_gym.lab.report.aggregate import TOO_FEW_TO_CUT, Scores, Statistics
+from mtl_gym.lab.report.aggregate import TOO_FEW_TO_CUT, Scores, Statistics, ranking
 from mtl_gym.lab.report.collection import Comparison
 from mtl_gym.lab.report.document import Table
 from mtl_gym.lab.score import Scale
-from mtl_gym.lab.statistics import differences
+from mtl_gym.lab.statistics import Estimate, differences
 
 NARROW = "the 95% interval of the distance between optimum and best control contains 0"
 
@@ -94,10 +94,18 @@ def _joined(names: Sequence[str]) -> str:
 
 def statistics_table(statistics: Statistics) -> Table:
     """Return a table of every metric for every agent."""
-    head = ["agent", *statistics.metrics]
-    lines = [[agent, *(str(of[agent]) for of in statistics.metrics.values())] for agent in statistics.ranking]
-    if statistics.improvement:
-        head.append(f"better than {statistics.control}")
+    lines = lines_of(statistics.metrics, statistics.improvement, statistics.control)
+    return Table("Scores with 95% intervals of a stratified bootstrap over seeds.", lines)
+
+
+def lines_of(
+    metrics: Mapping[str, Mapping[str, Estimate]], improvement: Mapping[str, Estimate], control: str | None
+) -> list[list[str]]:
+    """Return a line per agent, the best interquartile mean first; the first line is the header."""
+    head = ["agent", *metrics]
+    lines = [[agent, *(str(of[agent]) for of in metrics.values())] for agent in ranking(metrics)]
+    if improvement:
+        head.append(f"better than {control}")
         for line in lines:
-            line.append(str(statistics.improvement.get(line[0], "-")))
-    return Table("Scores with 95% intervals of a stratified bootstrap over seeds.", [head, *lines])
+            line.append(str(improvement.get(line[0], "-")))
+    return [head, *lines]

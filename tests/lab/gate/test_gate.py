@@ -11,6 +11,7 @@ from mtl_gym import registration
 from mtl_gym.lab import cli
 from mtl_gym.lab.gate import plan
 from mtl_gym.lab.gate.plan import Trial, benchmarks, trial
+from mtl_gym.lab.references import UNTRAINED
 from mtl_gym.lab.sweep import Failure
 from mtl_gym.registration import Dial
 
@@ -80,7 +81,7 @@ def test_a_plan_has_the_stock_algorithms_that_fit():
     assert found.stock == list(plan.STOCK) and found.learners == [*card.learners, *plan.STOCK]
     assert {run.seed for run in found.runs} == {0, 1, 2}
     assert {run.steps for run in found.runs} == {card.steps}
-    untrained = next(run for run in found.runs if run.name == plan.UNTRAINED)
+    untrained = next(run for run in found.runs if run.name == UNTRAINED)
     assert (untrained.agent, untrained.agent_kwargs) == ("ppo", {"learning_rate": 0.0})
 
 

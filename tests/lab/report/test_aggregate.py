@@ -60,15 +60,16 @@ def test_statistics_equal_those_of_rliable_on_results_csv(comparison, tmp_path):
 
     by_hand = scores_of_the_sheet(tmp_path / "results.csv", {"more": "shared", "paths": "shared"})
     library, metrics = rliable()
+    names = ("iqm", "median", "mean", "optimality_gap")
 
-    def all_three(scores):
-        return np.array([getattr(metrics, f"aggregate_{name}")(scores) for name in ("iqm", "median", "mean")])
+    def all_four(scores):
+        return np.array([getattr(metrics, f"aggregate_{name}")(scores) for name in names])
 
     assert ours.scores.values.keys() == by_hand.keys() == {"random-fixed", "shared", "wpl", "oracle"}
     for agent, scores in by_hand.items():
         np.random.seed(0)
-        points, intervals = library.get_interval_estimates({agent: scores}, all_three, reps=2000)
-        for number, metric in enumerate(("interquartile mean", "median", "mean")):
+        points, intervals = library.get_interval_estimates({agent: scores}, all_four, reps=2000)
+        for number, metric in enumerate(("interquartile mean", "median", "mean", "optimality gap")):
             found = ours.metrics[metric][agent]
             expected = [points[agent][number], *intervals[agent][:, number]]
             assert [found.value, found.low, found.high] == pytest.approx(expected)

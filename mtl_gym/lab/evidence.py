@@ -1,0 +1,31 @@
+"""Aggregate statistics of one comparison's scores, as `compare` prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mtl_gym.core.extras import MissingExtraError
+from mtl_gym.lab.records import RunResult
+from mtl_gym.lab.report.aggregate import NoStatisticsError, align, improvement_of, metrics_of
+from mtl_gym.lab.report.tables import lines_of
+from mtl_gym.lab.score import Scale
+
+TITLE = "Scores with 95% intervals of a stratified bootstrap over seeds"
+
+
+def evidence(results: Sequence[RunResult], scale: Scale) -> list[list[str]] | str:
+    """Return interquartile mean, mean, optimality gap and probability of improvement of every agent's scores.
+
+    The probability is that of a run of the agent being better than a run of the best control.
+
+    Returns:
+        A line per agent, the header first; or the reason why there are no statistics.
+    """
+    try:
+        scores = align({"": scale.scores(results)})
+        if len(scores.seeds) < 2:
+            return "one seed has no interval."
+        control = scale.control.name if scale.control.name in scores.values else None
+        return lines_of(metrics_of(scores), improvement_of(scores, control), control)
+    except (NoStatisticsError, MissingExtraError) as error:
+        return str(error)

@@ -1,0 +1,116 @@
+"""Tables of the leaderboard, from its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtl_gym.core.measure import Measure
+from mtl_gym.lab.environments import card_of
+from mtl_gym.lab.leaderboard.entries import Entry
+from mtl_gym.lab.records import RunResult
+from mtl_gym.lab.references import RANDOM, UNTRAINED
+from mtl_gym.lab.report.aggregate import align, improvement_of, metrics_of
+from mtl_gym.lab.report.tables import lines_of
+from mtl_gym.lab.score import Scale, scale_of
+from mtl_gym.lab.statistics import figures_of
+from mtl_gym.registration import SB3, Card, card
+
+Lines = list[list[str]]
+
+
+@dataclass(frozen=True)
+class Board:
+    """The entries of an environment.
+
+    Attributes:
+        env: The id.
+        entries: Its entries.
+        measure: Unit and direction of its figures.
+    """
+
+    env: str
+    entries: Sequence[Entry]
+    measure: Measure
+
+    @property
+    def results(self) -> list[RunResult]:
+        """Runs of all entries."""
+        return [result for entry in self.entries for result in entry.results(self.measure)]
+
+    @property
+    def scale(self) -> Scale:
+        """Scale of the scores.
+
+        Raises:
+            NoScoreError: If the oracle or every control is missing.
+        """
+        return scale_of(self.results)
+
+    @property
+    def learners(self) -> list[str]:
+        """Names of the entries that learn without knowing the best decisions."""
+        return [entry.name for entry in self.entries if kind_of(entry) in ("bundled", "SB3", "other")]
+
+    def table(self) -> Lines:
+        """Return a line per entry, the best interquartile mean first; the first line is the header."""
+        scale, scores = self.scale, align({self.env: self.scale.scores(self.results)})
+        head, *body = lines_of(metrics_of(scores), improvement_of(scores, scale.control.name), scale.control.name)
+        runs, known = figures_of(self.results), {entry.name: entry for entry in self.entries}
+        mean = head.index("mean")
+        lines = [["agent", "kind", str(self.measure), "score", head[1], *head[mean + 1 :], "sampled", "CPU s"]]
+        for name, *cells in body:
+            entry, score = known[name], str(scale.estimate(runs[name]))
+            own = [name, kind_of(entry), self._text(list(runs[name].values())), score, cells[0], *cells[mean:]]
+            lines.append([*own, self._sampled(entry), f"{entry.cpu_seconds:.1f}"])
+        return lines
+
+    def _text(self, figures: Sequence[float]) -> str:
+        spread = f" ± {self.measure.text(float(np.std(figures, ddof=1)))}" if len(figures) > 1 else ""
+        return self.measure.text(float(np.mean(figures))) + spread
+
+    def _sampled(self, entry: Entry) -> str:
+        figures = [run.sampled for run in entry.seeds.values() if run.sampled is not None]
+        return self.measure.text(float(np.mean(figures))) if figures else "-"
+
+
+def kind_of(entry: Entry) -> str:
+    """Return what an entry is: "oracle", "control", "reference", "bundled", "SB3", or "other" for another package's."""
+    found: Card = card(entry.env)
+    if entry.name in (RANDOM, UNTRAINED):
+        return "reference"
+    if entry.agent in (found.oracle, *found.controls):
+        return "oracle" if entry.agent == found.oracle else "control"
+    return "SB3" if entry.agent in SB3 else "other" if entry.requires else "bundled"
+
+
+def boards(entries: Sequence[Entry], measures: Mapping[str, Measure]) -> list[Board]:
+    """Return the boards of all environments with a card, in the order of the entries."""
+    ids = dict.fromkeys(entry.env for entry in entries if card_of(entry.env) is not None)
+    return [Board(env, [entry for entry in entries if entry.env == env], measures[env]) for env in ids]
+
+
+def matrix(found: Sequence[Board]) -> Lines:
+    """Return the mean score of every learner on every environment; the first line is the header."""
+    names = sorted({name for board in found for name in board.learners})
+    columns = [_means(board) for board in found]
+    rows = [[name, *(f"{means[name]:.2f}" if name in means else "-" for means in columns)] for name in names]
+    rows.sort(key=lambda row: -float(np.mean([float(cell) for cell in row[1:] if cell != "-"])))
+    return [["agent", *(board.env for board in found)], *rows]
+
+
+def _means(board: Board) -> dict[str, float]:
+    runs = figures_of(board.results)
+    return {name: float(board.scale(float(np.mean(list(runs[name].values()))))) for name in board.learners}
+
+
+def across(found: Sequence[Board]) -> Lines:
+    """Return aggregate scores of the learners that are on every board; the first line is the header."""
+    shared = set.intersection(*(set(board.learners) for board in found))
+    runs = {
+        board.env: board.scale.scores(result for result in board.results if result.settings.name in shared)
+        for board in found
+    }
+    return lines_of(metrics_of(align(runs)), {}, None)

@@ -1,0 +1,54 @@
+"""Reference runs, first seeds and aggregate statistics of `compare`."""
+
+import pytest
+from typer.testing import CliRunner
+
+from mtl_gym.lab import cli
+from mtl_gym.lab.evidence import evidence
+from mtl_gym.lab.records import RunResult, RunSettings
+from mtl_gym.lab.references import references
+from mtl_gym.lab.score import scale_of
+
+PATHS = "MTLRouting-Paths-v0"
+
+
+def test_references_leave_out_what_is_compared_already():
+    base = RunSettings(PATHS, "shared", 96, agent_kwargs={}, env_kwargs={"instance": 3})
+    names = [run.name for run in references(base, ["shared", "wpl"])]
+    assert names == ["oracle", "random-fixed", "task-specific-all", "task-specific-last", "random"]
+    runs = references(base, ["ppo"])
+    assert runs[-1].name == "ppo-untrained" and runs[-1].agent_kwargs == {"learning_rate": 0.0}
+    assert all(run.env_kwargs == {"instance": 3} for run in runs)
+
+
+def test_an_id_without_a_card_has_no_references():
+    with pytest.raises(ValueError, match="has no card"):
+        references(RunSettings("CartPole-v1", "ppo", 1))
+
+
+def test_compare_adds_references_and_counts_seeds_from_the_first(tmp_path):
+    out = tmp_path / "out"
+    arguments = ["compare", PATHS, "--agents", "wpl", "--steps", "96", "--num-envs", "8", "--seeds", "2"]
+    outcome = CliRunner().invoke(
+        cli.app, [*arguments, "--first-seed", "100", "--references", "--out", str(out), "--quiet"]
+    )
+    assert outcome.exit_code == 0, outcome.output
+    made = {path.relative_to(out).parts[:2] for path in out.glob("*/seed-*/result.json")}
+    names = ("wpl", "oracle", "random-fixed", "shared", "task-specific-all", "task-specific-last", "random")
+    assert made == {(name, f"seed-{seed}") for name in names for seed in (100, 101)}
+    assert "optimality gap" in " ".join(outcome.output.split())
+
+
+def result(agent, seed, accuracy):
+    return RunResult(RunSettings(PATHS, agent, 1, seed), accuracy, {}, None, None, 1.0, 1.0)
+
+
+def test_evidence_has_the_figures_of_rliable():
+    runs = {"oracle": (1.0, 1.0), "shared": (0.2, 0.2), "wpl": (0.4, 0.8)}
+    results = [result(agent, seed, x) for agent, figures in runs.items() for seed, x in enumerate(figures)]
+    head, *lines = evidence(results, scale_of(results))
+    assert head == ["agent", "interquartile mean", "mean", "optimality gap", "better than shared"]
+    assert [line[0] for line in lines] == ["oracle", "wpl", "shared"]
+    assert lines[1][1:] == ["0.50 [0.25, 0.75]", "0.50 [0.25, 0.75]", "0.50 [0.25, 0.75]", "1.00 [1.00, 1.00]"]
+    one = [run for run in results if run.settings.seed == 0]
+    assert evidence(one, scale_of(one)) == "one seed has no interval."
