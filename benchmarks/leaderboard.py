@@ -12,18 +12,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import gymnasium as gym
 from cards import PAGES, fill
 
 from mtl_gym.lab.compare import plan_entries
 from mtl_gym.lab.execution import carry_out
 from mtl_gym.lab.gate.plan import Trial, benchmarks, fitting, trial
 from mtl_gym.lab.leaderboard.entries import entry_of, read_entries, write_entry
-from mtl_gym.lab.leaderboard.page import across, boards, matrix
+from mtl_gym.lab.leaderboard.page import markdown
 from mtl_gym.lab.progress import Bar
 from mtl_gym.lab.records import BARE, RunSettings
 from mtl_gym.lab.screen import console_of
-from mtl_gym.lab.sheets import markdown_table
 from mtl_gym.lab.sweep import Failure, Sweep
 from mtl_gym.registration import SB3
 
@@ -59,14 +57,8 @@ def run(ids: list[str], seeds: int, out: Path, jobs: int) -> None:
 
 
 def page(check: bool) -> None:
-    """Write the tables of all entries into the page, or say whether they are out of date."""
-    entries = read_entries(ENTRIES)
-    measures = {entry.env: gym.make_vec(entry.env, num_envs=1).unwrapped.measure for entry in entries}
-    found = boards(entries, measures)
-    parts = ["### Scores", markdown_table(matrix(found)), "### Across all ids", markdown_table(across(found))]
-    for board in found:
-        parts += [f"### {board.env}", board.scale.sentence(board.measure), markdown_table(board.table())]
-    old = fill(PAGE, "leaderboard", "\n\n".join(part.strip() for part in parts), check=check)
+    """Write the tables into the page, or say whether they are out of date."""
+    old = fill(PAGE, "leaderboard", markdown(read_entries(ENTRIES)), check=check)
     print(f"{PAGE.name}: {'out of date' if check and old else 'up to date' if check else 'written'}")
     sys.exit(check and old)
 

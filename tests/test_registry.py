@@ -28,12 +28,17 @@ IDS = registered_ids()
 # Training runs are long episodes: short ones will do here.
 RUNS = {"updates": 4, "updates_per_step": 1, "minibatch": 2, "validation_samples": 2, "reference": 0.5}
 GENERATIONS = {"generations": 4, "iterations": 2, "final_generations": 1, "samples": 4, "minibatch": 2}
-# One id of each family has all checks; the other ids differ in their data.
+# One id of each family has all checks, and so has every id that changes what a family does, here or in the tests of its
+# module; the others differ in their data.
 FAMILIES = {
     "MTLRouting-Digits-v0": {},
     "MTLLimitless-Digits-v0": {},
     "MTLRecurrent-BrainSeries-v0": {},
     "MTLScheduling-Digits-v0": RUNS,
+    "MTLScheduling-Prerequisites-v0": {"updates": 8},
+    "MTLScheduling-TextMixture-v0": {"updates": 12},
+    "MTLRouting-Digits-v1": {},
+    "MTLLimitless-Digits-v1": {},
     "MTLAlignment-Linear-v0": GENERATIONS,
 }
 # Without the language model, whose vocabulary costs most of the time; tests/families/alignment has it.

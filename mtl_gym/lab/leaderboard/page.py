@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import gymnasium as gym
 import numpy as np
 
+from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.measure import Measure
-from mtl_gym.lab.environments import card_of
 from mtl_gym.lab.leaderboard.entries import Entry
 from mtl_gym.lab.records import RunResult
 from mtl_gym.lab.references import RANDOM, UNTRAINED
 from mtl_gym.lab.report.aggregate import align, improvement_of, metrics_of
 from mtl_gym.lab.report.tables import lines_of
 from mtl_gym.lab.score import Scale, scale_of
+from mtl_gym.lab.sheets import markdown_table
 from mtl_gym.lab.statistics import figures_of
-from mtl_gym.registration import SB3, Card, card
+from mtl_gym.registration import SB3, Card, card, registered_ids
 
 Lines = list[list[str]]
 
@@ -86,10 +88,25 @@ def kind_of(entry: Entry) -> str:
     return "SB3" if entry.agent in SB3 else "other" if entry.requires else "bundled"
 
 
-def boards(entries: Sequence[Entry], measures: Mapping[str, Measure]) -> list[Board]:
-    """Return the boards of all environments with a card, in the order of the entries."""
-    ids = dict.fromkeys(entry.env for entry in entries if card_of(entry.env) is not None)
-    return [Board(env, [entry for entry in entries if entry.env == env], measures[env]) for env in ids]
+def markdown(entries: Sequence[Entry]) -> str:
+    """Return the tables of all entries as Markdown."""
+    found = boards(entries)
+    parts = ["### Scores", markdown_table(matrix(found)), "### Across all ids", markdown_table(across(found))]
+    for board in found:
+        parts += [f"### {board.env}", board.scale.sentence(board.measure), markdown_table(board.table())]
+    return "\n\n".join(part.strip() for part in parts)
+
+
+def boards(entries: Sequence[Entry]) -> list[Board]:
+    """Return the boards of all environments with a card, in the order of registration."""
+    ids = [env for env in registered_ids() if any(entry.env == env for entry in entries)]
+    return [Board(env, [entry for entry in entries if entry.env == env], _measure(env)) for env in ids]
+
+
+def _measure(env: str) -> Measure:
+    kind = gym.make_vec(env, num_envs=1).unwrapped
+    assert isinstance(kind, MultiTaskVectorEnv)
+    return kind.measure
 
 
 def matrix(found: Sequence[Board]) -> Lines:

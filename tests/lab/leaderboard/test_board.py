@@ -2,7 +2,6 @@
 
 import pytest
 
-from mtl_gym.core.measure import ACCURACY
 from mtl_gym.lab.leaderboard.entries import Entry, Figures
 from mtl_gym.lab.leaderboard.page import across, boards, kind_of, matrix
 from mtl_gym.lab.score import NoScoreError
@@ -24,11 +23,10 @@ ENTRIES = [
     entry(CONTEXT, "shared", [50.0, 50.0]),
     entry(CONTEXT, "ppo", [50.0, 70.0]),
 ]
-MEASURES = {PATHS: ACCURACY, CONTEXT: ACCURACY}
 
 
 def test_a_board_ranks_entries_on_the_scale_of_its_own_oracle_and_controls():
-    paths, _ = boards(ENTRIES, MEASURES)
+    paths, _ = boards(ENTRIES)
     head, *lines = paths.table()
     assert head[:4] == ["agent", "kind", "accuracy (%)", "score"] and head[-2:] == ["sampled", "CPU s"]
     assert [line[:2] for line in lines] == [
@@ -40,7 +38,7 @@ def test_a_board_ranks_entries_on_the_scale_of_its_own_oracle_and_controls():
 
 
 def test_the_matrix_has_every_learner_and_the_aggregate_those_that_are_everywhere():
-    found = boards(ENTRIES, MEASURES)
+    found = boards(ENTRIES)
     assert matrix(found) == [["agent", PATHS, CONTEXT], ["ppo", "0.62", "0.25"], ["wpl", "0.25", "-"]]
     head, *lines = across(found)
     assert head == ["agent", "interquartile mean", "median", "mean", "optimality gap"]
@@ -53,6 +51,6 @@ def test_an_entry_of_another_package_is_told_apart():
 
 
 def test_a_board_without_oracle_has_no_scale():
-    (board,) = boards([entry(PATHS, "ppo", [1.0], env_kwargs={"instance": 3})], MEASURES)
+    (board,) = boards([entry(PATHS, "ppo", [1.0], env_kwargs={"instance": 3})])
     with pytest.raises(NoScoreError, match="no finished run of a control"):
         board.table()
