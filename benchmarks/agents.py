@@ -20,7 +20,7 @@ from mtl_gym.lab.agents import find_agent
 
 AGENTS = [
     *("random-fixed", "random", "wpl", "pg-table", "q-table", "q-history", "reinforce", "reinforce-single", "q-net"),
-    *("dispatched", "counterfactual"),
+    "dispatched",
 ]
 AIM = 0.25
 

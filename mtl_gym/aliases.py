@@ -33,7 +33,6 @@ MOVED = {
 }
 AGENTS = {
     "mtl_agents.connections": "mtl_agents.recurrent.controls",
-    "mtl_agents.counterfactual": "mtl_agents.routing.counterfactual",
     "mtl_agents.dispatched": "mtl_agents.routing.dispatched",
     "mtl_agents.evolution": "mtl_agents.alignment.evolution",
     "mtl_agents.fixed": "mtl_agents.routing.controls",

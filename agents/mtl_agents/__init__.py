@@ -24,9 +24,9 @@ from mtl_agents.routing.controls import (
     TaskSpecificAll,
     TaskSpecificLast,
 )
-from mtl_agents.routing.counterfactual import Counterfactual
 from mtl_agents.routing.dispatched import Dispatched
 from mtl_agents.routing.hardening import HardeningMixture
+from mtl_agents.routing.input_assignment import InputAssignment
 from mtl_agents.routing.reinforce import QNetwork, Reinforce, ReinforceSingle
 from mtl_agents.routing.router import RoutingAgent
 from mtl_agents.routing.tables import TabularPolicyGradient, TabularQ, TabularQHistory
@@ -60,7 +60,6 @@ __all__ = [
     "Assignment",
     "BestStatic",
     "ConnectionAgent",
-    "Counterfactual",
     "DecomposedEA",
     "Dispatched",
     "Exponential",
@@ -72,6 +71,7 @@ __all__ = [
     "HandCrafted",
     "HardeningMixture",
     "Homoscedastic",
+    "InputAssignment",
     "LossExponentiation",
     "Myopic",
     "PrioritiseEasy",

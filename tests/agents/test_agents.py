@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from mtl_agents import (
     WPL,
-    Counterfactual,
+    Assignment,
     Dispatched,
     HardeningMixture,
+    InputAssignment,
     QNetwork,
     Random,
     RandomFixed,
@@ -37,7 +38,8 @@ AGENTS = [
     Reinforce,
     ReinforceSingle,
     QNetwork,
-    Counterfactual,
+    Assignment,
+    InputAssignment,
     Dispatched,
     HardeningMixture,
     Random,
@@ -169,7 +171,7 @@ def test_an_environment_of_another_kind_is_rejected():
         WPL(gym.wrappers.FlattenObservation(gym.make(DIGITS)))
 
 
-@pytest.mark.parametrize("router", [*TABULAR, Reinforce])
+@pytest.mark.parametrize("router", [*TABULAR, Reinforce, InputAssignment])
 def test_routers_of_layers_reject_a_pool_of_modules(router):
     with pytest.raises(ValueError, match="modules chosen so far"):
         router("MTLLimitless-Digits-v0")

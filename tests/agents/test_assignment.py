@@ -5,8 +5,12 @@ import pytest
 from mtl_agents import Assignment
 from mtl_agents.routing.decisions import Situations
 
+import mtl_gym
+from mtl_gym.integrations.sb3 import make_vec_env
 from tests.agents import stand_ins
 from tests.agents.decisions import decisions
+
+POOL = "MTLLimitless-Paths-v0"
 
 
 def assignment(tasks, actions, **arguments):
@@ -59,4 +63,39 @@ def test_beta_and_estimates_are_saved(tmp_path):
     agent.save(tmp_path / "agent.pt")
     loaded = Assignment.load(tmp_path / "agent.pt")
     assert float(loaded.beta) == pytest.approx(2.5) and loaded.warm_up == 1.0
+    np.testing.assert_array_equal(loaded.estimate, agent.estimate)
+
+
+def test_masks_that_depend_on_the_route_hold_for_their_rows_only():
+    env = make_vec_env(POOL, 16, 0)
+    agent = Assignment(env, seed=0)
+    agent.beta = np.array(1e9)
+    agent.estimate[:] = np.arange(agent.num_actions)  # the last choices look best
+    invalid = []
+    step = env.step
+
+    def watched(actions):
+        invalid.extend(~env.batched.action_masks()[np.arange(16), actions])
+        return step(actions)
+
+    env.step = watched
+    agent.learn(320)
+    assert len(invalid) == 320 and not any(invalid) and agent.valid.all()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_it_finds_the_right_networks_of_a_pool(seed):
+    env = make_vec_env(POOL, 64, seed, tasks=2)
+    result = mtl_gym.evaluate(Assignment(env, seed=seed).learn(20_000), env)
+    assert result.figure == 100
+
+
+def test_in_a_pool_a_saved_agent_continues_identically(tmp_path):
+    env, other = make_vec_env(POOL, 8, 0), make_vec_env(POOL, 8, 0)
+    agent = Assignment(env, seed=0).learn(200)
+    agent.save(tmp_path / "agent.pt")
+    other.batched.load_state_dict(env.batched.state_dict())
+    loaded = Assignment.load(tmp_path / "agent.pt", other)
+    for each in (agent, loaded):
+        each.learn(200, reset_num_timesteps=False)
     np.testing.assert_array_equal(loaded.estimate, agent.estimate)

@@ -11,9 +11,9 @@ from mtl_agents.routing.controls import (
     TaskSpecificAll,
     TaskSpecificLast,
 )
-from mtl_agents.routing.counterfactual import Counterfactual
 from mtl_agents.routing.dispatched import Dispatched
 from mtl_agents.routing.hardening import HardeningMixture
+from mtl_agents.routing.input_assignment import InputAssignment
 from mtl_agents.routing.reinforce import QNetwork, Reinforce, ReinforceSingle
 from mtl_agents.routing.router import RoutingAgent
 from mtl_agents.routing.tables import TabularPolicyGradient, TabularQ, TabularQHistory
@@ -22,10 +22,10 @@ from mtl_agents.routing.wpl import WPL
 __all__ = [
     "WPL",
     "Assignment",
-    "Counterfactual",
     "Dispatched",
     "FixedRouting",
     "HardeningMixture",
+    "InputAssignment",
     "QNetwork",
     "Random",
     "RandomFixed",

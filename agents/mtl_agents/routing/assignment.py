@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from mtl_agents.files import Tables
 from mtl_agents.routing.decisions import Decisions, Floats, Situations
+from mtl_agents.routing.exploration import annealed_softmax, rising_beta
 from mtl_agents.routing.routes import LearningRouter, RouterArguments
 from mtl_agents.routing.tables import move_towards
 from mtl_gym.core.ranges import NOT_NEGATIVE, PART, Range
@@ -26,6 +27,8 @@ class Assignment(LearningRouter):
 
     beta is in units of one over the return; the default suits answers that earn +1 or -1. With `reward="loss"`, the
     mean return is minus the loss of the block on the task.
+
+    The table also serves pools of modules, whose masks depend on the modules chosen so far.
 
     Source: our own; the annealing is that of deterministic annealing for clustering (Rose 1998).
 
@@ -45,6 +48,7 @@ class Assignment(LearningRouter):
         ((12, 1, 4), 5.0)
     """
 
+    TAKES_POOLS: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("warm_up", "return_learning_rate"), PART),
         "final_beta": NOT_NEGATIVE,
@@ -74,13 +78,10 @@ class Assignment(LearningRouter):
     def _probabilities(self, at: Situations, explore: bool) -> Floats:
         """Return weights in proportion to softmax(beta x estimate); float64 [n, actions]."""
         estimate = np.where(self.valid[at.depth], self.estimate[at.task, at.depth], -np.inf)
-        beta = float(self.beta) if explore else 1.0
-        # Limits keep weights of masked choices finite and those of all valid ones above 0.
-        return np.exp((beta * (estimate - estimate.max(-1, keepdims=True)).clip(-1e6)).clip(-700))
+        return annealed_softmax(estimate, float(self.beta) if explore else 1.0)
 
     def _update(self, decisions: Decisions) -> None:
         """Move the estimates of the choices made towards their returns, and raise beta."""
         chosen = decisions.task, decisions.depth, decisions.choice
         move_towards(self.estimate, chosen, decisions.returns, self.return_learning_rate)
-        progress = self.num_timesteps / (self.warm_up * self.total_timesteps)
-        self.beta = np.array(self.final_beta * min(1.0, progress))
+        self.beta = rising_beta(self, self.final_beta, self.warm_up)

@@ -58,7 +58,7 @@ class HardeningMixture(FixedRouting):
         self,
         env: EnvLike,
         *,
-        warm_up: float = 0.1,
+        warm_up: float = 0.5,
         final_temperature: float = 0.001,
         noise: float = 0.01,
         **arguments: Unpack[AgentArguments],

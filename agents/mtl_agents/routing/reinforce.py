@@ -14,26 +14,22 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from mtl_agents.files import Tables
+from mtl_agents.routing.approximated import ApproximatedRouter, NetworkArguments
 from mtl_agents.routing.decisions import Decisions, Floats, Situations
 from mtl_agents.routing.exploration import epsilon_greedy, falling_epsilon
-from mtl_agents.routing.networks import Agents, Approximator, Trained, masked
-from mtl_agents.routing.routes import LearningRouter, RouterArguments
+from mtl_agents.routing.networks import Agents
 from mtl_agents.routing.tables import move_towards
-from mtl_gym.core.ranges import PART, POSITIVE, SHARES, SIZES, Range
-from mtl_gym.families.routing.network import RoutedNetwork
+from mtl_gym.core.ranges import PART, SHARES, Range
 from mtl_gym.integrations.sb3 import EnvLike
 
 
-class ReinforceArguments(RouterArguments, total=False):
-    """Keyword arguments of `Reinforce`."""
+class ReinforceArguments(NetworkArguments, total=False):
+    """Keyword arguments of `Reinforce` but `agents`."""
 
-    per_layer: bool
-    hidden: int
-    learning_rate: float
     baseline_learning_rate: float
 
 
-class Reinforce(LearningRouter):
+class Reinforce(ApproximatedRouter):
     """Policy-gradient agents that observe the current value, each a two-layer network.
 
     Source: Williams 1992; Rosenbaum et al. 2018, section 3.1.1.
@@ -41,13 +37,10 @@ class Reinforce(LearningRouter):
     Deviation: the paper defines no baseline; we use a running mean of the returns of each task and depth.
 
     Args:
-        env: As for `Agent`, with a `value` in its observation.
+        env: As for `ApproximatedRouter`.
         agents: As for `Approximator`.
-        per_layer: As for `Approximator`.
-        hidden: Width of the hidden layer.
-        learning_rate: Learning rate of Adam.
         baseline_learning_rate: Step size of the running mean.
-        **arguments: Keyword arguments of `LearningRouter` and `Agent`.
+        **arguments: Keyword arguments of `ApproximatedRouter` and `Agent`.
 
     Raises:
         ValueError: If an argument is invalid.
@@ -58,63 +51,36 @@ class Reinforce(LearningRouter):
         16545
     """
 
-    LOOKS: ClassVar[bool] = True
-    RANGES: ClassVar[Mapping[str, Range]] = {
-        "hidden": SIZES,
-        "learning_rate": POSITIVE,
-        "baseline_learning_rate": SHARES,
-    }
-    trained: Trained
+    RANGES: ClassVar[Mapping[str, Range]] = {"baseline_learning_rate": SHARES}
 
     def __init__(
         self,
         env: EnvLike,
         *,
         agents: Agents = "per-task",
-        per_layer: bool = True,
-        hidden: int = 64,
-        learning_rate: float = 1e-3,
         baseline_learning_rate: float = 0.1,
-        **arguments: Unpack[RouterArguments],
+        **arguments: Unpack[NetworkArguments],
     ) -> None:
-        super().__init__(env, **arguments)
-        self.approximator = Approximator(self.num_tasks, self.depth, agents, per_layer)
-        self.hidden, self.learning_rate = hidden, learning_rate
-        make = lambda: self.approximator.network(self.width, hidden, self.num_actions)  # noqa: E731
-        self.trained = Trained(make, learning_rate, self.np_random)
+        super().__init__(env, agents=agents, **arguments)
         self.baseline_learning_rate = baseline_learning_rate
         self.baseline = np.zeros((self.num_tasks, self.depth))
-
-    @property
-    def network(self) -> RoutedNetwork:
-        """Networks of all agents."""
-        return self.trained.network
 
     def _tables(self) -> Tables:
         return super()._tables() | {"baseline": self.baseline}
 
     def _hyperparameters(self) -> dict[str, object]:
-        networks = {"agents": self.approximator.agents, "per_layer": self.approximator.per_layer}
-        rates = {"learning_rate": self.learning_rate, "baseline_learning_rate": self.baseline_learning_rate}
-        return super()._hyperparameters() | networks | {"hidden": self.hidden} | rates
-
-    def _logits(self, at: Situations) -> Tensor:
-        return masked(self.approximator.outputs(self.network, at), self.valid[at.depth])
+        return super()._hyperparameters() | {"baseline_learning_rate": self.baseline_learning_rate}
 
     def _probabilities(self, at: Situations, explore: bool) -> Floats:
         with torch.no_grad():
-            return self._logits(at).softmax(1).double().numpy()
-
-    def _update(self, decisions: Decisions) -> None:
-        self.trained.descend(self._loss(decisions))
+            return self._scores(at).softmax(1).double().numpy()
 
     def _loss(self, decisions: Decisions) -> Tensor:
-        """Return the loss, a scalar."""
         row = decisions.task, decisions.depth
         advantage = torch.from_numpy(decisions.returns - self.baseline[row]).float()
         move_towards(self.baseline, row, decisions.returns, self.baseline_learning_rate)
         choice = torch.from_numpy(decisions.choice)
-        surprise = nn.functional.cross_entropy(self._logits(decisions), choice, reduction="none")
+        surprise = nn.functional.cross_entropy(self._scores(decisions), choice, reduction="none")
         return (advantage * surprise).mean()
 
 
@@ -125,7 +91,7 @@ class ReinforceSingle(Reinforce):
         super().__init__(env, agents=agents, **arguments)
 
 
-class QNetwork(LearningRouter):
+class QNetwork(ApproximatedRouter):
     """Q-learning agents that observe the current value and minimise the squared temporal-difference error.
 
     Source: Rosenbaum et al. 2018, section 3.1.1.
@@ -133,14 +99,11 @@ class QNetwork(LearningRouter):
     Deviation: the paper defines no exploration; ours is epsilon-greedy, as in `TabularQ`.
 
     Args:
-        env: As for `Agent`, with a `value` in its observation.
+        env: As for `ApproximatedRouter`.
         agents: As for `Approximator`.
-        per_layer: As for `Approximator`.
-        hidden: Width of the hidden layer.
-        learning_rate: Learning rate of Adam.
         final_epsilon: Share of random choices after the exploration phase.
         exploration_fraction: Share of the training in which epsilon falls from 1 to `final_epsilon`.
-        **arguments: Keyword arguments of `LearningRouter` and `Agent`.
+        **arguments: Keyword arguments of `ApproximatedRouter` and `Agent`.
 
     Raises:
         ValueError: If an argument is invalid.
@@ -151,62 +114,34 @@ class QNetwork(LearningRouter):
         30
     """
 
-    LOOKS: ClassVar[bool] = True
-    RANGES: ClassVar[Mapping[str, Range]] = {
-        "hidden": SIZES,
-        "learning_rate": POSITIVE,
-        "final_epsilon": SHARES,
-        "exploration_fraction": PART,
-    }
-    trained: Trained
+    RANGES: ClassVar[Mapping[str, Range]] = {"final_epsilon": SHARES, "exploration_fraction": PART}
 
     def __init__(
         self,
         env: EnvLike,
         *,
         agents: Agents = "per-task",
-        per_layer: bool = True,
-        hidden: int = 64,
-        learning_rate: float = 1e-3,
         final_epsilon: float = 0.05,
         exploration_fraction: float = 0.2,
-        **arguments: Unpack[RouterArguments],
+        **arguments: Unpack[NetworkArguments],
     ) -> None:
-        super().__init__(env, **arguments)
-        self.approximator = Approximator(self.num_tasks, self.depth, agents, per_layer)
-        self.hidden, self.learning_rate = hidden, learning_rate
-        make = lambda: self.approximator.network(self.width, hidden, self.num_actions)  # noqa: E731
-        self.trained = Trained(make, learning_rate, self.np_random)
+        super().__init__(env, agents=agents, **arguments)
         self.final_epsilon, self.exploration_fraction = final_epsilon, exploration_fraction
         self.epsilon = np.array(1.0)
-
-    @property
-    def network(self) -> RoutedNetwork:
-        """Networks of all agents."""
-        return self.trained.network
 
     def _tables(self) -> Tables:
         return super()._tables() | {"epsilon": self.epsilon}
 
     def _hyperparameters(self) -> dict[str, object]:
-        networks = {"agents": self.approximator.agents, "per_layer": self.approximator.per_layer}
-        steps = {"hidden": self.hidden, "learning_rate": self.learning_rate}
         exploration = {"final_epsilon": self.final_epsilon, "exploration_fraction": self.exploration_fraction}
-        return super()._hyperparameters() | networks | steps | exploration
-
-    def _scores(self, at: Situations) -> Tensor:
-        return masked(self.approximator.outputs(self.network, at), self.valid[at.depth])
+        return super()._hyperparameters() | exploration
 
     def _probabilities(self, at: Situations, explore: bool) -> Floats:
         with torch.no_grad():
             values = self._scores(at).numpy()
         return epsilon_greedy(values, self.valid[at.depth], self.epsilon if explore else 0)
 
-    def _update(self, decisions: Decisions) -> None:
-        self.trained.descend(self._loss(decisions))
-
     def _loss(self, decisions: Decisions) -> Tensor:
-        """Return the loss, a scalar."""
         values = self._scores(decisions)
         best = values.detach().max(1).values.numpy()
         target = decisions.reward + self.gamma * np.where(decisions.last, 0, np.roll(best, -1))

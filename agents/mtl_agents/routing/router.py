@@ -98,3 +98,8 @@ def value_width(observation: AnySpace) -> int:
     """Return the width of the `value` in observations; 0 without one."""
     value = part_of(observation, "value", spaces.Box)
     return 0 if value is None else int(value.shape[0])
+
+
+def draws_on_pool(observation: AnySpace) -> bool:
+    """Return True if valid choices depend on the modules chosen so far, which the observation then holds."""
+    return isinstance(observation, spaces.Dict) and "chosen" in observation.spaces

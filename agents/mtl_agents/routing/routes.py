@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Unpack
@@ -16,7 +15,7 @@ from mtl_agents.base import Agent, AgentArguments, Parts
 from mtl_agents.environments import options_of
 from mtl_agents.files import Tables
 from mtl_agents.routing.decisions import Decisions, Floats, Situations
-from mtl_agents.routing.router import SIZES, Index, Masks, routing_sizes, value_width
+from mtl_agents.routing.router import SIZES, Index, Masks, draws_on_pool, routing_sizes, value_width
 from mtl_gym.core.ranges import SHARES, Range
 from mtl_gym.core.rows import Array, State
 from mtl_gym.integrations.sb3 import EnvLike, masks_of
@@ -49,7 +48,7 @@ class LearningRouter(Agent[Parts, Index]):
         num_tasks: Number of tasks.
         depth: Maximum number of decisions in a route.
         num_actions: Number of choices of a decision, blocks and PASS.
-        valid: Choices that no mask has excluded so far; bool [depth, actions].
+        valid: Choices that no mask has excluded so far, all where masks depend on the route; bool [depth, actions].
         taken: Choices that each agent has ever taken; bool [agents, depth, actions].
         probability: Last recorded probabilities of each agent; float64 [agents, depth, actions].
 
@@ -59,6 +58,8 @@ class LearningRouter(Agent[Parts, Index]):
 
     # True if decisions depend on the current value.
     LOOKS: ClassVar[bool] = False
+    # True if valid choices may also depend on the choices before.
+    TAKES_POOLS: ClassVar[bool] = False
     SIZES: ClassVar[str] = SIZES
     RANGES: ClassVar[Mapping[str, Range]] = {"gamma": SHARES, "collaboration": Range(0, 10)}
 
@@ -120,10 +121,10 @@ class LearningRouter(Agent[Parts, Index]):
 
     def _check_env(self, env: VecEnv) -> None:
         super()._check_env(env)
-        if isinstance(env.observation_space, spaces.Dict) and "chosen" in env.observation_space.spaces:
+        if not self.TAKES_POOLS and draws_on_pool(env.observation_space):
             raise ValueError(
                 f"{type(self).__name__} assumes equal valid choices for all routes at a depth; in this environment "
-                "they depend on the modules chosen so far. Use lrn, maskable-ppo, random or random-fixed."
+                "they depend on the modules chosen so far. Use assignment, lrn, maskable-ppo, random or random-fixed."
             )
 
     def _forget_routes(self) -> None:
@@ -161,9 +162,7 @@ class LearningRouter(Agent[Parts, Index]):
         The state contains the earlier choices of each row; pass it to the next call, as for a recurrent policy.
         """
         at = self._situations(observation, state, episode_start)
-        if action_masks is not None:
-            self._rule_out(at.depth, np.atleast_2d(action_masks))
-        weights = self._weights(at, not deterministic)
+        weights = self._weights(at, not deterministic, None if action_masks is None else np.atleast_2d(action_masks))
         choice = weights.argmax(-1) if deterministic else self._sample(weights)
         at.earlier[np.arange(len(choice)), at.depth] = choice
         return choice.reshape(np.shape(observation["task"])), at.earlier
@@ -175,8 +174,12 @@ class LearningRouter(Agent[Parts, Index]):
         if (self.valid[depth] & ~masks).any():
             np.logical_and.at(self.valid, depth, masks)
 
-    def _weights(self, at: Situations, explore: bool) -> Floats:
-        return self._probabilities(at, explore) * self.valid[at.depth]
+    def _weights(self, at: Situations, explore: bool, masks: Masks | None = None) -> Floats:
+        """Return weights of all choices, 0 where `masks` or what is known of the depth exclude one."""
+        if masks is not None and not draws_on_pool(self.observation_space):
+            self._rule_out(at.depth, masks)
+        weights = self._probabilities(at, explore) * self.valid[at.depth]
+        return weights if masks is None else weights * masks
 
     def _situations(self, obs: Parts, state: Index | None, episode_start: NDArray[np.bool_] | None) -> Situations:
         task, depth = np.atleast_1d(obs["task"]), np.atleast_1d(obs["depth"])
@@ -207,8 +210,7 @@ class LearningRouter(Agent[Parts, Index]):
         self._join(obs["depth"])
         made = np.arange(self.depth) < self._length[:, None]
         at = self._situations(obs, np.where(made, self._choices, -1), None)
-        self._rule_out(at.depth, self._masks())
-        weights = self._weights(at, explore=True)
+        weights = self._weights(at, True, self._masks())
         choice = self._sample(weights)
         if self.collaboration:
             self._collaborate(at, choice, weights)

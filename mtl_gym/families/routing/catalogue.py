@@ -40,7 +40,7 @@ PATHS = Card(
         "tasks": Dial("more tasks: fewer episodes of each", (4, 8, 16)),
         "noise": Dial("more wrong labels in training: more wrong rewards", (0.0, 0.2, 0.4)),
     },
-    learners=("q-history", "pg-table", "q-table", "wpl", "reinforce"),
+    learners=("assignment", "q-history", "pg-table", "q-table", "wpl", "reinforce"),
     steps=30_000,
     num_envs=64,
     measured=measured(PATHS_ID),
@@ -58,13 +58,13 @@ CONTEXT = Card(
         "contexts": Dial("more contexts: more rules to tell apart", (2, 4, 6, 8)),
         "permuted": Dial("True: the rule of a context is another one in every task", (False, True)),
     },
-    learners=("q-net", "reinforce"),
+    learners=("input-assignment", "q-net", "reinforce"),
     steps=40_000,
     num_envs=64,
     measured=measured(CONTEXT_ID),
 )
 GROUPED_CONTROLS = ("separate", "random-fixed", "task-specific-all", "shared")
-GROUPED_LEARNERS = ("assignment", "pg-table", "q-table", "wpl")
+GROUPED_LEARNERS = ("assignment", "hardening-mixture", "pg-table", "q-table", "wpl")
 GROUPED_DIGITS = Card(
     decision="The block that classifies an image of a digit, whose label depends on the hidden group of its task.",
     difficulty="Blocks that tasks of two groups share learn contradictions; a block of a single task sees few images.",

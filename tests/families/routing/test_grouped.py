@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from mtl_agents import Assignment, RandomFixed, Separate, Shared, TaskSpecificAll
+from mtl_agents import Assignment, HardeningMixture, RandomFixed, Separate, Shared, TaskSpecificAll
 from mtl_agents.oracle import Oracle
 from sklearn.datasets import load_digits
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
@@ -193,3 +193,12 @@ def test_annealed_assignment_finds_the_true_groups(seed):
     result = mtl_gym.evaluate(Assignment(env, seed=seed).learn(mtl_gym.card(DIGITS).steps), env)
     assert same_partition(result.figures["usage"][:, 0].argmax(1), env.batched.groups)
     assert result.figure > 85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_a_mixture_that_hardens_over_half_of_the_training_finds_the_true_groups(seed):
+    env = make_vec_env(DIGITS, 64, seed, mixture=True)
+    agent = HardeningMixture(env, seed=seed).learn(mtl_gym.card(DIGITS).steps)
+    assert same_partition(agent.layers[0].shares.argmax(1).numpy(), env.batched.groups)
+    assert mtl_gym.evaluate(agent, env).figure > 85
