@@ -14,29 +14,44 @@ from pathlib import Path
 
 from cards import PAGES, fill
 
+from mtl_gym.lab.agents import agents_by_role
 from mtl_gym.lab.compare import plan_entries
 from mtl_gym.lab.execution import carry_out
-from mtl_gym.lab.gate.plan import Trial, benchmarks, fitting, trial
+from mtl_gym.lab.gate.plan import Trial, benchmarks, trial
 from mtl_gym.lab.leaderboard.entries import entry_of, read_entries, write_entry
 from mtl_gym.lab.leaderboard.page import markdown
 from mtl_gym.lab.progress import Bar
 from mtl_gym.lab.records import BARE, RunSettings
 from mtl_gym.lab.screen import console_of
 from mtl_gym.lab.sweep import Failure, Sweep
-from mtl_gym.registration import SB3
 
 ENTRIES, PAGE = PAGES.parent / "leaderboard", PAGES.parent / "leaderboard.md"
-# Further algorithms of Stable-Baselines3 and sb3-contrib, where they fit.
-MORE = tuple(name for name in SB3 if name != "recurrent-ppo")
+# Its recurrent policy takes ten times as long as the others.
+SLOW = ("recurrent-ppo",)
 
 
 def runs_of(env_id: str, seeds: int) -> tuple[Trial, list[RunSettings]]:
-    """Return the runs of an id: those of the gate at the card's length, and those of further algorithms."""
+    """Return the runs of an id: those of the gate at the card's length, and those of all other learners and rules that fit."""
     found = trial(env_id, seeds)
     base = replace(found.runs[0], seed=0, agent_kwargs={})
-    more = [name for name in fitting(base, MORE) if name not in found.names]
+    roles = agents_by_role(print)
+    more = [
+        name
+        for name in roles["learner"] + roles["rule"]
+        if name not in (*found.names, *SLOW) and suits(replace(base, agent=name))
+    ]
     entries = [replace(base, agent=name, name=name) for name in more]
     return found, [*found.runs, *(plan_entries(entries, seeds) if entries else [])]
+
+
+def suits(run: RunSettings) -> bool:
+    """Return whether an agent takes an environment with its default arguments."""
+    try:
+        run.check()
+        run.make_agent(replace(run, num_envs=2).make_env())
+    except ValueError:
+        return False
+    return True
 
 
 def run(ids: list[str], seeds: int, out: Path, jobs: int) -> None:
