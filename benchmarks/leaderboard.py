@@ -31,15 +31,12 @@ SLOW = ("recurrent-ppo",)
 
 
 def runs_of(env_id: str, seeds: int) -> tuple[Trial, list[RunSettings]]:
-    """Return the runs of an id: those of the gate at the card's length, and those of all other learners and rules that fit."""
+    """Return the runs of an id: those of the gate at the card's length, and those of other learners and rules."""
     found = trial(env_id, seeds)
     base = replace(found.runs[0], seed=0, agent_kwargs={})
     roles = agents_by_role(print)
-    more = [
-        name
-        for name in roles["learner"] + roles["rule"]
-        if name not in (*found.names, *SLOW) and suits(replace(base, agent=name))
-    ]
+    others = [name for name in roles["learner"] + roles["rule"] if name not in (*found.names, *SLOW)]
+    more = [name for name in others if suits(replace(base, agent=name))]
     entries = [replace(base, agent=name, name=name) for name in more]
     return found, [*found.runs, *(plan_entries(entries, seeds) if entries else [])]
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.measure import Measure
+from mtl_gym.lab.agents import role_of
 from mtl_gym.lab.leaderboard.entries import Entry
 from mtl_gym.lab.records import RunResult
 from mtl_gym.lab.references import RANDOM, UNTRAINED
@@ -52,9 +53,9 @@ class Board:
         return scale_of(self.results)
 
     @property
-    def learners(self) -> list[str]:
-        """Names of the entries that learn without knowing the best decisions."""
-        return [entry.name for entry in self.entries if kind_of(entry) in ("bundled", "SB3", "other")]
+    def algorithms(self) -> list[str]:
+        """Names of the entries that are neither oracle, control nor reference."""
+        return [entry.name for entry in self.entries if kind_of(entry) not in ("oracle", "control", "reference")]
 
     def table(self) -> Lines:
         """Return a line per entry, the best interquartile mean first; the first line is the header."""
@@ -79,13 +80,13 @@ class Board:
 
 
 def kind_of(entry: Entry) -> str:
-    """Return what an entry is: "oracle", "control", "reference", "bundled", "SB3", or "other" for another package's."""
+    """Return "oracle", "control", "reference", "SB3", "other" (of another package), "rule" or "learner"."""
     found: Card = card(entry.env)
     if entry.name in (RANDOM, UNTRAINED):
         return "reference"
     if entry.agent in (found.oracle, *found.controls):
         return "oracle" if entry.agent == found.oracle else "control"
-    return "SB3" if entry.agent in SB3 else "other" if entry.requires else "bundled"
+    return "SB3" if entry.agent in SB3 else "other" if entry.requires else role_of(entry.agent)
 
 
 def markdown(entries: Sequence[Entry]) -> str:
@@ -110,8 +111,8 @@ def _measure(env: str) -> Measure:
 
 
 def matrix(found: Sequence[Board]) -> Lines:
-    """Return the mean score of every learner on every environment; the first line is the header."""
-    names = sorted({name for board in found for name in board.learners})
+    """Return the mean score of every algorithm on every environment; the first line is the header."""
+    names = sorted({name for board in found for name in board.algorithms})
     columns = [_means(board) for board in found]
     rows = [[name, *(f"{means[name]:.2f}" if name in means else "-" for means in columns)] for name in names]
     rows.sort(key=lambda row: -float(np.mean([float(cell) for cell in row[1:] if cell != "-"])))
@@ -120,12 +121,12 @@ def matrix(found: Sequence[Board]) -> Lines:
 
 def _means(board: Board) -> dict[str, float]:
     runs = figures_of(board.results)
-    return {name: float(board.scale(float(np.mean(list(runs[name].values()))))) for name in board.learners}
+    return {name: float(board.scale(float(np.mean(list(runs[name].values()))))) for name in board.algorithms}
 
 
 def across(found: Sequence[Board]) -> Lines:
-    """Return aggregate scores of the learners that are on every board; the first line is the header."""
-    shared = set.intersection(*(set(board.learners) for board in found))
+    """Return aggregate scores of the algorithms that are on every board; the first line is the header."""
+    shared = set.intersection(*(set(board.algorithms) for board in found))
     runs = {
         board.env: board.scale.scores(result for result in board.results if result.settings.name in shared)
         for board in found

@@ -30,7 +30,7 @@ def test_a_board_ranks_entries_on_the_scale_of_its_own_oracle_and_controls():
     head, *lines = paths.table()
     assert head[:4] == ["agent", "kind", "accuracy (%)", "score"] and head[-2:] == ["sampled", "CPU s"]
     assert [line[:2] for line in lines] == [
-        *(["oracle", "oracle"], ["ppo", "SB3"], ["wpl", "bundled"], ["shared", "control"])
+        *(["oracle", "oracle"], ["ppo", "SB3"], ["wpl", "learner"], ["shared", "control"])
     ]
     ppo = dict(zip(head, lines[1], strict=True))
     assert ppo["accuracy (%)"] == "70.00 ± 14.14" and ppo["score"].startswith("0.62") and ppo["sampled"] == "69.00"
