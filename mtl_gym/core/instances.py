@@ -29,6 +29,11 @@ class GeneratedOptions(EnvOptions):
 
     instance: int = 0
 
+    def _only(self, reason: str, **values: object) -> None:
+        """Refuse other values of options on which the known best decision depends, and say why."""
+        for name, value in values.items():
+            self._require(name, getattr(self, name) == value, f"{value!r} only: {reason}")
+
 
 def secret(name: str, instance: int) -> np.random.Generator:
     """Return the generator of the hidden truth of an instance.

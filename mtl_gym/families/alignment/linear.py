@@ -72,14 +72,10 @@ class LinearOptions(AlignmentOptions, GeneratedOptions):
     def __post_init__(self) -> None:
         """Raise ValueError for invalid values."""
         super().__post_init__()
-        fixed = "because data and network are generated"
-        self._require("data", self.data == NAME, f"{NAME!r} only, {fixed}")
-        for name in ("tasks", "network", "minibatch"):
-            self._require(name, vars(self)[name] is None, f"None only, {fixed}")
-        self._require("block", tuple(self.block) == (INPUTS, 1), f"({INPUTS}, 1) only, {fixed}")
-        self._require("context", self.context == 1, f"1 only, {fixed}")
-        self._require("adapter", self.adapter == 0, f"0 only, {fixed}")
-        self._require("decomposition", self.decomposition == "location", "'location' only: a task is one location")
+        fixed = "data and network are generated"
+        self._only(fixed, data=NAME, tasks=None, network=None, minibatch=None, context=1, adapter=0)
+        self._require("block", tuple(self.block) == (INPUTS, 1), f"({INPUTS}, 1) only: {fixed}")
+        self._only("a task is one location", decomposition="location")
         self._require("action", self.action in ACTIONS, f"one of {ACTIONS}")
         alone = self.action == "all" or self.challengers == 1
         self._require("challengers", alone, "1 with action='one', which names one challenger")

@@ -66,9 +66,7 @@ class PathsOptions(LimitlessOptions, GeneratedOptions):
     def __post_init__(self) -> None:
         """Raise ValueError for invalid values."""
         super().__post_init__()
-        generated = "because pool and data are generated"
-        self._require("data", self.data == NAME, f"{NAME!r} only, {generated}")
-        self._require("network", self.network is None, f"None only, {generated}")
+        self._only("pool and data are generated", data=NAME, network=None)
         has_shape = self.image_shape is not None and len(self.image_shape) == 3
         self._require("image_shape", has_shape, "three numbers: channels, height and width of the generated inputs")
         self._require("classes", self.classes <= self.hidden, f"at most hidden={self.hidden}")

@@ -59,12 +59,9 @@ class ContextOptions(RoutingOptions, GeneratedOptions):
     def __post_init__(self) -> None:
         """Raise ValueError for invalid values."""
         super().__post_init__()
-        generated = "because network and data are generated"
-        self._require("data", self.data == NAME, f"{NAME!r} only, {generated}")
-        self._require("network", self.network is None, f"None only, {generated}")
-        self._require("depth", self.depth == 1, "1 only: deeper networks need no routes for these rules")
-        self._require("dispatch", self.dispatch is None, "None only: every task has its own agent")
-        self._require("mixture", not self.mixture, "False only: choices are blocks")
+        self._only("network and data are generated", data=NAME, network=None)
+        self._only("deeper networks need no routes for these rules", depth=1)
+        self._only("each task chooses blocks", dispatch=None, mixture=False)
         self._require("contexts", self.contexts % 2 == 0, "an even number: rules come in opposite pairs")
         enough = not isinstance(self.blocks, int) or self.blocks >= self.contexts
         self._require("blocks", enough, f"None or at least contexts={self.contexts}: each rule needs a block")

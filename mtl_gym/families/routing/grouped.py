@@ -70,12 +70,8 @@ class GroupedOptions(RoutingOptions, GeneratedOptions):
     def __post_init__(self) -> None:
         """Raise ValueError for invalid values."""
         super().__post_init__()
-        self._require(
-            "data", self.data == self.NAME, f"{self.NAME!r} only, because its labels are made from the groups"
-        )
-        self._require("network", self.network is None, "None only: the best routes are known for its own network")
-        self._require("dispatch", self.dispatch is None, "None only: every task has its own agent")
-        self._require("layering", self.layering, "True only: each depth has blocks of its own")
+        self._only("the best routes are known for these data and this network", data=self.NAME, network=None)
+        self._only("each task chooses blocks, and each depth has its own", dispatch=None, layering=True)
         self._require("groups", 2 * self.groups <= self.tasks, f"at most half of the {self.tasks} tasks")
         few = isinstance(self.blocks, int) and self.blocks < self.groups
         self._require("blocks", not few, f"at least one block for each of the {self.groups} groups")

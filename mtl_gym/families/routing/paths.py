@@ -61,12 +61,8 @@ class PathsOptions(RoutingOptions, GeneratedOptions):
     def __post_init__(self) -> None:
         """Raise ValueError for invalid values."""
         super().__post_init__()
-        generated = "because network and data are generated"
-        self._require("data", self.data == NAME, f"{NAME!r} only, {generated}")
-        self._require("network", self.network is None, f"None only, {generated}")
-        self._require("dispatch", self.dispatch is None, "None only: every task has its own agent")
-        self._require("mixture", not self.mixture, "False only: choices are blocks")
-        self._require("layering", self.layering, "True only: each depth has blocks of its own")
+        self._only("network and data are generated", data=NAME, network=None)
+        self._only("each task chooses blocks, and each depth has its own", dispatch=None, mixture=False, layering=True)
         self._require("classes", self.classes <= self.hidden, f"at most hidden={self.hidden}")
 
 

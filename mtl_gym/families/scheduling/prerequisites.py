@@ -51,7 +51,7 @@ class PrerequisitesOptions(KnownOptions):
     def __post_init__(self) -> None:
         """Reject invalid values."""
         super().__post_init__()
-        self._require("data", self.data == NAME, f"{NAME!r} only, because data are generated")
+        self._only("data are generated", data=NAME)
 
 
 class PrerequisitesVectorEnv(KnownScheduleVectorEnv):

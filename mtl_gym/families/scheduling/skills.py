@@ -66,7 +66,7 @@ class SkillsOptions(GeneratedOptions):
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         super().__post_init__()
-        self._require("network", self.network is None, "None, because there is no network")
+        self._only("there is no network", network=None)
 
     @property
     def chain(self) -> Chain:

@@ -69,7 +69,7 @@ class TextMixtureOptions(KnownOptions):
     def __post_init__(self) -> None:
         """Reject invalid values."""
         super().__post_init__()
-        self._require("data", self.data == NAME, f"{NAME!r} only: use text to choose")
+        self._only("use text to choose", data=NAME)
         self._require("text", self.text in TEXTS, f"one of {TEXTS}")
 
 
