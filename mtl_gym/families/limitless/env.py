@@ -17,13 +17,14 @@ from torch import Tensor
 from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import ClassificationVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
+from mtl_gym.core.held_out import HeldOutVectorEnv
 from mtl_gym.core.interfaces import POOL, ROUTES, Interface
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.reporting import Curves
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.structure import Maybe, Numbers, Whole
-from mtl_gym.families.limitless import render
+from mtl_gym.families.limitless import execution, render
 from mtl_gym.families.limitless.batch import Batch
 from mtl_gym.families.limitless.construction import Construction, random_routes
 from mtl_gym.families.limitless.figures import Course, accuracy_and_unused
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class LimitlessVectorEnv(ClassificationVectorEnv):
+class LimitlessVectorEnv(HeldOutVectorEnv):
     """Batch of `num_envs` networks under construction, each for one labelled input; the pool trains during the steps.
 
     An episode builds one network: each action picks the next module, or PASS, until a head ends the network. The
@@ -87,6 +88,7 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         super().__init__(num_envs, **options)
         self.batch_size = self.options.train_batch  # not rounded to num_envs: inputs are not drawn ahead
         self._inputs = Inputs(self.data, self.options.split, self.options.image_shape)
+        self._held_out_inputs = Inputs(self.data, self.options.reward_split, self.options.image_shape)
         self._rows = RowInputs(self._inputs, self.num_envs)
         with torch.random.fork_rng(devices=[]):
             self._template = self._make_template()
@@ -188,9 +190,14 @@ class LimitlessVectorEnv(ClassificationVectorEnv):
         samples, networks = self._sample[rows], self._building.networks.modules[rows]
         logits, losses = self._batch.run(samples, networks)
         label = self._label[samples]
-        answers.enter(rows, label, *self._settle(rows, label, logits, reward, losses))
+        answer = partial(self._answer_held_out, networks)
+        answers.enter(rows, label, *self._settle_held_out(rows, label, logits, reward, losses, answer))
         real = samples >= 0
         self.usage.add(self._task[samples[real]], networks[real])
+
+    def _answer_held_out(self, networks: Rows, samples: Rows) -> Tensor:
+        """Return the answers to held-out samples; int64 [n, max_depth] and [n] -> float32 [n, classes]."""
+        return execution.run(self.network, self._held_out_inputs.values(samples), networks)
 
     def _judge(self, logits: Tensor, samples: Rows) -> tuple[Tensor, Tensor]:
         """Restrict logits to the classes of the tasks, and return them with their losses."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mtl_gym.core.classification_env import ClassificationOptions
+from mtl_gym.core.held_out import HeldOutOptions
 from mtl_gym.core.ranges import SIZES, Range
 
 
 @dataclass(frozen=True, kw_only=True)
-class LimitlessOptions(ClassificationOptions):
-    """Keyword arguments of the limitless environments, besides those of `ClassificationOptions`.
+class LimitlessOptions(HeldOutOptions):
+    """Keyword arguments of the limitless environments, besides those of `HeldOutOptions`.
 
     Attributes:
         network: `ModulePool` used as a template, with weights redrawn for every seed, or a function of one

@@ -5,6 +5,7 @@ Source: Rosenbaum et al. 2018, "Routing Networks: Adaptive Selection of Non-line
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import ClassificationVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.held_out import HeldOutVectorEnv
 from mtl_gym.core.interfaces import LAYERS, ROUTES, Interface
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions
@@ -25,7 +27,6 @@ from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.checkpoint import to_tensors
 from mtl_gym.families.routing import render
 from mtl_gym.families.routing.graph import RouteGraph
-from mtl_gym.families.routing.held_out import held_out
 from mtl_gym.families.routing.making import make_network, number_of_agents, takes_one_input
 from mtl_gym.families.routing.network import RoutedNetwork
 from mtl_gym.families.routing.observation import spaces_of
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class RoutingVectorEnv(ClassificationVectorEnv):
+class RoutingVectorEnv(HeldOutVectorEnv):
     """Batch of `num_envs` routes, each of one labelled input through a routed network that trains during the steps.
 
     An episode routes one input: at each depth, the action picks the next block or PASS. The loss is computed after the
@@ -80,7 +81,6 @@ class RoutingVectorEnv(ClassificationVectorEnv):
         with seeded(0):  # fixes the weights of a dispatcher or mixture in untrained networks
             self._template = self._make_network()
         self._takes_one = takes_one_input(self._template, needs_to=self.options.train and self.batch_size == 1)
-        self._held_out = held_out(self.options, self.data, self._final_reward, self._classes)
         self._describe(self._template)
         self._count_anew()
 
@@ -205,15 +205,16 @@ class RoutingVectorEnv(ClassificationVectorEnv):
     def _finish(self, rows: Rows, reward: Floats, answers: Answers) -> None:
         label, task = self._label[self._sample[rows]], self._tasks()[rows]
         logits, losses = self._graph.finish(rows, np.stack([label, task], 1), self._loss)
-        paying = self._held_out if self._source is None else None
-        own = reward if paying is None else np.zeros_like(reward)
-        answers.enter(rows, label, *self._settle(rows, label, logits, own, losses))
-        if paying is not None:
-            earned = paying.earned(self.network, task, self._routes.choice[rows], self.np_random)
-            self._check_finite(earned, task)
-            reward[rows] += earned
+        answer = partial(self._answer_held_out, self._routes.choice[rows])
+        answers.enter(rows, label, *self._settle_held_out(rows, label, logits, reward, losses, answer))
         real = self._sample[rows] >= 0
         self.usage.add(task[real], self._routes.choice[rows[real]])
+
+    def _answer_held_out(self, routes: Rows, samples: Rows) -> Tensor:
+        """Return the answers to held-out samples; int64 [n, depth] and [n] -> float32 [n, classes]."""
+        index = torch.from_numpy(samples).to(self.device)
+        answers: Tensor = self.network(self.data.inputs(self.options.reward_split, index), routes)
+        return answers
 
     def _loss(self, logits: Tensor, label_and_task: Tensor) -> Tensor:
         label, task = label_and_task.unbind(1)

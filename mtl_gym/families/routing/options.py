@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mtl_gym.core.classification import FinalReward
-from mtl_gym.core.classification_env import ClassificationOptions
+from mtl_gym.core.held_out import HeldOutOptions
 from mtl_gym.core.ranges import SIZES, Range
-
-# Splits whose samples may pay rewards.
-SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoutingOptions(ClassificationOptions):
-    """Keyword arguments of the routing environments, besides those of `ClassificationOptions`.
+class RoutingOptions(HeldOutOptions):
+    """Keyword arguments of the routing environments, besides those of `HeldOutOptions`.
 
     Attributes:
         network: `RoutedNetwork`, or a function of one `NetworkContext` that returns one; None builds the paper's
@@ -30,9 +27,6 @@ class RoutingOptions(ClassificationOptions):
             the agent that routes the input. None for no dispatcher: each task has its own agent.
         mixture: If True, choices are not blocks but one softmax average over all blocks per task, with weights trained
             together with the blocks ("soft mixture").
-        reward_split: Split of the samples that pay the final reward of training episodes. "train": the routed input
-            itself. "validation": a held-out sample of the same task, drawn at random, along the same route; weights
-            still train on the routed input, which `final_info` describes.
         rho: Weight of the collaboration reward; 0 turns it off.
         invalid_reward: Reward of a masked choice, which also ends the episode.
 
@@ -49,7 +43,6 @@ class RoutingOptions(ClassificationOptions):
     dispatch: int | str | None = None
     mixture: bool = False
     reward: str | FinalReward = "correct"
-    reward_split: str = "train"
     rho: float = 0.3
     invalid_reward: float = -1.0
     lr_decay: float = 0.1
@@ -61,7 +54,5 @@ class RoutingOptions(ClassificationOptions):
         super().__post_init__()
         known = not isinstance(self.dispatch, str) or self.dispatch == "per-task"
         self._require("dispatch", known, '1 or more agents, "per-task" or None')
-        test = "'train' or 'validation': test samples are for evaluation only"
-        self._require("reward_split", self.reward_split in SPLITS, test)
         known = not isinstance(self.blocks, str) or self.blocks in self.BLOCKS
         self._require("blocks", known, f"1 or more blocks, one of {self.BLOCKS} or None")
