@@ -1,9 +1,9 @@
 """Compare the overlap of trained routes with the true relatedness of generated series.
 
-For every relatedness and seed, the script trains a straight-through router on brain-series. The overlap of two tasks in
-a regime is the share of equal connections to sub-decoders; their relatedness is a setting of the generated data. The
-script prints rank correlations of overlap and relatedness over all pairs of tasks, regimes and settings, over pairs
-only, and over settings only; and the same for random connections that stay fixed.
+For every relatedness and seed, the script trains the paper's straight-through router on brain-series. The overlap of
+two tasks in a regime is the share of equal connections to sub-decoders; their relatedness is a setting of the generated
+data. The script prints rank correlations of overlap and relatedness over all pairs of tasks, regimes and settings, over
+pairs only, and over settings only; and the same for random connections that stay fixed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ def overlaps(name: str, dial: float, seed: int, arguments: argparse.Namespace) -
     """Train an agent; return the overlap of every pair of tasks in every regime, [regimes, pairs]."""
     options = {"data_kwargs": {"relatedness": dial}, "learning_rate": arguments.learning_rate}
     env = make_vec_env("MTLRecurrent-BrainSeries-v0", arguments.num_envs, seed, **options)
-    rate = {"learning_rate": arguments.learning_rate} if name == "straight-through" else {}
-    agent = AGENTS[name](env, seed=seed, **rate).learn(arguments.steps)
+    rate = {"learning_rate": arguments.learning_rate}
+    settings = StraightThroughRouter.PAPER | rate if name == "straight-through" else {}
+    agent = AGENTS[name](env, seed=seed, **settings).learn(arguments.steps)
     result = mtl_gym.evaluate(agent, env, "validation")
     by_regime = result.figures["overlap"].reshape(REGIMES, -1, 4, 4).mean(1)
     print(f"{name:<18}{dial:>6.2f}{seed:>6}{100 * result.mean_accuracy:>10.1f}", flush=True)

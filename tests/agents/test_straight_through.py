@@ -24,7 +24,8 @@ from mtl_gym.integrations.sb3 import BatchedVecEnv
 from tests.families.recurrent import literal
 from tests.families.recurrent.series import STEPS, TINY, make
 
-BRAIN = "MTLRecurrent-BrainSeries-v0"
+BRAIN, SWITCHING = "MTLRecurrent-BrainSeries-v0", "MTLRecurrent-Switching-v0"
+both_forms = pytest.mark.parametrize("per_connection", [True, False], ids=["per connection", "paper"])
 
 
 def router(num_envs=6, agent=None, **options):
@@ -32,7 +33,7 @@ def router(num_envs=6, agent=None, **options):
 
 
 def test_actions_follow_the_noisy_policies_layer_by_layer():
-    agent = router(2, train=False)
+    agent = router(2, StraightThroughRouter.PAPER, train=False)
     obs = agent.env.reset()
     network, policies, layout = agent.batched.network, agent.policies, agent.batched.layout
     actions = agent._act(obs)
@@ -50,7 +51,7 @@ def test_actions_follow_the_noisy_policies_layer_by_layer():
         def decoder(block, j, unit, own, task, noise=noise, done=done):
             place = int(layout.decoder_part(block, torch.arange(layout.size)[None].float())[0, j])
             seen = torch.cat([unit, own @ policies.transformation.weight[task]])
-            score = literal.mlp(seen, policies.decoder, task) + noise[place]
+            score = literal.mlp(seen, policies.decoder[0], task) + noise[place]
             assert done[place] == (score[1] > score[0])
             return done[place]
 
@@ -61,7 +62,7 @@ def test_actions_follow_the_noisy_policies_layer_by_layer():
 def test_one_update_lowers_loss_and_penalties_by_the_softmaxs_gradient():
     """Compare policies and network with the literal loss of every sequence under the same noise."""
     options = {"penalties": (0.5, 0.25), "free": (0.3, 0.2), "learning_rate": 0.01}
-    agent = router(6, {"temperature": 2.0, "learning_rate": 0.01}, **options)
+    agent = router(6, {"temperature": 2.0, "learning_rate": 0.01, "per_connection": False}, **options)
     env = agent.batched
     seen = {}
 
@@ -127,14 +128,15 @@ def soft_step(network, policies, units, own, task, seen, place, temperature=2.0)
     knowledge = []
     for block, units in enumerate(layers):
         told = own @ policies.transformation.weight[task]
-        on = [gate(literal.mlp(torch.cat([unit, told]), policies.decoder, task)) for unit in units]
+        on = [gate(literal.mlp(torch.cat([unit, told]), policies.decoder[0], task)) for unit in units]
         knowledge.append(literal.mlp(mean(units, on), sharing.sub_decoders[block], task))
     return torch.cat(knowledge), torch.stack(gates)
 
 
-def test_recomputed_decisions_equal_the_original_ones():
+@both_forms
+def test_recomputed_decisions_equal_the_original_ones(per_connection):
     """Recompute decisions from the saved noise before any weight changes."""
-    agent, compared = router(6), []
+    agent, compared = router(6, {"per_connection": per_connection}), []
     real = agent.gates
 
     def gates(actions, kept):
@@ -176,13 +178,15 @@ def test_penalties_close_connections_and_log_odds_open_them():
     assert figures["usage"].mean() > 0.9
 
 
-def test_a_saved_router_decides_and_continues_like_the_original(tmp_path):
-    agent = router(3, train_batch=6)
+@both_forms
+def test_a_saved_router_decides_and_continues_like_the_original(per_connection, tmp_path):
+    agent = router(3, {"per_connection": per_connection}, train_batch=6)
     agent.learn(3 * STEPS * 3)
     assert len(agent.batched._training) == 3  # episodes wait for their update
     agent.save(tmp_path / "agent.pt")
     twin_env = BatchedVecEnv(agent.batched.fork())
     twin = StraightThroughRouter.load(tmp_path / "agent.pt", twin_env)
+    assert twin.per_connection == per_connection
     for one in (agent, twin):
         one.learn(3 * STEPS * 3, reset_num_timesteps=False)
     for mine, theirs in zip(agent.policies.parameters(), twin.policies.parameters(), strict=True):
@@ -207,17 +211,28 @@ def test_one_observation_has_one_action():
     agent.learn(28 * 2)
 
 
-def test_encoder_policies_are_frozen_when_an_unseen_task_arrives():
-    agent = router(6, unseen_task="third", seen_updates=2)
+@both_forms
+def test_encoder_policies_are_frozen_when_an_unseen_task_arrives(per_connection):
+    agent = router(6, {"per_connection": per_connection}, unseen_task="third", seen_updates=2)
     agent.learn(6 * STEPS * 2)
     assert agent.batched.transferring
-    before = {key: value.clone() for key, value in agent.policies.state_dict().items()}
+    before = copy.deepcopy(agent.policies)
     agent.learn(6 * STEPS * 2, reset_num_timesteps=False)
-    after = agent.policies.state_dict()
-    assert all(torch.equal(after[key], before[key]) for key in after if key.startswith("encoder"))
-    decoders = [key for key in after if key.startswith("decoder")]
-    assert all(torch.equal(after[key][:2], before[key][:2]) for key in decoders)
-    assert any(not torch.equal(after[key][2], before[key][2]) for key in decoders)
+    encoders, decoders = (
+        list(zip(getattr(before, part).parameters(), getattr(agent.policies, part).parameters(), strict=True))
+        for part in ("encoder", "decoder")
+    )
+    assert all(torch.equal(old, new) for old, new in encoders)
+    by_task = [[part.unflatten(0, (3, -1)) for part in pair] for pair in decoders]
+    assert all(torch.equal(old[:2], new[:2]) for old, new in by_task)
+    assert any(not torch.equal(old[2], new[2]) for old, new in by_task)
+
+
+def test_it_finds_the_module_of_every_regime_and_task():
+    env = gym.make_vec(SWITCHING, num_envs=64, instance=100)
+    agent = StraightThroughRouter(env, seed=100).learn(60_000)
+    result = mtl_gym.evaluate(agent, env)
+    assert result.figure > 80 and result.figures["usage"].mean() == pytest.approx(1 / 4, abs=0.05)
 
 
 def test_a_trained_router_does_not_affect_another_agent():

@@ -26,6 +26,7 @@ SWITCHING = Card(
         "noise": Dial("more noise: cues are mistaken for each other", (0.5, 1.0, 1.5, 2.0)),
         "head_start": Dial("more: modules are easier to tell apart", (0.5, 1.0, 2.0, 4.0)),
     },
+    learners=("straight-through",),
     steps=80_000,
     num_envs=64,
     measured=measured(SWITCHING_ID),

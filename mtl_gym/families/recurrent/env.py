@@ -229,9 +229,9 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         """Number of passes over the training data; over that of the unseen task once it is trained."""
         return (self.episodes - self._held_back.episodes) / len(self._candidates)
 
-    def policy_networks(self, hidden: int = 16, log_odds: float = 0.0) -> PolicyNetworks:
+    def policy_networks(self, hidden: int = 16, log_odds: float = 0.0, per_connection: bool = False) -> PolicyNetworks:
         """Return fresh policy networks for the connections, with the arguments and errors of `policies_for`."""
-        return policies_for(self._template, hidden, log_odds).to(self.device)
+        return policies_for(self._template, hidden, log_odds, per_connection).to(self.device)
 
     def random_routes(self, count: int, random: np.random.Generator) -> NDArray[np.int8]:
         """Draw connections, at least one into every sub-network; int8 [count, C]."""

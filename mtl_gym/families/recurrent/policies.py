@@ -22,11 +22,40 @@ from mtl_gym.families.recurrent.network import MultiTaskNetwork
 _Part: TypeAlias = Callable[[Tensor], Tensor]
 
 
+class ConnectionMLP(GroupedMLP):
+    """One two-layer perceptron per connection, with ReLU between the layers.
+
+    Args:
+        receivers: Number of sub-networks or tasks that connections lead to.
+        sources: Number of sub-networks that connections come from.
+        inputs: Width of the input.
+        hidden: Width of the hidden layer.
+        outputs: Width of the output.
+
+    Example:
+        >>> ConnectionMLP(receivers=2, sources=3, inputs=4, hidden=8, outputs=2)(torch.zeros(2, 3, 5, 4)).shape
+        torch.Size([2, 3, 5, 2])
+    """
+
+    def __init__(self, receivers: int, sources: int, inputs: int, hidden: int, outputs: int) -> None:
+        super().__init__(receivers * sources, inputs, hidden, outputs)
+        self.connections = receivers, sources
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score each connection on its own rows; [receivers, sources, rows, inputs] -> [..., rows, outputs]."""
+        return super().forward(x.flatten(0, 1)).unflatten(0, self.connections)
+
+    def of_rows(self, x: Tensor, groups: Dispatch) -> Tensor:
+        """Return the outputs of each row's receiver; [rows, sources, inputs] -> [rows, sources, outputs]."""
+        return groups.gather(self(groups.spread(x).movedim(2, 1)).movedim(1, 2))
+
+
 class PolicyNetworks(nn.Module):
-    """Small networks that score connections: one per sub-encoder and one per task.
+    """Small networks that score connections.
 
     The network N_j of a sub-encoder scores the sub-networks of the previous layer by their outputs. The network of a
-    task scores all sub-encoders by their outputs and, if available, the task-specific representation.
+    task scores all sub-encoders by their outputs and, if available, the task-specific representation. With
+    `per_connection`, a network scores one connection, by the same inputs.
 
     Args:
         layout: Layout of the connections.
@@ -35,6 +64,8 @@ class PolicyNetworks(nn.Module):
         own: Width of the task-specific representations; 0 without them (eq. 7).
         hidden: Width of the hidden layer.
         log_odds: Initial bias of the score of "connect"; positive values favour connections.
+        per_connection: Whether each connection has a network of its own. Otherwise each sub-encoder and each task has
+            one for all its sources, which cannot tell sources apart whose outputs are distributed alike.
 
     Source: MT-RMN, eqs. 2, 6 and 7.
 
@@ -45,35 +76,52 @@ class PolicyNetworks(nn.Module):
     """
 
     def __init__(
-        self, layout: ConnectionLayout, units: int, tasks: int, own: int = 0, hidden: int = 16, log_odds: float = 0.0
+        self,
+        layout: ConnectionLayout,
+        units: int,
+        tasks: int,
+        own: int = 0,
+        hidden: int = 16,
+        log_odds: float = 0.0,
+        per_connection: bool = False,
     ) -> None:
         super().__init__()
+
+        def scorers(receivers: int, sources: int, inputs: int) -> GroupedMLP:
+            if per_connection:
+                return ConnectionMLP(receivers, sources, inputs, hidden, 2)
+            return GroupedMLP(receivers, inputs, hidden, 2)
+
         self.layout, self.own = layout, own
-        self.encoder: Modules[GroupedMLP] = Modules(GroupedMLP(to, units, hidden, 2) for _, to in layout.encoder)
+        self.encoder: Modules[GroupedMLP] = Modules(scorers(to, n, units) for n, to in layout.encoder)
         self.transformation = GroupedLinear(tasks, own, units, bias=False) if own else None
-        self.decoder = GroupedMLP(tasks, 2 * units if own else units, hidden, 2)
+        seen, sets = 2 * units if own else units, layout.decoder if per_connection else layout.decoder[:1]
+        self.decoder: Modules[GroupedMLP] = Modules(scorers(tasks, n, seen) for n in sets)
         with torch.no_grad():
-            for policies in (*self.encoder, self.decoder):
+            for policies in (*self.encoder, *self.decoder):
                 policies.output.bias[..., 1] += log_odds
 
     def encoder_scores(self, block: int, units: Tensor) -> Tensor:
         """Return alpha_{t,ij} = N_j(u_{t,i}); [from, rows, width] -> [rows, from, to, 2]."""
         policies = self.encoder[block]
-        everyone = units.expand(len(policies.hidden.weight), *units.shape)
+        everyone = units.expand(self.layout.encoder[block][1], *units.shape)
         return policies(everyone).permute(2, 1, 0, 3)
 
-    def decoder_scores(self, units: Tensor, own: Tensor | None, groups: Dispatch) -> Tensor:
+    def decoder_scores(self, block: int, units: Tensor, own: Tensor | None, groups: Dispatch) -> Tensor:
         """Return beta_{t,j}^k = N^k(u_{t,j}, W_k h_t^k); [from, rows, width] and [rows, own] -> [rows, from, 2]."""
+        policies = self.decoder[min(block, len(self.decoder) - 1)]
         seen = units.movedim(0, 1)
         if self.transformation is not None:
             assert own is not None
             transformed = self.transformation.of_rows(own, groups).unsqueeze(1)
             seen = torch.cat([seen, transformed.expand(-1, seen.shape[1], -1)], 2)
-        return self.decoder.of_rows(seen, groups)
+        return policies.of_rows(seen, groups)
 
 
-def policies_for(network: MultiTaskNetwork, hidden: int, log_odds: float) -> PolicyNetworks:
-    """Return fresh policy networks for a network; `hidden` and `log_odds` as for `PolicyNetworks`.
+def policies_for(
+    network: MultiTaskNetwork, hidden: int, log_odds: float, per_connection: bool = False
+) -> PolicyNetworks:
+    """Return fresh policy networks for a network; the other arguments as for `PolicyNetworks`.
 
     Raises:
         ValueError: If the network has no connections.
@@ -81,7 +129,7 @@ def policies_for(network: MultiTaskNetwork, hidden: int, log_odds: float) -> Pol
     if network.layout.size == 0:
         raise ValueError('This network has no connections to decide; use sharing="mt-rmn", "rrn-rmn" or "rrn".')
     units, own = network.scored
-    return PolicyNetworks(network.layout, units, network.tasks, own, hidden, log_odds)
+    return PolicyNetworks(network.layout, units, network.tasks, own, hidden, log_odds, per_connection)
 
 
 def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -159,7 +207,7 @@ class Decided:
 
     def decoder(self, block: int, units: Tensor, own: Tensor | None, groups: Dispatch) -> Tensor:
         """Return the connections of a sub-decoder, as `Gates.decoder`."""
-        scores = self.policies.decoder_scores(units, own, groups)
+        scores = self.policies.decoder_scores(block, units, own, groups)
         return self._gate(scores, lambda flat: self.policies.layout.decoder_part(block, flat))
 
     def _gate(self, scores: Tensor, part: _Part) -> Tensor:

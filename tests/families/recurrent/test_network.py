@@ -61,10 +61,12 @@ def test_batched_network_matches_literal_equations_1_to_5(readout, layers, recur
         torch.testing.assert_close(outcome.logits[row], expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("per_connection", [False, True], ids=["paper", "per connection"])
 @pytest.mark.parametrize("sees_own", [True, False], ids=["eq6", "eq7"])
-def test_policy_networks_match_equations_2_3_6_and_7(sees_own):
+def test_policy_networks_match_equations_2_3_6_and_7(sees_own, per_connection):
     network = mt_rmn("last")
-    policies = PolicyNetworks(network.layout, HIDDEN, TASKS, network.own if sees_own else 0, hidden=5)
+    layout, own = network.layout, network.own if sees_own else 0
+    policies = PolicyNetworks(layout, HIDDEN, TASKS, own, hidden=5, per_connection=per_connection)
     if not sees_own:
         network.base.task_specific = False
     x, sequences = batch(seed=1)
@@ -73,13 +75,17 @@ def test_policy_networks_match_equations_2_3_6_and_7(sees_own):
     for row in range(len(x)):
 
         def encoder(block, i, j, unit):
-            score = literal.mlp(unit, policies.encoder[block], j)
+            number = j * layout.encoder[block][0] + i if per_connection else j
+            score = literal.mlp(unit, policies.encoder[block], number)
             chosen.append(float(score[1] > score[0]))
             return chosen[-1]
 
         def decoder(block, j, unit, own, task):
             seen = torch.cat([unit, own @ policies.transformation.weight[task]]) if sees_own else unit
-            score = literal.mlp(seen, policies.decoder, task)
+            if per_connection:
+                score = literal.mlp(seen, policies.decoder[block], task * layout.decoder[block] + j)
+            else:
+                score = literal.mlp(seen, policies.decoder[0], task)
             chosen.append(float(score[1] > score[0]))
             return chosen[-1]
 
@@ -91,6 +97,18 @@ def test_policy_networks_match_equations_2_3_6_and_7(sees_own):
         torch.testing.assert_close(outcome.gates[pair : pair + length].sum(1), counts.sum(1))
         pair += length
     assert 0 < outcome.gates.mean() < 1
+
+
+@pytest.mark.parametrize("per_connection", [False, True], ids=["paper", "per connection"])
+def test_scores_know_their_source_with_a_network_per_connection_alone(per_connection):
+    torch.manual_seed(0)
+    policies = PolicyNetworks(ConnectionLayout.of_layers((3, 2)), HIDDEN, TASKS, per_connection=per_connection)
+    cells, units = torch.randn(3, 6, HIDDEN), torch.randn(2, 6, HIDDEN)
+    groups = Dispatch.of(np.arange(6) % TASKS, TASKS)
+    encoder, swapped = policies.encoder_scores(0, cells), policies.encoder_scores(0, cells.flip(0))
+    assert torch.allclose(swapped.flip(1), encoder) != per_connection
+    decoder, swapped = (policies.decoder_scores(0, seen, None, groups) for seen in (units, units.flip(0)))
+    assert torch.allclose(swapped.flip(1), decoder) != per_connection
 
 
 def test_running_step_by_step_equals_running_all_steps_at_once():
