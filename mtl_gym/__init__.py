@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mtl_gym.core.options import NetworkContext
     from mtl_gym.data import MultiTaskDataset, TaskCollection, load
     from mtl_gym.integrations.sb3 import make_vec_env
+    from mtl_gym.recommend import Recommendation, recommend_groups
 
 __all__ = [
     "Card",
@@ -35,12 +36,14 @@ __all__ = [
     "MultiTaskDataset",
     "MultiTaskVectorEnv",
     "NetworkContext",
+    "Recommendation",
     "TaskCollection",
     "TrainingDiverged",
     "card",
     "evaluate",
     "load",
     "make_vec_env",
+    "recommend_groups",
     "register_family",
     "testing",
 ]
@@ -61,6 +64,7 @@ _lazily = lazily(
         "core.options": ("NetworkContext",),
         "data": ("MultiTaskDataset", "TaskCollection", "load"),
         "integrations.sb3": ("make_vec_env",),
+        "recommend": ("Recommendation", "recommend_groups"),
     },
 )
 

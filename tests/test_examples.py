@@ -82,6 +82,13 @@ def test_own_tables_blocks_and_reward_make_an_environment(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_hidden_groups_are_recommended_beside_the_oracle(tmp_path: Path) -> None:
+    printed = run("which_tasks_share.py", tmp_path, "--id", "MTLRouting-Groups-v0", "--samples", "640")
+    assert re.search(r"^grouped +\d+ +\d+\.\d\d +\d+\.\d\d \[", printed, re.MULTILINE)
+    assert re.search(r"^These are (not )?the true groups. .* the oracle reaches \d+\.\d\d%\.$", printed, re.MULTILINE)
+
+
+@pytest.mark.slow
 def test_routing_overlap_prints_a_correlation_per_agent_and_seed(tmp_path: Path) -> None:
     printed = run(
         "routing_overlap.py", tmp_path, "--dials", "0", "1", "--seeds", "1", "--steps", "224", "--num-envs", "8"

@@ -12,7 +12,7 @@ with needed_by("The command line"):
     import filelock  # noqa: F401 (the commands import it late)
     import yaml  # noqa: F401
 
-    from mtl_gym.lab.cli import catalogue, compare, gate, leaderboard, report, train, transfer  # noqa: F401 (importing adds commands)
+    from mtl_gym.lab.cli import catalogue, compare, gate, leaderboard, recommend, report, train, transfer  # noqa: F401 (adds commands)
     from mtl_gym.lab.cli.common import app
 
 __all__ = ["app", "program"]
