@@ -12,6 +12,9 @@ import numpy as np
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.rows import Array, Flags, Info, Observation, Picture, State, array_of, row_of
 
+# By these attributes libraries take an environment for a batched one.
+HIDDEN = frozenset({"batched", "num_envs", "single_observation_space", "single_action_space"})
+
 
 class BatchOfOne(gym.Env[Observation, Array]):
     """A batched environment of one row without its leading axis, as `gym.make` returns it.
@@ -79,7 +82,7 @@ class BatchOfOne(gym.Env[Observation, Array]):
 
     def __getattr__(self, name: str) -> Any:
         """Forward to the batched environment: `network`, `updates`, `evaluation_view`, ..."""
-        if name.startswith("_") or name == "batched":
+        if name.startswith("_") or name in HIDDEN:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return attrgetter(name)(self.batched)
 

@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -16,6 +16,7 @@ from torch import nn
 from typing_extensions import Self
 
 from mtl_gym.core.errors import CheckpointError, TrainingDiverged
+from mtl_gym.core.modes import enter_in_own_mode, in_own_mode
 from mtl_gym.core.options import EnvOptions, differences, must_agree, shallow_dict
 from mtl_gym.core.rows import Array, Info, Observation, Rows, State, clone
 from mtl_gym.core.state import checkpoint
@@ -43,6 +44,11 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
     _diverged: TrainingDiverged | None = None
     _interrupted: BaseException | None = None
     _warned_restart = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a class train in its own mode of torch, whatever that of its caller; see `mtl_gym.core.modes`."""
+        super().__init_subclass__(**kwargs)
+        enter_in_own_mode(cls)
 
     @abstractmethod
     def _state(self) -> State:
@@ -130,6 +136,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
         """Plain values that must be equal in a checkpoint for it to be loaded."""
         return {"environment": type(self).__name__, "num_envs": self.num_envs, **must_agree(self.options)}
 
+    @in_own_mode
     def state_dict(self) -> State:
         """Return the complete state of this environment: tensors and plain values."""
         if self.seed is None:
@@ -145,6 +152,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
             "family": self._state(),
         }
 
+    @in_own_mode
     def load_state_dict(self, state: State) -> None:
         """Load a result of `state_dict()` and continue from it exactly.
 
@@ -214,6 +222,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
         """Become a view of another environment, whose network this one then uses from its next `reset`."""
         self._source = source
 
+    @in_own_mode
     def fork(self) -> Self:
         """Return an independent copy of this running environment, to try different continuations.
 

@@ -1,0 +1,97 @@
+"""Environments of every family train the same weights, whatever mode of torch their caller is in."""
+
+from contextlib import nullcontext
+from dataclasses import fields
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from mtl_gym.core.rows import State
+from mtl_gym.lab.environments import class_of
+from mtl_gym.testing import valid_actions
+from tests.test_registry import short
+
+IDS = (
+    "MTLRouting-Digits-v0",
+    "MTLRouting-Context-v0",
+    "MTLLimitless-Digits-v0",
+    "MTLRecurrent-BrainSeries-v0",
+    "MTLRecurrent-Switching-v0",
+    "MTLScheduling-Digits-v0",
+    "MTLScheduling-TextMixture-v0",
+    "MTLAlignment-Linear-v0",
+    "MTLAlignment-LinearDiscrete-v1",
+)
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+STEPS = 200
+
+
+def trained(env_id, mode):
+    """Return what is left of an environment that is made, trained and saved within a mode."""
+    with mode():
+        known = {field.name for field in fields(class_of(env_id).Options)}
+        often = {"train_batch": 4} if "train_batch" in known else {}
+        env = gym.make_vec(env_id, num_envs=4, **short(env_id), **often).unwrapped
+        env.reset(seed=0)
+        draw = np.random.default_rng(0)
+        for _ in range(STEPS):
+            env.step(valid_actions(env, draw))
+        return env, env.state_dict()
+
+
+def tensors(value):
+    """Yield the tensors in nested plain values."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from tensors(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from tensors(part)
+
+
+@pytest.fixture(scope="module", params=IDS)
+def usual(request) -> tuple[str, int, State]:
+    """Train an environment in the usual mode."""
+    env, state = trained(request.param, nullcontext)
+    return request.param, env.updates, state
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_weights_are_equal_to_the_bit_in_every_mode(usual, mode):
+    env_id, updates, expected = usual
+    env, state = trained(env_id, MODES[mode])
+    assert env.updates == updates > 0
+    ours, theirs = list(tensors(state)), list(tensors(expected))
+    assert len(ours) == len(theirs) > 0
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+    assert not any(tensor.is_inference() for tensor in (*ours, *env.network.parameters()))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_environment_that_is_loaded_within_a_mode_goes_on_outside_it(mode):
+    env = gym.make_vec("MTLRouting-Digits-v0", num_envs=4).unwrapped
+    env.reset(seed=0)
+    with MODES[mode]():
+        env.load_state_dict(env.state_dict())
+        twin = env.fork()
+    for one in (env, twin):
+        draw = np.random.default_rng(0)
+        for _ in range(12):
+            one.step(valid_actions(one, draw))
+    assert env.updates == twin.updates > 0
+
+
+def test_single_environments_do_not_look_batched():
+    env = gym.make("MTLRouting-Digits-v0").unwrapped
+    for name in ("num_envs", "single_action_space", "single_observation_space"):
+        assert not hasattr(env, name)
+    assert env.updates == 0 and env.batched.num_envs == 1
