@@ -1,0 +1,24 @@
+"""The ways into the command line."""
+
+import subprocess
+import sys
+
+from typer.testing import CliRunner
+
+import mtl_gym
+from mtl_gym.lab import cli
+
+
+def test_the_version_is_that_of_the_package():
+    outcome = CliRunner().invoke(cli.app, ["--version"])
+    assert outcome.exit_code == 0 and outcome.output == f"mtl-gym {mtl_gym.__version__}\n"
+
+
+def test_the_package_is_a_command():
+    ran = subprocess.run([sys.executable, "-m", "mtl_gym", "--version"], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, f"mtl-gym {mtl_gym.__version__}\n")
+
+
+def test_shells_can_complete_commands():
+    outcome = CliRunner().invoke(cli.app, ["--help"])
+    assert "--install-completion" in outcome.output
