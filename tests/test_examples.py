@@ -86,6 +86,9 @@ def test_hidden_groups_are_recommended_beside_the_oracle(tmp_path: Path) -> None
     printed = run("which_tasks_share.py", tmp_path, "--id", "MTLRouting-Groups-v0", "--samples", "640")
     assert re.search(r"^grouped +\d+ +\d+\.\d\d +\d+\.\d\d \[", printed, re.MULTILINE)
     assert re.search(r"^These are (not )?the true groups. .* the oracle reaches \d+\.\d\d%\.$", printed, re.MULTILINE)
+    printed = run("which_tasks_share.py", tmp_path, "--data", "digits", "--samples", "64", "--fresh", "2")
+    assert "digits, 40 of each class, 10 tasks" in printed
+    assert len(re.findall(r"^seeds 10 to 11, .*: \d+\.\d\d%", printed, re.MULTILINE)) == 4
 
 
 @pytest.mark.slow

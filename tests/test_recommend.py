@@ -134,6 +134,9 @@ def test_texts_become_bags_of_words():
     [
         ({"seeds": (0,)}, "two or three distinct seeds"),
         ({"seeds": (0, 1, 2, 3)}, "two or three distinct seeds"),
+        ({"seeds": 3}, "seeds=3 is not possible"),
+        ({"seeds": (0, -1)}, "seeds"),
+        ({"hidden": 2.5}, "hidden=2.5 is not possible"),
         ({"samples": 0}, "samples=0 is not possible"),
         ({"learning_rate": 0.0}, "learning_rate=0.0 is not possible"),
     ],

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mtl_gym.core.ranges import COUNTS, PART, out_of_range
+from mtl_gym.core.arguments import SEEDS
+from mtl_gym.core.ranges import PART, SIZES, Range, out_of_range
 from mtl_gym.core.rows import Rows
-from mtl_gym.core.validation import short
+from mtl_gym.core.validation import complaint, short
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.bags import bag_of_words
 from mtl_gym.data.resolution import resolve
@@ -22,6 +23,8 @@ MOST_SEEDS = 3
 # A pass without gradients costs a third of one with them.
 _LOOK = 1 / 3
 Tell = Callable[[str, float], object]
+_TYPES = {"seeds": Sequence[int], "samples": int | None, "hidden": int, "learning_rate": float}
+_RANGES = {"seeds": SEEDS, "samples": Range(1, 1e9), "hidden": SIZES, "learning_rate": PART}
 
 
 def recommend_groups(
@@ -48,8 +51,9 @@ def recommend_groups(
     A network is a body and a head. Tasks whose classes have the same names share both within a group; otherwise they
     share the body, and each task has its own head.
 
-    Three seeds make nine trainings, and looking at the answers costs at most as much as one more. If all tasks form one
-    group, or none do, the grouped training is one of the other two and is not repeated.
+    Three seeds make nine trainings, and looking at the answers costs at most as much as one more, if `samples` is at
+    least four times the square of the number of tasks. If all tasks form one group, or none do, the grouped training is
+    one of the other two and is not repeated.
 
     Args:
         data: Name of a data set, or the data set. Texts are taken as bags of their 5,000 most frequent words.
@@ -76,7 +80,9 @@ def recommend_groups(
         >>> recommend_groups(truth.data, seeds=(0, 1), samples=8_000).groups
         (('task 0', 'task 3'), ('task 1', 'task 2'))
     """
-    found = _checked(resolve(data, MultiTaskDataset, data_root), seeds, samples, learning_rate)
+    _check_arguments(seeds, samples=samples, hidden=hidden, learning_rate=learning_rate)
+    found = resolve(data, MultiTaskDataset, data_root)
+    _check_data(found)
     if found.has_text and not found.has_sequences:
         found = bag_of_words(found)
     samples = samples or max(LEAST_SAMPLES, LEAST_EPOCHS * len(found.split("train")))
@@ -147,30 +153,25 @@ def _rows(data: MultiTaskDataset, split: str, most: int, random: np.random.Gener
     return np.sort(np.concatenate([drawn[task[drawn] == t][: max(most, 2)] for t in range(data.num_tasks)]))
 
 
-def _checked(
-    data: MultiTaskDataset, seeds: Sequence[int], samples: int | None, learning_rate: float
-) -> MultiTaskDataset:
-    """Return the data set.
-
-    Raises:
-        ValueError: If it or an argument is invalid.
-    """
+def _check_arguments(seeds: Sequence[int], **numbers: object) -> None:
+    """Raise ValueError for seeds or numbers that cannot be used."""
+    for name, value in ({"seeds": seeds} | numbers).items():
+        wrong = complaint(name, value, _TYPES[name]) or out_of_range(name, value, _TYPES[name], _RANGES[name])
+        if wrong is not None:
+            raise ValueError(f"recommend_groups: {wrong}")
     if not 2 <= len(set(seeds)) == len(seeds) <= MOST_SEEDS:
         raise ValueError(
-            f"seeds={short(seeds)} is not possible; give two or three distinct seeds: each takes three trainings."
+            f"recommend_groups: seeds={short(seeds)} is not possible; give two or three distinct seeds: each "
+            "takes three trainings."
         )
-    for error in (
-        None if samples is None else out_of_range("samples", samples, int, COUNTS),
-        out_of_range("learning_rate", learning_rate, float, PART),
-    ):
-        if error is not None:
-            raise ValueError(error)
+
+
+def _check_data(data: MultiTaskDataset) -> None:
+    """Raise ValueError if there is nothing to group, or a task cannot be trained or measured."""
     if data.num_tasks < 2:
         raise ValueError(f"data set {data.name!r} has one task; recommend_groups needs two or more.")
     for split in data.splits:
         sizes = data.task_sizes(split)
         if not all(sizes):
-            raise ValueError(
-                f"task {data.task_names[sizes.index(0)]!r} of {data.name!r} has no {split} sample; give it some."
-            )
-    return data
+            task = data.task_names[sizes.index(0)]
+            raise ValueError(f"task {task!r} of {data.name!r} has no {split} sample; give it some.")

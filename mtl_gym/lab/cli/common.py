@@ -59,15 +59,21 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")]
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
-    """Print user errors as one message without a traceback, then exit with code 1."""
+def sentences(
+    interrupted: str = "finished runs and the last checkpoint of each run are kept.",
+) -> Iterator[None]:
+    """Print user errors as one message without a traceback, then exit with code 1.
+
+    Args:
+        interrupted: What is printed of an interrupted command.
+    """
     try:
         yield
     except (ValueError, OSError, ArithmeticError, ImportError, gym.error.Error) as error:
         complain(str(error))
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
-        say(console_of(stderr=True), "interrupted: finished runs and the last checkpoint of each run are kept.")
+        say(console_of(stderr=True), f"interrupted: {interrupted}")
         raise typer.Exit(130) from error
 
 

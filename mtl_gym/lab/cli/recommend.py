@@ -43,7 +43,7 @@ def recommend(
     """
     from mtl_gym.recommend import recommend_groups
 
-    with sentences():
+    with sentences("nothing is kept."):
         if out is not None and not out.absolute().parent.is_dir():
             raise ValueError(f"--out {out}: there is no folder {out.absolute().parent}; make it first.")
         with bar(quiet) as move:
