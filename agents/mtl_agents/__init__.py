@@ -31,7 +31,9 @@ from mtl_agents.routing.reinforce import QNetwork, Reinforce, ReinforceSingle
 from mtl_agents.routing.router import RoutingAgent
 from mtl_agents.routing.tables import TabularPolicyGradient, TabularQ, TabularQHistory
 from mtl_agents.routing.wpl import WPL
+from mtl_agents.scheduling.bandits import ODM, TargetGain
 from mtl_agents.scheduling.informed import BestStatic, Myopic, TargetOnly
+from mtl_agents.scheduling.paper_qls import PaperQLS
 from mtl_agents.scheduling.qls import QLS
 from mtl_agents.scheduling.rule import Scheduler
 from mtl_agents.scheduling.rules import (
@@ -51,6 +53,7 @@ from mtl_agents.scheduling.weighting_rules import DTP, GradNorm, Homoscedastic, 
 __all__ = [
     "DTP",
     "LRN",
+    "ODM",
     "QLS",
     "WPL",
     "Adaptive",
@@ -74,6 +77,7 @@ __all__ = [
     "InputAssignment",
     "LossExponentiation",
     "Myopic",
+    "PaperQLS",
     "PrioritiseEasy",
     "PrioritiseHard",
     "Proportional",
@@ -97,6 +101,7 @@ __all__ = [
     "TabularPolicyGradient",
     "TabularQ",
     "TabularQHistory",
+    "TargetGain",
     "TargetOnly",
     "TaskSpecificAll",
     "TaskSpecificLast",

@@ -38,12 +38,14 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
 
     Attributes:
         ROLE: As for `Agent`.
+        ENV_KWARGS: Options that an id is made with.
         OWN: Arguments of SB3 that the agent sets itself.
         hyperparameters: Constructor arguments except the seed, JSON-able.
         np_random: Generator of the agent.
     """
 
     ROLE: ClassVar[str] = "learner"
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {}
     OWN: ClassVar[frozenset[str]]
     hyperparameters: Mapping[str, object]
     np_random: np.random.Generator
@@ -55,7 +57,7 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
 
     def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
         """Act in another environment of the same spaces from the next `learn` on."""
-        super().set_env(as_vec_env(env), force_reset)
+        super().set_env(as_vec_env(env, **self.ENV_KWARGS), force_reset)
 
     @abstractmethod
     def _own_state(self) -> State:
@@ -124,7 +126,7 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
             CheckpointError: If the file is damaged, holds another agent, or the spaces differ.
         """
         saved = read_agent(path, cls.__name__)
-        given = None if env is None else as_vec_env(env)
+        given = None if env is None else as_vec_env(env, **cls.ENV_KWARGS)
         with fitting(path):
             there = StandIn.of(saved["env"])
             here = there if given is None else given

@@ -1,19 +1,26 @@
-"""Boltzmann-Gumbel exploration, its annealing, the scaled rewards, and files."""
+"""The shared Q-network, Boltzmann-Gumbel exploration, its annealing, returns and their units, and files."""
 
 import numpy as np
 import pytest
 import torch
-from mtl_agents import QLS, WPL
+from gymnasium import spaces
+from mtl_agents import QLS, WPL, PaperQLS
+from mtl_agents.scheduling.q_network import SharedQNetwork
 from mtl_agents.scheduling.qls import boltzmann_gumbel, cooling
+from mtl_agents.scheduling.replay import ScaledReplayBuffer
 from scipy.special import softmax
 from scipy.stats import chisquare
 
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.evaluation import evaluate
 from mtl_gym.families.routing.env import RoutingVectorEnv
+from mtl_gym.families.scheduling.skills import SkillsVectorEnv
+from mtl_gym.integrations.sb3 import make_vec_env
 from tests.agents.schedules import blank, rows
 
 QUICK = {"learning_starts": 16, "batch_size": 8}
+SKILLS = "MTLScheduling-Skills-v0"
+BOTH = pytest.mark.parametrize("kind", [QLS, PaperQLS])
 
 
 def spread(agent, values):
@@ -28,7 +35,7 @@ def spread(agent, values):
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
 def test_frequencies_at_a_temperature_match_the_softmax(temperature):
     values = [0.0, 0.5, -0.4, 1.0]
-    agent = QLS(blank(4, chooses=True), seed=0)
+    agent = PaperQLS(blank(4, chooses=True), seed=0)
     spread(agent, values)
     agent.exploration_rate = temperature
     choices, _ = agent.predict(np.zeros((40_000, 4), np.float32))
@@ -42,11 +49,12 @@ def test_the_frequency_test_detects_another_temperature():
     assert chisquare(np.bincount(choices, minlength=4), expected).pvalue < 1e-6
 
 
-def test_tasks_are_nearly_equally_likely_at_first_and_one_is_chosen_at_the_end():
+@BOTH
+def test_tasks_are_nearly_equally_likely_at_first_and_one_is_chosen_at_the_end(kind):
     env = rows(4)
-    agent = QLS(env, seed=0, **QUICK)
+    agent = kind(env, seed=0, **QUICK)
     begin = np.bincount(agent.predict(np.tile(env.reset()[:1], (4_000, 1)))[0], minlength=10) / 4_000
-    assert 0.05 < begin.min() <= begin.max() < 0.2
+    assert 0.03 < begin.min() <= begin.max() < 0.25
     agent.learn(400)
     assert agent.temperature == 0
     obs = np.tile(agent._last_obs[:1], (200, 1))
@@ -61,28 +69,131 @@ def test_the_temperature_decreases_to_its_final_value_and_then_is_zero():
 
 
 def test_a_deterministic_choice_has_the_highest_value_at_any_temperature():
-    agent = QLS(blank(3, chooses=True), seed=0)
+    agent = PaperQLS(blank(3, chooses=True), seed=0)
     spread(agent, [0.1, 0.3, 0.2])
     agent.exploration_rate = 100.0
     assert agent.predict(np.zeros((50, 3), np.float32), deterministic=True)[0].tolist() == [1] * 50
     assert agent.predict(np.zeros(3, np.float32), deterministic=True)[0] == 1
 
 
-def test_rewards_are_stored_scaled_and_time_limits_do_not_terminate():
+def test_the_paper_scales_rewards_by_1_minus_gamma_and_time_limits_do_not_terminate():
     env = rows(2, updates=5, reference=1.0, tolerance=1.0)
-    agent = QLS(env, seed=0, gamma=0.9, learning_starts=100)
-    agent.learn(10)
-    assert agent.replay_buffer.rewards[:5] == pytest.approx(-10 * 0.1)  # the penalty, in units of 1 - gamma
+    agent = PaperQLS(env, seed=0, gamma=0.9, learning_starts=4, batch_size=8).learn(20)
+    assert agent.replay_buffer.rewards[:5] == pytest.approx(-10)  # the penalty
     sample = agent.replay_buffer.sample(200)
+    assert sample.rewards.numpy() == pytest.approx(-1)  # in units of 1 - gamma
     assert agent.replay_buffer.dones[4].all() and not sample.dones.any()
 
 
 def test_values_converge_to_the_discounted_mean_of_the_rewards():
     """With a reward of -10 at every step, the scaled value of every choice is -10."""
     env = rows(4, reference=1.0, tolerance=1.0, updates=10)
-    agent = QLS(env, seed=0, gamma=0.5, learning_rate=1e-2, target_update_interval=8, gradient_steps=4, **QUICK)
+    agent = PaperQLS(env, seed=0, gamma=0.5, learning_rate=1e-2, target_update_interval=8, gradient_steps=4, **QUICK)
     agent.learn(1_200)
     assert agent.q_values(env.reset()).mean() == pytest.approx(-10, abs=1)
+
+
+def filled(steps, gamma=0.5, size=6, decisions=8):
+    """Return a buffer of one row with rewards 1, 2, 4, ...; a run ends after the fifth decision."""
+    space, random = spaces.Box(0, 100, (1,)), np.random.default_rng(0)
+    buffer = ScaledReplayBuffer(size, space, spaces.Discrete(2), n_envs=1, random=random, steps=steps, gamma=gamma)
+    for number in range(decisions):
+        now, end = np.array([[number]], np.float32), np.array([number == 4])
+        buffer.add(now, now + 1, np.zeros((1, 1)), np.array([2.0**number]), end, [{}])
+    return buffer
+
+
+def test_returns_sum_rewards_up_to_the_end_of_a_run_or_the_newest_decision():
+    sample = filled(steps=3).sample(200)  # of decisions 2 to 7: the first two were overwritten
+    found = {
+        int(first): tuple(float(value) for value in rest)
+        for first, *rest in zip(
+            sample.observations[:, 0],
+            sample.rewards[:, 0],
+            sample.next_observations[:, 0],
+            sample.discounts[:, 0],
+            sample.dones[:, 0],
+            strict=True,
+        )
+    }
+    assert found == {
+        2: (4 + 0.5 * 8 + 0.25 * 16, 5, 0.125, 1),
+        3: (8 + 0.5 * 16, 5, 0.25, 1),
+        4: (16, 5, 0.5, 1),
+        5: (32 + 0.5 * 64 + 0.25 * 128, 8, 0.125, 0),
+        6: (64 + 0.5 * 128, 8, 0.25, 0),
+        7: (128, 8, 0.5, 0),
+    }
+
+
+def test_the_unit_is_the_deviation_of_discounted_sums_of_past_rewards():
+    buffer = filled(steps=1, size=10, decisions=6)
+    sums = [1, 2.5, 5.25, 10.625, 21.3125, 32]  # the run ends before the last
+    assert buffer.spread() == pytest.approx(np.std(sums))
+    buffer.rewards[:] = 0
+    assert buffer.spread() == 1
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_choices_do_not_depend_on_the_scale_of_rewards(factor, monkeypatch):
+    plain = QLS(make_vec_env(SKILLS, 8, budget=10), seed=0, **QUICK).learn(400)
+    monkeypatch.setattr(SkillsVectorEnv, "REWARD", factor * SkillsVectorEnv.REWARD)
+    scaled = QLS(make_vec_env(SKILLS, 8, budget=10), seed=0, **QUICK).learn(400)
+    obs = plain._last_obs
+    np.testing.assert_allclose(plain.q_values(obs), scaled.q_values(obs), rtol=0.05, atol=0.01)
+
+
+def test_temperatures_are_in_units_of_the_deviation_of_the_values():
+    agent = QLS(blank(3, chooses=True), seed=0)
+    obs = np.tile(np.array([[0.1, 0.9, 0.4]], np.float32), (40_000, 1))
+    values = agent.q_values(obs[:1])[0]
+    agent.exploration_rate = 2.0
+    expected = 40_000 * softmax(values / values.std() / 2)
+    assert chisquare(np.bincount(agent.predict(obs)[0], minlength=3), expected).pvalue > 0.01
+
+
+@pytest.mark.parametrize("width", [12, 13])  # histograms of 3 bins; features with the share that is left
+def test_values_are_equivariant_to_the_order_of_tasks(width):
+    network = SharedQNetwork(spaces.Box(0, 1, (width,)), spaces.Discrete(4))
+    x, order = torch.rand(5, width), torch.tensor([2, 0, 3, 1])
+    network.standardise(x)
+    if width == 12:
+        other = x.unflatten(1, (4, 3))[:, order].flatten(1)
+    else:
+        other = torch.cat([x[:, :-1].unflatten(1, (3, 4))[:, :, order].flatten(1), x[:, -1:]], 1)
+    torch.testing.assert_close(network(other), network(x)[:, order])
+
+
+def test_every_task_has_the_same_network_and_features_are_standardised():
+    small, large = (SharedQNetwork(spaces.Box(0, 1, (3 * k + 1,)), spaces.Discrete(k)) for k in (2, 30))
+    assert [p.shape for p in small.parameters()] == [p.shape for p in large.parameters()]
+
+
+def test_features_are_standardised_by_what_was_seen_and_by_nothing_else():
+    agent = QLS(make_vec_env(SKILLS, 8, budget=10), seed=0, **QUICK).learn(24)
+    network = agent.q_net
+    assert network.running_mean[-1] == pytest.approx(0.9, abs=0.01)  # of the budget was left in three decisions
+    torch.testing.assert_close(network.running_mean, agent.q_net_target.running_mean, rtol=0.05, atol=0.01)
+    agent.learn(400, reset_num_timesteps=False)
+    assert 0.5 < network.running_mean[-1] < 0.75 and (network.running_std > 0).all()
+    before = network.running_mean.clone()
+    evaluate(agent, make_vec_env(SKILLS, 8, budget=10), num_envs=2)
+    assert (network.running_mean == before).all()
+
+
+def test_observations_without_features_per_task_are_rejected():
+    with pytest.raises(ValueError, match="no equal number of features for each of 4 tasks"):
+        SharedQNetwork(spaces.Box(0, 1, (6,)), spaces.Discrete(4))
+
+
+def test_an_id_is_made_with_the_progress_and_for_the_paper_with_histograms():
+    assert QLS("MTLScheduling-Digits-v1").observation_space.shape == (31,)
+    assert PaperQLS("MTLScheduling-Digits-v1").observation_space.shape == (200,)
+
+
+def test_there_is_one_gradient_step_per_four_decisions():
+    assert [QLS(blank(3, runs, chooses=True)).gradient_steps for runs in (1, 4, 32)] == [1, 1, 8]
+    assert QLS(blank(3, 32, chooses=True), gradient_steps=2).gradient_steps == 2
 
 
 def test_a_seed_determines_an_agent_and_global_generators_do_not_advance():
@@ -97,10 +208,11 @@ def test_a_seed_determines_an_agent_and_global_generators_do_not_advance():
     assert (torch.get_rng_state() == before[0]).all() and (np.random.get_state()[1] == before[1]).all()
 
 
-def test_a_loaded_agent_equals_the_saved_one(tmp_path):
-    agent = QLS(rows(2), seed=0, exploration_fraction=1.0, **QUICK).learn(60)
+@BOTH
+def test_a_loaded_agent_equals_the_saved_one(kind, tmp_path):
+    agent = kind(rows(2), seed=0, exploration_fraction=1.0, **QUICK).learn(60)
     agent.save(tmp_path / "qls.pt")
-    loaded = QLS.load(tmp_path / "qls.pt")
+    loaded = kind.load(tmp_path / "qls.pt")
     obs = agent._last_obs
     np.testing.assert_array_equal(agent.q_values(obs), loaded.q_values(obs))
     many = np.repeat(obs, 50, 0)
@@ -109,12 +221,14 @@ def test_a_loaded_agent_equals_the_saved_one(tmp_path):
     assert (loaded.num_timesteps, loaded.gamma, loaded.batch_size) == (60, 0.99, 8)
 
 
-def test_a_loaded_agent_continues_learning(tmp_path):
+@BOTH
+def test_a_loaded_agent_continues_learning(kind, tmp_path):
     env = rows(2)
-    agent = QLS(env, seed=0, **QUICK).learn(60)
+    agent = kind(env, seed=0, **QUICK).learn(60)
     agent.save(tmp_path / "qls.pt")
     for there in (env, rows(3)):
-        loaded = QLS.load(tmp_path / "qls.pt", there)
+        loaded = kind.load(tmp_path / "qls.pt", there)
+        assert loaded._scaled_buffer.scale == agent._scaled_buffer.scale != 1
         before = loaded.q_values(agent._last_obs)
         loaded.learn(60, reset_num_timesteps=False)
         assert loaded.num_timesteps == 120
@@ -135,8 +249,8 @@ def test_invalid_arguments_are_rejected():
         QLS(rows(2, control="weights"))
     with pytest.raises(ValueError, match="QLS needs flat observations"):
         QLS(RoutingVectorEnv())
-    with pytest.raises(ValueError, match=r"final_temperature=2.0.* 1.0"):
-        QLS(rows(2), final_temperature=2.0)
+    with pytest.raises(ValueError, match=r"final_temperature=4.0.* 3.0"):
+        QLS(rows(2), final_temperature=4.0)
 
 
 @pytest.mark.parametrize("gamma", [1, 1.0, 1.5, -0.1, float("nan")])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mtl_agents import (
     DTP,
+    ODM,
     WPL,
     Adaptive,
     Exponential,
@@ -31,7 +32,7 @@ from tests.agents.schedules import DIGITS, SMALL, blank, decide, progress, rows
 
 REMEMBERING = [Homoscedastic, SelfPaced, DTP, GradNorm]
 TARGETED = [PrioritiseEasy, PrioritiseHard, Sigmoid, Exponential]
-RULES = [Uniform, HandCrafted, Greedy, LossExponentiation, FocalLoss, Adaptive, *TARGETED, *REMEMBERING]
+RULES = [Uniform, HandCrafted, Greedy, LossExponentiation, FocalLoss, Adaptive, ODM, *TARGETED, *REMEMBERING]
 NOT_DRAWN = [Uniform, Greedy, LossExponentiation, FocalLoss, *REMEMBERING]
 
 

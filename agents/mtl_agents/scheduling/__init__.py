@@ -1,6 +1,8 @@
 """Agents for scheduling."""
 
+from mtl_agents.scheduling.bandits import ODM, TargetGain
 from mtl_agents.scheduling.informed import BestStatic, Myopic, TargetOnly
+from mtl_agents.scheduling.paper_qls import PaperQLS
 from mtl_agents.scheduling.qls import QLS
 from mtl_agents.scheduling.rule import Scheduler
 from mtl_agents.scheduling.rules import (
@@ -19,6 +21,7 @@ from mtl_agents.scheduling.weighting_rules import DTP, GradNorm, Homoscedastic, 
 
 __all__ = [
     "DTP",
+    "ODM",
     "QLS",
     "Adaptive",
     "BestStatic",
@@ -30,6 +33,7 @@ __all__ = [
     "Homoscedastic",
     "LossExponentiation",
     "Myopic",
+    "PaperQLS",
     "PrioritiseEasy",
     "PrioritiseHard",
     "Proportional",
@@ -37,6 +41,7 @@ __all__ = [
     "Scheduler",
     "SelfPaced",
     "Sigmoid",
+    "TargetGain",
     "TargetOnly",
     "Uniform",
     "search_weights",

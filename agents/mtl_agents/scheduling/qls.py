@@ -13,38 +13,51 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3 import DQN
-from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
-from stable_baselines3.common.type_aliases import ReplayBufferSamples
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.dqn.policies import DQNPolicy
+from torch import Tensor, nn
 
 from mtl_agents.sb3 import SB3Agent
+from mtl_agents.scheduling.q_network import SharedPolicy, SharedQNetwork
+from mtl_agents.scheduling.replay import ScaledReplayBuffer
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.ranges import COUNTS, PART, POSITIVE, SHARES, Range
 from mtl_gym.core.rows import Array, State
+from mtl_gym.core.state.structure import Maybe
 from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
+
+# Decisions of all rows to one gradient step, by default; SB3's DQN has as many.
+DECISIONS_PER_STEP = 4
 
 
 class QLS(SB3Agent, DQN):
-    """Q-network that chooses the task to train next from histograms of task uncertainty.
+    """Q-network that chooses the task to train next.
 
-    During learning, an action is the argmax of Q / temperature + Gumbel noise, which is a draw from softmax(Q /
-    temperature). The temperature decreases geometrically and ends at 0, where the action is the argmax of Q. The same
-    holds for `deterministic=True`, as in `mtl_gym.evaluate`.
+    The network is shared over tasks (`SharedQNetwork`), so that it knows tasks by what is observed of them and not by
+    their numbers. During learning, an action is the argmax of Q / temperature + Gumbel noise, which is a draw from
+    softmax(Q / temperature). The temperature is in units of the standard deviation of a row's values; it decreases
+    geometrically and ends at 0, where the action is the argmax of Q. The same holds for `deterministic=True`, as in
+    `mtl_gym.evaluate`. `PaperQLS` has the network and the settings of the paper.
 
-    Source: QLS, section 4.3; Cesa-Bianchi et al. 2017 for the exploration; Mnih et al. 2013 for DQN.
+    Source: QLS, section 4.3; Cesa-Bianchi et al. 2017 for the exploration; Mnih et al. 2013 for DQN; van Hasselt
+    et al. 2016 for the double estimate of next values; Sutton 1988 for returns over several steps.
 
-    Deviation: the paper specifies only gamma and the exploration. Q-values are learned in units of (1 - gamma) times
-    the return, a discounted mean of future rewards, because a penalty of -10 at every step leads to returns of -1000,
-    which a network learns slowly; the optimal policy is the same. The paper allows gamma = 1. Here gamma is below 1,
-    because runs are truncated and never terminate, so that undiscounted returns are unbounded.
+    Deviation: the paper has one network over the histograms of all tasks, in an unspecified form, and specifies only
+    gamma and the exploration. Here the network is shared, and sees the progress of runs (`observation="progress"`)
+    instead of histograms. Target values sum the rewards of `n_steps` decisions. Rewards are divided by the standard
+    deviation of their discounted sums over the decisions before learning starts, and the temperature is in units of
+    the values' own deviation, so that one set of defaults serves rewards of any scale. The paper allows gamma = 1. Here
+    gamma is below 1, because runs that are truncated never terminate, so that undiscounted returns are unbounded.
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv` of scheduling with
-            control="choice".
-        initial_temperature: Initial temperature, in units of a mean reward.
+            control="choice". An id is made with the options of `ENV_KWARGS`.
+        initial_temperature: Initial temperature, in units of the standard deviation of the values.
         final_temperature: Temperature after `exploration_fraction` of the training; from then on it is 0.
         gamma: Discount factor, in [0, 1).
+        n_steps: Decisions whose rewards a target value sums.
+        gradient_steps: Gradient steps after every step of all rows; None for one per 4 decisions.
         seed: Seed of the agent and of the environment's next reset; SB3's global seeding is skipped.
         **arguments: Arguments of SB3's DQN; see `DEFAULTS`.
 
@@ -52,27 +65,28 @@ class QLS(SB3Agent, DQN):
         temperature: Current temperature of the exploration.
 
     Raises:
-        ValueError: If actions are not discrete, observations are not flat, or an argument is invalid.
+        ValueError: If actions are not discrete, observations are not flat or have no equal number of features per task,
+            or an argument is invalid.
 
     Example:
         >>> from mtl_gym.integrations.sb3 import make_vec_env
-        >>> env = make_vec_env("MTLScheduling-Digits-v0", 4, updates=20, reference=None)
+        >>> env = make_vec_env("MTLScheduling-Digits-v0", 4, updates=20, reference=None, observation="progress")
         >>> agent = QLS(env, learning_starts=20, seed=0).learn(160)
         >>> agent.temperature, agent.gamma
         (0.0, 0.99)
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
-        "learning_rate": 5e-4,
+        "learning_rate": 1e-3,
         "buffer_size": 100_000,
-        "learning_starts": 500,
+        "learning_starts": 1_000,
         "batch_size": 64,
         "train_freq": 1,
-        "gradient_steps": 1,
-        "target_update_interval": 1_000,
+        "target_update_interval": 500,
         "exploration_fraction": 0.9,
         "device": "cpu",
     }
+    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"observation": "progress"}
 
     # Arguments of SB3 that the agent sets itself.
     OWN: ClassVar[frozenset[str]] = frozenset({"policy", "replay_buffer_class", "replay_buffer_kwargs"})
@@ -88,17 +102,23 @@ class QLS(SB3Agent, DQN):
         **dict.fromkeys(("exploration_initial_eps", "exploration_final_eps"), SHARES),
     }
 
+    POLICY: ClassVar[type[DQNPolicy]] = SharedPolicy
+    # Whether temperatures are in units of the standard deviation of a row's values, instead of a mean reward.
+    RELATIVE: ClassVar[bool] = True
+
     def __init__(
         self,
         env: EnvLike,
         *,
-        initial_temperature: float = 1.0,
-        final_temperature: float = 1e-3,
+        initial_temperature: float = 3.0,
+        final_temperature: float = 0.03,
         gamma: float = 0.99,
+        n_steps: int = 8,
+        gradient_steps: int | None = None,
         seed: int | None = None,
         **arguments: Any,
     ) -> None:
-        vec_env = as_vec_env(env)
+        vec_env = as_vec_env(env, **self.ENV_KWARGS)
         check_spaces(vec_env)
         if final_temperature > initial_temperature:
             raise ValueError(
@@ -106,13 +126,17 @@ class QLS(SB3Agent, DQN):
                 f"{initial_temperature}."
             )
         temperatures = {"initial_temperature": initial_temperature, "final_temperature": final_temperature}
-        self.hyperparameters = {**temperatures, **arguments, "gamma": gamma}
+        own = {"gamma": gamma, "n_steps": n_steps, "gradient_steps": gradient_steps}
+        self.hyperparameters = {**temperatures, **arguments, **own}
         self.np_random = np.random.default_rng(seed)
-        chosen = self.DEFAULTS | arguments | {"gamma": gamma}
-        buffer = {"scale": 1 - gamma, "random": self.np_random}
+        # Factor of rewards; None until learning starts.
+        self._scale: float | None = None
+        steps = max(1, vec_env.num_envs // DECISIONS_PER_STEP) if gradient_steps is None else gradient_steps
+        chosen = self.DEFAULTS | arguments | {"gamma": gamma, "gradient_steps": steps}
+        buffer = {"random": self.np_random, "steps": n_steps, "gamma": gamma}
         with seeded(int(self.np_random.integers(2**63))):
             super().__init__(
-                "MlpPolicy",
+                self.POLICY,
                 vec_env,
                 seed=seed,
                 replay_buffer_class=ScaledReplayBuffer,
@@ -128,7 +152,7 @@ class QLS(SB3Agent, DQN):
         return self.exploration_rate
 
     def q_values(self, observation: Array) -> NDArray[np.float32]:
-        """Return the values of the tasks, in units of a mean reward; [rows, width] -> [rows, tasks]."""
+        """Return the values of the tasks; [rows, width] -> [rows, tasks]."""
         tensor, _ = self.policy.obs_to_tensor(observation)
         with torch.no_grad():
             return self.q_net(tensor).cpu().numpy()
@@ -149,6 +173,8 @@ class QLS(SB3Agent, DQN):
             deterministic: Choose the task of highest value, without exploration.
         """
         values = self.q_values(observation)
+        if self.RELATIVE:
+            values = values / np.maximum(values.std(1, keepdims=True), 1e-8)
         choice = values.argmax(1) if deterministic else boltzmann_gumbel(values, self.temperature, self.np_random)
         return (choice if np.ndim(observation) == 2 else choice[0]), state
 
@@ -162,53 +188,70 @@ class QLS(SB3Agent, DQN):
             action, _ = self.predict(np.asarray(self._last_obs))
         return action, action
 
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """Take gradient steps; the first call sets the units of rewards and of features."""
+        if self._scale is None:
+            self._set_units()
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        losses = [self._gradient_step(batch_size) for _ in range(gradient_steps)]
+        self.policy.set_training_mode(False)  # mean and deviation of features follow minibatches alone
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/loss", float(torch.stack(losses).mean()))
+
+    def _gradient_step(self, batch_size: int) -> Tensor:
+        """Take one gradient step of Huber's loss on replayed decisions; return the loss."""
+        sample = self._scaled_buffer.sample(batch_size, env=self._vec_normalize_env)
+        with torch.no_grad():
+            target = sample.rewards + (1 - sample.dones) * sample.discounts * self._next_values(
+                sample.next_observations
+            )
+        values = self.q_net(sample.observations).gather(1, sample.actions.long())
+        loss = nn.functional.smooth_l1_loss(values, sample.rewards + bootstrapped)
+        self.policy.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        self.policy.optimizer.step()
+        return loss.detach()
+
+    def _next_values(self, observations: Tensor) -> Tensor:
+        """Return the target network's value of the network's best action; [rows, width] -> [rows, 1]."""
+        best = self.q_net(observations).argmax(1, keepdim=True)
+        return self.q_net_target(observations).gather(1, best)
+
+    def _set_units(self) -> None:
+        """Measure rewards and features on the decisions so far."""
+        buffer = self._scaled_buffer
+        self._rescale(1 / buffer.spread())
+        filled = buffer.buffer_size if buffer.full else buffer.pos
+        seen = torch.as_tensor(buffer.observations[:filled]).flatten(0, 1)
+        for network in (self.q_net, self.q_net_target):
+            assert isinstance(network, SharedQNetwork)
+            network.standardise(seen)
+
+    def _rescale(self, scale: float) -> None:
+        self._scale = self._scaled_buffer.scale = scale
+
+    @property
+    def _scaled_buffer(self) -> ScaledReplayBuffer:
+        assert isinstance(self.replay_buffer, ScaledReplayBuffer)
+        return self.replay_buffer
+
     def _on_step(self) -> None:
         super()._on_step()
         self.logger.record("rollout/temperature", self.temperature)
 
     def _own_state(self) -> State:
-        return {"temperature": self.temperature, "n_calls": self._n_calls}
+        return {"temperature": self.temperature, "n_calls": self._n_calls, "scale": self._scale}
 
     def _own_model(self) -> State:
-        return {"temperature": 0.0, "n_calls": 0}
+        return {"temperature": 0.0, "n_calls": 0, "scale": Maybe(0.0)}
 
     def _load_own_state(self, state: State) -> None:
         self.exploration_rate, self._n_calls = float(state["temperature"]), int(state["n_calls"])
-
-
-class ScaledReplayBuffer(ReplayBuffer):
-    """Replay buffer with scaled rewards and its own generator.
-
-    Args:
-        *args: Arguments of SB3's buffer.
-        scale: Factor of the rewards.
-        random: Generator of the samples.
-        **kwargs: Keyword arguments of SB3's buffer.
-    """
-
-    def __init__(self, *args: Any, scale: float, random: np.random.Generator, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.scale, self.random = scale, random
-
-    def add(
-        self, obs: Array, next_obs: Array, action: Array, reward: Array, done: Array, infos: list[dict[str, Any]]
-    ) -> None:
-        """Add one step of all rows."""
-        super().add(obs, next_obs, action, self.scale * reward, done, infos)
-
-    def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-        """Draw transitions with replacement; truncation by a time limit does not count as done."""
-        step = self.random.integers(self.buffer_size if self.full else self.pos, size=batch_size)
-        at = step, self.random.integers(self.n_envs, size=batch_size)
-        done = self.dones[at] * (1 - self.timeouts[at])
-        parts = (
-            self._normalize_obs(self.observations[at], env),
-            self.actions[at],
-            self._normalize_obs(self.next_observations[at], env),
-            done[:, None],
-            self._normalize_reward(self.rewards[at][:, None], env),
-        )
-        return ReplayBufferSamples(*(self.to_torch(part) for part in parts))  # type: ignore[arg-type]
+        if state["scale"] is not None:
+            self._rescale(float(state["scale"]))
 
 
 def boltzmann_gumbel(values: Array, temperature: float, random: np.random.Generator) -> NDArray[np.int64]:

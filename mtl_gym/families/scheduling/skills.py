@@ -5,8 +5,9 @@ Source: the dynamics are our own; the question is that of curriculum learning (B
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,20 +20,21 @@ from mtl_gym.core.instances import GeneratedOptions
 from mtl_gym.core.interfaces import GAINS, MIX, ORACLE, RUNS, Interface
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.ranges import SHARES, Range
-from mtl_gym.core.rows import Array, State
+from mtl_gym.core.rows import Array, Rows, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.structure import Maybe
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
 from mtl_gym.families.scheduling import render
 from mtl_gym.families.scheduling.progress import Progress
-from mtl_gym.families.scheduling.skills_chain import Chain, Levels
+from mtl_gym.families.scheduling.skills_chain import Chain, Chains, Levels
 from mtl_gym.families.scheduling.skills_search import best_mix, best_schedule
 from mtl_gym.families.scheduling.timeline import Timeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+OBSERVATIONS = ("levels", "progress")
 # Share of the best known result from which on a run is a success.
 SUCCESS = 0.9
 
@@ -45,6 +47,9 @@ class SkillsOptions(GeneratedOptions):
     `train=False` levels stay at 0.
 
     Attributes:
+        instance: As in `GeneratedOptions`, or several numbers: the runs take these instances in turn, so that a
+            scheduler can be trained on many chains.
+        observation: "levels", or "progress", which also has the share of the budget that each task had.
         skills: Number of skills, the length of the chain.
         noise_tasks: Number of tasks that teach nothing.
         forgetting: Share of its level that a skill loses in a decision that does not practise it.
@@ -58,6 +63,8 @@ class SkillsOptions(GeneratedOptions):
         "budget": Range(2, 200),
     }
 
+    instance: int | Sequence[int] = 0  # type: ignore[assignment]  # other environments have one instance
+    observation: str = "levels"
     skills: int = 5
     noise_tasks: int = 1
     forgetting: float = 0.0
@@ -67,25 +74,34 @@ class SkillsOptions(GeneratedOptions):
         """Refuse values that cannot work."""
         super().__post_init__()
         self._only("there is no network", network=None)
+        self._require("observation", self.observation in OBSERVATIONS, f"one of {OBSERVATIONS}")
+        self._require("instance", len(self.instances) > 0, "a number, or a list of at least one")
 
     @property
-    def chain(self) -> Chain:
-        """The hidden truth."""
-        return Chain.drawn(self.skills, self.noise_tasks, self.forgetting, self.instance)
+    def instances(self) -> list[int]:
+        """Numbers of the hidden truths."""
+        return [self.instance] if isinstance(self.instance, int) else list(self.instance)
+
+    @property
+    def chains(self) -> list[Chain]:
+        """The hidden truths."""
+        return [Chain.drawn(self.skills, self.noise_tasks, self.forgetting, number) for number in self.instances]
 
 
 class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
     """`num_envs` learners side by side, each of which practises one task per decision.
 
     The tasks are skills, each the prerequisite of the next, and `noise_tasks` tasks that teach nothing. The order of
-    the chain and the rates of the skills are hidden: `instance` draws them. All learners begin with levels of 0. A
-    decision changes the levels x as `Chain` says:
+    the chain and the rates of the skills are hidden: `instance` draws them. Several instances are taken in turn: row r
+    begins with the r-th, and its next run has the one that is `num_envs` further. All learners begin with levels of 0.
+    A decision changes the levels x as `Chain` says:
 
         x_k <- x_k + rate_k * x_(k-1)^8 * (1 - x_k)    for the practised skill k, with x_0 = 1
         x_j <- (1 - forgetting) * x_j                  for every other skill j
 
     * Observation: float32 [num_envs, tasks + 1] in [0, 1]: the level of each task, 0 for one that teaches nothing, and
-      the share of the budget that is left.
+      the share of the budget that is left. With observation="progress" float32 [num_envs, 2 * tasks + 1]: the share
+      of the budget that each task had stands after the levels.
     * Action: int64 [num_envs] in [0, tasks): the task to practise.
     * Reward: float32 [num_envs]: the gain of the mean level of the skills in points, so that rewards sum to the figure
       of the run.
@@ -101,8 +117,9 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
     is the best for learners that have followed it from the beginning.
 
     Attributes:
-        chain: The hidden truth.
-        all_names: Name of every task; `task_names` has those of the skills alone.
+        chain: The hidden truth; of several instances, the first.
+        all_names: Name of every task; `task_names` has those of the skills alone or, with several instances, the places
+            of skills in their chain.
 
     Example:
         >>> env = SkillsVectorEnv(num_envs=2)
@@ -126,12 +143,12 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
-        self.chain = self.options.chain
+        self._every = self.options.chains
+        self.chain, self._several = self._every[0], len(self._every) > 1
         self.all_names = tuple(f"task {number}" for number in range(len(self.chain.order)))
-        # Tasks that are skills, in the order of their numbers.
-        self._measured = np.sort(self.chain.tasks)
         tasks = len(self.all_names)
-        self._set_spaces(spaces.Box(0, 1, (tasks + 1,), np.float32), spaces.Discrete(tasks))
+        self._parts = 1 + (self.options.observation == "progress")
+        self._set_spaces(spaces.Box(0, 1, (self._parts * tasks + 1,), np.float32), spaces.Discrete(tasks))
 
     @property
     def run_length(self) -> int:
@@ -145,8 +162,10 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
 
     @property
     def task_names(self) -> tuple[str, ...]:
-        """Names of the skills, in the order of their numbers."""
-        return tuple(self.all_names[task] for task in self._measured)
+        """Names of the skills, in the order of their numbers; with several instances, in the order of their chains."""
+        if self._several:
+            return tuple(f"skill {place + 1}" for place in range(self.chain.skills))
+        return tuple(self.all_names[task] for task in np.sort(self.chain.tasks))
 
     def _build_runs(self) -> None:
         # The levels are the only parameters of the runs; the optimizer never steps.
@@ -161,21 +180,28 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
         return levels
 
     def _begin_runs(self) -> Progress:
+        self._take_chains()
         self._levels[:] = 0
         tasks = len(self.all_names)
         self.timeline = Timeline.empty(self.num_envs, tasks, 0, self.run_length)
         return self._after(Progress.none_yet(self.num_envs, np.full(tasks, np.nan, np.float32)))
 
+    def _take_chains(self) -> None:
+        """Set the chain of every row, and the tasks that its result measures; int64 [num_envs, skills]."""
+        self._taken: Rows = (self.episodes + np.arange(self.num_envs)) % len(self._every)
+        self._chains = Chains.of(self._every).taken(self._taken)
+        self._measured = self._chains.tasks if self._several else np.sort(self._chains.tasks, 1)
+
     def _after(self, progress: Progress) -> Progress:
         """Return the progress with the levels of now."""
         accuracy = np.zeros_like(progress.trained)
-        accuracy[:, self.chain.tasks] = self._levels
+        np.put_along_axis(accuracy, self._chains.tasks, self._levels.astype(np.float32), 1)
         return replace(progress, validation_accuracy=accuracy, validation_loss=1 - accuracy)
 
     def _train_runs(self, actions: Array) -> Progress:
         before, rows = self._progress, np.arange(self.num_envs)
         if self.options.train:
-            self._levels[:] = self.chain.practised(self._levels, self.chain.places[actions])
+            self._levels[:] = self._chains.practised(self._levels, actions)
         trained, loss = before.trained.copy(), before.train_loss.copy()
         trained[rows, actions] += 1
         loss[rows, actions] = before.validation_loss[rows, actions]
@@ -187,7 +213,8 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
     def _record(self, weights: Floats, after: Progress) -> None:
         """Add a decision to the timeline, in which tasks that teach nothing have no accuracy."""
         known = np.full_like(after.validation_accuracy, np.nan)
-        known[:, self._measured] = after.validation_accuracy[:, self._measured]
+        skills = np.take_along_axis(after.validation_accuracy, self._measured, 1)
+        np.put_along_axis(known, self._measured, skills, 1)
         self.timeline.add(self._step, weights, known, 1 - known, np.empty((len(self.all_names), 0), np.float32))
 
     def _reward(self, before: Progress, after: Progress) -> Floats:
@@ -196,34 +223,53 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def _observe(self) -> Floats:
         left = np.full((self.num_envs, 1), 1 - self._step / self.run_length, np.float32)
-        return np.concatenate([self._progress.validation_accuracy, left], 1)
+        parts = (self._progress.validation_accuracy, self._progress.trained / np.float32(self.run_length))
+        return np.concatenate([*parts[: self._parts], left], 1)
 
     def _result(self, split: str) -> TrainingResult:
-        self._ended, accuracy = self.timeline, self._progress.validation_accuracy[:, self._measured]
+        self._ended, accuracy = self.timeline, np.take_along_axis(self._progress.validation_accuracy, self._measured, 1)
         each = np.ones(self.chain.skills, np.int64)
         return TrainingResult(
             ended=np.ones(self.num_envs, bool),
-            success=accuracy.mean(1) >= SUCCESS * self._optimum(),
+            success=accuracy.mean(1) >= SUCCESS * self._optima[self._taken],
             accuracy=accuracy,
             loss=1 - accuracy,
             labels=each,
             samples=each,
         )
 
-    def _optimum(self) -> float:
-        """Return the mean level at the end of the best schedule."""
-        return float(self.chain.values(np.array([best_schedule(self.chain, self.run_length)]))[0])
+    @cached_property
+    def _schedules(self) -> Rows:
+        """Best schedule of every instance, in places; int64 [instances, budget]."""
+        return np.array([best_schedule(chain, self.run_length) for chain in self._every])
+
+    @cached_property
+    def _optima(self) -> Levels:
+        """Mean level at the end of the best schedule of every instance; float64 [instances]."""
+        pairs = zip(self._every, self._schedules, strict=True)
+        return np.array([chain.values(schedule[None])[0] for chain, schedule in pairs])
+
+    def _only_chain(self, what: str) -> Chain:
+        """Return the chain of the only instance."""
+        if self._several:
+            raise ValueError(f"{what} needs one hidden truth, but instance={self.options.instance!r}: give one number.")
+        return self.chain
 
     def best_actions(self) -> Array:
         """Return the next task of the best schedule, in every row; int64 [num_envs]."""
         self._require_reset("best_actions()")
-        place = best_schedule(self.chain, self.run_length)[self._step]
-        return np.full(self.num_envs, self.chain.order[place])
+        place = self._schedules[self._taken, self._step]
+        task: Rows = self._chains.tasks[np.arange(self.num_envs), place]
+        return task
 
     def best_mix(self) -> Levels:
-        """Return the best constant share of each task; float64 [tasks]."""
-        shares = np.zeros(len(self.all_names))
-        shares[self.chain.tasks] = best_mix(self.chain, self.run_length)
+        """Return the best constant share of each task; float64 [tasks].
+
+        Raises:
+            ValueError: If there are several instances.
+        """
+        chain, shares = self._only_chain("best_mix()"), np.zeros(len(self.all_names))
+        shares[chain.tasks] = best_mix(chain, self.run_length)
         return shares
 
     def next_gains(self, accuracy: Array) -> Levels:
@@ -234,10 +280,13 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
 
         Returns:
             float64 [rows, tasks].
+
+        Raises:
+            ValueError: If there are several instances.
         """
-        skills = self.chain.tasks
-        levels, gains = accuracy[:, skills].astype(float), np.zeros(accuracy.shape)
-        gains[:, skills] = (self.chain.gains(levels) + self.chain.forgetting * levels) / self.chain.skills
+        chain = self._only_chain("next_gains()")
+        levels, gains = accuracy[:, chain.tasks].astype(float), np.zeros(accuracy.shape)
+        gains[:, chain.tasks] = (chain.gains(levels) + chain.forgetting * levels) / chain.skills
         return gains
 
     def evaluation_figures(self) -> dict[str, Any]:
@@ -252,6 +301,7 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
         return self._runs_state() | {"ended": Maybe(tensors_of(self.timeline))}
 
     def _load_runs(self, state: State) -> None:
+        self._take_chains()
         self.timeline = arrays_of(Timeline, state["timeline"])
         self._ended = None if state["ended"] is None else arrays_of(Timeline, state["ended"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,9 +72,7 @@ class Chain:
 
     def gains(self, levels: Levels) -> Levels:
         """Return what practice adds to the level of each skill; float64 [..., skills] -> [..., skills]."""
-        ready = np.ones_like(levels)
-        ready[..., 1:] = _mastery(levels[..., :-1])
-        return np.array(self.rates) * ready * (1 - levels)
+        return _gains(np.array(self.rates), levels)
 
     def practised(self, levels: Levels, place: Rows) -> Levels:
         """Return the levels after one decision.
@@ -82,8 +81,7 @@ class Chain:
             levels: float64 [rows, skills].
             place: Place of the practised task, which is no skill's from `skills` on; int64 [rows].
         """
-        chosen = place[:, None] == np.arange(self.skills)
-        return np.where(chosen, levels + self.gains(levels), (1 - self.forgetting) * levels)
+        return _practised(np.array(self.rates), self.forgetting, levels, place)
 
     def values(self, schedules: Rows) -> Levels:
         """Return the mean level at the end of schedules of places; int64 [schedules, budget] -> float64 [schedules]."""
@@ -91,6 +89,58 @@ class Chain:
         for place in schedules.T:
             levels = self.practised(levels, place)
         return levels.mean(1)
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Chains of equal length, side by side.
+
+    Attributes:
+        rates: Rate of each skill, in the order of its chain; float64 [chains, skills].
+        tasks: Task of each skill, in the order of its chain; int64 [chains, skills].
+        places: Place of each task in the order of its chain; int64 [chains, tasks].
+        forgetting: Share of its level that a skill loses in a decision that does not practise it.
+    """
+
+    rates: Levels
+    tasks: Rows
+    places: Rows
+    forgetting: float
+
+    @classmethod
+    def of(cls, chains: Sequence[Chain]) -> Chains:
+        """Stack chains of equal length, number of tasks and forgetting."""
+        rates = np.array([chain.rates for chain in chains])
+        tasks, places = (np.stack([getattr(chain, name) for chain in chains]) for name in ("tasks", "places"))
+        return cls(rates, tasks, places, chains[0].forgetting)
+
+    def taken(self, index: Rows) -> Chains:
+        """Return the chains at an index; int64 [rows]."""
+        return Chains(self.rates[index], self.tasks[index], self.places[index], self.forgetting)
+
+    def practised(self, levels: Levels, task: Rows) -> Levels:
+        """Return the levels after one decision in every chain.
+
+        Args:
+            levels: float64 [chains, skills].
+            task: The practised task; int64 [chains].
+        """
+        place = np.take_along_axis(self.places, task[:, None], 1)[:, 0]
+        return _practised(self.rates, self.forgetting, levels, place)
+
+
+def _gains(rates: Levels, levels: Levels) -> Levels:
+    """Return what practice adds to each level; float64 [..., skills], both in the order of the chain."""
+    ready = np.ones_like(levels)
+    ready[..., 1:] = _mastery(levels[..., :-1])
+    gains: Levels = rates * ready * (1 - levels)
+    return gains
+
+
+def _practised(rates: Levels, forgetting: float, levels: Levels, place: Rows) -> Levels:
+    """Return the levels after practice; rates [..., skills], levels float64 [rows, skills], place int64 [rows]."""
+    chosen = place[:, None] == np.arange(levels.shape[-1])
+    return np.where(chosen, levels + _gains(rates, levels), (1 - forgetting) * levels)
 
 
 def _mastery(level: Levels) -> Levels:

@@ -91,6 +91,80 @@ def test_instances_differ_and_no_order_is_that_of_the_numbers():
     assert make(1, instance=3).chain == chains[3]
 
 
+def test_runs_take_several_instances_in_turn():
+    env = make(2, instance=[3, 4, 5], budget=4)
+    chains = [make(1, instance=instance).chain for instance in (3, 4, 5)]
+    for first in (0, 2, 1):  # rows begin with 3, 4; then 5, 3; then 4, 5
+        for step in range(4):
+            taken = [chains[(first + row) % 3] for row in range(2)]
+            expected = [chain.order[best_schedule(chain, 4)[step]] for chain in taken]
+            assert env.best_actions().tolist() == expected
+            before = env.progress.validation_accuracy
+            *_, info = env.step(env.best_actions())
+            for row, chain in enumerate(taken):
+                levels = before[row : row + 1, chain.tasks].astype(float)
+                after = chain.practised(levels, chain.places[expected[row : row + 1]])
+                end = (
+                    info["final_info"]["accuracy"][row] if step == 3 else info["validation_accuracy"][row, chain.tasks]
+                )
+                np.testing.assert_allclose(end, after[0], rtol=1e-5)
+    assert env.task_names == tuple(f"skill {place}" for place in range(1, 6))
+
+
+def test_the_oracle_is_the_best_in_every_instance():
+    env = make(3, instance=[7, 8, 9])
+    optima = [best(make(1, instance=instance).chain, 60) for instance in (7, 8, 9)]
+    assert mtl_gym.evaluate(Oracle(env, seed=0), env, num_envs=3).figure == pytest.approx(
+        100 * np.mean(optima), abs=1e-3
+    )
+    for _ in range(60):
+        *_, info = env.step(env.best_actions())
+    assert info["final_info"]["is_success"].all()
+
+
+def test_one_instance_in_a_list_is_that_instance():
+    one, listed = make(4, instance=2), make(4, instance=[2])
+    for _ in range(60):
+        found = [env.step(env.best_actions()) for env in (one, listed)]
+        np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert one.task_names == listed.task_names
+
+
+def test_instances_resume_where_they_were():
+    env = make(2, instance=[0, 1, 2], budget=6)
+    for _ in range(9):
+        env.step(env.best_actions())
+    twin = SkillsVectorEnv(2, instance=[0, 1, 2], budget=6)
+    twin.load_state_dict(env.state_dict())
+    for _ in range(9):
+        actions = env.best_actions()
+        assert twin.best_actions().tolist() == actions.tolist()
+        np.testing.assert_array_equal(env.step(actions)[0], twin.step(actions)[0])
+
+
+def test_what_needs_one_truth_refuses_several_and_no_instance_is_refused():
+    env = make(instance=[0, 1])
+    for kind, name in ((Myopic, "next_gains"), (BestStatic, "best_mix")):
+        with pytest.raises(ValueError, match=rf"{name}\(\) needs one hidden truth, but instance=\[0, 1\]"):
+            figure(kind, env)
+    with pytest.raises(ValueError, match=r"instance=\[\] is not possible"):
+        make(instance=[])
+    with pytest.raises(ValueError, match=r"instance=\[-1\] is not possible"):
+        make(instance=[-1])
+
+
+def test_the_progress_is_observed_with_the_share_of_every_task():
+    env = make(2, observation="progress", budget=10)
+    assert env.single_observation_space.shape == (13,)
+    first = env.chain.order[0]
+    obs, *_ = env.step(np.array([first, 5]))
+    np.testing.assert_array_equal(obs[:, :6], make(2).step(np.array([first, 5]))[0][:, :6])
+    np.testing.assert_allclose(obs[:, 6:12], [0.1 * np.eye(6)[first], 0.1 * np.eye(6)[5]], rtol=1e-6)
+    assert obs[:, 12].tolist() == pytest.approx([0.9, 0.9])
+    with pytest.raises(ValueError, match="observation='histogram' is not possible; it takes one of"):
+        make(observation="histogram")
+
+
 def test_the_seed_leaves_the_truth_alone():
     env = make()
     before = env.chain
