@@ -19,7 +19,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import numpy as np
 import torch
-from mtl_agents import QLS, Greedy, Random, Uniform
+from mtl_agents import Greedy, PaperQLS, Random, Uniform
 from torch import nn
 
 import mtl_gym
@@ -118,9 +118,9 @@ def environment() -> SchedulingVectorEnv:
     )
 
 
-def trained(env: SchedulingVectorEnv, seed: int) -> QLS:
+def trained(env: SchedulingVectorEnv, seed: int) -> PaperQLS:
     """Return a QLS scheduler trained in an environment."""
-    qls = QLS(
+    qls = PaperQLS(
         env,
         gamma=0.9,
         learning_rate=1e-3,
@@ -135,12 +135,12 @@ def trained(env: SchedulingVectorEnv, seed: int) -> QLS:
 
 
 def results(seed: int) -> dict[str, mtl_gym.Evaluation]:
-    """Return the test results of every schedule by name, qls last."""
+    """Return the test results of every schedule by name, qls-paper last."""
     env = environment()
     qls = trained(env, seed)
     rules = {"uniform": Uniform, "random": Random, "greedy": Greedy}
     schedules = {name: Plan(tasks) for name, tasks in PLANS.items()}
-    schedules |= {name: rule(env, seed=seed) for name, rule in rules.items()} | {"qls": qls}
+    schedules |= {name: rule(env, seed=seed) for name, rule in rules.items()} | {"qls-paper": qls}
     return {name: mtl_gym.evaluate(schedule, env, "test") for name, schedule in schedules.items()}
 
 
@@ -166,8 +166,8 @@ print(f"{'schedule':<22}" + "".join(f"{task:>13}" for task in TASKS) + f"{'but n
 for name in found[0]:
     print(line(name, [results[name] for results in found]))
 
-last = found[-1]["qls"].figures["timeline"]
-print("\nShare of each task in every decision of qls, in %")
+last = found[-1]["qls-paper"].figures["timeline"]
+print("\nShare of each task in every decision of qls-paper, in %")
 for task, shares in zip(TASKS, last.shares.T, strict=True):
     print(f"{task:<8}" + "".join(f"{100 * share:>5.0f}" for share in shares))
 timeline(last, TASKS, f"QLS after {args.runs:,} runs, seed {args.seed + args.seeds - 1}").savefig(args.picture)

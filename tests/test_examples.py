@@ -154,11 +154,11 @@ def test_a_learned_schedule_is_better_than_uniform_for_the_known_reason(tmp_path
     assert (tmp_path / "schedule.png").is_file()
     table = {
         name: accuracies_and_shares(printed, name)
-        for name in ("parity alone", "pattern, then parity", "best plan known", "uniform", "qls")
+        for name in ("parity alone", "pattern, then parity", "best plan known", "uniform", "qls-paper")
     }
     assert table["pattern, then parity"][0][1] > table["parity alone"][0][1] + 20
-    assert sum(table["best plan known"][0][:3]) > sum(table["qls"][0][:3]) > sum(table["uniform"][0][:3]) + 9
-    assert table["qls"][1][3] <= 10
+    assert sum(table["best plan known"][0][:3]) > sum(table["qls-paper"][0][:3]) > sum(table["uniform"][0][:3]) + 9
+    assert table["qls-paper"][1][3] <= 10
     decisions = {
         name: [int(share) for share in shares.split()]
         for name, shares in re.findall(r"^(pattern|parity) +((?:\d+ *)+)$", printed, re.MULTILINE)

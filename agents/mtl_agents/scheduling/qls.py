@@ -31,6 +31,16 @@ from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
 DECISIONS_PER_STEP = 4
 
 
+def falling(rate: float) -> Callable[[float], float]:
+    """Return a schedule from the remaining share of the training to a learning rate that falls linearly to 0.
+
+    Example:
+        >>> [falling(0.5)(left) for left in (1.0, 0.5, 0.0)]
+        [0.5, 0.25, 0.0]
+    """
+    return lambda left: rate * left
+
+
 class QLS(SB3Agent, DQN):
     """Q-network that chooses the task to train next.
 
@@ -45,10 +55,11 @@ class QLS(SB3Agent, DQN):
 
     Deviation: the paper has one network over the histograms of all tasks, in an unspecified form, and specifies only
     gamma and the exploration. Here the network is shared, and sees the progress of runs (`observation="progress"`)
-    instead of histograms. Target values sum the rewards of `n_steps` decisions. Rewards are divided by the standard
-    deviation of their discounted sums over the decisions before learning starts, and the temperature is in units of
-    the values' own deviation, so that one set of defaults serves rewards of any scale. The paper allows gamma = 1. Here
-    gamma is below 1, because runs that are truncated never terminate, so that undiscounted returns are unbounded.
+    instead of histograms. Target values sum the rewards of `n_steps` decisions. The learning rate falls to 0. Rewards
+    are divided by the standard deviation of their discounted sums over the decisions before learning starts, and the
+    temperature is in units of the values' own deviation, so that one set of defaults serves rewards of any scale. The
+    paper allows gamma = 1. Here gamma is below 1, because runs that are truncated never terminate, so that undiscounted
+    returns are unbounded.
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv` of scheduling with
@@ -77,7 +88,7 @@ class QLS(SB3Agent, DQN):
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
-        "learning_rate": 1e-3,
+        "learning_rate": falling(1e-3),
         "buffer_size": 100_000,
         "learning_starts": 1_000,
         "batch_size": 64,
@@ -204,9 +215,7 @@ class QLS(SB3Agent, DQN):
         """Take one gradient step of Huber's loss on replayed decisions; return the loss."""
         sample = self._scaled_buffer.sample(batch_size, env=self._vec_normalize_env)
         with torch.no_grad():
-            target = sample.rewards + (1 - sample.dones) * sample.discounts * self._next_values(
-                sample.next_observations
-            )
+            bootstrapped = (1 - sample.dones) * sample.discounts * self._next_values(sample.next_observations)
         values = self.q_net(sample.observations).gather(1, sample.actions.long())
         loss = nn.functional.smooth_l1_loss(values, sample.rewards + bootstrapped)
         self.policy.optimizer.zero_grad()
