@@ -31,16 +31,6 @@ from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
 DECISIONS_PER_STEP = 4
 
 
-def falling(rate: float) -> Callable[[float], float]:
-    """Return a schedule from the remaining share of the training to a learning rate that falls linearly to 0.
-
-    Example:
-        >>> [falling(0.5)(left) for left in (1.0, 0.5, 0.0)]
-        [0.5, 0.25, 0.0]
-    """
-    return lambda left: rate * left
-
-
 class QLS(SB3Agent, DQN):
     """Q-network that chooses the task to train next.
 
@@ -55,11 +45,10 @@ class QLS(SB3Agent, DQN):
 
     Deviation: the paper has one network over the histograms of all tasks, in an unspecified form, and specifies only
     gamma and the exploration. Here the network is shared, and sees the progress of runs (`observation="progress"`)
-    instead of histograms. Target values sum the rewards of `n_steps` decisions. The learning rate falls to 0. Rewards
-    are divided by the standard deviation of their discounted sums over the decisions before learning starts, and the
-    temperature is in units of the values' own deviation, so that one set of defaults serves rewards of any scale. The
-    paper allows gamma = 1. Here gamma is below 1, because runs that are truncated never terminate, so that undiscounted
-    returns are unbounded.
+    instead of histograms. Target values sum the rewards of `n_steps` decisions. Rewards are divided by the standard
+    deviation of their discounted sums over the decisions before learning starts, and the temperature is in units of
+    the values' own deviation, so that one set of defaults serves rewards of any scale. The paper allows gamma = 1. Here
+    gamma is below 1, because runs that are truncated never terminate, so that undiscounted returns are unbounded.
 
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv` of scheduling with
@@ -88,7 +77,7 @@ class QLS(SB3Agent, DQN):
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
-        "learning_rate": falling(1e-3),
+        "learning_rate": 1e-3,
         "buffer_size": 100_000,
         "learning_starts": 1_000,
         "batch_size": 64,
