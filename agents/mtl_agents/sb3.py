@@ -45,7 +45,7 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
     """
 
     ROLE: ClassVar[str] = "learner"
-    ENV_KWARGS: ClassVar[Mapping[str, object]] = {}
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {}
     OWN: ClassVar[frozenset[str]]
     hyperparameters: Mapping[str, object]
     np_random: np.random.Generator

@@ -164,9 +164,20 @@ def test_values_are_equivariant_to_the_order_of_tasks(width):
     torch.testing.assert_close(network(other), network(x)[:, order])
 
 
+def test_a_network_that_is_told_numbers_tells_tasks_apart_that_look_alike():
+    space, action = spaces.Box(0, 1, (13,)), spaces.Discrete(4)
+    network, alike = SharedQNetwork(space, action, numbers=True), torch.full((1, 13), 0.5)
+    assert network(alike).unique().numel() == 1  # embeddings are 0 at first
+    torch.nn.init.normal_(network.embedding)
+    assert network(alike).unique().numel() == 4
+    assert QLS(blank(3, chooses=True)).q_net.embedding.shape == (3, 8)
+    assert QLS(blank(3, chooses=True), task_numbers=False).q_net.embedding.shape == (3, 0)
+
+
 def test_every_task_has_the_same_network_and_features_are_standardised():
     small, large = (SharedQNetwork(spaces.Box(0, 1, (3 * k + 1,)), spaces.Discrete(k)) for k in (2, 30))
-    assert [p.shape for p in small.parameters()] == [p.shape for p in large.parameters()]
+    shapes = [[p.shape for name, p in one.named_parameters() if name != "embedding"] for one in (small, large)]
+    assert shapes[0] == shapes[1]
 
 
 def test_features_are_standardised_by_what_was_seen_and_by_nothing_else():

@@ -44,7 +44,8 @@ class PaperQLS(QLS):
         "learning_starts": 500,
         "target_update_interval": 1_000,
     }
-    ENV_KWARGS: ClassVar[Mapping[str, object]] = {}
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {}
+    OWN: ClassVar[frozenset[str]] = QLS.OWN - {"policy_kwargs"} | {"task_numbers"}
     POLICY: ClassVar[type[DQNPolicy]] = MlpPolicy
     RELATIVE: ClassVar[bool] = False
 
@@ -60,13 +61,14 @@ class PaperQLS(QLS):
         seed: int | None = None,
         **arguments: Any,
     ) -> None:
-        own = {"gamma": gamma, "n_steps": n_steps, "gradient_steps": gradient_steps}
         super().__init__(
             env,
             initial_temperature=initial_temperature,
             final_temperature=final_temperature,
+            gamma=gamma,
+            n_steps=n_steps,
+            gradient_steps=gradient_steps,
             seed=seed,
-            **own,
             **arguments,
         )
 

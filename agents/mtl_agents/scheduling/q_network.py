@@ -6,6 +6,8 @@ advantages.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
@@ -21,19 +23,22 @@ HIDDEN = 64
 LEAST = 1e-3
 # Weight of a minibatch in the running mean and deviation of features.
 MOMENTUM = 0.01
+# Width of what a network is told of the number of a task.
+EMBEDDING = 8
 
 
 class SharedQNetwork(BasePolicy):
-    """Values of the tasks from the features of each task and a mean over tasks; equivariant to the order of tasks.
+    """Values of the tasks from the features of each task and a mean over tasks.
 
     With x_k the standardised features of task k, h_k = f(x_k) and m the mean of h_k over tasks, the value of task k is
     v(m) + a(h_k, m), less the mean of a over tasks. f, a and v have two layers and are the same for all tasks, so that
-    the number of parameters does not depend on the number of tasks. Mean and deviation follow the minibatches of the
-    training.
+    values are equivariant to the order of tasks. Mean and deviation follow the minibatches of the training. With
+    `numbers`, x_k also has a learned embedding of k, which is 0 at first; then tasks that look alike are told apart.
 
     Args:
         observation_space: Flat observations, as `per_task` splits them.
         action_space: Discrete, one action per task.
+        numbers: Whether the network is told the number of each task.
 
     Attributes:
         running_mean: Mean of each feature, which standardises it; float32 [features]. SB3 copies tensors of such names
@@ -51,13 +56,14 @@ class SharedQNetwork(BasePolicy):
     running_mean: Tensor
     running_std: Tensor
 
-    def __init__(self, observation_space: AnySpace, action_space: spaces.Discrete) -> None:
+    def __init__(self, observation_space: AnySpace, action_space: spaces.Discrete, numbers: bool = False) -> None:
         super().__init__(observation_space, action_space, normalize_images=False)
         self.tasks = int(action_space.n)
         features = features_of(observation_space, self.tasks)
         self.register_buffer("running_mean", torch.zeros(features))
         self.register_buffer("running_std", torch.ones(features))
-        self.encoder = nn.Sequential(_two_layers(features, HIDDEN), nn.ReLU())
+        self.embedding = nn.Parameter(torch.zeros(self.tasks, EMBEDDING * numbers))
+        self.encoder = nn.Sequential(_two_layers(features + EMBEDDING * numbers, HIDDEN), nn.ReLU())
         self.advantage, self.value = _two_layers(2 * HIDDEN, 1), _two_layers(HIDDEN, 1)
 
     def forward(self, observation: PyTorchObs) -> Tensor:
@@ -66,7 +72,8 @@ class SharedQNetwork(BasePolicy):
         features = per_task(observation, self.tasks)
         if self.training:
             self._follow(features, MOMENTUM)
-        encoded = self.encoder((features - self.running_mean) / self.running_std)
+        features = (features - self.running_mean) / self.running_std
+        encoded = self.encoder(torch.cat([features, self.embedding.expand(len(features), -1, -1)], -1))
         mean = encoded.mean(1, keepdim=True)
         advantage = self.advantage(torch.cat([encoded, mean.expand_as(encoded)], -1))[..., 0]
         values: Tensor = self.value(mean[:, 0]) + advantage - advantage.mean(1, keepdim=True)
@@ -86,15 +93,25 @@ class SharedQNetwork(BasePolicy):
 
 
 class SharedPolicy(DQNPolicy):
-    """Policy of SB3's DQN with a `SharedQNetwork`."""
+    """Policy of SB3's DQN with a `SharedQNetwork`.
+
+    Args:
+        *args: Arguments of SB3's policy.
+        numbers: Whether the network is told the number of each task.
+        **kwargs: Keyword arguments of SB3's policy.
+    """
 
     q_net: SharedQNetwork  # type: ignore[assignment]
     q_net_target: SharedQNetwork  # type: ignore[assignment]
 
+    def __init__(self, *args: Any, numbers: bool = False, **kwargs: Any) -> None:
+        self.numbers = numbers  # before SB3 makes the networks
+        super().__init__(*args, **kwargs)
+
     def make_q_net(self) -> SharedQNetwork:  # type: ignore[override]
         """Make a network; DQN makes two, the second as the target."""
         assert isinstance(self.action_space, spaces.Discrete)
-        return SharedQNetwork(self.observation_space, self.action_space).to(self.device).eval()
+        return SharedQNetwork(self.observation_space, self.action_space, self.numbers).to(self.device).eval()
 
 
 def _two_layers(inputs: int, outputs: int) -> nn.Sequential:

@@ -34,11 +34,12 @@ DECISIONS_PER_STEP = 4
 class QLS(SB3Agent, DQN):
     """Q-network that chooses the task to train next.
 
-    The network is shared over tasks (`SharedQNetwork`), so that it knows tasks by what is observed of them and not by
-    their numbers. During learning, an action is the argmax of Q / temperature + Gumbel noise, which is a draw from
-    softmax(Q / temperature). The temperature is in units of the standard deviation of a row's values; it decreases
-    geometrically and ends at 0, where the action is the argmax of Q. The same holds for `deterministic=True`, as in
-    `mtl_gym.evaluate`. `PaperQLS` has the network and the settings of the paper.
+    The network is shared over tasks (`SharedQNetwork`): every task has the same small network, and sees the mean over
+    tasks. With task_numbers=False it knows tasks by what is observed of them alone, so that a scheduler serves
+    instances that it was not trained on. During learning, an action is the argmax of Q / temperature + Gumbel noise,
+    which is a draw from softmax(Q / temperature). The temperature is in units of the standard deviation of a row's
+    values; it decreases geometrically and ends at 0, where the action is the argmax of Q. The same holds for
+    `deterministic=True`, as in `mtl_gym.evaluate`. `PaperQLS` has the network and the settings of the paper.
 
     Source: QLS, section 4.3; Cesa-Bianchi et al. 2017 for the exploration; Mnih et al. 2013 for DQN; van Hasselt
     et al. 2016 for the double estimate of next values; Sutton 1988 for returns over several steps.
@@ -58,6 +59,7 @@ class QLS(SB3Agent, DQN):
         gamma: Discount factor, in [0, 1).
         n_steps: Decisions whose rewards a target value sums.
         gradient_steps: Gradient steps after every step of all rows; None for one per 4 decisions.
+        task_numbers: Whether the network is told the number of each task.
         seed: Seed of the agent and of the environment's next reset; SB3's global seeding is skipped.
         **arguments: Arguments of SB3's DQN; see `DEFAULTS`.
 
@@ -86,10 +88,12 @@ class QLS(SB3Agent, DQN):
         "exploration_fraction": 0.9,
         "device": "cpu",
     }
-    ENV_KWARGS: ClassVar[Mapping[str, object]] = {"observation": "progress"}
+    ENV_KWARGS: ClassVar[Mapping[str, Any]] = {"observation": "progress"}
 
     # Arguments of SB3 that the agent sets itself.
-    OWN: ClassVar[frozenset[str]] = frozenset({"policy", "replay_buffer_class", "replay_buffer_kwargs"})
+    OWN: ClassVar[frozenset[str]] = frozenset(
+        {"policy", "policy_kwargs", "replay_buffer_class", "replay_buffer_kwargs"}
+    )
 
     RANGES: ClassVar[Mapping[str, Range]] = {
         "gamma": Range(0, 1, "most"),
@@ -115,6 +119,7 @@ class QLS(SB3Agent, DQN):
         gamma: float = 0.99,
         n_steps: int = 8,
         gradient_steps: int | None = None,
+        task_numbers: bool = True,
         seed: int | None = None,
         **arguments: Any,
     ) -> None:
@@ -126,13 +131,16 @@ class QLS(SB3Agent, DQN):
                 f"{initial_temperature}."
             )
         temperatures = {"initial_temperature": initial_temperature, "final_temperature": final_temperature}
-        own = {"gamma": gamma, "n_steps": n_steps, "gradient_steps": gradient_steps}
+        own: dict[str, object] = {"gamma": gamma, "n_steps": n_steps, "gradient_steps": gradient_steps}
+        own |= {"task_numbers": task_numbers}
         self.hyperparameters = {**temperatures, **arguments, **own}
         self.np_random = np.random.default_rng(seed)
         # Factor of rewards; None until learning starts.
         self._scale: float | None = None
         steps = max(1, vec_env.num_envs // DECISIONS_PER_STEP) if gradient_steps is None else gradient_steps
         chosen = self.DEFAULTS | arguments | {"gamma": gamma, "gradient_steps": steps}
+        if issubclass(self.POLICY, SharedPolicy):
+            chosen["policy_kwargs"] = {"numbers": task_numbers}
         buffer = {"random": self.np_random, "steps": n_steps, "gamma": gamma}
         with seeded(int(self.np_random.integers(2**63))):
             super().__init__(
@@ -204,6 +212,7 @@ class QLS(SB3Agent, DQN):
         """Take one gradient step of Huber's loss on replayed decisions; return the loss."""
         sample = self._scaled_buffer.sample(batch_size, env=self._vec_normalize_env)
         with torch.no_grad():
+            assert sample.discounts is not None
             bootstrapped = (1 - sample.dones) * sample.discounts * self._next_values(sample.next_observations)
         values = self.q_net(sample.observations).gather(1, sample.actions.long())
         loss = nn.functional.smooth_l1_loss(values, sample.rewards + bootstrapped)
