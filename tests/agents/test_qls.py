@@ -144,7 +144,7 @@ def test_choices_do_not_depend_on_the_scale_of_rewards(factor, monkeypatch):
 
 
 def test_temperatures_are_in_units_of_the_deviation_of_the_values():
-    agent = QLS(blank(3, chooses=True), seed=0)
+    agent = QLS(blank(3, chooses=True), seed=1)
     obs = np.tile(np.array([[0.1, 0.9, 0.4]], np.float32), (40_000, 1))
     values = agent.q_values(obs[:1])[0]
     agent.exploration_rate = 2.0
@@ -156,7 +156,7 @@ def test_temperatures_are_in_units_of_the_deviation_of_the_values():
 def test_values_are_equivariant_to_the_order_of_tasks(width):
     network = SharedQNetwork(spaces.Box(0, 1, (width,)), spaces.Discrete(4))
     x, order = torch.rand(5, width), torch.tensor([2, 0, 3, 1])
-    network.standardise(x)
+    network.standardise(x, weight=1.0)
     if width == 12:
         other = x.unflatten(1, (4, 3))[:, order].flatten(1)
     else:
@@ -186,7 +186,7 @@ def test_features_are_standardised_by_what_was_seen_and_by_nothing_else():
     assert network.running_mean[-1] == pytest.approx(0.9, abs=0.01)  # of the budget was left in three decisions
     torch.testing.assert_close(network.running_mean, agent.q_net_target.running_mean, rtol=0.05, atol=0.01)
     agent.learn(400, reset_num_timesteps=False)
-    assert 0.5 < network.running_mean[-1] < 0.75 and (network.running_std > 0).all()
+    assert 0.55 < network.running_mean[-1] < 0.75 and (network.running_std > 0).all()
     before = network.running_mean.clone()
     evaluate(agent, make_vec_env(SKILLS, 8, budget=10), num_envs=2)
     assert (network.running_mean == before).all()

@@ -69,10 +69,7 @@ class SharedQNetwork(BasePolicy):
     def forward(self, observation: PyTorchObs) -> Tensor:
         """Return the value of each task; float32 [rows, width] -> [rows, tasks]."""
         assert isinstance(observation, Tensor)
-        features = per_task(observation, self.tasks)
-        if self.training:
-            self._follow(features, MOMENTUM)
-        features = (features - self.running_mean) / self.running_std
+        features = (per_task(observation, self.tasks) - self.running_mean) / self.running_std
         encoded = self.encoder(torch.cat([features, self.embedding.expand(len(features), -1, -1)], -1))
         mean = encoded.mean(1, keepdim=True)
         advantage = self.advantage(torch.cat([encoded, mean.expand_as(encoded)], -1))[..., 0]
@@ -82,12 +79,14 @@ class SharedQNetwork(BasePolicy):
     def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> Tensor:
         return self(observation).argmax(1)
 
-    def standardise(self, observations: Tensor) -> None:
-        """Standardise features by their mean and deviation over rows and tasks; float32 [rows, width]."""
-        self._follow(per_task(observations, self.tasks), 1.0)
+    def standardise(self, observations: Tensor, weight: float = MOMENTUM) -> None:
+        """Move mean and deviation towards those of features over rows and tasks.
 
-    def _follow(self, features: Tensor, weight: float) -> None:
-        """Move mean and deviation towards those of features; float32 [rows, tasks, features]."""
+        Args:
+            observations: float32 [rows, width].
+            weight: Weight of these observations; 1 forgets all others.
+        """
+        features = per_task(observations, self.tasks)
         self.running_mean.lerp_(features.mean((0, 1)), weight)
         self.running_std.lerp_(features.std((0, 1), correction=0).clamp(min=LEAST), weight)
 
@@ -111,7 +110,7 @@ class SharedPolicy(DQNPolicy):
     def make_q_net(self) -> SharedQNetwork:  # type: ignore[override]
         """Make a network; DQN makes two, the second as the target."""
         assert isinstance(self.action_space, spaces.Discrete)
-        return SharedQNetwork(self.observation_space, self.action_space, self.numbers).to(self.device).eval()
+        return SharedQNetwork(self.observation_space, self.action_space, self.numbers).to(self.device)
 
 
 def _two_layers(inputs: int, outputs: int) -> nn.Sequential:

@@ -203,7 +203,6 @@ class QLS(SB3Agent, DQN):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         losses = [self._gradient_step(batch_size) for _ in range(gradient_steps)]
-        self.policy.set_training_mode(False)  # mean and deviation of features follow minibatches alone
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", float(torch.stack(losses).mean()))
@@ -211,6 +210,7 @@ class QLS(SB3Agent, DQN):
     def _gradient_step(self, batch_size: int) -> Tensor:
         """Take one gradient step of Huber's loss on replayed decisions; return the loss."""
         sample = self._scaled_buffer.sample(batch_size, env=self._vec_normalize_env)
+        self._standardise(sample.observations)
         with torch.no_grad():
             assert sample.discounts is not None
             bootstrapped = (1 - sample.dones) * sample.discounts * self._next_values(sample.next_observations)
@@ -235,7 +235,12 @@ class QLS(SB3Agent, DQN):
         seen = torch.as_tensor(buffer.observations[:filled]).flatten(0, 1)
         for network in (self.q_net, self.q_net_target):
             assert isinstance(network, SharedQNetwork)
-            network.standardise(seen)
+            network.standardise(seen, weight=1.0)
+
+    def _standardise(self, observations: Tensor) -> None:
+        """Let the mean and deviation of features follow a minibatch; float32 [rows, width]."""
+        assert isinstance(self.q_net, SharedQNetwork)
+        self.q_net.standardise(observations)
 
     def _rescale(self, scale: float) -> None:
         self._scale = self._scaled_buffer.scale = scale
