@@ -148,7 +148,7 @@ def test_temperatures_are_in_units_of_the_deviation_of_the_values():
     obs = np.tile(np.array([[0.1, 0.9, 0.4]], np.float32), (40_000, 1))
     values = agent.q_values(obs[:1])[0]
     agent.exploration_rate = 2.0
-    expected = 40_000 * softmax(values / values.std() / 2)
+    expected = 40_000 * softmax(values.astype(float) / values.std() / 2)
     assert chisquare(np.bincount(agent.predict(obs)[0], minlength=3), expected).pvalue > 0.01
 
 
