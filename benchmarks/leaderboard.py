@@ -14,9 +14,9 @@ from pathlib import Path
 
 from cards import PAGES, fill
 
-from mtl_gym.lab.agents import agents_by_role
 from mtl_gym.lab.compare import plan_entries
 from mtl_gym.lab.execution import carry_out
+from mtl_gym.lab.fitting import fitting
 from mtl_gym.lab.gate.plan import Trial, benchmarks, trial
 from mtl_gym.lab.leaderboard.entries import entry_of, read_entries, write_entry
 from mtl_gym.lab.leaderboard.page import markdown
@@ -34,21 +34,11 @@ def runs_of(env_id: str, seeds: int) -> tuple[Trial, list[RunSettings]]:
     """Return the runs of an id: those of the gate at the card's length, and those of other learners and rules."""
     found = trial(env_id, seeds)
     base = replace(found.runs[0], seed=0, agent_kwargs={})
-    roles = agents_by_role(print)
-    others = [name for name in roles["learner"] + roles["rule"] if name not in (*found.names, *SLOW)]
-    more = [name for name in others if suits(replace(base, agent=name))]
+    roles = fitting(env_id)
+    others = [*roles["learner"], *roles.get("rule", [])]
+    more = [name for name in others if name not in (*found.names, *SLOW)]
     entries = [replace(base, agent=name, name=name) for name in more]
     return found, [*found.runs, *(plan_entries(entries, seeds) if entries else [])]
-
-
-def suits(run: RunSettings) -> bool:
-    """Return whether an agent takes an environment with its default arguments."""
-    try:
-        run.check()
-        run.make_agent(replace(run, num_envs=2).make_env())
-    except ValueError:
-        return False
-    return True
 
 
 def run(ids: list[str], seeds: int, out: Path, jobs: int) -> None:

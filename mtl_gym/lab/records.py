@@ -87,6 +87,13 @@ class RunSettings:
         """
         kind = class_of(self.env_id)  # a module of `module:id` may register agents
         check_arguments(self.agent, self.agent_kwargs)
+        known = {field.name for field in dataclasses.fields(kind.Options)}
+        lacking = [name for name in options_for(self.agent, self.env_id) if name not in known]
+        if lacking:
+            raise ValueError(
+                f"{self.agent!r} needs an environment with the options {', '.join(lacking)}, which {self.env_id} does "
+                f"not have; `mtl-gym list {self.env_id}` shows the agents that fit."
+            )
         functions(self._options())
         make_options(kind.Options, kind.__name__, spec_of(self.env_id).kwargs | self._options())
 

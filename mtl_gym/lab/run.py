@@ -43,6 +43,7 @@ from mtl_gym.lab.files import (
     registered,
     there,
 )
+from mtl_gym.lab.fitting import fitted
 from mtl_gym.lab.locations import refuse_imports
 from mtl_gym.lab.locks import LOCK, alone_in
 from mtl_gym.lab.logs import logging_to
@@ -87,7 +88,7 @@ def train(
     finished = _finished(settings, out)
     if finished is None:
         env = settings.make_env()
-        agent = settings.make_agent(env)
+        agent = fitted(settings, env)
         with alone_in(out):
             # Another process may have finished the run in the meantime.
             finished = _finished(settings, out) or _train(settings, out, env, agent, tell, wandb, extras)

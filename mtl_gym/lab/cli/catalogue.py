@@ -17,11 +17,19 @@ app.add_typer(data_app, name="data")
 
 
 @app.command("list")
-def list_environments() -> None:
+def list_environments(
+    env: Annotated[
+        str | None, typer.Argument(metavar="[ENV]", help="Show the card of this id and the agents that fit it.")
+    ] = None,
+) -> None:
     """List benchmarks with their measured figures, replications, the state of their data, and the agents."""
     from mtl_gym.lab.agents import agents_by_role
     from mtl_gym.lab.environments import is_benchmark
 
+    if env is not None:
+        with sentences():
+            show(env)
+        return
     ids = registered_ids()
     benchmarks = [env_id for env_id in ids if is_benchmark(env_id)]
     if benchmarks:
@@ -38,6 +46,30 @@ def list_environments() -> None:
     console.print(table)
     for role, names in agents_by_role(warn).items():
         console.print(f"{role}s: " + ", ".join(names))
+
+
+def show(env_id: str) -> None:
+    """Print the card of an id, its measured figures, and the agents that fit.
+
+    Raises:
+        gymnasium.error.Error: If the id is unknown.
+        ValueError: If the id is not of this package.
+    """
+    from mtl_gym.lab.environments import class_of
+    from mtl_gym.lab.fitting import fitting
+
+    class_of(env_id)
+    found = card(env_id)
+    say(console, f"{env_id}: {found.decision}")
+    say(console, f"Why controls fall short: {found.difficulty}")
+    for name, dial in found.dials.items():
+        say(console, f"Dial {name}, {dial.effect}")
+    if found.benchmark:
+        optimum, control, learner = _measured(env_id)
+        say(console, f"Optimum {optimum}, best control {control}, best learner {learner}")
+        say(console, f"A run: --steps {found.steps} --num-envs {found.num_envs}")
+    for role, names in fitting(env_id).items():
+        say(console, f"{role}s: {', '.join(names)}")
 
 
 def _data_of(env_id: str) -> tuple[str, str, str]:
