@@ -62,7 +62,7 @@ def walk(env: LimitlessVectorEnv, advance: bool = True) -> Call:
 
 def learning(size: int, width: int) -> tuple[Call, int]:
     """Return a rollout of LRN with its updates as a function, and its number of decisions."""
-    agent = LRN(BatchedVecEnv(batched(size, width)), seed=0)
+    agent = LRN(BatchedVecEnv(batched(size, width)), seed=0, **LRN.PAPER)
     agent.learn(1)
     decisions = agent.n_steps * width
     return lambda: agent.learn(decisions, reset_num_timesteps=False), decisions

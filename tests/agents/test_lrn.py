@@ -156,6 +156,35 @@ def test_the_value_is_attention_without_a_context():
         assert values[row, 0].item() == pytest.approx(expected.item(), abs=1e-5)
 
 
+def test_a_logit_is_the_scaled_product_of_decoded_candidate_and_encoded_task():
+    router, obs = make_router(), observe()
+    masks = torch.zeros(6, 13, dtype=torch.bool)
+    masks[:, [2, 5, 12]] = True
+    with torch.no_grad():
+        state, absent = router.encode(obs)
+        logits = router.logits(state, absent, masks)
+        candidates = torch.stack([router.module.weight[2], router.module.weight[5], router.passing])
+        decoded = router.decoder(candidates.expand(6, 3, 16), state, memory_key_padding_mask=absent)
+    for row in range(6):
+        asked = router.score.weight @ state[row, 1] + router.score.bias
+        expected = [(candidate @ asked).item() / 4 for candidate in decoded[row]]
+        assert logits[row, [2, 5, 12]].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_untrained_router_prefers_other_modules_for_other_tasks():
+    """Shared preferences would give all tasks the same modules, and modules that all tasks share learn no task."""
+    torch.manual_seed(0)
+    router = Router((1, 4, 4), 10, 5, d_model=64, heads=4, feed_forward=128)
+    obs = observe(rows=10, modules=5)
+    obs["chosen"][:], obs["depth"][:], obs["task"] = 0, 0, torch.arange(10)
+    with torch.no_grad():
+        logits = router.logits(*router.encode(obs), torch.ones(10, 6, dtype=torch.bool))
+    by_module = logits.mean(0)
+    by_both = logits - by_module - logits.mean(1, keepdim=True)
+    assert by_both.std() > 0.5 * by_module.std()
+    assert len(logits.argmax(1).unique()) >= 3
+
+
 def test_masked_modules_receive_no_attention():
     router, obs = make_router(), observe()
     obs["chosen"][:] = 0
@@ -205,6 +234,14 @@ def test_it_learns_on_every_kind_of_environment_and_never_chooses_masked_actions
     assert result.episodes.sum() == 3590 and np.isfinite(result.loss).all()  # an invalid choice would leave no loss
     obs, _ = gym.make(DIGITS).reset(seed=0)
     assert np.shape(agent.predict(obs, deterministic=True)[0]) == ()
+
+
+def test_the_settings_of_the_paper_are_one_argument_away():
+    agent = LRN(make(), seed=0, n_steps=16, **LRN.PAPER)
+    router = agent.policy.router
+    assert router.module.weight.shape[1] == 256 and router.encoder.linear1.out_features == 512
+    assert (agent.learning_rate, agent.batch_size, agent.n_epochs, agent.ent_coef) == (1e-4, 64, 1, 0.0)
+    assert (agent.gamma, agent.gae_lambda, agent.bonus) == (0.99, 0.95, 1.0)
 
 
 def test_the_environment_leaves_the_bonus_to_the_agent():

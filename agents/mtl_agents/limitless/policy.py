@@ -58,7 +58,9 @@ class Router(nn.Module):
     Source: LRN, sections 4 and 5.1.
 
     Deviation: no dropout, so that rollout and training use the same probabilities. Sinusoids encode the position of a
-    module, and the depth, which PASS increases without adding a module.
+    module, and the depth, which PASS increases without adding a module. A logit is the scaled product of the decoded
+    candidate and a linear map of the encoded task, where the paper names no readout: of a linear map of the candidate
+    alone, hardly a tenth differs between tasks at first, so that all tasks would share their modules.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Router(nn.Module):
         self.passing = nn.Parameter(torch.randn(d_model))
         self.encoder = nn.TransformerEncoderLayer(d_model, heads, feed_forward, dropout=0.0, batch_first=True)
         self.decoder = nn.TransformerDecoderLayer(d_model, heads, feed_forward, dropout=0.0, batch_first=True)
-        self.score = nn.Linear(d_model, 1)
+        self.score = nn.Linear(d_model, d_model)
         self.attention = nn.Linear(d_model, 1)
         self.value = nn.Linear(d_model, 1)
 
@@ -112,7 +114,8 @@ class Router(nn.Module):
         missing = ~masks.gather(1, candidates)
         embeddings = torch.cat([self.module.weight, self.passing[None]])[candidates]
         decoded = self.decoder(embeddings, state, tgt_key_padding_mask=missing, memory_key_padding_mask=absent)
-        scores = self.score(decoded).squeeze(-1).masked_fill(missing, NO_CANDIDATE)
+        asked = self.score(state[:, 1]) / math.sqrt(state.shape[-1])
+        scores = (decoded * asked[:, None]).sum(-1).masked_fill(missing, NO_CANDIDATE)
         return torch.full(masks.shape, NO_CANDIDATE, device=state.device).scatter(1, candidates, scores)
 
 
