@@ -39,7 +39,8 @@ CAPTIONS = {
     "metrics": (
         "Aggregate scores",
         "Scores; bar: 95% interval of a stratified bootstrap over seeds. The interquartile mean drops the "
-        "lowest and the highest quarter of all runs. Values outside an axis are labelled at its edge.",
+        "lowest and the highest quarter of all runs; of the optimality gap, less is better. Values outside an axis are "
+        "labelled at its edge.",
     ),
     "profiles": (
         "Performance profiles",

@@ -81,8 +81,8 @@ def test_several_comparisons_are_aggregated_over_shared_agents_and_seeds(compari
     assert re.search(r"^Seeds 0, 1: .*other and paths\.", across, re.MULTILINE)
     assert re.search(r"Excluded .*: lrn\.", across)
     assert re.search(r"no curves .*other .*progress\.csv", across)
-    # 1.136 and 1.15 in other, 0.4 and 0.5 in paths; wpl is always better than the control.
-    assert [cell.split()[0] for cell in line(across, "wpl")[1:]] == ["0.82", "0.80", "0.80", "1.00"]
+    # 1.136 and 1.15 in other, 0.4 and 0.5 in paths: gaps 0, 0, 0.6 and 0.5; wpl is always better than the control.
+    assert [cell.split()[0] for cell in line(across, "wpl")[1:]] == ["0.82", "0.80", "0.80", "0.28", "1.00"]
     bare = section(text, "bare")
     assert "There are no scores" in bare and "No differences: random-fixed" in bare
     assert line(bare, "wpl")[1] == "50.00 ± 0.00"
@@ -96,7 +96,7 @@ def test_one_seed_has_no_interval(tmp_path):
     report(tmp_path / "one")
     text = section((tmp_path / "one" / "report.md").read_text(), "one")
     assert "One seed: no interval." in text and "(one seed: no interval)" in text
-    assert "| wpl | 1.33 | 1.33 | 1.00 |" in text
+    assert "| wpl | 1.33 | 1.33 | 0.00 | 1.00 |" in text
 
 
 def test_the_report_warns_of_a_narrow_scale(tmp_path):
