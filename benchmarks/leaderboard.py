@@ -31,12 +31,10 @@ SLOW = ("recurrent-ppo",)
 
 
 def runs_of(env_id: str, seeds: int) -> tuple[Trial, list[RunSettings]]:
-    """Return the runs of an id: those of the gate at the card's length, and those of other learners and rules."""
+    """Return the runs of an id: those of the gate at the card's length, and those of all other learners that fit."""
     found = trial(env_id, seeds)
     base = replace(found.runs[0], seed=0, agent_kwargs={})
-    roles = fitting(env_id)
-    others = [*roles["learner"], *roles.get("rule", [])]
-    more = [name for name in others if name not in (*found.names, *SLOW)]
+    more = [name for name in fitting(env_id)["learner"] if name not in (*found.names, *SLOW)]
     entries = [replace(base, agent=name, name=name) for name in more]
     return found, [*found.runs, *(plan_entries(entries, seeds) if entries else [])]
 
