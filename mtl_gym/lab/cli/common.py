@@ -112,7 +112,7 @@ def planned(
         raise ValueError("No runs are defined: give ENV and --agents, or --settings FILE.")
     base = RunSettings(env, "", changes["steps"] or 100_000, 0, changes["num_envs"] or 64, env_kwargs)
     names = [name.strip() for name in agents.split(",") if name.strip()]
-    return check(plan(base, names, changes["seeds"] or 3, changes["first_seed"] or 0))
+    return check(plan(base, names, changes["seeds"] or 3, changes.get("first_seed") or 0))
 
 
 def check(runs: list[RunSettings]) -> list[RunSettings]:
