@@ -20,6 +20,7 @@ from mtl_gym.lab.fitting import fitting
 from mtl_gym.lab.gate.plan import Trial, benchmarks, trial
 from mtl_gym.lab.leaderboard.entries import entry_of, read_entries, write_entry
 from mtl_gym.lab.leaderboard.page import markdown
+from mtl_gym.lab.leaderboard.verify import threads
 from mtl_gym.lab.progress import Bar
 from mtl_gym.lab.records import BARE, RunSettings
 from mtl_gym.lab.screen import console_of
@@ -44,13 +45,15 @@ def run(ids: list[str], seeds: int, out: Path, jobs: int) -> None:
     parts = {found.folder: runs for found, runs in (runs_of(env_id, seeds) for env_id in ids)}
     places = [(one, part) for part, runs in parts.items() for one in runs]
     sweep = Sweep([one for one, _ in places], out.absolute(), extras=BARE, parts=[part for _, part in places])
-    with Bar(sweep.runs, console_of(), quiet=False) as bar:
+    with Bar(sweep.runs, console_of(), quiet=False) as bar, threads(jobs):  # one for each process
         outcomes = carry_out(sweep, jobs, watcher=bar)
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     failed = {(failure.settings.env_id, failure.settings.name) for failure in failures}
     for part, runs in parts.items():
         for name in dict.fromkeys(one.name for one in runs if (one.env_id, one.name) not in failed):
             print(write_entry(entry_of(out / part / name), ENTRIES))
+    for env_id, name in failed:
+        (ENTRIES / env_id / f"{name}.yaml").unlink(missing_ok=True)
     for failure in failures:
         print(f"failed: {failure.settings.env_id}, {failure}", file=sys.stderr)
     sys.exit(bool(failures))

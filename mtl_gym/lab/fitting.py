@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import cache
 
+from mtl_gym.core.state.checkpoint import said
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 from mtl_gym.lab.agents import agents_by_role
 from mtl_gym.lab.protocols import Learner
 from mtl_gym.lab.records import RunSettings
 
+logger = logging.getLogger(__name__)
+
 
 def suits(run: RunSettings) -> bool:
     """Return whether an agent can be made on an environment, with its default arguments.
 
-    Agents of other packages may raise anything on spaces that they do not expect.
+    Agents of other packages may raise anything on spaces that they do not expect; a warning names errors other than
+    ValueError.
     """
     small = replace(run, num_envs=2, agent_kwargs={})
     try:
         small.check()
         small.make_agent(small.make_env())
-    except Exception:
+    except ValueError:
+        return False
+    except Exception as error:
+        logger.warning("%s cannot be made on %s: %s", run.agent, run.env_id, said(error))
         return False
     return True
 

@@ -12,10 +12,11 @@ PACKAGES = ("mtl-gym", "gymnasium", "torch", "stable-baselines3", "sb3-contrib",
 
 
 def versions() -> dict[str, str]:
-    """Return what the last digits of a run depend on: versions of Python and packages, and the kind of processor."""
+    """Return what the last digits of a run depend on: versions of Python and packages, kind of processor, threads."""
     processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     packages = {name: version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **packages, "processor": processor}
+    here = {"processor": processor, "threads": str(torch.get_num_threads())}
+    return {"python": platform.python_version(), **packages, **here}
 
 
 def git_state() -> dict[str, str | bool] | None:

@@ -34,6 +34,6 @@ def references(base: RunSettings, names: Iterable[str] = ()) -> list[RunSettings
         raise ValueError(f"{base.env_id!r} has no card, so its references are unknown: name them as agents.")
     known = dict.fromkeys([*([card.oracle] if card.oracle else []), *card.controls, RANDOM])
     runs = [replace(base, agent=name, name=name, agent_kwargs={}) for name in known]
-    if "ppo" in names:
+    if "ppo" in names and UNTRAINED not in names:
         runs.append(replace(base, agent="ppo", name=UNTRAINED, agent_kwargs={"learning_rate": 0.0}))
     return [run for run in runs if run.name not in names]

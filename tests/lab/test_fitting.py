@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mtl_gym.lab import cli
-from mtl_gym.lab.fitting import fitting, suits
+from mtl_gym.lab.fitting import fitted, fitting, suits
 from mtl_gym.lab.records import RunSettings
 
 SKILLS, PATHS = "MTLScheduling-Skills-v0", "MTLRouting-Paths-v0"
@@ -40,9 +40,9 @@ def test_a_misfit_is_answered_with_the_agents_that_fit(agent, message, tmp_path)
 
 
 def test_a_wrong_argument_of_a_fitting_agent_is_no_misfit():
-    run = RunSettings(PATHS, "assignment", 1, agent_kwargs={"beta": -1.0})
-    with pytest.raises(ValueError, match="beta") as caught:
-        run.make_agent(run.make_env())
+    run = RunSettings(PATHS, "wpl", 1, agent_kwargs={"policy_learning_rate": -1.0})
+    with pytest.raises(ValueError, match="policy_learning_rate") as caught:
+        fitted(run, run.make_env())
     assert "Agents that fit" not in str(caught.value)
 
 

@@ -39,6 +39,15 @@ def test_compare_adds_references_and_counts_seeds_from_the_first(tmp_path):
     assert "optimality gap" in " ".join(outcome.output.split())
 
 
+def test_references_need_one_setting(tmp_path):
+    settings = tmp_path / "mixed.yaml"
+    settings.write_text(f"env: {PATHS}\nsteps: 96\nagents:\n  wpl: {{steps: 48}}\n  shared:\n")
+    outcome = CliRunner().invoke(
+        cli.app, ["compare", "--settings", str(settings), "--references", "--out", str(tmp_path / "out"), "--quiet"]
+    )
+    assert outcome.exit_code == 1 and "one length and environment for all agents" in outcome.output
+
+
 def result(agent, seed, accuracy):
     return RunResult(RunSettings(PATHS, agent, 1, seed), accuracy, {}, None, None, 1.0, 1.0)
 

@@ -106,6 +106,11 @@ def with_references(runs: Sequence[RunSettings]) -> list[RunSettings]:
     """Return the runs after those of their references."""
     from mtl_gym.lab.references import references
 
+    if len({(run.steps, run.num_envs, str(run.env_kwargs)) for run in runs}) > 1:
+        raise ValueError(
+            "--references needs one length and environment for all agents; these differ in steps, num_envs or "
+            "env_kwargs: name oracle and controls in the settings file instead."
+        )
     more = references(runs[0], dict.fromkeys(run.name for run in runs))
     seeds = dict.fromkeys(run.seed for run in runs)
     return [*check([replace(run, seed=seed) for seed in seeds for run in more]), *runs]

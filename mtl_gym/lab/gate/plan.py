@@ -82,7 +82,7 @@ def trial(env_id: str, seeds: int) -> Trial:
         raise ValueError(f"{env_id!r} is no benchmark: its card has no oracle. Choose from {', '.join(benchmarks())}.")
     base = RunSettings(env_id, card.oracle, card.steps, num_envs=card.num_envs)
     known = [card.oracle, *card.controls]
-    learners = dict.fromkeys([*card.learners, *fitting(base, STOCK)])
+    learners = dict.fromkeys([*card.learners, *supported(base, STOCK)])
     entries = [*references(base, learners), *(replace(base, agent=name, name=name) for name in learners)]
     lengths = {
         name: plan_entries([replace(length, agent=agent, name=agent) for agent in known], seeds)
@@ -91,7 +91,7 @@ def trial(env_id: str, seeds: int) -> Trial:
     return Trial(env_id, card, plan_entries(entries, seeds), lengths)
 
 
-def fitting(base: RunSettings, algorithms: Sequence[str]) -> list[str]:
+def supported(base: RunSettings, algorithms: Sequence[str]) -> list[str]:
     """Return the algorithms of Stable-Baselines3 that support the spaces of an environment."""
     env = replace(base, num_envs=1).make_env()
     return [name for name in algorithms if fits(name, env)]

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.measure import Measure
 from mtl_gym.core.rows import Arguments
 from mtl_gym.core.state.checkpoint import write_atomically
@@ -94,11 +95,17 @@ class Entry:
             require("seed", seed, 0)
             require(f"figure of seed {seed}", figures.figure)
             require(f"sampled of seed {seed}", 0 if figures.sampled is None else figures.sampled)
-        if self.agent_kwargs and not self.tuning and self.name != UNTRAINED:
+        untrained = (self.name, self.agent, self.agent_kwargs) == (UNTRAINED, "ppo", {"learning_rate": 0.0})
+        if self.agent_kwargs and not self.tuning and not untrained:
             raise ValueError(
                 f"agent_kwargs={self.agent_kwargs} differ from the defaults; say in `tuning` how they were chosen, on "
                 "which instances and seeds"
             )
+
+    @property
+    def threads(self) -> int:
+        """Number of torch's threads in a run, on which last digits depend."""
+        return int(self.versions.get("threads", 1))
 
     def settings(self, seed: int) -> RunSettings:
         """Return the settings of a run."""
@@ -136,13 +143,28 @@ def read_entry(path: Path) -> Entry:
         entry = built(Entry, {**fields, "seeds": figures, "name": path.stem})
         registered(entry.env, path)
         for seed in entry.seeds:
-            entry.settings(seed).check()
+            settings = entry.settings(seed)
+            if not entry.requires:  # otherwise its package may not be installed
+                settings.check()
         return entry
 
 
 def read_entries(folder: Path) -> list[Entry]:
-    """Return the entries in a folder and its subfolders, sorted by path."""
-    return [read_entry(path) for path in sorted(folder.rglob("*.yaml"))]
+    """Return the entries in FOLDER/ID/NAME.yaml, sorted by path.
+
+    Raises:
+        CheckpointError: If a file is no entry, or lies in the folder of another id.
+    """
+    found = {path: read_entry(path) for path in sorted(folder.rglob("*.yaml"))}
+    for path, entry in found.items():
+        if path.parent != folder / folder_of(entry.env):
+            raise CheckpointError(f"The entry {path} is of {entry.env}: move it to {folder / folder_of(entry.env)}.")
+    return list(found.values())
+
+
+def folder_of(env: str) -> str:
+    """Return the folder of an id's entries."""
+    return env.replace("/", "-")
 
 
 def entry_of(runs: Path, tuning: str = "", requires: str = "") -> Entry:
@@ -197,7 +219,7 @@ def write_entry(entry: Entry, folder: Path) -> Path:
     """Write an entry to FOLDER/ID/NAME.yaml; return the path."""
     fields = {key: value for key, value in asdict(entry).items() if key != "name"}
     kept = {key: value for key, value in fields.items() if key not in OPTIONAL or value}
-    path = folder / entry.env.replace("/", "-") / f"{entry.name}.yaml"
+    path = folder / folder_of(entry.env) / f"{entry.name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, default_flow_style=None)
     write_atomically(path, lambda file: file.write(text.encode()))

@@ -22,6 +22,8 @@ from mtl_gym.lab.statistics import figures_of
 from mtl_gym.registration import SB3, Card, card, registered_ids
 
 Lines = list[list[str]]
+# Number of seeds of an entry: 0, 1, ...
+SEEDS = 10
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,14 @@ def kind_of(entry: Entry) -> str:
         return "reference"
     if entry.agent in (found.oracle, *found.controls):
         return "oracle" if entry.agent == found.oracle else "control"
-    return "SB3" if entry.agent in SB3 else "other" if entry.requires else role_of(entry.agent)
+    return "other" if entry.requires else "SB3" if entry.agent in SB3 else role_of(entry.agent)
 
 
 def markdown(entries: Sequence[Entry]) -> str:
     """Return the tables of all entries as Markdown."""
     found = boards(entries)
+    if not found:
+        return "There are no entries yet."
     parts = ["### Scores", markdown_table(matrix(found)), "### Across all ids", markdown_table(across(found))]
     for board in found:
         parts += [f"### {board.env}", board.scale.sentence(board.measure), markdown_table(board.table())]
@@ -99,9 +103,32 @@ def markdown(entries: Sequence[Entry]) -> str:
 
 
 def boards(entries: Sequence[Entry]) -> list[Board]:
-    """Return the boards of all environments with a card, in the order of registration."""
+    """Return the boards of all environments with a card, in the order of registration.
+
+    Raises:
+        ValueError: If an entry has other seeds, or another environment or length, than the others of its id.
+    """
+    for entry in entries:
+        refuse_incomparable(entry)
     ids = [env for env in registered_ids() if any(entry.env == env for entry in entries)]
     return [Board(env, [entry for entry in entries if entry.env == env], _measure(env)) for env in ids]
+
+
+def refuse_incomparable(entry: Entry) -> None:
+    """Refuse an entry whose figures cannot stand beside those of its id.
+
+    Raises:
+        ValueError: If it lacks a seed, or its environment or length is not that of the card.
+    """
+    found = card(entry.env)
+    wanted = {"steps": found.steps, "num_envs": found.num_envs, "env_kwargs": {}}
+    for name, value in wanted.items():
+        if getattr(entry, name) != value:
+            told = f"{name}={getattr(entry, name)}"
+            raise ValueError(f"The entry {entry.name} of {entry.env} has {told}; the leaderboard has {value}.")
+    missing = sorted(set(range(SEEDS)) - set(entry.seeds))
+    if missing:
+        raise ValueError(f"The entry {entry.name} of {entry.env} lacks the seeds {missing}; it takes 0 to {SEEDS - 1}.")
 
 
 def _measure(env: str) -> Measure:
@@ -111,11 +138,15 @@ def _measure(env: str) -> Measure:
 
 
 def matrix(found: Sequence[Board]) -> Lines:
-    """Return the mean score of every algorithm on every environment; the first line is the header."""
+    """Return the mean score of every algorithm on every environment.
+
+    Algorithms on more environments come first, among them those with a better mean; the first line is the header.
+    """
     names = sorted({name for board in found for name in board.algorithms})
     columns = [_means(board) for board in found]
+    scores = {name: [means[name] for means in columns if name in means] for name in names}
+    names.sort(key=lambda name: (-len(scores[name]), -float(np.mean(scores[name]))))
     rows = [[name, *(f"{means[name]:.2f}" if name in means else "-" for means in columns)] for name in names]
-    rows.sort(key=lambda row: -float(np.mean([float(cell) for cell in row[1:] if cell != "-"])))
     return [["agent", *(board.env for board in found)], *rows]
 
 
@@ -125,7 +156,11 @@ def _means(board: Board) -> dict[str, float]:
 
 
 def across(found: Sequence[Board]) -> Lines:
-    """Return aggregate scores of the algorithms that are on every board; the first line is the header."""
+    """Return aggregate scores of the algorithms that are on every board; the first line is the header.
+
+    Raises:
+        NoStatisticsError: If no algorithm is on every board.
+    """
     shared = set.intersection(*(set(board.algorithms) for board in found))
     runs = {
         board.env: board.scale.scores(result for result in board.results if result.settings.name in shared)

@@ -3,17 +3,21 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.lab import cli
-from mtl_gym.lab.leaderboard.entries import Entry, Figures, entry_of, read_entry, write_entry
-from mtl_gym.lab.leaderboard.verify import Verdict, predicted
+from mtl_gym.lab.leaderboard.entries import Entry, Figures, entry_of, read_entries, read_entry, write_entry
+from mtl_gym.lab.leaderboard.verify import Verdict, predicted, verify
 from mtl_gym.lab.records import BARE, RunSettings
 from mtl_gym.lab.run import train
+from mtl_gym.lab.sweep import Watcher
 
 PATHS = "MTLRouting-Paths-v0"
 
@@ -106,6 +110,43 @@ def test_with_other_versions_the_mean_must_be_within_the_predicted_interval():
     assert re.search(r"mean figure is 72 here, outside \[54\.97, 69\.03\]", *far.outside)
     # By hand: Student's 97.5% quantile for two degrees of freedom, deviation 2, three seeds on either side.
     assert predicted([60.0, 62.0, 64.0], 3) == pytest.approx(4.302653 * 2 * (2 / 3) ** 0.5, abs=1e-5)
+
+
+def test_figures_that_do_not_vary_must_be_met():
+    assert verdict([99.1] * 10, {"torch": "2"}, [99.1] * 10).holds
+    assert not verdict([99.2] * 10, {"torch": "2"}, [99.1] * 10).holds
+    (told,) = verdict([99.2], {"torch": "2"}, [99.1]).outside
+    assert "predicts no interval" in told
+
+
+def test_a_replay_has_the_threads_of_the_entry(path):
+    changed(path, versions=yaml.safe_load(path.read_text())["versions"] | {"threads": "3"})
+    seen = []
+
+    class Seen(Watcher):
+        def ended(self, run, outcome):
+            seen.append(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    with TemporaryDirectory() as out:
+        assert verify(read_entry(path), [0], Path(out), watcher=Seen()).here["threads"] == "3"
+    assert seen == [3] and torch.get_num_threads() == before
+
+
+def test_an_entry_of_a_package_that_is_not_installed_can_be_read(path):
+    changed(path, agent="theirs", requires="pip install theirs==1.0")
+    assert read_entry(path).agent == "theirs"
+    outcome = mtl_gym("verify", path, "--quiet")
+    assert outcome.exit_code == 1 and "no agent 'theirs'" in outcome.output
+
+
+def test_an_entry_lies_in_the_folder_of_its_id(path):
+    assert [entry.name for entry in read_entries(path.parent.parent)] == ["wpl"]
+    other = path.parent.parent / "MTLRouting-Context-v0" / "wpl.yaml"
+    other.parent.mkdir()
+    path.rename(other)
+    with pytest.raises(CheckpointError, match="is of MTLRouting-Paths-v0: move it"):
+        read_entries(other.parent.parent)
 
 
 @pytest.mark.parametrize(
