@@ -27,8 +27,8 @@ from mtl_gym.lab.screen import console_of
 from mtl_gym.lab.sweep import Failure, Sweep
 
 ENTRIES, PAGE = PAGES.parent / "leaderboard", PAGES.parent / "leaderboard.md"
-# Its recurrent policy takes ten times as long as the others.
-SLOW = ("recurrent-ppo",)
+# They take ten times as long as the others.
+SLOW = ("qr-dqn", "recurrent-ppo")
 
 
 def runs_of(env_id: str, seeds: int) -> tuple[Trial, list[RunSettings]]:
