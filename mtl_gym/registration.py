@@ -328,7 +328,9 @@ def card(env_id: str) -> Card:
     """
     bare = env_id.rpartition(":")[2]
     if bare not in _cards:
-        raise ValueError(f"There is no card of {env_id!r}; choose from {', '.join(_cards)}.")
+        from mtl_gym.core.validation import did_you_mean
+
+        raise ValueError(f"There is no card of {env_id!r}.{did_you_mean(bare, _cards)} Known: {', '.join(_cards)}.")
     return _cards[bare]
 
 

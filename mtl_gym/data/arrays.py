@@ -21,6 +21,7 @@ Owner: TypeAlias = Callable[[int], str]
 _ALLOWED = "give a dense tensor, a NumPy array or a list of real numbers"
 _KINDS = {"b": "booleans", "c": "complex numbers", "M": "dates", "m": "durations", "S": "bytes", "U": "text"}
 _HIGHEST = 2**63 - 1
+_NUMBERS = (int, float, np.integer, np.floating)
 _DEEPEST = 64
 
 
@@ -194,7 +195,7 @@ def _signed(where: str, values: Tensor) -> Tensor:
 
 
 def _from_array(where: str, values: Values, floats: torch.dtype) -> Tensor:
-    array = _array(where, values)
+    array = _unboxed(_array(where, values))
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{where} {_odd(array, values)}; {_ALLOWED}")
     if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
@@ -224,6 +225,17 @@ def _array(where: str, values: Values) -> npt.NDArray[Any]:
         problem = _ragged(values) if isinstance(values, (list, tuple)) else ""
         problem = problem or f"is {described(values)}, which cannot be converted to an array ({type(error).__name__})"
         raise ValueError(f"{where} {problem}; {_ALLOWED}, with all rows of one shape") from None
+
+
+def _unboxed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array of objects that are all real numbers, as a column of a table may be, as one of numbers."""
+    if array.dtype.kind != "O" or not all(isinstance(value, _NUMBERS) for value in array.flat):
+        return array
+    whole = all(isinstance(value, (int, np.integer)) for value in array.flat)
+    try:
+        return array.astype(np.int64 if whole else np.float64)
+    except OverflowError:
+        return array
 
 
 def _holds_tensors(values: object) -> bool:

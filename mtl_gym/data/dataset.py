@@ -136,6 +136,8 @@ class MultiTaskDataset:
             >>> {split: len(rows) for split, rows in data.splits.items()}
             {'train': 63, 'validation': 9, 'test': 18}
         """
+        if not isinstance(name, str):
+            raise ValueError(f"The name comes first, from_tasks(name, tasks); {short(name)} is no name.")
         tables = read_tables(name, tasks)
         named = name_classes(name, tables, class_names)
         splits = split_tables(list(tables.values()), validation, test, seed)

@@ -197,6 +197,9 @@ def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwar
         seed: Seed of the first reset.
         **kwargs: Keyword arguments of the environment.
 
+    Raises:
+        ValueError: If an argument is unknown or invalid.
+
     Example:
         >>> from stable_baselines3 import PPO
         >>> env = make_vec_env("MTLRouting-Digits-v0", num_envs=16, seed=0)
@@ -204,6 +207,8 @@ def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwar
     """
     import mtl_gym  # noqa: F401 (registers the ids)
 
+    if "n_envs" in kwargs:
+        raise ValueError(f"make_vec_env has no n_envs={kwargs['n_envs']!r}, as SB3's own has: use num_envs.")
     batched = gym.make_vec(env_id, num_envs, "vector_entry_point", vector_kwargs=None, wrappers=None, **kwargs)
     vec_env = BatchedVecEnv(batched)
     vec_env.seed(seed)

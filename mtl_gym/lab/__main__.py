@@ -13,6 +13,8 @@ def main() -> None:
         from mtl_gym.lab.cli import program
     except MissingExtraError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     program()
 
 

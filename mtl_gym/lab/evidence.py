@@ -10,7 +10,7 @@ from mtl_gym.lab.report.aggregate import NoStatisticsError, align, improvement_o
 from mtl_gym.lab.report.tables import lines_of
 from mtl_gym.lab.score import Scale
 
-TITLE = "Scores with 95% intervals of a stratified bootstrap over seeds"
+TITLE = "Aggregates of scores; intervals: bootstrap over seeds, ends of the scale taken as known"
 
 
 def evidence(results: Sequence[RunResult], scale: Scale) -> list[list[str]] | str:

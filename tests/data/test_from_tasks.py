@@ -257,3 +257,17 @@ def test_class_names_that_do_not_fit_the_labels_are_refused(names, message):
 def test_shares_that_leave_a_split_empty_are_refused(validation, test):
     with pytest.raises(ValueError, match="must each be above 0 and together below 1"):
         MultiTaskDataset.from_tasks("t", {"a": table()}, validation=validation, test=test)
+
+
+def test_columns_of_objects_are_numbers_where_their_values_are():
+    x, y = table()
+    plain = MultiTaskDataset.from_tasks("t", {"a": (x, y)})
+    boxed = MultiTaskDataset.from_tasks("t", {"a": (np.asarray(x).astype(object), np.asarray(y).astype(object))})
+    assert torch.equal(plain.splits["train"].x, boxed.splits["train"].x)
+    assert torch.equal(plain.splits["train"].y, boxed.splits["train"].y)
+
+
+def test_the_name_comes_before_the_tasks():
+    with pytest.raises(ValueError, match=r"The name comes first, from_tasks\(name, tasks\)") as caught:
+        MultiTaskDataset.from_tasks({"a": table()}, "t")
+    assert len(str(caught.value)) < 300

@@ -131,3 +131,8 @@ def test_evaluate_finds_the_environment_behind_sb3s_vec_envs():
 def test_evaluating_a_foreign_environment_is_refused():
     with pytest.raises(TypeError, match="not an environment of mtl_gym"):
         mtl_gym.evaluate(lambda obs: 0, gym.make("CartPole-v1"))
+
+
+def test_the_number_of_rows_has_gymnasiums_name():
+    with pytest.raises(ValueError, match="no n_envs=8, as SB3's own has: use num_envs"):
+        make_vec_env("MTLRouting-Digits-v0", n_envs=8)

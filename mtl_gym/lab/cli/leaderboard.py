@@ -55,6 +55,8 @@ def verify(
 
     with sentences(), folder(out) as place:
         known = read_entry(path)
+        if seeds is not None and seeds > len(known.seeds):
+            raise ValueError(f"--seeds {seeds} is not possible: the entry has {len(known.seeds)} seeds.")
         chosen = sorted(known.seeds)[:seeds]
         runs = check([known.settings(seed) for seed in chosen])
         with Bar(runs, console, quiet) as bar:

@@ -131,7 +131,8 @@ def read_entry(path: Path) -> Entry:
         CheckpointError: If it is no entry, or its environment is not registered.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"There is no entry {path}.")
+        told = "is a folder: give a file ID/AGENT.yaml in it" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"The entry {path} {told}.")
     with reading("entry", path):
         fields = parse_yaml(read_text(path), path.name)
         if not isinstance(fields, Mapping):
@@ -182,7 +183,9 @@ def entry_of(runs: Path, tuning: str = "", requires: str = "") -> Entry:
     """
     folders = sorted(runs.glob("seed-*"), key=lambda path: (len(path.name), path.name))
     if not folders:
-        raise FileNotFoundError(f"There is no run in {runs}: give the folder of an agent, with a folder per seed.")
+        raise FileNotFoundError(
+            f"{runs} has no folders seed-0, seed-1, ...: give the folder of one agent, COMPARISON/AGENT."
+        )
     results = [read_result(folder) for folder in folders]
     settings, versions = _common(runs, results), _versions(runs, folders)
     seconds = [result.cpu_seconds for result in results if result.cpu_seconds is not None]

@@ -93,6 +93,8 @@ def test_a_tampered_entry_is_told_by_seed_and_figure(path, tmp_path):
     assert f"seed 1: figure is 99.5 in the entry, {entry.seeds[1].figure} here" in outcome.output
     assert (tmp_path / "replay" / "wpl" / "seed-0" / "result.json").exists()
     assert mtl_gym("verify", path, "--quiet", "--seeds", 1).exit_code == 0
+    assert "the entry has 2 seeds" in mtl_gym("verify", path, "--quiet", "--seeds", 3).output
+    assert "is a folder" in mtl_gym("verify", path.parent, "--quiet").output
 
 
 def verdict(found, versions, known=(60.0, 62.0, 64.0)):
@@ -175,5 +177,5 @@ def test_a_damaged_file_is_refused(path, tmp_path):
     path.write_text("!!python/object/apply:os.system ['touch hacked']")
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_entry(path)
-    with pytest.raises(FileNotFoundError, match="no entry"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         read_entry(tmp_path / "nothing.yaml")
