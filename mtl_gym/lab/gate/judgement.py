@@ -16,7 +16,7 @@ from mtl_gym.lab.statistics import Estimate, best_of, figures_of
 LINES = (
     "The oracle is 10 points and 5 standard deviations above the best control.",
     "A learner closes half of that distance.",
-    "Two stock algorithms differ by more than their 95% intervals.",
+    "The 95% intervals of two stock algorithms do not overlap.",
     "A run takes at most 3 CPU minutes.",
     "The first line also holds at the other lengths.",
 )
