@@ -36,7 +36,7 @@ PATHS = Card(
         "duplicates": Dial("more modules of each kind: more networks", (2, 3, 4)),
         "tasks": Dial("more tasks: fewer episodes of each", (2, 4, 8)),
     },
-    learners=("assignment", "maskable-ppo"),
+    learners=("assignment", "lrn", "maskable-ppo"),
     steps=40_000,
     num_envs=64,
     measured=measured(PATHS_ID),
