@@ -19,6 +19,9 @@ from mtl_gym.core.rows import AnyEnv, AnyVectorEnv, Array, Flags, Info, Observat
 
 logger = logging.getLogger(__name__)
 
+# Decisions of all rows to one gradient step, in SB3's DQN by default.
+DECISIONS_PER_STEP = 4
+
 EnvLike: TypeAlias = str | AnyEnv | AnyVectorEnv | VecEnv
 
 

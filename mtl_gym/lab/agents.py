@@ -21,6 +21,7 @@ from mtl_gym.core.arguments import refuse_wrong
 from mtl_gym.core.rows import Arguments
 from mtl_gym.core.state.checkpoint import said
 from mtl_gym.core.validation import did_you_mean
+from mtl_gym.integrations.sb3 import DECISIONS_PER_STEP
 from mtl_gym.lab.protocols import AgentFactory, ChoosesOptions, HasRole, HidesArguments, Learner, NeedsOptions
 from mtl_gym.registration import AGENTS, SB3, load_location, registered_agents
 
@@ -29,8 +30,6 @@ ROLLOUT = 2048
 
 CONTINUOUS = ("crossq", "ddpg", "sac", "td3", "tqc")
 DISCRETE = ("dqn", "qr-dqn")
-# SB3's default number of decisions per gradient step of the algorithms in DISCRETE.
-DECISIONS_PER_STEP = 4
 MASKED = "maskable-ppo"
 # Arguments that a run passes to its agent, and further ones that `make_sb3` passes.
 OF_A_RUN, OF_SB3 = frozenset({"env", "seed"}), frozenset({"policy", "device"})

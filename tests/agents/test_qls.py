@@ -126,6 +126,45 @@ def test_returns_sum_rewards_up_to_the_end_of_a_run_or_the_newest_decision():
     }
 
 
+def test_returns_and_their_unit_do_not_cross_a_reset_of_the_environment():
+    buffer = filled(steps=3, size=20, decisions=3)
+    buffer.cut()
+    for number in (3, 4):  # a time limit ends the run of decision 4
+        now = np.array([[number]], np.float32)
+        cut = number == 4
+        buffer.add(now, now + 1, np.zeros((1, 1)), np.array([2.0**number]), [cut], [{"TimeLimit.truncated": cut}])
+    buffer.cut()
+    sample = buffer.sample(200)
+    found = {
+        int(first): (float(r), float(n))
+        for first, r, n in zip(
+            sample.observations[:, 0], sample.rewards[:, 0], sample.next_observations[:, 0], strict=True
+        )
+    }
+    assert found == {0: (1 + 0.5 * 2 + 0.25 * 4, 3), 1: (2 + 0.5 * 4, 3), 2: (4, 3), 3: (8 + 0.5 * 16, 5), 4: (16, 5)}
+    assert not sample.dones.any()  # values after the end count, as after a time limit
+    assert buffer.spread() == pytest.approx(np.std([1, 2.5, 5.25, 8, 20]))
+
+
+def test_a_run_that_ended_stays_ended_when_the_environment_is_reset():
+    buffer = filled(steps=3, size=20, decisions=5)
+    buffer.cut()
+    assert buffer.dones[4] == 1 and buffer.timeouts[4] == 0
+
+
+@BOTH
+@pytest.mark.parametrize("again", [True, False])
+def test_a_second_training_ends_runs_only_if_it_resets_the_environment(kind, again):
+    agent = kind(rows(2, updates=8), seed=0, learning_starts=100).learn(6)
+    assert not agent.replay_buffer.dones.any()
+    agent.learn(4, reset_num_timesteps=again)
+    assert agent.replay_buffer.dones[:5].any(1).tolist() == [False, False, again, False, False]
+    assert agent.replay_buffer.timeouts[2].all() == again
+    agent.set_env(agent.env)  # forgets the observation, so that the next training resets
+    agent.learn(2, reset_num_timesteps=False)
+    assert agent.replay_buffer.dones[4].all() and agent.replay_buffer.timeouts[4].all()
+
+
 def test_the_unit_is_the_deviation_of_discounted_sums_of_past_rewards():
     buffer = filled(steps=1, size=10, decisions=6)
     sums = [1, 2.5, 5.25, 10.625, 21.3125, 32]  # the run ends before the last
@@ -174,10 +213,42 @@ def test_a_network_that_is_told_numbers_tells_tasks_apart_that_look_alike():
     assert QLS(blank(3, chooses=True), task_numbers=False).q_net.embedding.shape == (3, 0)
 
 
-def test_every_task_has_the_same_network_and_features_are_standardised():
+def test_every_task_has_the_same_network_whatever_the_number_of_tasks():
     small, large = (SharedQNetwork(spaces.Box(0, 1, (3 * k + 1,)), spaces.Discrete(k)) for k in (2, 30))
-    shapes = [[p.shape for name, p in one.named_parameters() if name != "embedding"] for one in (small, large)]
-    assert shapes[0] == shapes[1]
+    weights = {name: value for name, value in small.state_dict().items() if name != "embedding"}
+    large.load_state_dict(weights, strict=False)
+    x = torch.rand(5, 7)
+    often = torch.cat([x[:, :-1].unflatten(1, (3, 2)).repeat(1, 1, 15).flatten(1), x[:, -1:]], 1)
+    torch.testing.assert_close(large(often), small(x).repeat(1, 15))
+
+
+def test_features_are_standardised_over_rows_and_tasks():
+    network = SharedQNetwork(spaces.Box(0, 1, (7,)), spaces.Discrete(2))
+    feature = torch.tensor([[1.0, 3.0], [10.0, 10.0], [-2.0, 4.0]])  # [features, tasks] of the first row
+    x = torch.stack(
+        [torch.cat([part.flatten(), torch.tensor([left])]) for part, left in ((feature, 0.2), (3 * feature, 0.6))]
+    )
+    before = network(x)
+    network.standardise(x, weight=1.0)
+    mean, deviation = torch.tensor([4, 20, 2, 0.4]), torch.tensor([3, 10, 46**0.5, 0.2])
+    torch.testing.assert_close(network.running_mean, mean)
+    torch.testing.assert_close(network.running_std, deviation)
+    fresh = SharedQNetwork(spaces.Box(0, 1, (7,)), spaces.Discrete(2))
+    fresh.load_state_dict(network.state_dict() | {"running_mean": torch.zeros(4), "running_std": torch.ones(4)})
+    torch.testing.assert_close(fresh(x), before)
+    each = [mean.repeat_interleave(torch.tensor([2, 2, 2, 1])), deviation.repeat_interleave(torch.tensor([2, 2, 2, 1]))]
+    torch.testing.assert_close(network(x), fresh((x - each[0]) / each[1]))
+    network.standardise(torch.zeros(1, 7), weight=0.25)
+    torch.testing.assert_close(network.running_mean, 0.75 * mean)
+
+
+def test_features_are_measured_on_the_device_of_the_network(monkeypatch):
+    agent = QLS(rows(2), seed=0, learning_starts=100).learn(8)
+    devices = []
+    monkeypatch.setattr(SharedQNetwork, "standardise", lambda _, x, weight: devices.append(x.device.type))
+    agent.replay_buffer.device = torch.device("meta")
+    agent._set_units()
+    assert devices == ["meta", "meta"]
 
 
 def test_features_are_standardised_by_what_was_seen_and_by_nothing_else():

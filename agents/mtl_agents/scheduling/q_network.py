@@ -23,7 +23,7 @@ HIDDEN = 64
 LEAST = 1e-3
 # Weight of a minibatch in the running mean and deviation of features.
 MOMENTUM = 0.01
-# Width of what a network is told of the number of a task.
+# Width of a task embedding.
 EMBEDDING = 8
 
 
@@ -38,7 +38,7 @@ class SharedQNetwork(BasePolicy):
     Args:
         observation_space: Flat observations, as `per_task` splits them.
         action_space: Discrete, one action per task.
-        numbers: Whether the network is told the number of each task.
+        numbers: Whether the network receives a task embedding.
 
     Attributes:
         running_mean: Mean of each feature, which standardises it; float32 [features]. SB3 copies tensors of such names
@@ -96,7 +96,7 @@ class SharedPolicy(DQNPolicy):
 
     Args:
         *args: Arguments of SB3's policy.
-        numbers: Whether the network is told the number of each task.
+        numbers: Whether the network receives a task embedding.
         **kwargs: Keyword arguments of SB3's policy.
     """
 

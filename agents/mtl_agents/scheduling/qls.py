@@ -13,6 +13,7 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.dqn.policies import DQNPolicy
@@ -25,10 +26,7 @@ from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.ranges import COUNTS, PART, POSITIVE, SHARES, Range
 from mtl_gym.core.rows import Array, State
 from mtl_gym.core.state.structure import Maybe
-from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
-
-# Decisions of all rows to one gradient step, by default; SB3's DQN has as many.
-DECISIONS_PER_STEP = 4
+from mtl_gym.integrations.sb3 import DECISIONS_PER_STEP, EnvLike, as_vec_env
 
 
 class QLS(SB3Agent, DQN):
@@ -59,7 +57,7 @@ class QLS(SB3Agent, DQN):
         gamma: Discount factor, in [0, 1).
         n_steps: Decisions whose rewards a target value sums.
         gradient_steps: Gradient steps after every step of all rows; None for one per 4 decisions.
-        task_numbers: Whether the network is told the number of each task.
+        task_numbers: Whether the network receives a task embedding.
         seed: Seed of the agent and of the environment's next reset; SB3's global seeding is skipped.
         **arguments: Arguments of SB3's DQN; see `DEFAULTS`.
 
@@ -196,6 +194,14 @@ class QLS(SB3Agent, DQN):
             action, _ = self.predict(np.asarray(self._last_obs))
         return action, action
 
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        """Begin as SB3 does; where it resets the environment, returns of stored decisions end before the reset."""
+        before = self._last_obs
+        begun = super()._setup_learn(*args, **kwargs)
+        if self._last_obs is not before:
+            self._scaled_buffer.cut()
+        return begun
+
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Take gradient steps; the first call sets the units of rewards and of features."""
         if self._scale is None:
@@ -232,7 +238,7 @@ class QLS(SB3Agent, DQN):
         buffer = self._scaled_buffer
         self._rescale(1 / buffer.spread())
         filled = buffer.buffer_size if buffer.full else buffer.pos
-        seen = torch.as_tensor(buffer.observations[:filled]).flatten(0, 1)
+        seen = buffer.to_torch(buffer.observations[:filled]).flatten(0, 1)
         for network in (self.q_net, self.q_net_target):
             assert isinstance(network, SharedQNetwork)
             network.standardise(seen, weight=1.0)

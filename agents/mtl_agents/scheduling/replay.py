@@ -49,6 +49,14 @@ class ScaledReplayBuffer(ReplayBuffer):
         )
         return ReplayBufferSamples(*(self.to_torch(part) for part in parts))  # type: ignore[arg-type]
 
+    def cut(self) -> None:
+        """End the runs under way after the newest decision, truncated by a time limit: the next one begins new runs."""
+        if not self.full and self.pos == 0:
+            return
+        newest = (self.pos - 1) % self.buffer_size
+        self.timeouts[newest] = np.where(self.dones[newest] == 0, 1, self.timeouts[newest])
+        self.dones[newest] = 1
+
     def _sums(
         self, step: Rows, row: Rows, env: VecNormalize | None
     ) -> tuple[NDArray[np.float32], Rows, NDArray[np.float32]]:
