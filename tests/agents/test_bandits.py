@@ -9,6 +9,7 @@ from scipy.special import softmax
 
 from mtl_gym.core.evaluation import evaluate
 from mtl_gym.families.scheduling.text_mixture import TextMixtureVectorEnv
+from mtl_gym.integrations.sb3 import make_vec_env
 from tests.agents.schedules import blank, progress
 
 KNOWN = {"validation_accuracy": [0.5] * 3}
@@ -130,6 +131,8 @@ def test_a_loaded_bandit_acts_like_the_saved_one(kind, tmp_path):
 def test_what_cannot_work_is_refused():
     with pytest.raises(ValueError, match="TargetGain needs an environment that has a single task that counts"):
         TargetGain("MTLScheduling-Digits-v1")
+    with pytest.raises(ValueError, match=r'TargetGain needs decisions that train a single task.*control="choice"'):
+        TargetGain(make_vec_env("MTLScheduling-TextMixture-v0", control="weights", updates=12, target_bytes=500))
     with pytest.raises(ValueError, match="reward='gain' is not possible; it takes 'decrease' or 'loss'"):
         ODM(blank(3), reward="gain")
     with pytest.raises(ValueError, match=r"smoothing=1.* from 0, below 1"):

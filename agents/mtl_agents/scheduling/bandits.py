@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
+from gymnasium import spaces
 from scipy.special import softmax
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Unpack
@@ -84,12 +85,13 @@ class ODM(Bandit):
     (1 - K e_t) softmax(e_(t-1) R) + e_t, and the estimate R of a drawn task becomes a R + (1 - a) r / p, with p the
     probability with which it was drawn and r its reward.
 
-    Source: Albalak et al. 2023, algorithm 1; Auer et al. 2002 for Exp3.
+    Source: Albalak et al. 2023, algorithm 1, from secondary sources, which also have a = 0.9; Auer et al. 2002 for
+    Exp3.
 
-    Deviation: the source's reward is the loss of the task's last minibatch (`reward="loss"`). By default it is what the
-    decision took off the validation loss, relative to the largest change of the run so far: the loss of a task that
-    cannot be learned stays high, so that the source's reward favours noise. Graves et al. 2017 scale such gains by
-    their quantiles. The source has K domains of a language model and a warm-up; here all runs begin with equal
+    Deviation: the source's reward is the loss of the task's last minibatch (`reward="loss"`). By default it is the
+    decrease in validation loss, relative to the largest change of the run so far: the loss of a task that cannot be
+    learned stays high, so that the source's reward favours noise. Graves et al. 2017 scale such gains by their
+    quantiles. The source has K domains of a language model and a warm-up; here all runs begin with equal
     probabilities. With control="weights" every task is trained, so that rewards are not divided by p.
 
     Args:
@@ -162,7 +164,8 @@ class TargetGain(Bandit):
         **arguments: Arguments of `Agent`.
 
     Raises:
-        ValueError: If the environment does not declare `target`.
+        ValueError: If the environment does not declare `target`, or trains all tasks in a decision
+            (control="weights"), which does not tell what each of them gained.
 
     Example:
         >>> from mtl_gym.integrations.sb3 import make_vec_env
@@ -190,7 +193,13 @@ class TargetGain(Bandit):
     def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
         if not isinstance(env, StandIn):
             interface(env, TARGET, cls.__name__)
-        return super()._sizes_of(env)
+        sizes = super()._sizes_of(env)
+        if not isinstance(env.action_space, spaces.Discrete):
+            raise ValueError(
+                f"{cls.__name__} needs decisions that train a single task, but the actions of this environment are "
+                f'weights, {env.action_space}: make it with control="choice".'
+            )
+        return sizes
 
     def _rewards(self, progress: Progress, memory: Memory) -> Floats:
         target = interface(self.env, TARGET, type(self).__name__).target
