@@ -92,8 +92,8 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
     """`num_envs` learners side by side, each of which practises one task per decision.
 
     The tasks are skills, each the prerequisite of the next, and `noise_tasks` tasks that teach nothing. The order of
-    the chain and the rates of the skills are hidden: `instance` draws them. Several instances are taken in turn: row r
-    begins with the r-th, and its next run has the one that is `num_envs` further. All learners begin with levels of 0.
+    the chain and the rates of the skills are hidden: `instance` draws them. Of n instances, run i of row r uses
+    instance (r + i * num_envs) mod n, counted from 0 in the order given. All learners begin with levels of 0.
     A decision changes the levels x as `Chain` says:
 
         x_k <- x_k + rate_k * x_(k-1)^8 * (1 - x_k)    for the practised skill k, with x_0 = 1
@@ -144,6 +144,7 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
         self._every = self.options.chains
+        self._stacked = Chains.of(self._every)
         self.chain, self._several = self._every[0], len(self._every) > 1
         self.all_names = tuple(f"task {number}" for number in range(len(self.chain.order)))
         tasks = len(self.all_names)
@@ -189,7 +190,7 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
     def _take_chains(self) -> None:
         """Set the chain of every row, and the tasks that its result measures; int64 [num_envs, skills]."""
         self._taken: Rows = (self.episodes + np.arange(self.num_envs)) % len(self._every)
-        self._chains = Chains.of(self._every).taken(self._taken)
+        self._chains = self._stacked.taken(self._taken)
         self._measured = self._chains.tasks if self._several else np.sort(self._chains.tasks, 1)
 
     def _after(self, progress: Progress) -> Progress:

@@ -13,7 +13,7 @@ prices: the derivatives of the final mean level with respect to each level at th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class _Partial:
         return _Partial(self.counts[kept], self.last[kept], self.total[kept])
 
 
-@lru_cache(maxsize=64)
+@cache
 def best_schedule(chain: Chain, budget: int, width: int = WIDTH) -> tuple[int, ...]:
     """Return the best schedule of places: exact without forgetting, else the best that was found."""
     best = np.repeat(np.arange(chain.skills), switch_times(chain, budget))
@@ -145,7 +145,7 @@ def mixed(shares: Levels, budget: int) -> Rows:
     return schedules
 
 
-@lru_cache(maxsize=64)
+@cache
 def best_mix(chain: Chain, budget: int) -> tuple[float, ...]:
     """Return the best shares of the skills that a random search finds, in the order of the chain."""
     random = np.random.default_rng(0)

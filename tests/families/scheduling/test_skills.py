@@ -11,7 +11,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import mtl_gym
 from mtl_gym.families.scheduling.skills import SkillsVectorEnv
-from mtl_gym.families.scheduling.skills_chain import Chain
+from mtl_gym.families.scheduling.skills_chain import Chain, Chains
 from mtl_gym.families.scheduling.skills_search import best_mix, best_schedule, mixed, switch_times
 from mtl_gym.testing import CHECKS
 
@@ -120,6 +120,19 @@ def test_the_oracle_is_the_best_in_every_instance():
     for _ in range(60):
         *_, info = env.step(env.best_actions())
     assert info["final_info"]["is_success"].all()
+
+
+def test_every_chain_is_searched_once_and_stacked_once(monkeypatch):
+    many = {"instance": list(range(200, 270)), "skills": 2, "budget": 2}
+    make(1, **many).best_actions()
+    before = best_schedule.cache_info().misses
+    env = make(1, **many)
+    env.best_actions()
+    assert best_schedule.cache_info().misses == before
+    monkeypatch.setattr(Chains, "of", None)
+    for _ in range(2):
+        env.step(np.zeros(1, np.int64))
+    env.reset()
 
 
 def test_one_instance_in_a_list_is_that_instance():
