@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mtl_gym.core.classification import Classes, FinalReward, judge
 from mtl_gym.core.classification_env import ClassificationOptions, ClassificationVectorEnv
 from mtl_gym.core.episode import Floats
+from mtl_gym.core.nn.eval_mode import eval_mode
 from mtl_gym.core.rows import Rows
 from mtl_gym.data.dataset import MultiTaskDataset
 
@@ -83,7 +84,7 @@ class HeldOut:
         """Return the final rewards of drawn samples of tasks.
 
         Args:
-            network: The network; its mode is restored.
+            network: The network, which answers in evaluation mode; the mode of each part is restored.
             answer: Runs the network.
             task: int64 [n].
             random: Generator of the draw.
@@ -94,11 +95,9 @@ class HeldOut:
         sample = self.draw(task, random)
         index, tasks = torch.from_numpy(np.stack([sample, task])).to(self._label.device)
         target = torch.stack([self._label[index], tasks])
-        training = network.training
         with torch.no_grad():
-            network.eval()
-            logits = self.classes.restrict(answer(sample), target[1])
-            network.train(training)
+            with eval_mode(network):
+                logits = self.classes.restrict(answer(sample), target[1])
             losses = nn.functional.cross_entropy(logits, target[0], reduction="none")
             return judge(self.reward, logits, losses, target)[0]
 

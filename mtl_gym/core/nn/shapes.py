@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from mtl_gym.core.nn.eval_mode import eval_mode
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.validation import complaint, short
 
@@ -15,7 +16,7 @@ ROWS = 2
 
 
 def output_shape(module: nn.Module, in_shape: Shape, name: str) -> Shape:
-    """Return the shape of a module's output for one input; the module is left in the mode it was in.
+    """Return the shape of a module's output for one input; each part of the module keeps its mode.
 
     Args:
         module: The module.
@@ -34,14 +35,11 @@ def output_shape(module: nn.Module, in_shape: Shape, name: str) -> Shape:
         raise ValueError(wrong)
     if type(module) is nn.Linear and in_shape == (module.in_features,) and module.weight.dtype == torch.float32:
         return (module.out_features,)
-    was_training = module.training
     try:
-        with torch.no_grad():
-            out: object = module.eval()(_zeros(ROWS, in_shape, module))
+        with torch.no_grad(), eval_mode(module):
+            out: object = module(_zeros(ROWS, in_shape, module))
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{name} ({module}) does not take inputs of shape {in_shape}: {error}") from error
-    finally:
-        module.train(was_training)
     if not isinstance(out, Tensor) or out.ndim == 0 or len(out) != ROWS or out.dtype != torch.float32:
         given = f"{out.dtype} {list(out.shape)}" if isinstance(out, Tensor) else short(out)
         raise ValueError(

@@ -15,10 +15,10 @@ def test_the_shape_of_an_output_is_found(module, in_shape, out_shape):
 
 
 def test_a_probe_changes_neither_the_mode_nor_the_statistics_of_a_module():
-    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).train()
+    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4).eval())
     before = {name: value.clone() for name, value in module.state_dict().items()}
     assert output_shape(module, (4,), "it") == (4,) and trouble_with_one_row(module, (4,)) is not None
-    assert module.training
+    assert module.training and [part.training for part in module] == [True, True, False]
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 

@@ -105,6 +105,26 @@ def test_rewards_follow_the_route_at_every_depth_and_the_statistics_of_batch_nor
     assert network.training and all(torch.equal(before[name], value) for name, value in network.named_buffers())
 
 
+def test_frozen_parts_stay_frozen_and_an_exception_leaves_the_modes():
+    env = make()
+    env.network.layers[0].eval()
+    before = [part.training for part in env.network.modules()]
+    task = env._tasks()
+
+    def answer(sample):
+        assert not any(part.training for part in env.network.modules())
+        return torch.zeros(len(sample), 2)
+
+    def fail(sample):
+        raise RuntimeError("no answer")
+
+    env._held_out.earned(env.network, answer, task, env.np_random)
+    assert [part.training for part in env.network.modules()] == before and len(set(before)) == 2
+    with pytest.raises(RuntimeError, match="no answer"):
+        env._held_out.earned(env.network, fail, task, env.np_random)
+    assert [part.training for part in env.network.modules()] == before
+
+
 def test_evaluation_measures_the_split_that_it_is_asked_for():
     env = make(reward_split="validation")
     assert [
