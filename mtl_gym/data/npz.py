@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ import numpy.typing as npt
 from mtl_gym.data.dataset import MultiTaskDataset
 
 ARRAYS = ("x", "y", "task")
+# Errors of np.load on a file that is damaged, encrypted or of another format.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, AttributeError, RuntimeError, TypeError, ValueError)
 _WRITE = "write it with numpy.savez(path, x=inputs, y=labels, task=tasks)"
 
 
@@ -23,7 +27,7 @@ def read_npz(path: str | os.PathLike[str]) -> MultiTaskDataset:
 
     Raises:
         OSError: If there is no such file.
-        ValueError: If it lacks an array, or the arrays do not fit.
+        ValueError: If it is damaged or lacks an array, or the arrays do not fit.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -48,15 +52,18 @@ def read_npz(path: str | os.PathLike[str]) -> MultiTaskDataset:
 
 
 def _read(path: Path) -> list[npt.NDArray[np.generic]]:
+    names, arrays = _stored(path)
+    missing = [name for name in ARRAYS if name not in arrays]
+    if missing:
+        raise ValueError(f"{path} has no array {missing[0]!r}, but {', '.join(names) or 'none'}; {_WRITE}.")
+    return [np.atleast_1d(arrays[name]) for name in ARRAYS]
+
+
+def _stored(path: Path) -> tuple[list[str], dict[str, npt.NDArray[np.generic]]]:
+    """Return the names of all arrays of a file, and those arrays of `ARRAYS` that it has."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in ARRAYS if name not in file.files]
-            if missing:
-                raise ValueError(
-                    f"{path} has no array {missing[0]!r}, but {', '.join(file.files) or 'none'}; {_WRITE}."
-                )
-            return [np.atleast_1d(file[name]) for name in ARRAYS]
-    except (EOFError, AttributeError, TypeError, ValueError) as error:
-        if str(error).startswith(str(path)):
-            raise
+        # Opened here, as np.load leaves the file of a damaged archive open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return file.files, {name: file[name] for name in ARRAYS if name in file.files}
+    except _DAMAGED as error:
         raise ValueError(f"{path} is no file of plain arrays ({error}); {_WRITE}.") from error
