@@ -16,7 +16,7 @@ from mtl_gym.families.routing.grouped import same_partition
 from mtl_gym.families.routing.groups import taught
 from mtl_gym.lab.cli import app
 from mtl_gym.recommend import Recommendation, recommend_groups
-from mtl_gym.recommend.grouping import HeldOutAnswers, agglomerate, together
+from mtl_gym.recommend.grouping import HeldOutAnswers, _Groups, agglomerate, together
 from mtl_gym.recommend.training import Setup, default_body
 
 TRUTH = taught(tasks=4, groups=2, samples=40, instance=101)
@@ -55,6 +55,23 @@ def test_bootstrap_draws_are_sure_of_clear_groups_only():
     assert ((unclear > 0) & (unclear < 1))[~np.eye(3, dtype=bool)].any()
 
 
+def test_a_sample_drawn_twice_counts_as_two_samples():
+    """A count enters the standard error as so many samples do, and not squared."""
+    answers, random = answers_of([0, 1, 0, 2, 1], noise=8.0, each=12), np.random.default_rng(0)
+    for _ in range(20):
+        drawn, counts = answers.redrawn(random)
+        scores, label, task = (
+            np.repeat(values, counts, axis=axis)
+            for values, axis in ((drawn.scores, 2), (drawn.label, 0), (drawn.task, 0))
+        )
+        copies = HeldOutAnswers(scores, label, task)
+        counted, repeated = _Groups(drawn, counts), _Groups(copies, np.ones_like(task))
+        assert counted.mergers.keys() == repeated.mergers.keys()
+        for pair, merger in counted.mergers.items():
+            np.testing.assert_allclose(merger, repeated.mergers[pair], rtol=1e-12, atol=1e-15)
+        assert agglomerate(drawn, counts).tolist() == agglomerate(copies).tolist()
+
+
 def test_planted_groups_are_found_and_told():
     told = []
     found = recommend_groups(
@@ -83,6 +100,20 @@ def test_tasks_that_are_alike_should_share():
     assert found.trainings < 5
 
 
+def test_samples_that_do_not_pay_for_the_forward_passes_are_warned_of(caplog):
+    """By hand: 3 seeds x 3 networks x 3 tasks x 4 rows x 1/3 = 36 = 4 x 3^2 samples."""
+    rng = np.random.default_rng(0)
+    tasks = {
+        name: (rng.normal(size=(60, 4)), np.arange(60) % classes) for name, classes in (("a", 2), ("b", 3), ("c", 2))
+    }
+    data = MultiTaskDataset.from_tasks("unlike", tasks)
+    enough = recommend_groups(data, samples=36)
+    assert not caplog.records and enough.trainings == int(enough.trainings) <= 10
+    few = recommend_groups(data, samples=35)
+    assert "samples=35 for 3 tasks may cost more than ten trainings; give at least 4 x 3 x 3 = 36" in caplog.text
+    assert few.trainings > int(few.trainings) + 1e-3
+
+
 def test_classes_of_other_names_get_heads_of_their_own():
     rng = np.random.default_rng(0)
     tasks = {
@@ -91,8 +122,8 @@ def test_classes_of_other_names_get_heads_of_their_own():
     setup = Setup(MultiTaskDataset.from_tasks("unlike", tasks), 640, default_body(8))
     trained = setup.train(np.array([0, 0, 1]), seed=0)
     assert not setup.one_meaning and trained.routes.tolist() == [[0, 0], [0, 1], [1, 2]]
-    asked, known = np.arange(18), np.arange(len(setup.data.split("train")))
-    scores = trained.scores(asked, known)
+    query, support = np.arange(18), np.arange(len(setup.data.split("train")))
+    scores = trained.scores(query, support)
     two = setup.data.split("validation").task.numpy() != 1
     assert scores.shape == (2, 18, 3) and (scores[:, two, 2] == -np.inf).all() and np.isfinite(scores[..., :2]).all()
     assert recommend_groups(setup.data, seeds=(0, 1), samples=640).choice in ("separate", "shared", "grouped")
@@ -102,14 +133,14 @@ def test_a_body_of_ones_own_and_images_are_taken():
     rng = np.random.default_rng(0)
     images = {name: (rng.normal(size=(20, 1, 16, 16)), np.arange(20) % 2) for name in "ab"}
     data = MultiTaskDataset.from_tasks("images", images)
-    asked = []
+    received = []
 
     def body(given):
-        asked.append(given)
+        received.append(given)
         return nn.Sequential(nn.Flatten(), nn.Linear(256, 4))
 
     assert isinstance(recommend_groups(data, seeds=(0, 1), samples=128, body=body), Recommendation)
-    assert asked and all(given is data for given in asked)
+    assert received and all(given is data for given in received)
     assert default_body(8)(data)(torch.zeros(2, 1, 16, 16)).shape == (2, 32)
 
 
@@ -157,7 +188,7 @@ def test_data_that_does_not_fit_is_refused():
         )
 
 
-def test_the_command_reads_a_file_of_arrays(tmp_path):
+def test_the_command_reads_a_file_of_arrays(tmp_path, caplog):
     rng = np.random.default_rng(0)
     y = np.tile(["no", "yes"], 40)
     x = rng.normal(size=(80, 4)) + 3 * (y == "yes")[:, None]
@@ -167,7 +198,10 @@ def test_the_command_reads_a_file_of_arrays(tmp_path):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "own, 2 tasks: shared training is best" in result.output
-    assert json.loads(out.read_text())["groups"] == [["left", "right"]]
+    assert json.loads(out.read_text())["groups"] == [["left", "right"]] and not caplog.records
+    arguments = ["recommend", str(tmp_path / "own.npz"), "--seeds", "2", "--samples", "15"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0 and "at least 4 x 2 x 2 = 16" in caplog.text
+    assert "at least 4 x tasks x tasks" in " ".join(CliRunner().invoke(app, ["recommend", "--help"]).output.split())
 
 
 def test_files_that_do_not_fit_are_named(tmp_path):
@@ -186,6 +220,18 @@ def test_files_that_do_not_fit_are_named(tmp_path):
         read_npz(path)
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damaged_files_are_named(tmp_path, save):
+    path = tmp_path / "own.npz"
+    save(path, x=np.zeros((40, 2)), y=np.tile([0, 1], 20), task=np.repeat([0, 1], 20))
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (whole[:middle], whole[:60] + bytes(40) + whole[100:], whole[:-30], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"own.npz is no file of plain arrays \(.*\); write it with numpy.savez"):
+            read_npz(path)
+
+
 def test_the_command_says_what_is_wrong(tmp_path):
     def message(*arguments):
         result = CliRunner().invoke(app, ["recommend", *arguments])
@@ -194,6 +240,8 @@ def test_the_command_says_what_is_wrong(tmp_path):
 
     assert "there is no data set 'digit'. Did you mean 'digits'" in message("digit")
     assert "No such file" in message(str(tmp_path / "none.npz"))
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
+    assert "cut.npz is no file of plain arrays" in message(str(tmp_path / "cut.npz"))
     assert "make it first" in message("digits", "--out", str(tmp_path / "none" / "found.json"))
 
 

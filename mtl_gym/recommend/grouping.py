@@ -41,17 +41,17 @@ class HeldOutAnswers:
         """Return the weight of each sample in the mean accuracy over tasks; float64 [samples]."""
         return 1 / np.bincount(self.task, minlength=self.tasks)[self.task] / self.tasks
 
-    def redrawn(self, random: np.random.Generator) -> tuple[HeldOutAnswers, Floats]:
-        """Return the answers of seeds drawn with replacement, and weights of samples drawn so within each task."""
+    def redrawn(self, random: np.random.Generator) -> tuple[HeldOutAnswers, Rows]:
+        """Draw seeds, and samples of each task, with replacement; return the answers and the count of each sample."""
         seeds = random.integers(len(self.scores), size=len(self.scores))
-        counts = np.zeros(len(self.task))
+        counts = np.zeros(len(self.task), np.int64)
         for task in range(self.tasks):
             rows = np.flatnonzero(self.task == task)
             counts[rows] = random.multinomial(len(rows), np.full(len(rows), 1 / len(rows)))
-        return HeldOutAnswers(self.scores[seeds], self.label, self.task), counts * self.weight()
+        return HeldOutAnswers(self.scores[seeds], self.label, self.task), counts
 
 
-def agglomerate(answers: HeldOutAnswers, weight: Floats | None = None) -> Rows:
+def agglomerate(answers: HeldOutAnswers, counts: Rows | None = None) -> Rows:
     """Merge groups of tasks until every merger lowers held-out accuracy by more than its standard error.
 
     A group answers by the mean of the scores of its tasks' networks, each trained on its own task alone. At first each
@@ -64,7 +64,8 @@ def agglomerate(answers: HeldOutAnswers, weight: Floats | None = None) -> Rows:
 
     Args:
         answers: The answers.
-        weight: Weight of each sample; by default that in the mean accuracy over tasks. float64 [samples].
+        counts: Copies of each sample, with the same sum over the samples of a task as by default, one of each; int64
+            [samples].
 
     Returns:
         Group of each task, numbered in the order of their first tasks; int64 [tasks].
@@ -75,7 +76,7 @@ def agglomerate(answers: HeldOutAnswers, weight: Floats | None = None) -> Rows:
         >>> agglomerate(HeldOutAnswers(scores, np.repeat([0, 1, 0], 4), np.repeat([0, 1, 2], 4)))
         array([0, 1, 0])
     """
-    groups = _Groups(answers, answers.weight() if weight is None else weight)
+    groups = _Groups(answers, np.ones_like(answers.task) if counts is None else counts)
     while groups.merge_best():
         pass
     return numbered(groups.group)
@@ -110,8 +111,8 @@ def numbered(group: Rows) -> Rows:
 class _Groups:
     """Groups under way, and what the merger of any two would gain."""
 
-    def __init__(self, answers: HeldOutAnswers, weight: Floats) -> None:
-        self.answers, self.weight = answers, weight
+    def __init__(self, answers: HeldOutAnswers, counts: Rows) -> None:
+        self.answers, self.counts, self.weight = answers, counts, answers.weight()
         self.group = np.arange(answers.tasks)
         self.sums = {task: answers.scores[:, task] for task in range(answers.tasks)}
         pairs = [(first, second) for first in self.sums for second in self.sums if first < second]
@@ -124,8 +125,9 @@ class _Groups:
         one, other = self.sums[first][:, rows], self.sums[second][:, rows]
         own = np.where((group[rows] == first)[:, None], one, other)
         right, before = (scores.argmax(-1) == self.answers.label[rows] for scores in (one + other, own))
-        gains = self.weight[rows] * (right.mean(0) - before.mean(0))
-        return float(gains.sum()), float(np.sqrt((gains**2).sum()))
+        gains, counts = self.weight[rows] * (right.mean(0) - before.mean(0)), self.counts[rows]
+        # A sample drawn c times is c samples: c enters the variance once.
+        return float((counts * gains).sum()), float(np.sqrt((counts * gains**2).sum()))
 
     def merge_best(self) -> bool:
         """Carry out the merger that gains most; return False if every one loses more than its standard error."""

@@ -1,7 +1,8 @@
-"""`recommend_groups`: separate, shared and grouped training of a data set, at the cost of ten trainings at most."""
+"""`recommend_groups`: separate, shared and grouped training of a data set, at the cost of at most ten trainings."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 
@@ -20,8 +21,9 @@ from mtl_gym.recommend.training import Body, Setup, Trained, default_body
 
 LEAST_SAMPLES, LEAST_EPOCHS = 40_000, 5
 MOST_SEEDS = 3
-# A pass without gradients costs a third of one with them.
-_LOOK = 1 / 3
+# Cost of a forward pass, in training samples, which need a backward pass as well.
+FORWARD = 1 / 3
+logger = logging.getLogger(__name__)
 Tell = Callable[[str, float], object]
 _TYPES = {"seeds": Sequence[int], "samples": int | None, "hidden": int, "learning_rate": float}
 _RANGES = {"seeds": SEEDS, "samples": Range(1, 1e9), "hidden": SIZES, "learning_rate": PART}
@@ -51,9 +53,9 @@ def recommend_groups(
     A network is a body and a head. Tasks whose classes have the same names share both within a group; otherwise they
     share the body, and each task has its own head.
 
-    Three seeds make nine trainings, and looking at the answers costs at most as much as one more, if `samples` is at
-    least four times the square of the number of tasks. If all tasks form one group, or none do, the grouped training is
-    one of the other two and is not repeated.
+    Three seeds make nine trainings, and the forward passes of step 2 cost at most as much as one more, if `samples` is
+    at least four times the square of the number of tasks; with fewer, a warning is logged. If all tasks form one group,
+    or none do, the grouped training is one of the other two and is not repeated.
 
     Args:
         data: Name of a data set, or the data set. Texts are taken as bags of their 5,000 most frequent words.
@@ -86,6 +88,7 @@ def recommend_groups(
     if found.has_text and not found.has_sequences:
         found = bag_of_words(found)
     samples = samples or max(LEAST_SAMPLES, LEAST_EPOCHS * len(found.split("train")))
+    _warn_of_cost(samples, found.num_tasks)
     setup = Setup(found, samples, body or default_body(hidden), learning_rate, device)
     return _Search(setup, tuple(seeds), progress).carry_out()
 
@@ -95,7 +98,7 @@ class _Search:
 
     def __init__(self, setup: Setup, seeds: tuple[int, ...], progress: Tell) -> None:
         self.setup, self.seeds, self.progress = setup, seeds, progress
-        self.done, self.looked = 0, 0
+        self.done, self.forward_passes = 0, 0
         self.validation: dict[str, tuple[float, ...]] = {}
         self.test: dict[str, tuple[float, ...]] = {}
 
@@ -115,7 +118,7 @@ class _Search:
         # The first of equals needs fewest networks.
         choice = max((SHARED, GROUPED, SEPARATE), key=lambda name: np.mean(self.validation[name]))
         choice = same if same is not None and choice == GROUPED else choice
-        cost = self.done + _LOOK * self.looked / self.setup.samples
+        cost = self.done + FORWARD * self.forward_passes / self.setup.samples
         figures = (self.validation, self.test, self.setup.samples, cost)
         return Recommendation(data.name, data.task_names, choice, group, pairs, *figures)
 
@@ -135,15 +138,15 @@ class _Search:
         return trained
 
     def _answers(self, trained: list[Trained]) -> HeldOutAnswers:
-        """Return the answers to validation samples, as many as can be looked at for the price of a training."""
+        """Return the answers to validation samples, with forward passes for at most the cost of one training."""
         data, random = self.setup.data, np.random.default_rng(self.seeds[0])
-        looks = int(self.setup.samples / _LOOK / (len(trained) * data.num_tasks**2))
-        asked = _rows(data, "validation", looks if self.setup.one_meaning else looks // 2, random)
-        known = None if self.setup.one_meaning else _rows(data, "train", looks // 2, random)
-        self.looked = len(trained) * data.num_tasks * (len(asked) + (0 if known is None else len(known)))
-        scores = np.stack([network.scores(asked, known) for network in trained])
+        budget = int(self.setup.samples / FORWARD / (len(trained) * data.num_tasks**2))
+        query = _rows(data, "validation", budget if self.setup.one_meaning else budget // 2, random)
+        support = None if self.setup.one_meaning else _rows(data, "train", budget // 2, random)
+        self.forward_passes = len(trained) * data.num_tasks * (len(query) + (0 if support is None else len(support)))
+        scores = np.stack([network.scores(query, support) for network in trained])
         split = data.split("validation")
-        return HeldOutAnswers(scores, split.y.numpy()[asked], split.task.numpy()[asked])
+        return HeldOutAnswers(scores, split.y.numpy()[query], split.task.numpy()[query])
 
 
 def _rows(data: MultiTaskDataset, split: str, most: int, random: np.random.Generator) -> Rows:
@@ -151,6 +154,19 @@ def _rows(data: MultiTaskDataset, split: str, most: int, random: np.random.Gener
     task = data.split(split).task.numpy()
     drawn = random.permutation(len(task))
     return np.sort(np.concatenate([drawn[task[drawn] == t][: max(most, 2)] for t in range(data.num_tasks)]))
+
+
+def _warn_of_cost(samples: int, tasks: int) -> None:
+    """Log a warning if forward passes of the fewest rows may cost more than one training.
+
+    Three seeds x `tasks` networks x `tasks` tasks x four rows (two query rows, two support rows) x `FORWARD`.
+    """
+    least = 4 * tasks**2
+    if samples < least:
+        logger.warning(
+            "samples=%s for %s tasks may cost more than ten trainings; give at least 4 x %s x %s = %s.",
+            *(f"{samples:,}", tasks, tasks, tasks, f"{least:,}"),
+        )
 
 
 def _check_arguments(seeds: Sequence[int], **numbers: object) -> None:

@@ -96,7 +96,7 @@ class Trained:
 
         return evaluate(follow, self.env, split).figure
 
-    def scores(self, asked: Rows, known: Rows | None = None) -> NDArray[np.float32]:
+    def scores(self, query: Rows, support: Rows | None = None) -> NDArray[np.float32]:
         """Return the scores that each body gives the classes of validation samples; float32 [bodies, samples, classes].
 
         If a group shares its head, they are the probabilities by body and head. Else a body of one task has no head for
@@ -104,13 +104,13 @@ class Trained:
         how well the features serve that task. Classes that a task does not have score minus infinity.
 
         Args:
-            asked: Rows of the validation split; int64 [samples].
-            known: Rows of the training split for the ridge regressions; None if a group shares its head.
+            query: Query rows, of the validation split; int64 [samples].
+            support: Support rows, of the training split, for the ridge regressions; None if a group shares its head.
         """
-        allowed = _allowed(self.env.data)[self.env.data.split("validation").task.cpu().numpy()[asked]]
-        answer = self._probabilities if known is None else partial(self._ridge_answers, known=known)
+        allowed = _allowed(self.env.data)[self.env.data.split("validation").task.cpu().numpy()[query]]
+        answer = self._probabilities if support is None else partial(self._ridge_answers, support=support)
         bodies = range(self.env.network.layers[0].choices)
-        return np.stack([np.where(allowed, answer(body, asked).cpu().numpy(), -np.inf) for body in bodies])
+        return np.stack([np.where(allowed, answer(body, query).cpu().numpy(), -np.inf) for body in bodies])
 
     def _features(self, body: int, split: str, rows: Rows) -> Tensor:
         """Return the features of samples; float32 [rows, features]."""
@@ -122,21 +122,23 @@ class Trained:
             ]
         return torch.cat(parts)[:, : prod(network.layers[0].out_shape)]
 
-    def _probabilities(self, body: int, asked: Rows) -> Tensor:
-        features = self._features(body, "validation", asked)
+    def _probabilities(self, body: int, query: Rows) -> Tensor:
+        features = self._features(body, "validation", query)
         with torch.no_grad():
-            logits = self.env.network.layers[1](features, np.full(len(asked), body))
+            logits = self.env.network.layers[1](features, np.full(len(query), body))
         return logits.softmax(1)
 
-    def _ridge_answers(self, body: int, asked: Rows, known: Rows) -> Tensor:
-        given, wanted = self.env.data.split("train"), self.env.data.split("validation")
-        of_given, of_asked = given.task[torch.from_numpy(known)], wanted.task[torch.from_numpy(asked)]
-        label, classes = given.y[torch.from_numpy(known)], self.env.data.max_classes
-        features, questions = self._features(body, "train", known), self._features(body, "validation", asked)
-        answers = questions.new_zeros(len(asked), classes)
+    def _ridge_answers(self, body: int, query: Rows, support: Rows) -> Tensor:
+        train, validation = self.env.data.split("train"), self.env.data.split("validation")
+        support_task, query_task = train.task[torch.from_numpy(support)], validation.task[torch.from_numpy(query)]
+        label, classes = train.y[torch.from_numpy(support)], self.env.data.max_classes
+        support_features = self._features(body, "train", support)
+        query_features = self._features(body, "validation", query)
+        answers = query_features.new_zeros(len(query), classes)
         for task in range(self.env.data.num_tasks):
-            head = _ridge(features[of_given == task], label[of_given == task], classes)
-            answers[of_asked == task] = head(questions[of_asked == task])
+            own = support_task == task
+            head = _ridge(support_features[own], label[own], classes)
+            answers[query_task == task] = head(query_features[query_task == task])
         return answers
 
 

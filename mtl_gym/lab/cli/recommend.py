@@ -39,7 +39,8 @@ def recommend(
 ) -> None:
     """Recommend which tasks should share a network: all, none, or groups.
 
-    Trains a network per task, one for all, and one per group found, at the cost of at most ten trainings.
+    Trains a network per task, one for all, and one per group found. This costs at most ten trainings if --samples is at
+    least 4 x tasks x tasks; with fewer, a warning says so.
     """
     from mtl_gym.recommend import recommend_groups
 
