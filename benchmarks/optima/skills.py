@@ -49,7 +49,7 @@ def myopic(chain: Chain, budget: int) -> float:
 def main(arguments: argparse.Namespace) -> None:
     """Search and print."""
     options = SkillsOptions(**{name: value for name, value in vars(arguments).items() if name != "widths"})
-    chain, budget = options.chain, options.budget
+    (chain,), budget = options.chains, options.budget
     start = time.perf_counter()
     schedule, value = searched(chain, budget, arguments.widths)
     seconds = time.perf_counter() - start
