@@ -27,7 +27,7 @@ def references(base: RunSettings, names: Iterable[str] = ()) -> list[RunSettings
 
     Example:
         >>> [run.name for run in references(RunSettings("MTLRouting-Context-v0", "ppo", 1), ["ppo"])]
-        ['oracle', 'random-fixed', 'shared', 'task-specific-all', 'random', 'ppo-untrained']
+        ['oracle', 'random-fixed', 'task-specific-all', 'shared', 'random', 'ppo-untrained']
     """
     card, names = card_of(base.env_id), list(names)
     if card is None:
