@@ -1,4 +1,4 @@
-"""Which agents fit which environment: those that can be made on it with their default arguments."""
+"""Agents that fit an environment: those that can be made on it with their default arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tasks of a data set should share a network, in one call."""
+"""Groups of tasks that should share a network, found in one call."""
 
 from mtl_gym.recommend.recommendation import Recommendation
 from mtl_gym.recommend.searching import recommend_groups

@@ -15,7 +15,7 @@ DRAWS = 100
 
 @dataclass(frozen=True)
 class HeldOutAnswers:
-    """What the network of each task answers on held-out samples of all tasks.
+    """Answers of the network of each task on held-out samples of all tasks.
 
     Attributes:
         scores: Score of each class; float32 [seeds, tasks, samples, classes]. Scores of two networks can be averaged.

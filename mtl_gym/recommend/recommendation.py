@@ -1,4 +1,4 @@
-"""What `recommend_groups` returns, and how it prints."""
+"""The result of `recommend_groups`, and how it prints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEPARATE, SHARED, GROUPED = "separate", "shared", "grouped"
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Which tasks should share a network, how sure that is, and what it brings on held-out samples.
+    """Groups of tasks that should share a network, how sure they are, and what they bring on held-out samples.
 
     Attributes:
         data: Name of the data set.
@@ -66,7 +66,7 @@ class Recommendation:
 
     @property
     def sureness(self) -> NDArray[np.float64]:
-        """How sure each group found is; float64 [groups].
+        """Sureness of each group found; float64 [groups].
 
         It is the mean, over its tasks and all others, of the share of the bootstrap draws that agree whether the two
         belong together.

@@ -28,7 +28,7 @@ _RIDGE = 1.0
 
 @dataclass(frozen=True)
 class Setup:
-    """What all trainings have in common.
+    """Data and settings that all trainings have in common.
 
     Attributes:
         data: The data set.

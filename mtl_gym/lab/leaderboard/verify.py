@@ -24,7 +24,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a replay showed.
+    """Figures of a replay beside those of its entry.
 
     Attributes:
         entry: The entry.
