@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mtl_gym.core.episode import Floats
 from mtl_gym.core.nn.adam import MaskedAdam
+from mtl_gym.core.nn.eval_mode import eval_mode
 from mtl_gym.core.nn.stacked import Named
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.rows import State
@@ -132,10 +133,9 @@ class JointTraining:
     @torch.no_grad()
     def figures(self, split: str, limit: int | None = None) -> TaskFigures:
         """Measure all runs under their assignments on the first `limit` samples of each task of a split."""
-        self.joint.train(False)
-        weights = self.joint.weights()
-        parts = [self._measured(number, weights[number], split, limit) for number in range(len(weights))]
-        self.joint.train(True)
+        with eval_mode(self.joint):
+            weights = self.joint.weights()
+            parts = [self._measured(number, weights[number], split, limit) for number in range(len(weights))]
         loss, accuracy = (torch.cat(part, 1)[:, self._in_order].cpu().numpy() for part in zip(*parts, strict=True))
         return TaskFigures(loss, accuracy)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mtl_gym.core.classification import Classes
+from mtl_gym.core.nn.eval_mode import eval_mode
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.split import NO_LABEL
 from mtl_gym.families.scheduling.minibatches import rows_of_tasks
@@ -139,13 +140,10 @@ class HeldOut:
     @torch.no_grad()
     def _in_parts(self, runs: RunStack, task: Tensor, shared: bool, look: Callable[[_Read], Result]) -> list[Result]:
         """Run the networks on the samples in parts; return the result of `look` for each part."""
-        training = runs.training
-        runs.train(False)
         size = max(1, self._padding.rows_at_once // task.numel())
         places = [slice(at, at + size) for at in range(0, self.x.shape[1], size)]
-        parts = [look(self._read(runs, task, place, shared)) for place in places]
-        runs.train(training)
-        return parts
+        with eval_mode(runs):
+            return [look(self._read(runs, task, place, shared)) for place in places]
 
     def _read(self, runs: RunStack, task: Tensor, samples: slice, shared: bool) -> _Read:
         x, y = self._padding.cut(self.rows[:, samples], self.x[:, samples], self.y[:, samples])
