@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from mtl_gym.core.nn.dispatch import Dispatch
 
+# Up to so many LSTMs, one fused call for each is cheaper than a loop over steps for all (benchmarks/recurrent.py).
+FUSED_GROUPS = 8
+
 
 class Grouped(nn.Module):
     """A layer per group, with parameters stacked along their first axis."""
@@ -82,7 +85,9 @@ class GroupedMLP(Grouped):
 
 
 class GroupedLSTM(Grouped):
-    """One LSTM per group; a sequence takes one loop over its steps, whatever the number of groups and rows.
+    """One LSTM per group.
+
+    A sequence takes one fused call per group, or one loop over its steps for all groups where there are many.
 
     Args:
         groups: How many.
@@ -98,7 +103,7 @@ class GroupedLSTM(Grouped):
 
     def __init__(self, groups: int, inputs: int, hidden: int) -> None:
         super().__init__()
-        self.size = hidden
+        self.size, self.fused = hidden, groups <= FUSED_GROUPS
         self.input = GroupedLinear(groups, inputs, 4 * hidden)
         self.recurrent = nn.Parameter(torch.empty(groups, hidden, 4 * hidden))
         self.reset_parameters()
@@ -124,6 +129,21 @@ class GroupedLSTM(Grouped):
 
     def forward(self, x: Tensor) -> Tensor:
         """Hidden states of whole sequences; [groups, rows, steps, inputs] -> [groups, rows, steps, hidden]."""
+        return self._fused(x) if self.fused else self._in_turn(x)
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """Run torch's kernel of whole sequences on each group."""
+        zeros, gradient = x.new_zeros(1, x.shape[1], self.size), torch.is_grad_enabled()
+        bias, none = self.input.bias, x.new_zeros(4 * self.size)
+        assert bias is not None
+        weights = zip(self.input.weight.mT.unbind(), self.recurrent.mT.unbind(), bias.squeeze(1).unbind(), strict=True)
+        kernels = [[part.contiguous() for part in (*weight, none)] for weight in weights]
+        calls = zip(x.unbind(), kernels, strict=True)
+        return torch.stack(
+            [torch.lstm(rows, (zeros, zeros), kernel, True, 1, 0.0, gradient, False, True)[0] for rows, kernel in calls]
+        )
+
+    def _in_turn(self, x: Tensor) -> Tensor:
         state, hidden = self.begin(x.shape[1]), []
         for fed in self.input(x).unbind(2):  # indexing would fill a gradient of all steps at every step
             state = self.step(fed, state)

@@ -57,7 +57,8 @@ class Values:
 
     Attributes:
         memory: Last memory of the shared part; float32 [rows, memory].
-        total: Sum of the knowledge taken from the shared part; float32 [rows, knowledge].
+        total: Sum of the knowledge taken from a shared part that carries a memory, else zeros; float32 [rows,
+            knowledge].
         shared: Embedded inputs of the shared part; float32 [rows, steps, embedded].
         own: Task-specific representations; float32 [rows, steps, own].
     """
@@ -97,6 +98,9 @@ class Acting:
         self.waiting = Waiting()
         self._ahead: Embedded | None = None
         self._groups: Dispatch | None = None
+        self._now: tuple[Tensor, Tensor] | None = None
+        self._taken: tuple[Tensor, Tensor] | None = None
+        self._reads_later = network.readout != "every" and not network.carries
 
     @property
     def task(self) -> Rows:
@@ -151,16 +155,18 @@ class Acting:
         )
         self.values.memory[index] = 0
         self.values.total[index] = 0
-        self._groups = None
-
-    def _at(self, step: Rows) -> Tensor:
-        return torch.from_numpy(step).to(self.device, non_blocking=True)
+        self._groups = self._now = None
 
     @property
     def now(self) -> tuple[Tensor, Tensor]:
         """Embedded inputs of the shared part and own representations at the next step; float32 [rows, ...]."""
-        at = self._at(np.minimum(self.episodes.step, self.length - 1))
-        return self.values.shared[self._rows, at], self.values.own[self._rows, at]
+        if self._now is None:
+            step = torch.from_numpy(np.minimum(self.episodes.step, self.length - 1))
+            self._now = self._at(self._rows, step.to(self.device, non_blocking=True))
+        return self._now
+
+    def _at(self, row: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        return self.values.shared[row, step], self.values.own[row, step]
 
     @property
     def units(self) -> Tensor:
@@ -169,38 +175,54 @@ class Acting:
         return torch.cat([shared, self.values.memory, own], 1)
 
     @torch.no_grad()
-    def advance(self, actions: NDArray[np.int8]) -> tuple[Tensor, Tensor]:
-        """Apply one decision in every row.
-
-        Args:
-            actions: int8 [rows, connections].
-
-        Returns:
-            Knowledge taken from the shared part, [rows, knowledge], and task-specific representations, [rows, own].
-        """
-        shared, own = self.now
-        given = torch.from_numpy(actions).to(self.device).to(shared.dtype)
-        gates = Given(self.network.layout, given)
-        step = self.network.share(shared, own, self.values.memory, self.groups, gates)
+    def advance(self, actions: NDArray[np.int8]) -> None:
+        """Apply one decision in every row; int8 [rows, connections]."""
+        self._run(actions)
         self.episodes.actions[np.arange(len(actions)), self.episodes.step] = actions
         self.episodes.spent = self.episodes.spent + (actions / self.length[:, None]).astype(np.float32)
-        self.values.memory, self.values.total = step.memory, self.values.total + step.knowledge
         self.episodes.step += 1
-        return step.knowledge, own
+        self._now = None
 
-    def read(self, rows: Rows, taken: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the inputs of `MultiTaskNetwork.answer` at the end of sequences; float32 [n, ...] each.
+    def _run(self, actions: NDArray[np.int8]) -> None:
+        """Run the shared part; what a decision takes from it is left to `read` where nothing else needs it."""
+        gates, values, now = self._given(actions), self.values, self.now
+        if self._reads_later:
+            values.memory = self.network.show(*now, values.memory, self.groups, gates)
+            return
+        step = self.network.share(*now, values.memory, self.groups, gates)
+        values.memory, self._taken = step.memory, (step.knowledge, now[1])
+        if self.network.carries:
+            values.total = values.total + step.knowledge
+
+    def _given(self, actions: NDArray[np.int8]) -> Given:
+        on = torch.from_numpy(actions).to(self.device, self.values.shared.dtype)
+        return Given(self.network.layout, on)
+
+    @torch.no_grad()
+    def read(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Return the inputs of `MultiTaskNetwork.answer` after the last decision; float32 [n, ...] each.
 
         Args:
-            rows: Rows at their last step; int64 [n].
-            taken: First result of `advance`.
-            own: Second result of `advance`.
+            rows: Rows that answer: at the end of sequences, or all with an answer at every step; int64 [n].
         """
+        if self._reads_later:
+            return self._read_sequences(rows)
+        knowledge, own = self._taken
+        if self.network.readout == "every":
+            return knowledge, own
         index = torch.from_numpy(rows).to(self.device)
         if self.network.readout == "last":
-            return taken[index], own[index]
-        lengths = torch.from_numpy(self.length[rows]).to(self.device)
-        return self.values.total[index] / lengths[:, None], own[index]
+            return knowledge[index], own[index]
+        return self.values.total[index] / torch.from_numpy(self.length[rows, None]).to(self.device), own[index]
+
+    def _read_sequences(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Run all steps of the sequences of `rows` at once."""
+        index, sequences = torch.from_numpy(rows).to(self.device), self.split.sequences(self.episodes.sample[rows])
+        shared, own = (part[index, : sequences.steps] for part in (self.values.shared, self.values.own))
+        given = self._given(self.episodes.actions[rows, : sequences.steps].reshape(-1, self.episodes.actions.shape[2]))
+        gates = lambda at: Given(given.layout, given.action[at])  # noqa: E731
+        knowledge, last, _ = self.network.read(Embedded(shared, own), sequences, gates)
+        return knowledge, last
 
     def refresh(self, episodes: bool = True) -> None:
         """Recompute the values of waiting sequences and, if `episodes`, of all rows with the current weights."""
@@ -210,11 +232,8 @@ class Acting:
         embedded = self._embed(self.episodes.sample)
         steps = embedded.own.shape[1]
         self.values.shared[:, :steps], self.values.own[:, :steps] = embedded.shared, embedded.own
-        self.values.memory, self.values.total, self._groups = (
-            torch.zeros_like(self.values.memory),
-            torch.zeros_like(self.values.total),
-            None,
-        )
+        self._groups = self._now = None
+        self.values.memory, self.values.total = map(torch.zeros_like, (self.values.memory, self.values.total))
         if self.network.carries:
             self._retrace_in_turn()
         elif self.episodes.step.any():
@@ -222,23 +241,16 @@ class Acting:
 
     @torch.no_grad()
     def _retrace(self) -> None:
-        """Repeat the decisions of unfinished episodes, all steps at once."""
-        row, step = np.nonzero(np.arange(self.episodes.actions.shape[1]) < self.episodes.step[:, None])
-        groups = Dispatch.of(self.task[row], self.network.tasks, self.device)
-        on_device = torch.from_numpy(np.stack([row, step])).to(self.device)
-        shared, own = self.values.shared[on_device[0], on_device[1]], self.values.own[on_device[0], on_device[1]]
-        given = torch.from_numpy(self.episodes.actions[row, step]).to(self.device).to(shared.dtype)
-        taken = self.network.share(
-            shared, own, self.values.memory[on_device[0]], groups, Given(self.network.layout, given)
-        )
-        self.values.total.index_add_(0, on_device[0], taken.knowledge)
-        last = torch.from_numpy(np.flatnonzero(step == self.episodes.step[row] - 1)).to(self.device)
-        self.values.memory[on_device[0][last]] = taken.memory[last]
+        """Repeat the last decision of unfinished episodes; no other one has left a trace."""
+        rows = np.flatnonzero(self.episodes.step)
+        row, step = torch.from_numpy(np.stack([rows, self.episodes.step[rows] - 1])).to(self.device)
+        gates, before = self._given(self.episodes.actions[rows, self.episodes.step[rows] - 1]), self.values.memory[row]
+        self.values.memory[row] = self.network.show(*self._at(row, step), before, self.groups_of(rows), gates)
 
     def _retrace_in_turn(self) -> None:
         """Repeat the decisions of unfinished episodes, step by step, for shared parts that carry a memory."""
         target, actions, spent = self.episodes.step.copy(), self.episodes.actions.copy(), self.episodes.spent
-        self.episodes.step[:] = 0
+        self.episodes.step[:], self._now = 0, None
         for step in range(int(target.max(initial=0))):
             memory, total, going = self.values.memory, self.values.total, torch.from_numpy(step < target)[:, None]
             self.advance(actions[:, step])
@@ -247,7 +259,7 @@ class Acting:
                 torch.where(going, self.values.memory, memory),
                 torch.where(going, self.values.total, total),
             )
-            self.episodes.step = np.minimum(self.episodes.step, target)
+            self.episodes.step, self._now = np.minimum(self.episodes.step, target), None
         self.episodes.actions, self.episodes.spent = actions, spent
 
     def state(self) -> State:
@@ -281,7 +293,7 @@ class Acting:
             raise CheckpointError("other sequences are embedded than wait")
         self.episodes, self.waiting = arrays_of(Episodes, state["episodes"]), arrays_of(Waiting, state["waiting"])
         self.values = Values(**{name: value.to(self.device, copy=True) for name, value in state["values"].items()})
-        ahead, self._groups = state["ahead"], None
+        ahead, self._groups, self._now = state["ahead"], None, None
         self._ahead = (
             None if ahead is None else Embedded(**{name: part.to(self.device) for name, part in ahead.items()})
         )

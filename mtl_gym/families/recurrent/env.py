@@ -124,6 +124,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
     def _set_up(self) -> None:
         super()._set_up()
         self._acting = Acting(self.network, self._split, self.num_envs, self.connections)
+        self._paid = np.zeros(self.num_envs, np.float32)
         self._answers = AnswersSoFar.none(self.num_envs, self._split.steps, self._split.every_step)
         self._confusion = Confusion(self.data.num_tasks, self.data.max_classes)
         self._training = Training(self.network, self._split, self._classes, self._penalties)
@@ -143,6 +144,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
             self._acting.supply(self._draw(rows, self.batch_size))
         self._acting.begin(rows)
         self._answers.begin(rows)
+        self._paid[rows] = 0  # nothing is on at the beginning
 
     def _observe(self) -> dict[str, Array | Tensor]:
         step = np.minimum(self._acting.episodes.step, self._acting.length - 1)
@@ -153,30 +155,33 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         return np.ones((self.num_envs, 2 * self.connections), bool)
 
     def _advance(self, actions: NDArray[np.int8], valid: Flags) -> Transition:
-        acting, episodes = self._acting, self._acting.episodes
-        step, spent = episodes.step.copy(), episodes.spent
-        taken, own = acting.advance(actions)
-        reward = self._cost(spent) - self._cost(episodes.spent)
-        done = episodes.step == acting.length
+        acting, step = self._acting, self._acting.episodes.step.copy()
+        acting.advance(actions)
+        reward, done = self._sparing(), acting.episodes.step == acting.length
         if self._split.every_step:
-            self._answer(np.arange(self.num_envs), step, taken, own, reward)
+            self._answer(np.arange(self.num_envs), step, reward)
         elif done.any():
             rows = np.flatnonzero(done)
-            self._answer(rows, step[rows], *acting.read(rows, taken, own), reward)
+            self._answer(rows, step[rows], reward)
         result = self._result(done) if done.any() else None
         return Transition(reward, done, np.zeros(self.num_envs, bool), result)
 
-    def _cost(self, spent: Floats) -> Floats:
+    def _sparing(self) -> Floats:
+        """Return minus the increase of each row's cost by the last decision; float32 [num_envs]."""
+        before, self._paid = self._paid, self._cost()
+        return before - self._paid
+
+    def _cost(self) -> Floats:
         """Return the cost of each row's connections so far, times its number of answers; float32 [num_envs]."""
-        cost: Floats = self._penalties(torch.from_numpy(spent)).numpy()
+        cost: Floats = self._penalties(torch.from_numpy(self._acting.episodes.spent)).numpy()
         return (cost * self._acting.length).astype(np.float32) if self._split.every_step else cost
 
     @torch.no_grad()
-    def _answer(self, rows: Rows, step: Rows, taken: Tensor, own: Tensor, reward: Floats) -> None:
+    def _answer(self, rows: Rows, step: Rows, reward: Floats) -> None:
         """Answer in `rows`, and add the final reward to `reward`."""
         samples = self._sample[rows]
         label = self._label[samples, step] if self._split.every_step else self._label[samples]
-        logits = self.network.answer(taken, own, self._acting.groups_of(rows))
+        logits = self.network.answer(*self._acting.read(rows), self._acting.groups_of(rows))
         loss, named = self._settle(rows, label, logits, reward)
         self._answers.add(rows, step, label, named.astype(np.int64), loss)
 
@@ -260,6 +265,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         self._answers = arrays_of(AnswersSoFar, state["answers"])
         self.usage.load(state["usage"])
         self._acting.load(state["acting"])
+        self._paid = self._cost()
 
     def _adopt(self, source: ClassificationVectorEnv) -> None:
         assert isinstance(source, RecurrentVectorEnv)

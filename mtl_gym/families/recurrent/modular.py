@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLSTM, GroupedMLP
-from mtl_gym.core.nn.typing import Modules
+from mtl_gym.core.nn.typing import Context, Modules
 from mtl_gym.families.recurrent.connections import ConnectionLayout, Gates
+
+# Up to so many products, summing a stack of them takes fewer calls.
+SMALL = 20_000
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,10 @@ class Sharing(nn.Module):
             gates: Source of the decisions.
         """
         raise NotImplementedError
+
+    def show(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Tensor:
+        """Return the memory after one time step alone; arguments as for `share`, float32 [rows, memory]."""
+        return self.share(embedded, own, memory, groups, gates).memory
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Return the parameters used by all tasks, which are frozen for an unseen task (table 2)."""
@@ -130,23 +138,37 @@ class ModularNetwork(Sharing):
         self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates
     ) -> SharedOutput:
         """Decide, average connected outputs (eq. 4) and apply sub-encoders (eq. 5), layer by layer."""
-        units, outputs, decided = self.units(embedded), [], []
-        for block in range(len(self.layout.encoder)):
-            on = gates.encoder(block, units)
-            units = self.sub_encoder(block)(connected(units, on))
-            outputs.append(units)
-            decided.append(on.flatten(1))
+        outputs, decided = self._encode(embedded, gates)
         taken = [gates.decoder(block, units, own, groups) for block, units in enumerate(outputs)]
         knowledge = [
             decoder.of_rows(connected(units, on.unsqueeze(2))[0], groups)
             for decoder, units, on in zip(self.sub_decoders, outputs, taken, strict=True)
         ]
-        shown = torch.cat([layer.movedim(0, 1).flatten(1) for layer in outputs], 1)
-        return SharedOutput(torch.cat(knowledge, 1), shown, torch.cat([*decided, *taken], 1))
+        on = torch.cat([*(gates.flatten(1) for gates in decided), *taken], 1)
+        return SharedOutput(torch.cat(knowledge, 1), _shown(outputs), on)
+
+    def show(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Tensor:
+        """Return the outputs of the sub-encoders, without any sub-decoder."""
+        return _shown(self._encode(embedded, gates)[0])
+
+    def _encode(self, embedded: Tensor, gates: Gates) -> tuple[list[Tensor], list[Tensor]]:
+        """Return outputs [n, rows, hidden] and connections [rows, from, to] of every layer of sub-encoders."""
+        units, outputs, decided = self.units(embedded), [], []
+        for block in range(len(self.layout.encoder)):
+            on = gates.encoder(block, units)
+            units = self.sub_encoder(block)(connected(units, on))
+            outputs.append(units)
+            decided.append(on)
+        return outputs, decided
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the encoder."""
         return [*self.cells.parameters(), *self.sub_encoders.parameters()]
+
+
+def _shown(outputs: list[Tensor]) -> Tensor:
+    """Concatenate the outputs of all sub-encoders; [n, rows, hidden] of each layer -> [rows, memory]."""
+    return torch.cat([part for layer in outputs for part in layer.unbind()], 1)
 
 
 def connected(units: Tensor, on: Tensor) -> Tensor:
@@ -167,5 +189,34 @@ def connected(units: Tensor, on: Tensor) -> Tensor:
         tensor([2., 3., 0.])
     """
     shares = on / on.sum(1, keepdim=True).clamp(min=1)
-    # Elementwise products and a sum avoid a batched matrix product per sample.
-    return (shares.permute(2, 1, 0).unsqueeze(3) * units).sum(1)
+    return _WeightedSum.apply(shares.permute(2, 1, 0).contiguous().unsqueeze(3), units)
+
+
+class _WeightedSum(torch.autograd.Function):
+    """`weighted_sum` whose gradient is another one, without a stack of all products."""
+
+    @staticmethod
+    def forward(ctx: Context, weights: Tensor, units: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, units)
+        return weighted_sum(weights, units)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
+        (weights, units), (into,) = ctx.saved_tensors, gradients
+        to_weights = (into.unsqueeze(1) * units).sum(3, keepdim=True) if ctx.needs_input_grad[0] else None
+        return to_weights, weighted_sum(weights.transpose(0, 1), into)
+
+
+def weighted_sum(weights: Tensor, units: Tensor) -> Tensor:
+    """Return sums over sources; [to, from, rows, 1] and [from, rows, width] -> [to, rows, width].
+
+    Many rows are added up source by source, in the cache; the result is the same to the bit.
+    """
+    if weights.shape[0] * units.numel() <= SMALL:
+        return (weights * units).sum(1)
+    total = weights[:, 0] * units[0]
+    product = torch.empty_like(total)
+    for weight, unit in zip(weights.unbind(1)[1:], units.unbind()[1:], strict=True):
+        total.add_(torch.mul(weight, unit, out=product))
+    return total

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeAlias
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtl_gym.core.nn.dispatch import Dispatch
@@ -21,81 +18,11 @@ from mtl_gym.core.validation import complaint
 from mtl_gym.families.recurrent.bases import Base
 from mtl_gym.families.recurrent.connections import ConnectionLayout, Gates
 from mtl_gym.families.recurrent.modular import SharedOutput, Sharing
+from mtl_gym.families.recurrent.sequences import Sequences
 
-Index: TypeAlias = NDArray[np.int64]
 GatesOf: TypeAlias = Callable[[Tensor], Gates]
 
 READOUTS = ("mean", "last", "every")
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """Tasks and lengths of a batch of sequences; a pair is a row and one of its time steps.
-
-    Attributes:
-        task: Task of each row; int64 [rows].
-        length: Number of steps of each row; int64 [rows].
-        steps: Number of steps of padded inputs.
-        tasks: Number of tasks.
-        device: Device of the tensors.
-    """
-
-    task: Index
-    length: Index
-    steps: int
-    tasks: int
-    device: torch.device
-
-    @cached_property
-    def groups(self) -> Dispatch:
-        """Dispatch of rows by task."""
-        return Dispatch.of(self.task, self.tasks, self.device)
-
-    @cached_property
-    def _pairs(self) -> tuple[Index, Index]:
-        row, step = np.nonzero(np.arange(self.steps) < self.length[:, None])
-        return row, step
-
-    @cached_property
-    def flat(self) -> Tensor:
-        """Index of each pair in [rows * steps]; int64 [pairs]."""
-        row, step = self._pairs
-        return torch.from_numpy(row * self.steps + step).to(self.device, non_blocking=True)
-
-    @cached_property
-    def row(self) -> Tensor:
-        """Row of each pair; int64 [pairs]."""
-        return torch.from_numpy(self._pairs[0]).to(self.device, non_blocking=True)
-
-    @cached_property
-    def pair_task(self) -> Index:
-        """Task of each pair, on the host; int64 [pairs]."""
-        return self.task[self._pairs[0]]
-
-    @cached_property
-    def pair_groups(self) -> Dispatch:
-        """Dispatch of pairs by task."""
-        return Dispatch.of(self.pair_task, self.tasks, self.device)
-
-    @cached_property
-    def last(self) -> Tensor:
-        """Index of the last step of each row in [rows * steps]; int64 [rows]."""
-        return torch.from_numpy(np.arange(len(self.length)) * self.steps + self.length - 1).to(self.device)
-
-    @cached_property
-    def last_pairs(self) -> Tensor:
-        """Index of the last step of each row among the pairs; int64 [rows]."""
-        return torch.from_numpy(np.cumsum(self.length) - 1).to(self.device)
-
-    @cached_property
-    def lengths(self) -> Tensor:
-        """Lengths on the device; float32 [rows, 1]."""
-        return torch.from_numpy(self.length[:, None]).to(self.device, torch.float32)
-
-    def mean(self, values: Tensor) -> Tensor:
-        """Return the mean over the steps of each sequence; [pairs, width] -> [rows, width]."""
-        total = values.new_zeros(len(self.task), values.shape[1])
-        return total.index_add(0, self.row, values) / self.lengths
 
 
 @dataclass(frozen=True)
@@ -240,9 +167,18 @@ class MultiTaskNetwork(nn.Module):
         if self.sharing is None:
             nothing = shared.new_zeros(len(shared), 0)
             return SharedOutput(nothing, nothing, nothing)
+        return self.sharing.share(*self._seen(shared, own), memory, groups, gates)
+
+    def show(self, shared: Tensor, own: Tensor, memory: Tensor, groups: Dispatch, gates: Gates) -> Tensor:
+        """Return the memory of the shared part after one time step, as `Sharing.show`."""
+        return memory if self.sharing is None else self.sharing.show(*self._seen(shared, own), memory, groups, gates)
+
+    def _seen(self, shared: Tensor, own: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the inputs of the shared part and of policies beside it."""
+        if not self.cues:
+            return shared, own[:, : self.policies_see] if self.policies_see else None
         shared, cues = shared.split([shared.shape[1] - self.cues, self.cues], 1)
-        seen = torch.cat([own[:, : self.policies_see - self.cues], cues], 1) if self.policies_see else None
-        return self.sharing.share(shared, seen, memory, groups, gates)
+        return shared, torch.cat([own[:, : self.policies_see - self.cues], cues], 1)
 
     def answer(self, knowledge: Tensor, own: Tensor, groups: Dispatch) -> Tensor:
         """Return the logits of each row's task; [rows, knowledge] and [rows, own] -> [rows, classes]."""
@@ -257,35 +193,47 @@ class MultiTaskNetwork(nn.Module):
             gates: Function from indices in [rows * steps], int64 [n], to the decisions of these steps.
         """
         embedded = self.embed(x, sequences.groups)
-        shared, own = embedded.shared.flatten(0, 1), embedded.own.flatten(0, 1)
-        knowledge, on = (self._in_turn if self.carries else self._at_once)(shared, own, sequences, gates)
-        last = own[sequences.last]
+        knowledge, own, on = self.read(embedded, sequences, gates)
+        groups = sequences.pair_groups if self.readout == "every" else sequences.groups
+        last = sequences.last(embedded.own)
         auxiliary = self.base.auxiliary(last, sequences.groups) if self.base else x.new_zeros(())
-        if self.readout == "every":
-            return Outcome(self.answer(knowledge, own[sequences.flat], sequences.pair_groups), on, auxiliary)
-        return Outcome(self.answer(self._read(knowledge, sequences), last, sequences.groups), on, auxiliary)
+        return Outcome(self.answer(knowledge, own, groups), on, auxiliary)
 
-    def _at_once(self, shared: Tensor, own: Tensor, sequences: Sequences, gates: GatesOf) -> tuple[Tensor, Tensor]:
-        at = sequences.flat
-        memory = shared.new_zeros(len(at), self.memory)
-        step = self.share(shared[at], own[at], memory, sequences.pair_groups, gates(at))
+    def read(self, embedded: Embedded, sequences: Sequences, gates: GatesOf) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the shared part on whole sequences.
+
+        Args:
+            embedded: Result of `embed`.
+            sequences: As for `run`.
+            gates: As for `run`.
+
+        Returns:
+            Inputs of `answer`, float32 [rows, ...], or [pairs, ...] with answers at every step; and the connections,
+            1 for on, float32 [pairs, connections].
+        """
+        knowledge, on = (self._in_turn if self.carries else self._at_once)(embedded, sequences, gates)
+        if self.readout == "every":
+            return knowledge, sequences.pairs(embedded.own), on
+        read = knowledge[sequences.last_pairs] if self.readout == "last" else sequences.mean(knowledge)
+        return read, sequences.last(embedded.own), on
+
+    def _at_once(self, embedded: Embedded, sequences: Sequences, gates: GatesOf) -> tuple[Tensor, Tensor]:
+        shared, own = sequences.pairs(embedded.shared), sequences.pairs(embedded.own)
+        memory = shared.new_zeros(len(shared), self.memory)
+        step = self.share(shared, own, memory, sequences.pair_groups, gates(sequences.flat))
         return step.knowledge, step.gates
 
-    def _in_turn(self, shared: Tensor, own: Tensor, sequences: Sequences, gates: GatesOf) -> tuple[Tensor, Tensor]:
+    def _in_turn(self, embedded: Embedded, sequences: Sequences, gates: GatesOf) -> tuple[Tensor, Tensor]:
         """Run shared parts that carry a memory, step by step."""
-        rows = torch.arange(len(sequences.task), device=shared.device) * sequences.steps
+        shared, own = embedded.shared, embedded.own
+        rows = torch.arange(len(shared), device=shared.device) * sequences.steps
         memory, knowledge, on = shared.new_zeros(len(rows), self.memory), [], []
-        by_step = (part.unflatten(0, (len(rows), -1)).unbind(1) for part in (shared, own))
-        for number, (now, mine) in enumerate(zip(*by_step, strict=True)):
+        for number, (now, mine) in enumerate(zip(shared.unbind(1), own.unbind(1), strict=True)):
             step = self.share(now, mine, memory, sequences.groups, gates(rows + number))
             memory = step.memory
             knowledge.append(step.knowledge)
             on.append(step.gates)
-        both = (torch.stack(parts, 1).flatten(0, 1)[sequences.flat] for parts in (knowledge, on))
-        return next(both), next(both)
-
-    def _read(self, knowledge: Tensor, sequences: Sequences) -> Tensor:
-        return knowledge[sequences.last_pairs] if self.readout == "last" else sequences.mean(knowledge)
+        return sequences.pairs(torch.stack(knowledge, 1)), sequences.pairs(torch.stack(on, 1))
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of front and shared part, which are frozen for an unseen task (table 2)."""

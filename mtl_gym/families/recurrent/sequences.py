@@ -1,17 +1,103 @@
-"""Data sets of sequences for the recurrent environments."""
+"""Batches of sequences, and the data sets that they come from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.rows import Rows
 from mtl_gym.data import MultiTaskDataset, Split
-from mtl_gym.families.recurrent.network import Sequences
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Tasks and lengths of a batch of sequences; a pair is a row and one of its time steps.
+
+    Attributes:
+        task: Task of each row; int64 [rows].
+        length: Number of steps of each row; int64 [rows].
+        steps: Number of steps of padded inputs.
+        tasks: Number of tasks.
+        device: Device of the tensors.
+    """
+
+    task: Rows
+    length: Rows
+    steps: int
+    tasks: int
+    device: torch.device
+
+    @cached_property
+    def groups(self) -> Dispatch:
+        """Dispatch of rows by task."""
+        return Dispatch.of(self.task, self.tasks, self.device)
+
+    @cached_property
+    def _pairs(self) -> tuple[Rows, Rows]:
+        row, step = np.nonzero(np.arange(self.steps) < self.length[:, None])
+        return row, step
+
+    @cached_property
+    def flat(self) -> Tensor:
+        """Rows of each pair in [rows * steps]; int64 [pairs]."""
+        row, step = self._pairs
+        return torch.from_numpy(row * self.steps + step).to(self.device, non_blocking=True)
+
+    @cached_property
+    def row(self) -> Tensor:
+        """Row of each pair; int64 [pairs]."""
+        return torch.from_numpy(self._pairs[0]).to(self.device, non_blocking=True)
+
+    @cached_property
+    def pair_task(self) -> Rows:
+        """Task of each pair, on the host; int64 [pairs]."""
+        return self.task[self._pairs[0]]
+
+    @cached_property
+    def pair_groups(self) -> Dispatch:
+        """Dispatch of pairs by task."""
+        return Dispatch.of(self.pair_task, self.tasks, self.device)
+
+    @cached_property
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        row, step = torch.from_numpy(np.stack([np.arange(len(self.length)), self.length - 1])).to(self.device)
+        return row, step
+
+    def last(self, values: Tensor) -> Tensor:
+        """Return the values at the last step of each row; [rows, steps, *shape] -> [rows, *shape]."""
+        return values[self._ends]
+
+    @cached_property
+    def last_pairs(self) -> Tensor:
+        """Rows of the last step of each row among the pairs; int64 [rows]."""
+        return torch.from_numpy(np.cumsum(self.length) - 1).to(self.device)
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Lengths on the device; float32 [rows, 1]."""
+        return torch.from_numpy(self.length[:, None]).to(self.device, torch.float32)
+
+    @cached_property
+    def _full(self) -> bool:
+        """True if no row is padded."""
+        return bool((self.length == self.steps).all())
+
+    def pairs(self, values: Tensor) -> Tensor:
+        """Return the values of all pairs; [rows, steps, *shape] -> [pairs, *shape]."""
+        flat = values.flatten(0, 1)
+        return flat if self._full else flat[self.flat]
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean over the steps of each sequence; [pairs, width] -> [rows, width]."""
+        total = values.new_zeros(len(self.task), values.shape[1])
+        return total.index_add(0, self.row, values) / self.lengths
 
 
 class SequenceSplit:

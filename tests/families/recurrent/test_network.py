@@ -10,9 +10,10 @@ from mtl_gym.core.nn.grouped import GroupedLinear, GroupedLSTM, GroupedMLP
 from mtl_gym.families.recurrent.baselines import DirectCommunication, IndirectCommunication, RecursiveRouting, messages
 from mtl_gym.families.recurrent.bases import BASES, SeparateLSTMs, SharedPrivate, Stitched
 from mtl_gym.families.recurrent.connections import ConnectionLayout, Given, sparsity
-from mtl_gym.families.recurrent.modular import ModularNetwork, connected
-from mtl_gym.families.recurrent.network import MultiTaskNetwork, Sequences
+from mtl_gym.families.recurrent.modular import SMALL, ModularNetwork, connected, weighted_sum
+from mtl_gym.families.recurrent.network import MultiTaskNetwork
 from mtl_gym.families.recurrent.policies import Decided, PolicyNetworks, decide
+from mtl_gym.families.recurrent.sequences import Sequences
 from tests.families.recurrent import literal
 
 CPU = torch.device("cpu")
@@ -178,6 +179,34 @@ def test_sub_network_without_connections_receives_zeros():
     mean = connected(units, on)
     torch.testing.assert_close(mean[0, 0], (units[1, 0] + units[2, 0]) / 2)
     assert (mean[1] == 0).all() and (mean[0, 1] == 0).all()
+
+
+def test_sums_of_many_rows_equal_those_of_few_to_the_bit():
+    rows = SMALL // HIDDEN
+    weights, units = torch.rand(2, 3, rows, 1), torch.randn(3, rows, HIDDEN)
+    parts = [weighted_sum(weights[:, :, part], units[:, part]) for part in torch.arange(rows).split(rows // 9)]
+    assert torch.equal(weighted_sum(weights, units), torch.cat(parts, 1))
+
+
+def test_gradients_of_connected_match_those_of_a_stack_of_products():
+    units, on = torch.randn(3, 5, HIDDEN, requires_grad=True), torch.rand(5, 3, 2, requires_grad=True)
+    shares = on / on.sum(1, keepdim=True).clamp(min=1)
+    plain = (shares.permute(2, 1, 0).unsqueeze(3) * units).sum(1)
+    towards = torch.randn(2, 5, HIDDEN)
+    for mine, theirs in zip(
+        *(torch.autograd.grad(y, (units, on), towards) for y in (connected(units, on), plain)), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_many_lstms_in_one_loop_equal_fused_calls():
+    lstm, x = GroupedLSTM(2, 3, 4), torch.randn(2, 6, 5, 3)
+    assert lstm.fused and not GroupedLSTM(9, 3, 4).fused
+    towards = torch.randn(2, 6, 5, 4)
+    fused = torch.autograd.grad(lstm(x), tuple(lstm.parameters()), towards)
+    lstm.fused = False
+    for mine, theirs in zip(torch.autograd.grad(lstm(x), tuple(lstm.parameters()), towards), fused, strict=True):
+        torch.testing.assert_close(mine, theirs)
 
 
 def test_grouped_layers_match_single_torch_layers():
