@@ -1,0 +1,82 @@
+"""Valid choices of a batch: each distinct set once, and each pair of a row and a choice once.
+
+Rows with equal masks share whatever depends on the choices alone. Pools have few distinct masks, because most of a mask
+follows from the shape that the last module returned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Places of a padded batch that hold something.
+
+    Attributes:
+        present: bool [rows, most].
+    """
+
+    present: Tensor
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Flat places that hold something; int64 [n]."""
+        return self.present.flatten().nonzero().squeeze(1)
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """Return what is present, row by row; [rows, most, *shape] -> [n, *shape]."""
+        return padded.flatten(0, 1).index_select(0, self.places)
+
+    def pad(self, packed: Tensor) -> Tensor:
+        """Undo `pack`, with zeros where nothing is; [n, *shape] -> [rows, most, *shape]."""
+        padded = packed.new_zeros(self.present.numel(), *packed.shape[1:])
+        return padded.index_copy(0, self.places, packed).unflatten(0, self.present.shape)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates of rows, from their masks.
+
+    Attributes:
+        masks: Valid choices; bool [rows, choices].
+        own: Distinct mask of each row; int64 [rows].
+        sets: Candidates of each distinct mask, in order, then padding; int64 [sets, most].
+        of_sets: Which of these are candidates.
+
+    Example:
+        >>> candidates = Candidates.of(torch.tensor([[True, False, True], [False, True, False], [True, False, True]]))
+        >>> candidates.own, candidates.sets[:, :1].flatten(), len(candidates.pairs.places)
+        (tensor([1, 0, 1]), tensor([1, 0]), 5)
+    """
+
+    masks: Tensor
+    own: Tensor
+    sets: Tensor
+    of_sets: Padding
+
+    @classmethod
+    def of(cls, masks: Tensor) -> Candidates:
+        """Find the distinct masks; bool [rows, choices]."""
+        distinct, own = np.unique(np.packbits(masks.cpu().numpy(), axis=1), axis=0, return_index=True, return_inverse=True)[1:]  # fmt: skip # noqa: E501
+        sets = masks[torch.from_numpy(distinct).to(masks.device)]
+        most = max(int(sets.sum(1).max()), 1)
+        choices = (~sets).byte().argsort(dim=1, stable=True)[:, :most]
+        return cls(masks, torch.from_numpy(own.reshape(-1)).to(masks.device), choices, Padding(sets.gather(1, choices)))
+
+    @cached_property
+    def pairs(self) -> Padding:
+        """Pairs of a row and a candidate; padding of [rows, most]."""
+        return Padding(self.of_sets.present[self.own])
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Flat place in `masks` of each pair; int64 [pairs]."""
+        width = self.masks.shape[1]
+        starts = torch.arange(len(self.own), device=self.own.device) * width
+        return self.pairs.pack(self.sets[self.own] + starts[:, None])

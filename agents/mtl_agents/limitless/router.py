@@ -1,0 +1,190 @@
+"""Transformer router: scores of valid modules and values of states, for pools of any size.
+
+Source: LRN ("Limitless Routing Networks for Effective Multi-task Learning"), equations 1 to 5 and figure 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, pad, scaled_dot_product_attention
+
+from mtl_agents.limitless.candidates import Candidates, Padding
+
+Observation: TypeAlias = dict[str, Tensor]
+
+NO_CANDIDATE = -1e8
+
+
+class ImageEncoder(nn.Sequential):
+    """Encoder of two convolutions and a linear layer for images, or of two linear layers for other inputs.
+
+    Maps float32 [rows, *shape] to float32 [rows, width].
+
+    Example:
+        >>> ImageEncoder((1, 8, 8), 32)(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 32])
+    """
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        if len(shape) == 3:
+            body: list[nn.Module] = [nn.Conv2d(shape[0], 16, 3, stride=2, padding=1), nn.ReLU()]
+            body += [nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten()]
+            features = 32 * math.ceil(shape[1] / 4) * math.ceil(shape[2] / 4)
+        else:
+            body, features = [nn.Flatten(), nn.Linear(math.prod(shape), width), nn.ReLU()], width
+        super().__init__(*body, nn.Linear(features, width))
+
+
+class Router(nn.Module):
+    """Transformer over embeddings of state and candidates; only the module embeddings grow with the pool.
+
+    What is absent or no candidate is not computed. The first half of the decoder sees candidates alone, so that it runs
+    once for rows with the same ones.
+
+    Args:
+        shape: Shape of an image.
+        tasks: Number of tasks.
+        modules: Size of the pool.
+        d_model: Width of all embeddings.
+        heads: Number of attention heads.
+        feed_forward: Width of the transformer's feed-forward layers.
+
+    Source: LRN, sections 4 and 5.1.
+
+    Deviation: no dropout, so that rollout and training use the same probabilities. Sinusoids encode the position of a
+    module, and the depth, which PASS increases without adding a module. A logit is the scaled product of the decoded
+    candidate and a linear map of the encoded task, where the paper names no readout: of a linear map of the candidate
+    alone, hardly a tenth differs between tasks at first, so that all tasks would share their modules.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], tasks: int, modules: int, d_model: int, heads: int, feed_forward: int
+    ) -> None:
+        super().__init__()
+        self.image = ImageEncoder(shape, d_model)
+        self.task = nn.Embedding(tasks, d_model)
+        self.module = nn.Embedding(modules, d_model)
+        self.passing = nn.Parameter(torch.randn(d_model))
+        # torch's layers hold the weights; `_encoded` and `_decoded` compute what they would.
+        self.encoder = nn.TransformerEncoderLayer(d_model, heads, feed_forward, dropout=0.0, batch_first=True)
+        self.decoder = nn.TransformerDecoderLayer(d_model, heads, feed_forward, dropout=0.0, batch_first=True)
+        self.score = nn.Linear(d_model, d_model)
+        self.attention = nn.Linear(d_model, 1)
+        self.value = nn.Linear(d_model, 1)
+
+    def encode(self, obs: Observation) -> tuple[Tensor, Tensor]:
+        """Encode the state (image, task and chosen modules) by self-attention. Source: eq. 2.
+
+        Returns:
+            State, float32 [rows, 2 + max_depth, d_model], 0 for absent modules, and their mask, bool
+            [rows, 2 + max_depth].
+        """
+        modules = obs["chosen"].long()
+        width = self.module.embedding_dim
+        places = sinusoids(torch.arange(modules.shape[1], device=modules.device), width)
+        chosen = self.module((modules - 1).clamp(min=0)) + places
+        task = self.task(obs["task"].long().flatten()) + sinusoids(obs["depth"].long().flatten(), width)
+        state = torch.cat([self.image(obs["image"])[:, None], task[:, None], chosen], 1)
+        absent = pad(modules == 0, (2, 0))
+        return self._encoded(state, Padding(~absent)), absent
+
+    def _encoded(self, state: Tensor, parts: Padding) -> Tensor:
+        """Return what `encoder` does of the present parts; float32 [rows, 2 + max_depth, d_model]."""
+        layer, attention = self.encoder, self.encoder.self_attn
+        x = parts.pack(state)
+        seen = _attend(*parts.pad(_projected(attention, x)).chunk(3, -1), parts.present, attention.num_heads)
+        x = layer.norm1(x + attention.out_proj(parts.pack(seen)))
+        return parts.pad(layer.norm2(x + _feed_forward(layer, x)))
+
+    def values(self, state: Tensor, absent: Tensor) -> Tensor:
+        """Return the value of each state by attention pooling; float32 [rows, 1]. Source: eqs. 3 to 5."""
+        scores = self.attention(state).squeeze(-1).masked_fill(absent, -torch.inf)
+        weights = scores.softmax(1)
+        return self.value((weights[:, :, None] * state).sum(1))
+
+    def logits(self, state: Tensor, absent: Tensor, masks: Tensor) -> Tensor:
+        """Return logits of all choices; masked choices are not decoded. Source: eq. 1.
+
+        Args:
+            state: float32 [rows, 2 + max_depth, d_model].
+            absent: Mask of absent modules; bool [rows, 2 + max_depth].
+            masks: Valid choices, PASS last; bool [rows, modules + 1].
+
+        Returns:
+            float32 [rows, modules + 1].
+        """
+        candidates = Candidates.of(masks)
+        decoded = self._decoded(candidates, state, Padding(~absent))
+        asked = self.score(state[:, 1]) / math.sqrt(state.shape[-1])
+        rows = candidates.pairs.places // candidates.pairs.present.shape[1]
+        scores = (decoded * asked.index_select(0, rows)).sum(-1)
+        nowhere = torch.full((masks.numel(),), NO_CANDIDATE, device=state.device)
+        return nowhere.index_copy(0, candidates.places, scores).view(masks.shape)
+
+    def _decoded(self, candidates: Candidates, state: Tensor, parts: Padding) -> Tensor:
+        """Return what `decoder` does of the candidates of each row; float32 [pairs, d_model]."""
+        layer, pairs = self.decoder, candidates.pairs
+        alone, queries = self._among_themselves(candidates)
+        known = torch.cat([alone, queries], -1).index_select(0, candidates.own)
+        alone, queries = known.chunk(2, -1)
+        x = layer.norm2(pairs.pack(alone + self._looking(queries, state, parts)))
+        return layer.norm3(x + _feed_forward(layer, x))
+
+    def _among_themselves(self, candidates: Candidates) -> tuple[Tensor, Tensor]:
+        """Let candidates attend to each other; return them and their queries, float32 [sets, most, d_model] each."""
+        layer, attention, there = self.decoder, self.decoder.self_attn, candidates.of_sets
+        choices = torch.cat([self.module.weight, self.passing[None]])
+        projected = _projected(attention, choices)[candidates.sets]
+        seen = _attend(*projected.chunk(3, -1), there.present, attention.num_heads)
+        chosen = choices.index_select(0, there.pack(candidates.sets))
+        x = layer.norm1(chosen + attention.out_proj(there.pack(seen)))
+        return there.pad(x), there.pad(_projected(layer.multihead_attn, x, slice(1)))
+
+    def _looking(self, queries: Tensor, state: Tensor, parts: Padding) -> Tensor:
+        """Let candidates attend to the state; float32 [rows, most, d_model].
+
+        The output projection is applied to the values of a state, which are fewer than its candidates.
+        """
+        attention = self.decoder.multihead_attn
+        heads, width = attention.num_heads, state.shape[-1]
+        keys, values = _projected(attention, parts.pack(state), slice(1, 3)).chunk(2, -1)
+        out = attention.out_proj.weight.view(width, heads, -1)
+        values = torch.einsum("nhe,dhe->nhd", values.unflatten(-1, (heads, -1)), out)
+        scores = _by_head(queries, heads) @ _by_head(parts.pad(keys), heads).mT / math.sqrt(width // heads)
+        weights = scores.masked_fill(~parts.present[:, None, None], -torch.inf).softmax(-1)
+        seen = weights.permute(0, 2, 3, 1).flatten(2) @ parts.pad(values).flatten(1, 2)
+        return seen + attention.out_proj.bias
+
+
+def _projected(attention: nn.MultiheadAttention, x: Tensor, parts: slice = slice(3)) -> Tensor:
+    """Return queries, keys and values of inputs, or some `parts` of them; [*n, d_model] -> [*n, parts * d_model]."""
+    width = x.shape[-1]
+    rows = slice((parts.start or 0) * width, parts.stop * width)
+    assert attention.in_proj_weight is not None and attention.in_proj_bias is not None
+    return linear(x, attention.in_proj_weight[rows], attention.in_proj_bias[rows])
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, present: Tensor, heads: int) -> Tensor:
+    """Attend to what is present, before the output projection; [rows, most, d_model] each, bool [rows, most]."""
+    mask = present[:, None, None]
+    parts = (_by_head(part, heads) for part in (queries, keys, values))
+    return scaled_dot_product_attention(*parts, attn_mask=mask).transpose(1, 2).flatten(2)
+
+
+def _feed_forward(layer: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer, x: Tensor) -> Tensor:
+    return layer.linear2(layer.linear1(x).relu_())
+
+
+def sinusoids(positions: Tensor, width: int) -> Tensor:
+    """Encode positions; int64 [n] -> float32 [n, width]. Source: Vaswani et al. 2017, section 3.5."""
+    frequencies = torch.exp(torch.arange(0, width, 2, device=positions.device) * (-math.log(10_000.0) / width))
+    angles = positions[:, None] * frequencies
+    return torch.stack([angles.sin(), angles.cos()], 2).flatten(1)[:, :width]
