@@ -6,7 +6,7 @@ import pytest
 import torch
 from mtl_agents import LRN, RandomFixed, Shared
 from mtl_agents.limitless.lrn import BonusRolloutBuffer
-from mtl_agents.limitless.policy import Router
+from mtl_agents.limitless.router import Router, sinusoids
 from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnMaxEpisodes
 
 import mtl_gym
@@ -169,6 +169,37 @@ def test_a_logit_is_the_scaled_product_of_decoded_candidate_and_encoded_task():
         asked = router.score.weight @ state[row, 1] + router.score.bias
         expected = [(candidate @ asked).item() / 4 for candidate in decoded[row]]
         assert logits[row, [2, 5, 12]].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_state_and_candidates_are_those_of_torchs_layers_and_so_are_gradients():
+    """Rows differ in their chosen modules and in their candidates; some have the same ones, one has a single one."""
+    router, obs = make_router(), observe(rows=8)
+    masks = torch.rand(8, 13, generator=torch.Generator().manual_seed(0)) < 0.5
+    masks[4:] = masks[:4]
+    masks[2] = torch.arange(13) == 12
+    for layer in (router.encoder, router.decoder):  # biases are 0 at first
+        for name, parameter in layer.named_parameters():
+            torch.nn.init.normal_(parameter, std=0.3) if "bias" in name else None
+    modules, places = obs["chosen"], sinusoids(torch.arange(4), 16)
+    task = router.task(obs["task"]) + sinusoids(obs["depth"], 16)
+    chosen = router.module((modules - 1).clamp(min=0)) + places
+    parts = torch.cat([router.image(obs["image"])[:, None], task[:, None], chosen], 1)
+    found, gradients = [], []
+    state, absent = router.encode(obs)
+    found.append(router.logits(state, absent, masks).where(masks, 0))
+    encoded = router.encoder(parts, src_key_padding_mask=absent)
+    choices = torch.cat([router.module.weight, router.passing[None]]).expand(8, 13, 16)
+    paddings = {"tgt_key_padding_mask": ~masks, "memory_key_padding_mask": absent}
+    decoded = router.decoder(choices, encoded, **paddings)
+    found.append((decoded * router.score(encoded[:, 1])[:, None] / 4).sum(-1).where(masks, 0))
+    torch.testing.assert_close(state, encoded.masked_fill(absent[..., None], 0), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
+    for logits in found:
+        router.zero_grad()
+        logits.square().sum().backward(retain_graph=True)
+        gradients.append([p.grad.clone() for p in router.parameters() if p.grad is not None])
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
 
 
 def test_an_untrained_router_prefers_other_modules_for_other_tasks():

@@ -36,7 +36,7 @@ class Padding:
     def pad(self, packed: Tensor) -> Tensor:
         """Undo `pack`, with zeros where nothing is; [n, *shape] -> [rows, most, *shape]."""
         padded = packed.new_zeros(self.present.numel(), *packed.shape[1:])
-        return padded.index_copy(0, self.places, packed).unflatten(0, self.present.shape)
+        return padded.index_copy_(0, self.places, packed).unflatten(0, self.present.shape)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Candidates:
         masks: Valid choices; bool [rows, choices].
         own: Distinct mask of each row; int64 [rows].
         sets: Candidates of each distinct mask, in order, then padding; int64 [sets, most].
-        of_sets: Which of these are candidates.
+        of_sets: Places of candidates in `sets`.
 
     Example:
         >>> candidates = Candidates.of(torch.tensor([[True, False, True], [False, True, False], [True, False, True]]))
@@ -63,11 +63,13 @@ class Candidates:
     @classmethod
     def of(cls, masks: Tensor) -> Candidates:
         """Find the distinct masks; bool [rows, choices]."""
-        distinct, own = np.unique(np.packbits(masks.cpu().numpy(), axis=1), axis=0, return_index=True, return_inverse=True)[1:]  # fmt: skip # noqa: E501
-        sets = masks[torch.from_numpy(distinct).to(masks.device)]
-        most = max(int(sets.sum(1).max()), 1)
-        choices = (~sets).byte().argsort(dim=1, stable=True)[:, :most]
-        return cls(masks, torch.from_numpy(own.reshape(-1)).to(masks.device), choices, Padding(sets.gather(1, choices)))
+        bits = np.packbits(masks.cpu().numpy(), axis=1)
+        _, first, own = np.unique(bits, axis=0, return_index=True, return_inverse=True)
+        first, own = (torch.from_numpy(index.reshape(-1)).to(masks.device) for index in (first, own))
+        distinct = masks[first]
+        most = max(int(distinct.sum(1).max()), 1)
+        sets = (~distinct).byte().argsort(dim=1, stable=True)[:, :most]
+        return cls(masks, own, sets, Padding(distinct.gather(1, sets)))
 
     @cached_property
     def pairs(self) -> Padding:

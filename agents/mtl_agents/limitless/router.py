@@ -123,49 +123,58 @@ class Router(nn.Module):
         rows = candidates.pairs.places // candidates.pairs.present.shape[1]
         scores = (decoded * asked.index_select(0, rows)).sum(-1)
         nowhere = torch.full((masks.numel(),), NO_CANDIDATE, device=state.device)
-        return nowhere.index_copy(0, candidates.places, scores).view(masks.shape)
+        return nowhere.index_copy_(0, candidates.places, scores).view(masks.shape)
 
     def _decoded(self, candidates: Candidates, state: Tensor, parts: Padding) -> Tensor:
         """Return what `decoder` does of the candidates of each row; float32 [pairs, d_model]."""
-        layer, pairs = self.decoder, candidates.pairs
-        alone, queries = self._among_themselves(candidates)
-        known = torch.cat([alone, queries], -1).index_select(0, candidates.own)
-        alone, queries = known.chunk(2, -1)
-        x = layer.norm2(pairs.pack(alone + self._looking(queries, state, parts)))
-        return layer.norm3(x + _feed_forward(layer, x))
+        alone = self._among_themselves(candidates).index_select(0, candidates.own)
+        x = self.decoder.norm2(candidates.pairs.pack(self._looking(alone, state, parts)))
+        return self.decoder.norm3(x + _feed_forward(self.decoder, x))
 
-    def _among_themselves(self, candidates: Candidates) -> tuple[Tensor, Tensor]:
-        """Let candidates attend to each other; return them and their queries, float32 [sets, most, d_model] each."""
+    def _among_themselves(self, candidates: Candidates) -> Tensor:
+        """Let the candidates of each set attend to each other; float32 [sets, most, d_model]."""
         layer, attention, there = self.decoder, self.decoder.self_attn, candidates.of_sets
         choices = torch.cat([self.module.weight, self.passing[None]])
-        projected = _projected(attention, choices)[candidates.sets]
+        projected = _projected(attention, choices).index_select(0, candidates.sets.flatten())
+        projected = projected.unflatten(0, candidates.sets.shape)
         seen = _attend(*projected.chunk(3, -1), there.present, attention.num_heads)
         chosen = choices.index_select(0, there.pack(candidates.sets))
-        x = layer.norm1(chosen + attention.out_proj(there.pack(seen)))
-        return there.pad(x), there.pad(_projected(layer.multihead_attn, x, slice(1)))
+        return there.pad(layer.norm1(chosen + attention.out_proj(there.pack(seen))))
 
-    def _looking(self, queries: Tensor, state: Tensor, parts: Padding) -> Tensor:
-        """Let candidates attend to the state; float32 [rows, most, d_model].
+    def _looking(self, x: Tensor, state: Tensor, parts: Padding) -> Tensor:
+        """Add what candidates see in the state to them; float32 [rows, most, d_model].
 
-        The output projection is applied to the values of a state, which are fewer than its candidates.
+        Linear maps of queries and of what is seen are applied to the parts of a state, which are fewer than candidates.
         """
-        attention = self.decoder.multihead_attn
-        heads, width = attention.num_heads, state.shape[-1]
-        keys, values = _projected(attention, parts.pack(state), slice(1, 3)).chunk(2, -1)
-        out = attention.out_proj.weight.view(width, heads, -1)
-        values = torch.einsum("nhe,dhe->nhd", values.unflatten(-1, (heads, -1)), out)
-        scores = _by_head(queries, heads) @ _by_head(parts.pad(keys), heads).mT / math.sqrt(width // heads)
-        weights = scores.masked_fill(~parts.present[:, None, None], -torch.inf).softmax(-1)
-        seen = weights.permute(0, 2, 3, 1).flatten(2) @ parts.pad(values).flatten(1, 2)
-        return seen + attention.out_proj.bias
+        attention, width = self.decoder.multihead_attn, state.shape[-1]
+        heads, scale = attention.num_heads, math.sqrt(attention.num_heads / width)
+        projected = _projected(attention, parts.pack(state), slice(1, 3)).unflatten(-1, (2, heads, -1))
+        keys, values = (part.transpose(0, 1) for part in projected.unbind(1))  # [heads, n, width of a head]
+        weight, bias = (part[:width].view(heads, width // heads, -1) * scale for part in _projections(attention))
+        out = attention.out_proj.weight.view(width, heads, -1).permute(1, 2, 0)
+        asked, told = keys @ weight, torch.baddbmm(attention.out_proj.bias / heads, values, out)
+        absent = ~parts.present.repeat_interleave(heads, 1)[..., None]
+        shift = _by_row(keys @ bias, parts).masked_fill(absent, -torch.inf)
+        scores = torch.baddbmm(shift, _by_row(asked, parts), x.mT)
+        weights = scores.unflatten(1, (-1, heads)).softmax(1).flatten(1, 2)
+        return torch.baddbmm(x, weights.mT, _by_row(told, parts))
+
+
+def _by_row(x: Tensor, parts: Padding) -> Tensor:
+    """Return values of heads by row; [heads, n, *shape] -> [rows, most * heads, *shape]."""
+    return parts.pad(x.transpose(0, 1)).flatten(1, 2)
+
+
+def _projections(attention: nn.MultiheadAttention) -> tuple[Tensor, Tensor]:
+    """Return weights and biases of queries, keys and values; [3 * d_model, d_model] and [3 * d_model]."""
+    assert attention.in_proj_weight is not None and attention.in_proj_bias is not None
+    return attention.in_proj_weight, attention.in_proj_bias
 
 
 def _projected(attention: nn.MultiheadAttention, x: Tensor, parts: slice = slice(3)) -> Tensor:
     """Return queries, keys and values of inputs, or some `parts` of them; [*n, d_model] -> [*n, parts * d_model]."""
-    width = x.shape[-1]
-    rows = slice((parts.start or 0) * width, parts.stop * width)
-    assert attention.in_proj_weight is not None and attention.in_proj_bias is not None
-    return linear(x, attention.in_proj_weight[rows], attention.in_proj_bias[rows])
+    rows = slice((parts.start or 0) * x.shape[-1], parts.stop * x.shape[-1])
+    return linear(x, *(part[rows] for part in _projections(attention)))
 
 
 def _by_head(x: Tensor, heads: int) -> Tensor:
