@@ -7,13 +7,12 @@ The environment's time includes forward, backward, optimizer and the SB3 adapter
 from __future__ import annotations
 
 import argparse
-import time
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from measuring import begin, parser, percent, random_images, table
+from measuring import begin, now, parser, percent, random_images, table
 
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 from mtl_gym.lab.agents import find_agent
@@ -32,15 +31,15 @@ class Watched(BatchedVecEnv):
 
     def step_wait(self) -> Any:
         """Step every row, and measure the time."""
-        start = time.perf_counter()
+        start = now()
         result = super().step_wait()
-        self.seconds += time.perf_counter() - start
+        self.seconds += now() - start
         return result
 
 
 def environment(arguments: argparse.Namespace, name: str) -> Watched:
     """Return the environment with the options that the agent requires."""
-    options = dict(getattr(find_agent(name), "ENV_KWARGS", {}), device="cpu")
+    options = dict(getattr(find_agent(name), "ENV_KWARGS", {}), device=arguments.device)
     if arguments.images:
         options |= {"data": random_images(), "hidden": 128}
     return Watched(gym.make_vec("MTLRouting-Digits-v0", num_envs=arguments.wide, **options))
@@ -48,9 +47,9 @@ def environment(arguments: argparse.Namespace, name: str) -> Watched:
 
 def round_of(agent: Any, env: Watched, steps: int) -> tuple[float, float]:
     """Return the seconds inside and outside the environment, per batched step."""
-    env.seconds, start = 0.0, time.perf_counter()
+    env.seconds, start = 0.0, now()
     agent.learn(steps * env.num_envs, reset_num_timesteps=False)
-    total = time.perf_counter() - start
+    total = now() - start
     return env.seconds / steps, (total - env.seconds) / steps
 
 

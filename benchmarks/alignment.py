@@ -27,9 +27,9 @@ ITERATIONS = 10
 NETWORKS = {30: (3, 48), 300: (3, 160), 3_000: (3, 512), 12_000: (3, 1024)}
 
 
-def generation(runs: int) -> tuple[Callable[[], object], int]:
+def generation(runs: int, device: torch.device) -> tuple[Callable[[], object], int]:
     """Return a generation on the synthetic benchmark, and its number of tasks times gradient steps."""
-    env = AlignmentVectorEnv(runs, data="generated-linear", block=(20, 1), context=1, challengers=4, device="cpu")
+    env = AlignmentVectorEnv(runs, data="generated-linear", block=(20, 1), context=1, challengers=4, device=device)
     env.reset(seed=0)
     random = np.random.default_rng(0)
     challengers = random.integers(30, size=(runs, 30, 4))
@@ -43,11 +43,11 @@ def plain(layers: int, units: int) -> nn.Module:
     return nn.Sequential(*[part for _ in range(layers) for part in (nn.Linear(units, units), nn.ReLU())])
 
 
-def plain_step(layers: int, units: int) -> Callable[[], object]:
+def plain_step(layers: int, units: int, device: torch.device) -> Callable[[], object]:
     """Return a training step of the plain network."""
-    net = plain(layers, units)
+    net = plain(layers, units).to(device)
     optimizer = torch.optim.Adam(net.parameters(), fused=True)
-    x = torch.randn(ROWS, units)
+    x = torch.randn(ROWS, units, device=device)
 
     def step() -> None:
         net(x).square().mean().backward()
@@ -57,13 +57,13 @@ def plain_step(layers: int, units: int) -> Callable[[], object]:
     return step
 
 
-def generated_step(layers: int, units: int, slots: int) -> tuple[Callable[[], object], int]:
+def generated_step(layers: int, units: int, slots: int, device: torch.device) -> tuple[Callable[[], object], int]:
     """Return a training step of the network with generated weights, and its number of blocks."""
-    joint = JointModel([plain(layers, units)], Form((BLOCK, BLOCK), CONTEXT))
+    joint = JointModel([plain(layers, units)], Form((BLOCK, BLOCK), CONTEXT)).to(device)
     optimizer = torch.optim.Adam(joint.parameters(), fused=True)
-    x = torch.randn(1, ROWS, units)
-    modules = torch.randint(joint.num_modules, (1, joint.num_locations, slots))
-    scores = torch.zeros(modules.shape, requires_grad=True)
+    x = torch.randn(1, ROWS, units, device=device)
+    modules = torch.randint(joint.num_modules, (1, joint.num_locations, slots), device=device)
+    scores = torch.zeros(modules.shape, device=device, requires_grad=True)
     kind, taken = joint.stacks[0], joint.table(modules)
 
     def step() -> None:
@@ -78,7 +78,7 @@ def generated_step(layers: int, units: int, slots: int) -> tuple[Callable[[], ob
 
 def linear_table(args: argparse.Namespace) -> str:
     """Return the table of milliseconds per task and training step by number of parallel runs."""
-    made = {runs: generation(runs) for runs in args.runs}
+    made = {runs: generation(runs, args.device) for runs in args.runs}
     timings = alternate({runs: call for runs, (call, _) in made.items()}, args.rounds, args.seconds)
     rows = [(runs, 1e3 * timings[runs].median / made[runs][1], percent(timings[runs].spread)) for runs in args.runs]
     return table(("runs side by side", "ms per task and step", "spread"), rows)
@@ -89,9 +89,9 @@ def network_table(args: argparse.Namespace) -> str:
     rows = []
     for size in args.blocks:
         shape = NETWORKS[size]
-        alone, blocks = generated_step(*shape, 1)
-        contested, _ = generated_step(*shape, 2)
-        ways = {"plain": plain_step(*shape), "generated": alone, "contested": contested}
+        alone, blocks = generated_step(*shape, 1, args.device)
+        contested, _ = generated_step(*shape, 2, args.device)
+        ways = {"plain": plain_step(*shape, args.device), "generated": alone, "contested": contested}
         timings = alternate(ways, args.rounds, args.seconds)
         times = [1e3 * timings[way].median for way in ways]
         ratios = [1 / timings[way].speed_against(timings["plain"]) for way in ("generated", "contested")]

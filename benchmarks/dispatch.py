@@ -46,7 +46,7 @@ def loop_over_samples(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor
 
 def loop_over_blocks(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
     """Apply each block to the rows in a boolean mask."""
-    on_device, y = torch.from_numpy(choices), x.new_empty(len(x), WIDTH)
+    on_device, y = torch.from_numpy(choices).to(x.device), x.new_empty(len(x), WIDTH)
     for number, block in enumerate(layer.blocks):
         mask = on_device == number
         if mask.any():
@@ -56,12 +56,13 @@ def loop_over_blocks(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
 
 def all_and_pick(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
     """Apply every block to every row, and keep one result per row."""
-    return torch.stack([block(x) for block in layer.blocks])[torch.from_numpy(choices), torch.arange(len(x))]
+    on_device = torch.from_numpy(choices).to(x.device)
+    return torch.stack([block(x) for block in layer.blocks])[on_device, torch.arange(len(x), device=x.device)]
 
 
 def sort_and_split(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
     """Sort rows by block, and call each used block once, with plain autograd."""
-    order = torch.from_numpy(np.argsort(choices, kind="stable"))
+    order = torch.from_numpy(np.argsort(choices, kind="stable")).to(x.device)
     counts = np.bincount(choices, minlength=len(layer.blocks))
     parts = x[order].split(counts[counts > 0].tolist())
     used = [layer.blocks[block] for block in np.flatnonzero(counts)]
@@ -71,12 +72,12 @@ def sort_and_split(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
 
 def segmented(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
     """Apply the package's dispatch for skewed routes."""
-    return apply_blocks(layer.blocks, x, Segmented.of(choices), linear=True)
+    return apply_blocks(layer.blocks, x, Segmented.of(choices, device=x.device), linear=True)
 
 
 def padded(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
     """Apply the package's dispatch for even routes."""
-    return apply_blocks(layer.blocks, x, Padded.of(choices), linear=True)
+    return apply_blocks(layer.blocks, x, Padded.of(choices, device=x.device), linear=True)
 
 
 def package(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
@@ -97,7 +98,8 @@ WAYS: dict[str, Way] = {
 
 def trained(way: Way, layer: RoutedLayer, batch: int, choices: Choices) -> Callable[[], None]:
     """Return a forward and backward pass of `way`, as a function without arguments."""
-    x, towards = torch.randn(batch, WIDTH, requires_grad=True), torch.randn(batch, WIDTH)
+    device = next(layer.parameters()).device
+    x, towards = torch.randn(batch, WIDTH, device=device, requires_grad=True), torch.randn(batch, WIDTH, device=device)
     parameters = [x, *layer.parameters()]
 
     def run() -> None:
@@ -110,7 +112,7 @@ def trained(way: Way, layer: RoutedLayer, batch: int, choices: Choices) -> Calla
 
 def agree(layer: RoutedLayer, choices: Choices) -> None:
     """Raise an AssertionError unless all ways return equal values."""
-    x = torch.randn(len(choices), WIDTH)
+    x = torch.randn(len(choices), WIDTH, device=next(layer.parameters()).device)
     with torch.no_grad():
         wanted = loop_over_samples(layer, x, choices)
         for way in WAYS.values():
@@ -119,7 +121,7 @@ def agree(layer: RoutedLayer, choices: Choices) -> None:
 
 def measure(batch: int, blocks: int, skew: str, arguments: argparse.Namespace) -> dict[str, Timing]:
     """Measure forward and backward of every way."""
-    layer = RoutedLayer([nn.Linear(WIDTH, WIDTH) for _ in range(blocks)])
+    layer = RoutedLayer([nn.Linear(WIDTH, WIDTH) for _ in range(blocks)]).to(arguments.device)
     choices = routes(skew, blocks, (batch,), np.random.default_rng(0))
     agree(layer, choices)
     ways = {name: trained(way, layer, batch, choices) for name, way in WAYS.items()}

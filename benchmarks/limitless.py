@@ -8,11 +8,11 @@ sizes and the batch of modules of the paper.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
 import numpy as np
-from measuring import Timing, alternate, begin, parser, percent, table
+import torch
+from measuring import Timing, alternate, begin, now, parser, percent, table
 from mtl_agents import LRN
 
 from mtl_gym.families.limitless import LimitlessVectorEnv, ModulePool, paper_pool
@@ -29,10 +29,10 @@ def pool_of(size: int) -> ModulePool:
     return ModulePool([whole[number] for number in range(size)], SHAPE)
 
 
-def batched(size: int, width: int) -> LimitlessVectorEnv:
+def batched(size: int, width: int, device: torch.device) -> LimitlessVectorEnv:
     """Return the batched environment after a reset."""
     env = LimitlessVectorEnv(
-        width, data="digits", image_shape=SHAPE, network=pool_of(size), max_depth=MAX_DEPTH, device="cpu"
+        width, data="digits", image_shape=SHAPE, network=pool_of(size), max_depth=MAX_DEPTH, device=device
     )
     env.reset(seed=0)
     return env
@@ -60,9 +60,9 @@ def walk(env: LimitlessVectorEnv, advance: bool = True) -> Call:
     return run if advance else masks
 
 
-def learning(size: int, width: int) -> tuple[Call, int]:
+def learning(size: int, width: int, device: torch.device) -> tuple[Call, int]:
     """Return a rollout of LRN with its updates as a function, and its number of decisions."""
-    agent = LRN(BatchedVecEnv(batched(size, width)), seed=0, **LRN.PAPER)
+    agent = LRN(BatchedVecEnv(batched(size, width, device)), seed=0, **LRN.PAPER)
     agent.learn(1)
     decisions = agent.n_steps * width
     return lambda: agent.learn(decisions, reset_num_timesteps=False), decisions
@@ -70,16 +70,16 @@ def learning(size: int, width: int) -> tuple[Call, int]:
 
 def clocked(way: Call) -> float:
     """Return the seconds of one call; a rollout takes too long for several."""
-    start = time.perf_counter()
+    start = now()
     way()
-    return time.perf_counter() - start
+    return now() - start
 
 
 def environment_alone(arguments: argparse.Namespace) -> None:
     """Print table 1: the environment alone."""
     rows = []
     for width in arguments.widths:
-        envs = {size: batched(size, width) for size in arguments.pools}
+        envs = {size: batched(size, width, arguments.device) for size in arguments.pools}
         ways: dict[tuple[int, str], Call] = {(size, "step"): walk(env) for size, env in envs.items()}
         ways |= {(size, "masks"): walk(env, advance=False) for size, env in envs.items()}
         timings = alternate(ways, arguments.rounds, arguments.seconds)
@@ -95,7 +95,7 @@ def with_lrn(arguments: argparse.Namespace) -> None:
     """Print table 2: LRN."""
     rows = []
     for width in arguments.learn_widths:
-        made = {size: learning(size, width) for size in arguments.pools}
+        made = {size: learning(size, width, arguments.device) for size in arguments.pools}
         taken = {size: [clocked(way) for _ in range(arguments.learn_rounds)] for size, (way, _) in made.items()}
         timings = {size: Timing(np.array(seconds)) for size, seconds in taken.items()}
         for size, (_, decisions) in made.items():

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtl_gym.core.options import choose_device
 from mtl_gym.data import MultiTaskDataset, Split
 
 Name = TypeVar("Name", bound=Hashable)
@@ -74,10 +75,17 @@ def _calls_within(seconds: float, way: Callable[[], object]) -> int:
 
 
 def _time(way: Callable[[], object], calls: int) -> float:
-    start = time.perf_counter()
+    start = now()
     for _ in range(calls):
         way()
-    return (time.perf_counter() - start) / calls
+    return (now() - start) / calls
+
+
+def now() -> float:
+    """Return the seconds of a clock once a GPU, if this process uses one, has done all that was asked of it."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -110,19 +118,33 @@ def parser(description: str | None, rounds: int, seconds: float) -> argparse.Arg
     made.add_argument("--rounds", type=int, default=rounds, help="turns of each measured function")
     made.add_argument("--seconds", type=float, default=seconds, help="approximate duration of a turn")
     made.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    made.add_argument("--device", type=_device, default="cpu", help="device of networks and data: cpu, cuda, cuda:1")
     return made
 
 
+def _device(name: str) -> torch.device:
+    try:
+        return choose_device(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def begin(title: str, arguments: argparse.Namespace) -> None:
-    """Set the threads, and print versions and settings."""
+    """Set the threads and the GPU, and print versions and settings."""
     torch.set_num_threads(arguments.threads)
+    if arguments.device.type == "cuda" and arguments.device.index is not None:
+        torch.cuda.set_device(arguments.device)
     torch.manual_seed(0)
     print(f"## {title}\n")
     print(
-        f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, "
+        f"torch {torch.__version__}, Python {platform.python_version()}, {_told(arguments.device)}, "
         f"{arguments.threads} threads, medians of {arguments.rounds} rounds.\n",
         flush=True,
     )
+
+
+def _told(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
 
 
 def routes(skew: str, blocks: int, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.int64]:

@@ -33,9 +33,11 @@ def noise(tasks: int, steps: int, rows: int = 512) -> MultiTaskDataset:
     return MultiTaskDataset("noise", dict.fromkeys(("train", "validation", "test"), part), names, classes)
 
 
-def environment(data: MultiTaskDataset, width: int, hidden: int) -> tuple[Call, RecurrentVectorEnv]:
+def environment(
+    data: MultiTaskDataset, width: int, hidden: int, device: torch.device
+) -> tuple[Call, RecurrentVectorEnv]:
     """Return whole episodes with random connections and one update, as a function."""
-    env = RecurrentVectorEnv(width, data=data, hidden=hidden, train_batch=width, device="cpu")
+    env = RecurrentVectorEnv(width, data=data, hidden=hidden, train_batch=width, device=device)
     env.reset(seed=0)
     actions = np.random.default_rng(0).integers(2, size=(16, width, env.connections))
 
@@ -50,8 +52,8 @@ def network(env: RecurrentVectorEnv) -> Call:
     """Return one update of the environment's network on a batch, without the environment, as a function."""
     samples = np.arange(env.num_envs)
     x, sequences = env._split.inputs(samples), env._split.sequences(samples)
-    on = torch.randint(0, 2, (x.shape[0] * x.shape[1], env.layout.size)).float()
-    label = torch.from_numpy(env._split.label[samples])
+    on = torch.randint(0, 2, (x.shape[0] * x.shape[1], env.layout.size), device=x.device).float()
+    label = torch.from_numpy(env._split.label[samples]).to(x.device)
     optimizer = torch.optim.Adam(env.network.parameters(), 1e-3)
 
     def run() -> None:
@@ -82,10 +84,10 @@ def size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def plain(data: MultiTaskDataset, width: int, parameters: int) -> tuple[Call, int]:
+def plain(data: MultiTaskDataset, width: int, parameters: int, device: torch.device) -> tuple[Call, int]:
     """Return one update of plain LSTMs with about the given number of parameters, and their exact number."""
     hidden = next(h for h in range(4, 4096) if size(PlainLSTMs(data.num_tasks, h)) >= parameters)
-    model, split = PlainLSTMs(data.num_tasks, hidden), data.split("train")
+    model, split = PlainLSTMs(data.num_tasks, hidden).to(device), data.to(device).split("train")
     parts = [split.x[:width][split.task[:width] == task] for task in range(data.num_tasks)]
     label = torch.cat([split.y[:width][split.task[:width] == task] for task in range(data.num_tasks)])
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
@@ -101,8 +103,8 @@ def plain(data: MultiTaskDataset, width: int, parameters: int) -> tuple[Call, in
 def measure(arguments: argparse.Namespace, tasks: int, steps: int) -> list[object]:
     """Measure one line of the table."""
     data, width = noise(tasks, steps), arguments.wide
-    through, env = environment(data, width, arguments.hidden)
-    bare, parameters = plain(data, width, size(env.network))
+    through, env = environment(data, width, arguments.hidden, arguments.device)
+    bare, parameters = plain(data, width, size(env.network), arguments.device)
     timings = alternate(
         {"environment": through, "network": network(env), "plain": bare}, arguments.rounds, arguments.seconds
     )

@@ -72,11 +72,11 @@ def static(data: MultiTaskDataset, batch: int, trunk: nn.Module, heads: bool) ->
     """Return one update of a plain loop, as a function without arguments."""
     classes, train = data.max_classes, data.split("train")
     head = Heads(data.num_tasks, classes) if heads else layers(classes)
-    network = nn.ModuleList([trunk, head]).train()
+    network = nn.ModuleList([trunk, head]).to(train.x.device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
 
     def update() -> None:
-        rows = torch.randint(len(train), (batch,))
+        rows = torch.randint(len(train), (batch,), device=train.x.device)
         features = trunk(data.inputs("train", rows))
         logits = head(features, train.task[rows]) if heads else head(features)
         nn.functional.cross_entropy(logits, train.y[rows]).backward()
@@ -88,7 +88,8 @@ def static(data: MultiTaskDataset, batch: int, trunk: nn.Module, heads: bool) ->
 
 def routed(data: MultiTaskDataset, batch: int, blocks: int, kind: str, packed: bool) -> Callable[[], None]:
     """Return one update through the environment, by `step` with packed infos if `packed`, else by `advance`."""
-    env = RoutingVectorEnv(batch, data=data, blocks=blocks, hidden=WIDTH, depth=DEPTH, train_batch=batch, device="cpu")
+    sizes = {"blocks": blocks, "hidden": WIDTH, "depth": DEPTH, "train_batch": batch}
+    env = RoutingVectorEnv(batch, data=data, device=data.split("train").x.device, **sizes)
     observations = [env.reset(seed=0)[0]]
     random = np.random.default_rng(0)
     by_task = random.integers(blocks, size=(data.num_tasks, DEPTH))
@@ -106,7 +107,7 @@ def routed(data: MultiTaskDataset, batch: int, blocks: int, kind: str, packed: b
 
 def ways_of(trunk: str, batch: int, arguments: argparse.Namespace) -> dict[tuple[str, str, str], Callable[[], None]]:
     """Return one update of every compared way at one batch size, by (way, blocks, routes)."""
-    data = (random_images if trunk == "conv" else random_features)(arguments.rows)
+    data = (random_images if trunk == "conv" else random_features)(arguments.rows).to(arguments.device)
     made = SimpleConvNet if trunk == "conv" else nn.Identity
     ways = {
         ONE_PATH: static(data, batch, made(3), heads=False),

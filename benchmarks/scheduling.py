@@ -24,7 +24,7 @@ Call = Callable[[], object]
 def environment(data: MultiTaskDataset, runs: int, samples: int | None, control: str = "choice") -> SchedulingVectorEnv:
     """Return the environment after a reset; its runs are longer than any measurement."""
     options = {"updates": 1_000_000, "reference": None, "validation_samples": samples, "control": control}
-    env = SchedulingVectorEnv(runs, data=data, device="cpu", **options)
+    env = SchedulingVectorEnv(runs, data=data, device=data.splits["train"].x.device, **options)
     env.reset(seed=0)
     return env
 
@@ -68,7 +68,7 @@ def cost_of_the_state(arguments: argparse.Namespace) -> None:
     """Print table 1: one run."""
     rows = []
     for name in arguments.data:
-        data = load(name)
+        data = load(name).to(arguments.device)
         env = environment(data, 1, None)
         ways: dict[str, Call] = {"plain loop": plain_loop(data, env), "update": update_of(env)}
         ways |= {f"step, {n or 'all'}": step_of(environment(data, 1, n)) for n in (*arguments.samples, None)}
@@ -83,7 +83,7 @@ def runs_side_by_side(arguments: argparse.Namespace) -> None:
     """Print table 2: the cost of one of N parallel runs."""
     rows = []
     for name in arguments.data:
-        data = load(name)
+        data = load(name).to(arguments.device)
         for control in ("choice", "weights"):
             envs = {n: environment(data, n, arguments.samples[0], control) for n in arguments.runs}
             timings = alternate({n: step_of(env) for n, env in envs.items()}, arguments.rounds, arguments.seconds)

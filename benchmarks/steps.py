@@ -12,6 +12,7 @@ import argparse
 import gc
 import resource
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import gymnasium as gym
@@ -32,9 +33,9 @@ AIM_OWN, AIM_ADAPTER, AIM_WIDE = 0.15, 0.10, 50
 Call = Callable[[], object]
 
 
-def batched(width: int) -> RoutingVectorEnv:
+def batched(width: int, device: torch.device) -> RoutingVectorEnv:
     """Return the batched environment after a reset."""
-    env = gym.make_vec(ENV_ID, num_envs=width, device="cpu").unwrapped
+    env = gym.make_vec(ENV_ID, num_envs=width, device=device).unwrapped
     env.reset(seed=0)
     return env
 
@@ -73,12 +74,12 @@ def single(env: gym.Env) -> Callable[[NDArray[np.int64]], object]:
     return act
 
 
-def replay(width: int) -> Call:
-    """Return the torch work between two updates of `batched(width)` on given inputs, as a function."""
-    env = batched(width)
+def replay(width: int, device: torch.device) -> Call:
+    """Return the torch work between two updates of `batched(width, device)` on given inputs, as a function."""
+    env = batched(width, device)
     network, optimizer, depth = env.network.train(), env.optimizer, env.routed_depth
     actions, split = drawn_actions(env), env.data.split("train")
-    inputs, label = env.data.inputs("train", torch.arange(env.batch_size)), split.y[: env.batch_size]
+    inputs, label = env.data.inputs("train", torch.arange(env.batch_size, device=device)), split.y[: env.batch_size]
     starts = range(0, env.batch_size, width)
 
     def run() -> None:
@@ -96,18 +97,18 @@ def replay(width: int) -> Call:
     return run
 
 
-def reading(width: int) -> Call:
+def reading(width: int, device: torch.device) -> Call:
     """Return the reading of random inputs of one update, as a function."""
-    env = batched(width)
-    rows = torch.from_numpy(np.random.default_rng(0).integers(len(env.data.split("train")), size=env.batch_size))
-    return lambda: env.data.inputs("train", rows)
+    env = batched(width, device)
+    rows = np.random.default_rng(0).integers(len(env.data.split("train")), size=env.batch_size)
+    return partial(env.data.inputs, "train", torch.from_numpy(rows).to(device))
 
 
 def speed(arguments: argparse.Namespace) -> None:
     """Print table 1: steps per second by width."""
-    envs = {f"make_vec, {width} wide": batched(width) for width in arguments.widths}
+    envs = {f"make_vec, {width} wide": batched(width, arguments.device) for width in arguments.widths}
     ways = {name: one_update(env, env.step) for name, env in envs.items()}
-    made = gym.make(ENV_ID, device="cpu")
+    made = gym.make(ENV_ID, device=arguments.device)
     envs["make"] = made.unwrapped.batched
     ways["make"] = one_update(envs["make"], single(made))
     steps = {name: calls_per_update(env) * env.num_envs for name, env in envs.items()}
@@ -127,9 +128,9 @@ def own_share(arguments: argparse.Namespace) -> None:
     """Print table 2: time without forward, backward and optimizer."""
     rows = []
     for width in arguments.widths:
-        env, bare = batched(width), batched(width)
+        env, bare = batched(width, arguments.device), batched(width, arguments.device)
         ways = {"step": one_update(env, env.step), "advance": one_update(bare, bare.advance)}
-        ways |= {"replay": replay(width), "reading": reading(width)}
+        ways |= {"replay": replay(width, arguments.device), "reading": reading(width, arguments.device)}
         timings = alternate(ways, arguments.rounds, arguments.seconds)
         torch_work = (timings["replay"], timings["reading"])
         ms = [timing.median * 1e3 / calls_per_update(env) for timing in timings.values()]
@@ -145,7 +146,7 @@ def adapter(arguments: argparse.Namespace) -> None:
     """Print table 3: overhead of the Stable-Baselines3 adapter."""
     rows = []
     for width in arguments.widths:
-        env, inner = batched(width), batched(width)
+        env, inner = batched(width, arguments.device), batched(width, arguments.device)
         vec_env = BatchedVecEnv(inner)
         vec_env.reset()
         ways = {"step": one_update(env, env.step), "adapter": one_update(inner, vec_env.step)}
@@ -160,7 +161,7 @@ def adapter(arguments: argparse.Namespace) -> None:
 
 def memory(arguments: argparse.Namespace) -> None:
     """Print table 4: resident memory over many steps."""
-    env = batched(MEMORY_WIDTH)
+    env = batched(MEMORY_WIDTH, arguments.device)
     run = one_update(env, env.step)
     updates = max(1, arguments.memory_steps // calls_per_update(env) // MEMORY_MARKS)
     rows = []

@@ -6,13 +6,14 @@ Each line has its aim beside it. A run includes making environment and agent, bu
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
-from measuring import begin, parser, table
+import torch
+from measuring import begin, now, parser, table
 
 from mtl_gym.integrations.sb3 import make_vec_env
 from mtl_gym.lab.agents import find_agent
@@ -39,40 +40,41 @@ class Case:
     unit: str = "s"
 
 
-def seconds_of_run(env_id: str, agent: str, steps: int) -> float:
+def seconds_of_run(env_id: str, agent: str, steps: int, device: torch.device) -> float:
     """Return the seconds in which an agent learns for `steps` decisions on the rows of the id's card."""
-    start = time.perf_counter()
-    env = make_vec_env(env_id, card(env_id).num_envs, seed=0, device="cpu")
+    start = now()
+    env = make_vec_env(env_id, card(env_id).num_envs, seed=0, device=device)
     find_agent(agent)(env, seed=0).learn(steps)
-    return time.perf_counter() - start
+    return now() - start
 
 
-def run(env_id: str, agent: str, share: float, aim: str) -> Case:
-    """Return the case of one run; `share` of its decisions, for tests."""
-    steps = max(1, int(share * card(env_id).steps))
-    return Case(f"{env_id}: {agent} learns for {steps:,} decisions", lambda: seconds_of_run(env_id, agent, steps), aim)
+def run(env_id: str, agent: str, aim: str, arguments: argparse.Namespace) -> Case:
+    """Return the case of one run."""
+    steps = max(1, int(arguments.share * card(env_id).steps))
+    measure = partial(seconds_of_run, env_id, agent, steps, arguments.device)
+    return Case(f"{env_id}: {agent} learns for {steps:,} decisions", measure, aim)
 
 
-def speed(env_id: str, num_envs: int, steps: int, aim: str) -> Case:
+def speed(env_id: str, num_envs: int, aim: str, arguments: argparse.Namespace) -> Case:
     """Return the case of decisions per second of `step` with random actions, infos and endings included."""
-    env = gym.make_vec(env_id, num_envs=num_envs)
+    steps = max(1, int(arguments.share * STEPS))
+    env = gym.make_vec(env_id, num_envs=num_envs, device=arguments.device)
     env.reset(seed=0)
     actions = np.array([env.action_space.sample() for _ in range(DRAWN)])
 
     def measure() -> float:
-        start = time.perf_counter()
+        start = now()
         for step in range(steps):
             env.step(actions[step % DRAWN])
-        return steps * num_envs / (time.perf_counter() - start)
+        return steps * num_envs / (now() - start)
 
     return Case(f"{env_id}: steps with {num_envs} rows", measure, aim, "decisions/s")
 
 
-def cases(share: float) -> list[Case]:
+def cases(arguments: argparse.Namespace) -> list[Case]:
     """Return all cases."""
-    tables = [run("MTLRouting-Paths-v0", agent, share, "under 5 s") for agent in ("q-history", "pg-table")]
-    steps = max(1, int(share * STEPS))
-    return [*tables, speed("MTLScheduling-Skills-v0", WIDE, steps, "over 100,000 decisions/s")]
+    tables = [run("MTLRouting-Paths-v0", agent, "under 5 s", arguments) for agent in ("q-history", "pg-table")]
+    return [*tables, speed("MTLScheduling-Skills-v0", WIDE, "over 100,000 decisions/s", arguments)]
 
 
 def _written(value: float) -> str:
@@ -83,7 +85,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Measure all cases and print the table."""
     begin("Benchmark ids", arguments)
     rows = []
-    for case in cases(arguments.share):
+    for case in cases(arguments):
         median = float(np.median([case.measure() for _ in range(arguments.rounds)]))
         rows.append([case.what, f"{_written(median)} {case.unit}", case.aim])
     print(table(["what", "measured", "aim"], rows))

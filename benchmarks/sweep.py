@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import Timing, begin, parser, percent, table
+from measuring import Timing, begin, now, parser, percent, table
 
 from mtl_gym.lab.compare import plan
 from mtl_gym.lab.execution import carry_out
@@ -25,20 +24,21 @@ SEEDS = 2
 AIM = 0.65
 
 
-def sweep(jobs: int, steps: int) -> None:
+def sweep(jobs: int, steps: int, device: torch.device) -> None:
     """Carry out all runs in a temporary folder."""
-    runs = plan(RunSettings("MTLRouting-Digits-v0", "", steps, num_envs=64), AGENTS, SEEDS)
+    env_kwargs = {"device": str(device)}
+    runs = plan(RunSettings("MTLRouting-Digits-v0", "", steps, num_envs=64, env_kwargs=env_kwargs), AGENTS, SEEDS)
     with tempfile.TemporaryDirectory() as out:
         failed = [outcome for outcome in carry_out(Sweep(runs, Path(out)), jobs) if isinstance(outcome, Failure)]
     if failed:
         raise RuntimeError(f"a run failed: {failed[0]}")
 
 
-def seconds(jobs: int, steps: int) -> float:
+def seconds(jobs: int, steps: int, device: torch.device) -> float:
     """Return the seconds of a sweep."""
-    start = time.perf_counter()
-    sweep(jobs, steps)
-    return time.perf_counter() - start
+    start = now()
+    sweep(jobs, steps, device)
+    return now() - start
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> None:
     taken: dict[int, list[float]] = {jobs: [] for jobs in arguments.jobs}
     for _ in range(arguments.rounds):
         for jobs in arguments.jobs:
-            taken[jobs].append(seconds(jobs, arguments.steps))
+            taken[jobs].append(seconds(jobs, arguments.steps, arguments.device))
     timings = {jobs: Timing(np.array(times)) for jobs, times in taken.items()}
     one = timings[arguments.jobs[0]]
     rows = [

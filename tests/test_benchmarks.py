@@ -1,11 +1,14 @@
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import mtl_gym
+from tests.foreign import NAME, ForeignDevice, counted
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SHORT = ["--rounds", "1", "--seconds", "0", "--threads", "1"]
@@ -26,6 +29,47 @@ def rows(text):
     headers = {place - 1 for place in rules} | set(rules)
     kept = [line for place, line in enumerate(lines) if place not in headers]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in kept]
+
+
+# Arguments that make the measuring programs short.
+SMALL = {
+    "agents": ["--agents", "wpl", "dispatched", "--wide", "8", "--steps", "4"],
+    "alignment": ["--runs", "1", "2", "--blocks", "30"],
+    "dispatch": ["--batch", "6", "--blocks", "2", "3"],
+    "limitless": ["--pools", "6", "13", "--widths", "4", "--learn-widths", "64"],
+    "recurrent": ["--tasks", "2", "3", "--lengths", "4", "--wide", "6", "--hidden", "4"],
+    "routed_training": ["--batch", "10", "--blocks", "3", "--rows", "200"],
+    "scheduling": ["--samples", "64", "--runs", "1", "2"],
+    "steps": ["--widths", "8", "--memory-steps", "30"],
+    "suite": ["--share", "0.01"],
+}
+
+
+def run_here(name, monkeypatch, *arguments):
+    """Run a benchmark in this process."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setattr(sys, "argv", [name, *SHORT, *arguments])
+    runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+
+
+LONG = ("agents", "limitless")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in SMALL]
+)
+def test_with_a_device_all_that_is_measured_lies_there(name, monkeypatch):
+    with ForeignDevice() as device:
+        run_here(name, monkeypatch, "--device", NAME, *SMALL[name])
+    assert device.record.uploads and not device.record.faults, counted(device.record.faults)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("name", [*SMALL, "sweep"])
+def test_without_a_gpu_a_benchmark_says_so(name, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run_here(name, monkeypatch, "--device", "cuda")
+    assert "torch sees no GPU" in capsys.readouterr().err
 
 
 def test_routed_training_compares_every_way_on_both_networks():
