@@ -1,0 +1,142 @@
+"""Learner of PPO: networks of all runs, what they decide, and their updates from rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mtl_agents.ppo.actions import ActionKind, Distribution
+from mtl_agents.ppo.losses import Losses, clip_norms, clipped_surrogate, means
+from mtl_agents.ppo.network import StackedActorCritic
+from mtl_agents.ppo.rollout import Decisions, Minibatch, Rollout
+from mtl_gym.core.rows import State, clone
+from mtl_gym.core.state.moments import OptimizerState
+from mtl_gym.core.state.structure import Numbers, TorchRandomState
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the learner; see `FastPPO`."""
+
+    learning_rate: float
+    batch_size: int
+    n_epochs: int
+    gamma: float
+    gae_lambda: float
+    clip_range: float
+    ent_coef: float
+    vf_coef: float
+    max_grad_norm: float
+    width: int
+
+
+class Learner:
+    """Networks of all runs and their optimizer.
+
+    Args:
+        inputs: Number of features.
+        kind: Kind of the actions.
+        settings: The settings.
+        generators: Generators of the runs, for initial weights, actions and the order of minibatches.
+        device: Device of the networks.
+
+    Attributes:
+        updates: Optimizer steps so far.
+    """
+
+    def __init__(
+        self, inputs: int, kind: ActionKind, settings: Settings, generators: Sequence[torch.Generator], device: str
+    ) -> None:
+        self.kind, self.settings, self.generators, self.device = kind, settings, generators, device
+        self.network = StackedActorCritic(inputs, kind.outputs, kind.deviations, settings.width, generators, device)
+        self.optimizer = torch.optim.Adam([self.network.weights], settings.learning_rate, eps=1e-5, fused=True)
+        self.updates = 0
+
+    @torch.no_grad()
+    def decide(self, features: Tensor, masks: Tensor | None) -> Decisions:
+        """Sample actions; see `Decisions` for the shapes."""
+        distribution, values = self._policy(features, masks)
+        actions = distribution.sample(self._noise(features.shape[1]))
+        return Decisions(features, masks, actions.transpose(1, 2), distribution.log_prob(actions), values)
+
+    @torch.no_grad()
+    def choose(self, features: Tensor, masks: Tensor | None, deterministic: bool) -> Tensor:
+        """Return actions without what is learned from; [runs, rows, numbers]."""
+        distribution, _ = self._policy(features, masks)
+        actions = distribution.mode() if deterministic else distribution.sample(self._noise(features.shape[1]))
+        return actions.transpose(1, 2)
+
+    @torch.no_grad()
+    def values(self, features: Tensor) -> Tensor:
+        """Return the critics' values; [runs, rows, inputs] -> [runs, rows]."""
+        return self.network(features)[1]
+
+    def train(self, rollout: Rollout, last: Tensor) -> dict[str, float]:
+        """Update all runs from a full rollout; return means of losses over minibatches and runs.
+
+        Args:
+            rollout: The rollout.
+            last: Values of the observations after it; float32 [runs, rows].
+        """
+        settings = self.settings
+        targets = rollout.advantages_and_returns(last, settings.gamma, settings.gae_lambda)
+        losses = [
+            self.descend(minibatch)
+            for _ in range(settings.n_epochs)
+            for minibatch in rollout.minibatches(*targets, settings.batch_size, self.generators)
+        ]
+        return means(losses)
+
+    def descend(self, minibatch: Minibatch) -> Losses:
+        """Take an optimizer step of every run; return the losses before it."""
+        losses, settings = self.losses(minibatch), self.settings
+        loss = losses.policy_gradient_loss + settings.vf_coef * losses.value_loss
+        if settings.ent_coef:
+            loss = loss + settings.ent_coef * losses.entropy_loss
+        self.optimizer.zero_grad()
+        loss.sum().backward()
+        assert self.network.weights.grad is not None
+        clip_norms(self.network.weights.grad, settings.max_grad_norm)
+        self.optimizer.step()
+        self.updates += 1
+        return losses
+
+    def losses(self, minibatch: Minibatch) -> Losses:
+        """Return the losses of a minibatch."""
+        distribution, values = self._policy(minibatch.features, minibatch.masks)
+        log_ratio = distribution.log_prob(minibatch.actions.transpose(1, 2)) - minibatch.log_prob
+        policy = clipped_surrogate(log_ratio, minibatch.advantages, self.settings.clip_range)
+        value_loss = (minibatch.returns - values).square().mean(1)
+        return Losses(**policy, value_loss=value_loss, entropy_loss=-distribution.entropy().mean(1))
+
+    def state_dict(self) -> State:
+        """Return everything that determines the learner's future."""
+        networks = {"weights": self.network.weights.detach().cpu().clone(), "updates": self.updates}
+        generators = [generator.get_state() for generator in self.generators]
+        return {**networks, "optimizer": clone(self.optimizer.state_dict()), "generators": generators}
+
+    def model(self) -> State:
+        """Return the model of `state_dict`, as `mtl_gym.core.state.structure` has it."""
+        weights = Numbers(self.network.weights.detach().cpu(), finite=True)
+        generators = [TorchRandomState(generator) for generator in self.generators]
+        return {"weights": weights, "updates": 0, "optimizer": OptimizerState(self.optimizer), "generators": generators}
+
+    def load_state_dict(self, state: State) -> None:
+        """Restore the result of `state_dict`."""
+        with torch.no_grad():
+            self.network.weights.copy_(state["weights"])
+        self.optimizer.load_state_dict(clone(state["optimizer"]))
+        for generator, drawn in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(drawn)
+        self.updates = int(state["updates"])
+
+    def _noise(self, rows: int) -> Tensor:
+        """Draw the noise of actions for so many rows of each run."""
+        return self.kind.noise(rows, self.generators).to(self.device)
+
+    def _policy(self, features: Tensor, masks: Tensor | None) -> tuple[Distribution, Tensor]:
+        outputs, values, log_std = self.network(features)
+        return self.kind.distribution(outputs, log_std, None if masks is None else masks.transpose(1, 2)), values
