@@ -6,6 +6,7 @@ from mtl_agents.alignment.controls import AlignmentAgent, FixedAlignment, Random
 from mtl_agents.alignment.evolution import DecomposedEA
 from mtl_agents.base import Agent
 from mtl_agents.limitless.lrn import LRN
+from mtl_agents.ppo.fast_ppo import FastPPO
 from mtl_agents.recurrent.controls import (
     AllConnected,
     ConnectionAgent,
@@ -66,6 +67,7 @@ __all__ = [
     "DecomposedEA",
     "Dispatched",
     "Exponential",
+    "FastPPO",
     "FixedAlignment",
     "FixedRouting",
     "FocalLoss",

@@ -1,6 +1,7 @@
 """FastPPO beside SB3's PPO, and its runs beside solo agents."""
 
 import itertools
+from dataclasses import fields
 from functools import partial
 
 import gymnasium as gym
@@ -10,7 +11,7 @@ import torch
 from gymnasium import spaces
 from mtl_agents.environments import StandIn
 from mtl_agents.ppo import FastPPO
-from mtl_agents.ppo.losses import generalised_advantages
+from mtl_agents.ppo.losses import Losses, generalised_advantages
 from mtl_agents.ppo.rollout import Minibatch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import CheckpointCallback
@@ -48,12 +49,12 @@ def copy_weights(policy, agent):
     """Give the agent the weights of an SB3 policy."""
     parts = agent.learner.network.parts(agent.learner.network.weights.detach())
     actor, critic = policy.mlp_extractor.policy_net, policy.mlp_extractor.value_net
+    layers = {
+        **{"actor_hidden": actor[0], "actor_last": actor[2], "actor_out": policy.action_net},
+        **{"critic_hidden": critic[0], "critic_last": critic[2], "critic_out": policy.value_net},
+    }
     with torch.no_grad():
-        for name, layer in (("first", 0), ("second", 2)):
-            for part, attribute in ((name, "weight"), (f"{name}_bias", "bias")):
-                both = [getattr(net[layer], attribute) for net in (actor, critic)]
-                parts[part][0].copy_(torch.stack(both).view_as(parts[part][0]))
-        for name, layer in (("actor", policy.action_net), ("critic", policy.value_net)):
+        for name, layer in layers.items():
             parts[name][0].copy_(layer.weight)
             parts[f"{name}_bias"][0, :, 0].copy_(layer.bias)
         if agent.kind.deviations:
@@ -102,11 +103,12 @@ def test_actions_values_and_features_are_those_of_sb3(action):
 @pytest.mark.parametrize("observation", [FLAT, MIXED], ids=["flat", "dict"])
 def test_losses_gradients_and_steps_are_those_of_sb3(action, observation):
     theirs, ours = both(action, observation, ent_coef=0.01)
-    losses = ours.learner.descend(minibatch_of(theirs, ours))
+    names = [field.name for field in fields(Losses)]
+    losses = dict(zip(names, ours.learner.descend(minibatch_of(theirs, ours)), strict=True))
     theirs.train()
     logged = theirs.logger.name_to_value
-    for name in ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl"):
-        assert getattr(losses, name).item() == pytest.approx(logged[f"train/{name}"], rel=1e-4, abs=1e-6), name
+    for name, loss in losses.items():
+        assert loss.item() == pytest.approx(logged[f"train/{name}"], rel=1e-4, abs=1e-6), name
     assert 0 < logged["train/clip_fraction"] < 1
     stepped = FastPPO(ours.env)
     copy_weights(theirs.policy, stepped)

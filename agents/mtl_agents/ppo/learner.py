@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from mtl_agents.ppo.actions import ActionKind, Distribution
-from mtl_agents.ppo.losses import Losses, clip_norms, clipped_surrogate, means
+from mtl_agents.ppo.losses import Losses, clip_norms, clipped_surrogate, normalised
 from mtl_agents.ppo.network import StackedActorCritic
 from mtl_agents.ppo.rollout import Decisions, Minibatch, Rollout
 from mtl_gym.core.rows import State, clone
@@ -83,34 +83,36 @@ class Learner:
         """
         settings = self.settings
         targets = rollout.advantages_and_returns(last, settings.gamma, settings.gae_lambda)
-        losses = [
+        means = [
             self.descend(minibatch)
             for _ in range(settings.n_epochs)
             for minibatch in rollout.minibatches(*targets, settings.batch_size, self.generators)
         ]
-        return means(losses)
+        names = [field.name for field in fields(Losses)]
+        return dict(zip(names, torch.stack(means).mean((0, 2)).tolist(), strict=True))
 
-    def descend(self, minibatch: Minibatch) -> Losses:
-        """Take an optimizer step of every run; return the losses before it."""
+    def descend(self, minibatch: Minibatch) -> Tensor:
+        """Take an optimizer step of every run; return the means of the losses before it, float32 [losses, runs]."""
         losses, settings = self.losses(minibatch), self.settings
         loss = losses.policy_gradient_loss + settings.vf_coef * losses.value_loss
         if settings.ent_coef:
             loss = loss + settings.ent_coef * losses.entropy_loss
         self.optimizer.zero_grad()
-        loss.sum().backward()
+        loss.mean(1).sum().backward()
         assert self.network.weights.grad is not None
         clip_norms(self.network.weights.grad, settings.max_grad_norm)
         self.optimizer.step()
         self.updates += 1
-        return losses
+        return losses.means()
 
     def losses(self, minibatch: Minibatch) -> Losses:
-        """Return the losses of a minibatch."""
+        """Return the losses of the decisions of a minibatch."""
         distribution, values = self._policy(minibatch.features, minibatch.masks)
         log_ratio = distribution.log_prob(minibatch.actions.transpose(1, 2)) - minibatch.log_prob
-        policy = clipped_surrogate(log_ratio, minibatch.advantages, self.settings.clip_range)
-        value_loss = (minibatch.returns - values).square().mean(1)
-        return Losses(**policy, value_loss=value_loss, entropy_loss=-distribution.entropy().mean(1))
+        policy = clipped_surrogate(log_ratio, normalised(minibatch.advantages), self.settings.clip_range)
+        with torch.set_grad_enabled(self.settings.ent_coef > 0):
+            entropy_loss = -distribution.entropy()
+        return Losses(**policy, value_loss=(minibatch.returns - values).square(), entropy_loss=entropy_loss)
 
     def state_dict(self) -> State:
         """Return everything that determines the learner's future."""

@@ -5,8 +5,7 @@ Source: Schulman et al. 2017, with the implementation details of Huang et al. 20
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,13 +13,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses and figures of a minibatch, under the names of SB3's PPO; float32 [runs] each.
+    """Losses and figures of decisions, under the names of SB3's PPO; float32 [runs, rows] each.
 
     Attributes:
         policy_gradient_loss: Clipped surrogate objective, negated.
-        value_loss: Squared error of the values.
+        value_loss: Squared error of the value.
         entropy_loss: Entropy, negated.
-        clip_fraction: Share of probability ratios outside the clipping range.
+        clip_fraction: 1 where the probability ratio is outside the clipping range, else 0.
         approx_kl: Estimate of the divergence of the policy from that of the rollout.
     """
 
@@ -30,30 +29,31 @@ class Losses:
     clip_fraction: Tensor
     approx_kl: Tensor
 
-
-def means(losses: Sequence[Losses]) -> dict[str, float]:
-    """Return means over minibatches and runs, by name."""
-    names = [field.name for field in fields(Losses)]
-    stacked = torch.stack([torch.stack([getattr(one, name).detach() for name in names]) for one in losses])
-    return dict(zip(names, stacked.mean((0, 2)).tolist(), strict=True))
+    @torch.no_grad()
+    def means(self) -> Tensor:
+        """Return the means over rows, in the order of the fields; float32 [5, runs]."""
+        return torch.stack(tuple(vars(self).values())).mean(2)
 
 
 def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip_range: float) -> dict[str, Tensor]:
-    """Return the policy's loss, its clip fraction and its divergence, under their names in `Losses`.
+    """Return the policy's loss, clip fraction and divergence, under their names in `Losses`; float32 [runs, rows] each.
+
+    The smaller of the two products in the equation is the advantage times a ratio that is clipped above where the
+    advantage is positive, and below where it is negative.
 
     Args:
         log_ratio: Logarithms of the probabilities of the actions, now minus during the rollout; float32 [runs, rows].
-        advantages: Advantages, not normalised; float32 [runs, rows].
+        advantages: Advantages, normalised if they are to be; float32 [runs, rows].
         clip_range: The clipping range, epsilon.
 
     Source: Schulman et al. 2017, equation 7.
     """
-    gains, ratio = normalised(advantages), log_ratio.exp()
-    surrogate = torch.min(gains * ratio, gains * ratio.clamp(1 - clip_range, 1 + clip_range))
+    ratio, gains = log_ratio.exp(), advantages > 0
     with torch.no_grad():
-        clipped = ((ratio - 1).abs() > clip_range).float().mean(1)
-        divergence = (ratio - 1 - log_ratio).mean(1)
-    return {"policy_gradient_loss": -surrogate.mean(1), "clip_fraction": clipped, "approx_kl": divergence}
+        lowest, highest = torch.where(gains, 0.0, 1 - clip_range), torch.where(gains, 1 + clip_range, torch.inf)
+        change = ratio - 1
+        figures = {"clip_fraction": (change.abs() > clip_range).float(), "approx_kl": change - log_ratio}
+    return {"policy_gradient_loss": -advantages * ratio.clamp(lowest, highest), **figures}
 
 
 def normalised(advantages: Tensor) -> Tensor:

@@ -43,17 +43,14 @@ class StackedActorCritic:
         device: str = "cpu",
     ) -> None:
         self.width = width
-        self.shapes: Mapping[str, tuple[int, ...]] = {
-            "first": (2 * width, inputs),
-            "first_bias": (2 * width, 1),
-            "second": (2, width, width),
-            "second_bias": (2, width, 1),
-            "actor": (outputs, width),
-            "actor_bias": (outputs, 1),
-            "critic": (1, width),
-            "critic_bias": (1, 1),
-            "log_std": (deviations,),
+        layers = {"hidden": (width, inputs), "last": (width, width)}
+        shapes = {
+            f"{network}_{layer}": shape
+            for network, size in (("actor", outputs), ("critic", 1))
+            for layer, shape in {**layers, "out": (size, width)}.items()
         }
+        biases = {f"{name}_bias": (units, 1) for name, (units, _) in shapes.items()}
+        self.shapes: Mapping[str, tuple[int, ...]] = {**shapes, **biases, "log_std": (deviations,)}
         self._sizes = [math.prod(shape) for shape in self.shapes.values()]
         self._sizes.append(-sum(self._sizes) % REGISTER)
         self.weights = torch.zeros(len(generators), sum(self._sizes))
@@ -69,10 +66,11 @@ class StackedActorCritic:
     def _draw(self, weights: Tensor, generator: torch.Generator) -> None:
         """Draw the initial weights of one run, [1, numbers]."""
         parts = {name: part[0] for name, part in self.parts(weights).items()}
-        for layer in (*parts["first"].split(self.width), *parts["second"]):
-            nn.init.orthogonal_(layer, math.sqrt(2), generator)
-        nn.init.orthogonal_(parts["actor"], 0.01, generator)
-        nn.init.orthogonal_(parts["critic"], 1.0, generator)
+        for layer in ("hidden", "last"):
+            for network in ("actor", "critic"):
+                nn.init.orthogonal_(parts[f"{network}_{layer}"], math.sqrt(2), generator)
+        nn.init.orthogonal_(parts["actor_out"], 0.01, generator)
+        nn.init.orthogonal_(parts["critic_out"], 1.0, generator)
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run actors and critics.
@@ -84,34 +82,44 @@ class StackedActorCritic:
             Outputs of the actor, float32 [runs, outputs, rows]; values, float32 [runs, rows]; and logarithms of the
             standard deviations, float32 [runs, deviations].
         """
-        p = self.parts(self.weights)
-        hidden = tanh(torch.baddbmm(p["first_bias"], p["first"], features.transpose(1, 2)))
-        hidden = hidden.unflatten(1, (2, self.width)).flatten(0, 1)
-        hidden = tanh(torch.baddbmm(p["second_bias"].flatten(0, 1), p["second"].flatten(0, 1), hidden))
-        actor, critic = hidden.unflatten(0, (-1, 2)).unbind(1)
-        outputs = torch.baddbmm(p["actor_bias"], p["actor"], actor)
-        values = torch.baddbmm(p["critic_bias"], p["critic"], critic)
-        return outputs, values.squeeze(1), p["log_std"]
+        parts, columns = self.parts(self.weights), features.transpose(1, 2)
+        outputs, values = (_outputs(parts, network, columns) for network in ("actor", "critic"))
+        return outputs, values.squeeze(1), parts["log_std"]
 
 
-class Tanh(torch.autograd.Function):
-    """The hyperbolic tangent by the logistic function, which is ten times as fast in torch's CPU build."""
+def _outputs(parts: Mapping[str, Tensor], network: str, x: Tensor) -> Tensor:
+    """Return outputs of the actors or the critics; float32 [runs, inputs, rows] -> [runs, outputs, rows]."""
+    for layer in ("hidden", "last"):
+        x = tanh_layer(parts[f"{network}_{layer}_bias"], parts[f"{network}_{layer}"], x)
+    return torch.baddbmm(parts[f"{network}_out_bias"], parts[f"{network}_out"], x)
+
+
+class TanhLayer(torch.autograd.Function):
+    """A layer of tanh units, for which 2 sigmoid(2 x) - 1 is ten times as fast as `torch.tanh` on a CPU.
+
+    Networks are the leading axis: bias [networks, units, 1], weight [networks, units, inputs], x [networks, inputs,
+    rows] -> [networks, units, rows].
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        """Return 2 sigmoid(2 x) - 1."""
-        y = (2 * x).sigmoid_().mul_(2).sub_(1)
-        ctx.save_for_backward(y)
+    def forward(ctx: Any, bias: Tensor, weight: Tensor, x: Tensor) -> Tensor:
+        """Return the outputs of the units."""
+        y = torch.baddbmm(bias, weight, x, beta=2, alpha=2).sigmoid_().mul_(2).sub_(1)
+        ctx.save_for_backward(weight, x, y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """Return the gradient times 1 - tanh(x)^2."""
-        (y,) = ctx.saved_tensors
-        return torch.ops.aten.tanh_backward(gradient, y)
+    def backward(ctx: Any, of_output: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the gradients of bias, weight and, if needed, x."""
+        weight, x, y = ctx.saved_tensors
+        before = torch.ops.aten.tanh_backward(of_output, y)
+        of_x = torch.bmm(weight.transpose(1, 2), before) if ctx.needs_input_grad[2] else None
+        # The product with the longer rows is the faster one.
+        of_weight = torch.bmm(x, before.transpose(1, 2)).transpose(1, 2)
+        return before.sum(2, keepdim=True), of_weight, of_x
 
 
-def tanh(x: Tensor) -> Tensor:
-    """Return the hyperbolic tangent."""
-    y: Tensor = Tanh.apply(x)
+def tanh_layer(bias: Tensor, weight: Tensor, x: Tensor) -> Tensor:
+    """Return the outputs of a layer of tanh units; see `TanhLayer`."""
+    y: Tensor = TanhLayer.apply(bias, weight, x)
     return y
