@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from mtl_gym.core.actions import nearest_valid
 from mtl_gym.core.balance import balanced_rows, class_weights
@@ -83,8 +84,9 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
 
     Attributes:
         data: The data set, on the device.
-        batch_size: Episodes per update: `train_batch`, rounded up to a multiple of `num_envs`, so that rows in step use
-            up a batch of inputs exactly.
+        batch_size: Episodes per update of a run: `train_batch`, rounded up to a multiple of its rows, so that rows in
+            step use up a batch of inputs exactly.
+        episodes: Episodes of each run so far that trained.
         waiting: Rows whose episode ended and that wait for the next `reset`; bool [num_envs]. None do, unless the
             environment plays in rounds.
     """
@@ -96,8 +98,9 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         super().__init__(num_envs, **options)
-        train_batch = self.options.train_batch
-        self.batch_size = self.num_envs * -(-train_batch // self.num_envs) if self.options.train else self.num_envs
+        rounds = -(-self.options.train_batch // self.rows_per_run) if self.options.train else 1
+        self.batch_size = self.rows_per_run * rounds
+        self.run = np.repeat(np.arange(self.runs), self.rows_per_run)
         self.data = self._load_data().to(self.device)
         split = self.data.split(self.options.split)
         self._task, self._label = split.task.cpu().numpy(), split.y.cpu().numpy()
@@ -141,6 +144,8 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         Args:
             order: Makes the stream of samples.
         """
+        if self.runs > 1:
+            raise ValueError(f"runs={self.runs} do not play in rounds: use runs=1.")
         self._order, self.waiting = order, np.ones(self.num_envs, bool)
         self.metadata = self.metadata | {"autoreset_mode": AutoresetMode.DISABLED}
 
@@ -157,10 +162,10 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         elif self._order is not None:
             self._stream = self._order(self._task[self._candidates], self.np_random)
         else:
-            self._stream = SampleStream(size, self.np_random)
+            self._stream = SampleStream(size, *self.randoms)
 
     def _draw(self, rows: Rows, count: int) -> Rows:
-        """Return the next `count` samples while training, else the next of each of `rows`, -1 for none; int64."""
+        """Return the next `count` samples of each run while training, else the next of each of `rows`, -1 for none."""
         places = self._stream.supply(rows, count)
         return np.where(places < 0, -1, self._candidates[places])
 
@@ -221,7 +226,7 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
     def _learn(self, done: Flags) -> None:
         if not self.options.train:
             return
-        ended = int(done.sum())
+        ended = int(done.sum()) // self.runs
         self._ended += ended
         self.episodes += ended
         self._update_if_due(done)
@@ -238,8 +243,8 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         self._resume(self.playing & ~done)
 
     def _descend(self, losses: Sequence[Tensor]) -> None:
-        """Take one gradient step on the mean of all losses, unless nothing trains; float32 [n] each."""
-        loss = torch.cat(tuple(losses)).mean()
+        """Take one gradient step of each run on the mean of its losses, unless nothing trains; float32 [n] each."""
+        loss = torch.cat([part.view(self.runs, -1) for part in losses], 1).mean(1).sum()
         if not loss.requires_grad:
             return
         loss.backward()
@@ -249,6 +254,7 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
 
     def _adopt(self, source: ClassificationVectorEnv) -> None:
         self._np_random, self.seed, self.updates = source.np_random, source.seed, source.updates
+        self.randoms, self.seeds, self.generators = source.randoms, source.seeds, source.generators
         self.network, self.optimizer = source.network, source.optimizer
         self._set_up()
 
@@ -257,6 +263,16 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         """Plain values that a checkpoint must agree on to be loaded here."""
         rounds = {} if self._order is None else {"rounds": True}
         return super().signature | {"data": self.data.name, "tasks": self.data.num_tasks, **rounds}
+
+    def _show(self, shown: Self, run: int) -> None:
+        mine = self.run == run
+        shown._ended, shown.episodes, shown.waiting = self._ended, self.episodes, self.waiting[mine]
+        shown._stream = self._stream.of_run(run)
+
+    def _join(self, solos: Sequence[Self]) -> None:
+        self._ended, self.episodes = solos[0]._ended, solos[0].episodes
+        self.waiting = np.concatenate([solo.waiting for solo in solos])
+        self._stream.join([solo._stream for solo in solos])
 
     def _state(self) -> State:
         counts = {"ended": self._ended, "episodes": self.episodes}

@@ -24,7 +24,7 @@ and evaluation views.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -37,7 +37,7 @@ from typing_extensions import Self
 
 from mtl_gym.core.actions import checked
 from mtl_gym.core.episode import Transition
-from mtl_gym.core.errors import TrainingDiverged
+from mtl_gym.core.errors import MaskedChoice, TrainingDiverged
 from mtl_gym.core.interfaces import Interface
 from mtl_gym.core.options import EnvOptions, choose_device, make_options, shallow_dict
 from mtl_gym.core.packing import Observed, as_arrays, as_tensors, final_info, row_not_finite
@@ -56,9 +56,18 @@ class MultiTaskVectorEnv(Reporting, Stateful):
     Autoreset is `SAME_STEP`: a row whose episode ends begins the next one in the same step, and `info["final_obs"]`
     and `info["final_info"]` belong to the episode that ended.
 
+    With `runs`, as many independent runs train side by side as one computation. The rows of a run follow one another,
+    and each run is equal to the bit to an environment of its own, reset with its seed. Runs keep in step, so they take
+    valid choices only.
+
     Args:
-        num_envs: Episodes side by side.
-        **options: The fields of the family's `Options`.
+        num_envs: Episodes side by side in each run.
+        **options: The fields of the family's `Options`, and `runs`, the number of runs side by side; default 1.
+
+    Attributes:
+        num_envs: Number of rows: episodes side by side, of all runs.
+        runs: Number of runs.
+        seeds: Seed of each run; int64 [runs].
 
     Raises:
         ValueError: If an option has a value that is not allowed.
@@ -67,6 +76,8 @@ class MultiTaskVectorEnv(Reporting, Stateful):
     Options: ClassVar[type[EnvOptions]] = EnvOptions
     # Interfaces that agents may ask for beside acting; see `mtl_gym.core.interfaces`.
     INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset()
+    # Whether several runs fit side by side.
+    STACKS: ClassVar[bool] = False
     WINDOW: ClassVar[str] = "mtl_gym"  # title of the window of render_mode="human"
     # Default num_envs of an evaluation view; None for that of the environment.
     EVALUATION_WIDTH: ClassVar[int | None] = 256
@@ -77,16 +88,25 @@ class MultiTaskVectorEnv(Reporting, Stateful):
     }
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
-        num_envs = bare(num_envs)
-        wrong = complaint("num_envs", num_envs, int) or out_of_range("num_envs", num_envs, int, ROWS)
-        if wrong is not None:
-            raise ValueError(f"{type(self).__name__}: {wrong}")
+        self.rows_per_run, self.runs = self._counted("num_envs", num_envs), self._counted("runs", options.pop("runs", 1))
+        if self.runs > 1 and not self.STACKS:
+            kind = type(self).__name__
+            raise ValueError(f"{kind}: runs={self.runs} is not possible; its runs do not stack: use runs=1.")
         self.options = make_options(self.Options, type(self).__name__, options)
-        self.num_envs, self.render_mode = num_envs, self.options.render_mode
+        self.num_envs, self.render_mode = self.rows_per_run * self.runs, self.options.render_mode
         self._check_render_mode()
         self.device = choose_device(self.options.device)
         self.seed: int | None = None
+        self._shown = {}
         self.updates = self.episodes = 0
+
+    def _counted(self, name: str, count: object) -> int:
+        count = bare(count)
+        wrong = complaint(name, count, int) or out_of_range(name, count, int, ROWS)
+        if wrong is not None:
+            raise ValueError(f"{type(self).__name__}: {wrong}")
+        assert isinstance(count, int)
+        return count
 
     def _set_spaces(self, observation: AnySpace, action: AnySpace) -> None:
         self.single_observation_space, self.single_action_space = observation, action
@@ -166,13 +186,14 @@ class MultiTaskVectorEnv(Reporting, Stateful):
             raise gym.error.ResetNeeded(f"Call reset() before {what}: no episode has begun.")
 
     def reset(
-        self, *, seed: int | None = None, options: Mapping[str, object] | None = None
+        self, *, seed: int | Sequence[int] | None = None, options: Mapping[str, object] | None = None
     ) -> tuple[Observation, Info]:
         """Begin a new episode in every row.
 
         Args:
             seed: If given, the whole environment starts anew: weights, optimizer, data order, counters and generators.
-                Without it, training of the current network continues.
+                Without it, training of the current network continues. With several runs, one seed gives run i the seed
+                + i, and a sequence gives each its own.
             options: Unused.
 
         Returns:
@@ -192,7 +213,7 @@ class MultiTaskVectorEnv(Reporting, Stateful):
 
     def current(self) -> tuple[Observation, Info]:
         """Return the observation and info of the episodes under way, as `reset` does."""
-        seeds, everyone = np.full(self.num_envs, self.seed), np.ones(self.num_envs, bool)
+        seeds, everyone = np.repeat(self.seeds, self.rows_per_run), np.ones(self.num_envs, bool)
         return self._export(self._observe()), {"seed": seeds, "_seed": everyone, **self.mask_info()}
 
     def step(self, actions: object) -> tuple[Observation, Figures, Figures, Figures, Info]:
@@ -227,8 +248,10 @@ class MultiTaskVectorEnv(Reporting, Stateful):
             return self._carry_out(whole)
 
     def _carry_out(self, actions: Array) -> tuple[Observation, Transition, Observation | None]:
-        playing = self.playing
-        transition = self._advance(actions, self._valid(actions))
+        playing, valid = self.playing, self._valid(actions)
+        if self.runs > 1 and not valid.all():
+            raise MaskedChoice(int(valid.argmin()), actions[valid.argmin()])
+        transition = self._advance(actions, valid)
         done = transition.done
         final_obs = None
         if done.any():
@@ -259,23 +282,36 @@ class MultiTaskVectorEnv(Reporting, Stateful):
         if wrong.size:
             raise TrainingDiverged(self.updates, self.task_names[wrong[0]])
 
-    def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
+    def evaluation_view(
+        self, split: str = "test", num_envs: int | None = None, run: int | None = None
+    ) -> MultiTaskVectorEnv:
         """Return an environment over this one's network that never trains it and passes once over `split`, in order.
 
         `final_info["sample"]` is the index of the sample in the split. Every row has its share of the samples; once
         they are used up, it earns 0 and never ends. After `pass_over`, `reset()` begins the pass anew with the weights
         of that moment; a seed changes nothing.
+
+        Args:
+            split: Name of the split.
+            num_envs: Number of rows; None for that of a run.
+            run: Number of the run whose network is seen; None for the only one.
+
+        Raises:
+            ValueError: If there are several runs and none is named.
         """
         if self.seed is None:
             self.reset()
+        if run is None and self.runs > 1:
+            raise ValueError(f"run=None is not possible; there are {self.runs} runs: name one, from 0.")
         view = self._new_view(split, num_envs)
-        view.follow(self)
+        view.follow(self if run is None else self._of_run(run))
         return view
+
 
     def _new_view(self, split: str, num_envs: int | None) -> MultiTaskVectorEnv:
         """Return an environment for a view of `split`; None for as many rows as here."""
         options = replace(self.options, split=split, train=False, tensors=False, render_mode=None)
-        return type(self)(self.num_envs if num_envs is None else num_envs, **shallow_dict(options))
+        return type(self)(self.rows_per_run if num_envs is None else num_envs, **shallow_dict(options))
 
     @property
     def playing(self) -> Flags:

@@ -19,5 +19,15 @@ class TrainingDiverged(ArithmeticError):  # noqa: N818 (an event, as StopIterati
         )
 
 
+class MaskedChoice(ValueError):  # noqa: N818 (an event, as StopIteration is)
+    """Masked choice in a batch of several runs, raised before anything has changed."""
+
+    def __init__(self, row: int, choice: object) -> None:
+        super().__init__(
+            f"Row {row} chose {choice}, which is masked, but several runs keep in step and take valid choices only: "
+            "follow action_masks(), or make the environment with invalid='nearest'."
+        )
+
+
 class CheckpointError(ValueError):
     """Damaged checkpoint, or a checkpoint of a different environment or agent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -59,7 +59,7 @@ class HeldOut:
         >>> from mtl_gym.data import load
         >>> digits = load("digits")
         >>> held_out = HeldOut(digits, "validation", correct, Classes(digits, torch.device("cpu")))
-        >>> drawn = held_out.draw(np.array([3, 3, 7]), np.random.default_rng(0))
+        >>> drawn = held_out.draw(np.array([3, 3, 7]), [np.random.default_rng(0)])
         >>> digits.split("validation").task[drawn]
         tensor([3, 3, 7])
     """
@@ -76,23 +76,25 @@ class HeldOut:
         self._by_task = np.argsort(task, kind="stable")
         self._first = self._sizes.cumsum() - self._sizes
 
-    def draw(self, task: Rows, random: np.random.Generator) -> Rows:
-        """Draw a sample of each task, with replacement; int64 [n] -> int64 [n]."""
-        return self._by_task[self._first[task] + random.integers(self._sizes[task])]
+    def draw(self, task: Rows, randoms: Sequence[np.random.Generator]) -> Rows:
+        """Draw a sample of each task, with replacement; int64 [n] -> int64 [n], equally many from each generator."""
+        parts = zip(randoms, np.split(task, len(randoms)), strict=True)
+        place = np.concatenate([random.integers(self._sizes[tasks]) for random, tasks in parts])
+        return self._by_task[self._first[task] + place]
 
-    def earned(self, network: nn.Module, answer: Answer, task: Rows, random: np.random.Generator) -> Floats:
+    def earned(self, network: nn.Module, answer: Answer, task: Rows, randoms: Sequence[np.random.Generator]) -> Floats:
         """Return the final rewards of drawn samples of tasks.
 
         Args:
             network: The network, which answers in evaluation mode; the mode of each part is restored.
             answer: Runs the network.
             task: int64 [n].
-            random: Generator of the draw.
+            randoms: Generator of the draw of each run, whose tasks follow one another.
 
         Returns:
             float32 [n].
         """
-        sample = self.draw(task, random)
+        sample = self.draw(task, randoms)
         index, tasks = torch.from_numpy(np.stack([sample, task])).to(self._label.device)
         target = torch.stack([self._label[index], tasks])
         with torch.no_grad():
@@ -136,7 +138,7 @@ class HeldOutVectorEnv(ClassificationVectorEnv):
             return self._settle(rows, label, logits, reward, losses)
         task = self._tasks()[rows]
         settled = self._settle(rows, label, logits, np.zeros_like(reward), losses)
-        earned = self._held_out.earned(self.network, answer, task, self.np_random)
+        earned = self._held_out.earned(self.network, answer, task, self.randoms)
         self._check_finite(earned, task)
         reward[rows] += earned
         return settled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, overload
@@ -146,3 +146,91 @@ class MaskedAdam(torch.optim.Optimizer):
 def _touched(gradient: Tensor, axes: int) -> Tensor:
     """Slices whose gradient is not zero throughout; bool [*leading axes]."""
     return (gradient != 0).reshape(*gradient.shape[:axes], -1).any(-1)
+
+
+class FusedAdam(torch.optim.Adam):
+    """`torch.optim.Adam(fused=True)`, equal to the bit, without its overhead for every small parameter.
+
+    Parameters without a gradient keep their values, moments and step counts, as in `torch.optim.Adam`.
+
+    Args:
+        params: Parameters or parameter groups, of one dtype and device.
+        lr: Learning rate.
+
+    Source: Kingma and Ba 2015, algorithm 1.
+
+    Example:
+        >>> weight = torch.zeros(2, requires_grad=True)
+        >>> weight.grad = torch.ones(2)
+        >>> FusedAdam([weight], lr=0.1).step(); weight.data
+        tensor([-0.1000, -0.1000])
+    """
+
+    def __init__(self, params: ParamsT, lr: float = 1e-3) -> None:
+        super().__init__(params, lr, fused=True)
+        self._steps: dict[int, Tensor] = {}
+
+    def of(self, module: torch.nn.Module) -> FusedAdam:
+        """Return an optimizer of the parameters of `module` alone, with the moments and step counts that they have."""
+        group = {name: value for name, value in self.param_groups[0].items() if name != "params"}
+        twin = FusedAdam([{"params": list(module.parameters()), **group}], group["lr"])
+        twin.state.update({p: self.state[p] for p in module.parameters() if p in self.state})
+        return twin
+
+    def take(self, parts: Sequence[FusedAdam]) -> None:
+        """Take over the moments and step counts of optimizers whose parameters are among these."""
+        self._steps = {}
+        for part in parts:
+            self.state.update({p: dict(state) for p, state in part.state.items()})
+        self.param_groups[0]["lr"] = parts[0].param_groups[0]["lr"]
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update all parameters that have a gradient."""
+        for number, group in enumerate(self.param_groups):
+            chosen = [place for place, p in enumerate(group["params"]) if p.grad is not None]
+            if chosen:
+                self._step_chosen(number, group, chosen)
+
+    def _step_chosen(self, number: int, group: Group, chosen: list[int]) -> None:
+        params = [group["params"][place] for place in chosen]
+        if number not in self._steps:
+            self._steps[number] = self._one_tensor(group["params"])
+        steps = self._steps[number]
+        states = [self._state_of(p, steps, place) for p, place in zip(params, chosen, strict=True)]
+        steps[torch.tensor(chosen, device=steps.device)] += 1
+        torch._fused_adam_(
+            params,
+            [p.grad for p in params],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=0,
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _one_tensor(self, params: list[Tensor]) -> Tensor:
+        """Return the step counts of all parameters as one tensor, of which those in their states become views."""
+        steps = torch.zeros(len(params), device=params[0].device)
+        for place, p in enumerate(params):
+            if self.state.get(p):
+                steps[place] = self.state[p]["step"]
+                self.state[p]["step"] = steps[place]
+        return steps
+
+    def _state_of(self, p: Tensor, steps: Tensor, place: int) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[p]
+        if not state:
+            state |= {"step": steps[place], "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+        return state
+
+    def __setstate__(self, state: Group) -> None:
+        """Restore a loaded or copied state, in which every step count is a tensor of its own."""
+        super().__setstate__(state)
+        self._steps = {}

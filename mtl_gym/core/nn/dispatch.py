@@ -21,9 +21,6 @@ from torch.autograd.function import once_differentiable
 
 from mtl_gym.core.nn.typing import Context, Modules
 
-SPARE_ROWS_PER_BLOCK = 12
-SPARE_ROWS_PER_ROW = 1.25
-
 
 @dataclass(frozen=True)
 class Dispatch:
@@ -71,12 +68,6 @@ class Dispatch:
     def longest(self) -> int:
         """Rows of the largest group, at least 1."""
         return int(self.counts.max(initial=1))
-
-    @property
-    def padding_pays(self) -> bool:
-        """True if a stack padded to the longest segment is cheaper than one product per group."""
-        rows, used = len(self.order), len(self.groups)
-        return bool(used * self.longest <= SPARE_ROWS_PER_ROW * rows + SPARE_ROWS_PER_BLOCK * used)
 
     @cached_property
     def group(self) -> Tensor:
@@ -144,90 +135,6 @@ class _Permute(torch.autograd.Function):
         return gradients[0].index_select(0, inverse), None, None
 
 
-class _SegmentContext(Context, Protocol):
-    counts: list[int]
-
-
-class _SegmentedLinear(torch.autograd.Function):
-    """One product per used block on its contiguous rows; `parameters` are all weights, then all biases."""
-
-    @staticmethod
-    def forward(ctx: _SegmentContext, x: Tensor, counts: list[int], *parameters: Tensor) -> Tensor:
-        weights, biases = parameters[: len(counts)], parameters[len(counts) :]
-        y = x.new_empty(len(x), weights[0].shape[0])
-        parts = zip(x.split(counts), weights, biases, y.split(counts), strict=True)
-        for rows, weight, bias, out in parts:
-            torch.addmm(bias, rows, weight.t(), out=out)
-        ctx.save_for_backward(x, *weights)
-        ctx.counts = counts
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: _SegmentContext, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, *weights = ctx.saved_tensors
-        grads = gradients[0].split(ctx.counts)
-        dx = torch.empty_like(x)
-        for grad, weight, out in zip(grads, weights, dx.split(ctx.counts), strict=True):
-            torch.mm(grad, weight, out=out)
-        to_weights = [grad.t() @ rows for grad, rows in zip(grads, x.split(ctx.counts), strict=True)]
-        return dx, None, *to_weights, *(grad.sum(0) for grad in grads)
-
-
-class _PaddedLinear(torch.autograd.Function):
-    """All used blocks as one batched product over rows padded to the longest segment; `parameters` as above."""
-
-    @staticmethod
-    def forward(ctx: Context, x: Tensor, slots: Tensor, longest: int, *parameters: Tensor) -> Tensor:
-        used = len(parameters) // 2
-        weights, biases = torch.stack(parameters[:used]), torch.stack(parameters[used:])
-        stack = _spread(x, slots, used, longest)
-        ctx.save_for_backward(stack, slots, weights)
-        return torch.baddbmm(biases.unsqueeze(1), stack, weights.mT).flatten(0, 1).index_select(0, slots)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        stack, slots, weights = ctx.saved_tensors
-        grads = _spread(gradients[0], slots, *stack.shape[:2])
-        dx = (grads @ weights).flatten(0, 1).index_select(0, slots)
-        return dx, None, None, *(grads.mT @ stack).unbind(), *grads.sum(1).unbind()
-
-
 def _spread(rows: Tensor, slots: Tensor, groups: int, longest: int) -> Tensor:
     stack = rows.new_zeros(groups * longest, *rows.shape[1:])
     return stack.index_copy_(0, slots, rows).unflatten(0, (groups, longest))
-
-
-def linear_stack(blocks: Sequence[nn.Module]) -> bool:
-    """Return whether all `blocks` are plain linear layers with a bias and one shape, so that the fast ways apply."""
-    if not all(type(block) is nn.Linear and block.bias is not None for block in blocks):
-        return False
-    return len({tuple(block.weight.shape) for block in blocks if isinstance(block, nn.Linear)}) == 1
-
-
-def apply_blocks(blocks: Modules[nn.Module], x: Tensor, dispatch: Dispatch, linear: bool) -> Tensor:
-    """Send each row of `x` through its block.
-
-    Args:
-        blocks: One per group; blocks without rows are not run and get no gradient.
-        x: float32 [rows, *in_shape].
-        dispatch: The blocks of the rows.
-        linear: Result of `linear_stack(blocks)`.
-
-    Returns:
-        float32 [rows, *out_shape].
-    """
-    used = [blocks[block] for block in dispatch.groups]
-    if linear and dispatch.padding_pays and not dispatch.is_sorted:
-        return _PaddedLinear.apply(x, dispatch.slots, dispatch.longest, *_parameters(used))
-    if linear:
-        y = _SegmentedLinear.apply(dispatch.sort(x), dispatch.counts.tolist(), *_parameters(used))
-    else:
-        y = torch.cat([block(part) for block, part in zip(used, dispatch.split(x), strict=True)])
-    return dispatch.unsort(y)
-
-
-def _parameters(used: Sequence[nn.Module]) -> list[Tensor]:
-    linear = [block for block in used if isinstance(block, nn.Linear)]
-    return [block.weight for block in linear] + [block.bias for block in linear]

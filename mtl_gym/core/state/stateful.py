@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
@@ -15,14 +15,14 @@ from gymnasium.vector import VectorEnv
 from torch import nn
 from typing_extensions import Self
 
-from mtl_gym.core.errors import CheckpointError, TrainingDiverged
+from mtl_gym.core.errors import CheckpointError, MaskedChoice, TrainingDiverged
 from mtl_gym.core.modes import enter_in_own_mode, in_own_mode
 from mtl_gym.core.options import EnvOptions, differences, must_agree, shallow_dict
 from mtl_gym.core.rows import Array, Info, Observation, Rows, State, clone
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import said
 from mtl_gym.core.state.moments import OptimizerState
-from mtl_gym.core.state.structure import RandomState, TorchRandomState, Whole, check
+from mtl_gym.core.state.structure import Many, RandomState, TorchRandomState, Whole, check
 from mtl_gym.core.validation import short
 
 logger = logging.getLogger(__name__)
@@ -35,12 +35,17 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
     SHARED: ClassVar[bool] = True
     options: EnvOptions
     device: torch.device
+    runs: int
+    rows_per_run: int
     seed: int | None
+    seeds: Rows
     updates: int
-    generator: torch.Generator
+    randoms: list[np.random.Generator]
+    generators: list[torch.Generator]
     network: nn.Module
     optimizer: torch.optim.Optimizer
     _source: Self | None = None
+    _shown: dict[int, Self]
     _diverged: TrainingDiverged | None = None
     _interrupted: BaseException | None = None
     _warned_restart = False
@@ -93,7 +98,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
         except TrainingDiverged as error:
             self._diverged = error
             raise
-        except gym.error.ResetNeeded:
+        except (gym.error.ResetNeeded, MaskedChoice):
             raise
         except BaseException as error:
             self._interrupted = error.with_traceback(None)
@@ -108,14 +113,12 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
             logger.warning("reset(seed=...) discards a network trained for %d updates.", self.updates)
             self._warned_restart = True
 
-    def _restart(self, seed: int | None) -> None:
-        if seed is None:
-            seed = int(np.random.SeedSequence().generate_state(1)[0])
-        if not (isinstance(seed, (int, np.integer)) and seed >= 0):
-            raise ValueError(f"seed={short(seed)} is not possible: one seed >= 0 starts the whole batch of episodes.")
-        self._np_random, used = gym.utils.seeding.np_random(int(seed))
-        self.seed = self._np_random_seed = int(used)
-        self.generator = torch.Generator(self.device).manual_seed(self.seed % 2**63)
+    def _restart(self, seed: int | Sequence[int] | None) -> None:
+        seeds = seeds_of(seed, self.runs)
+        self.randoms = [gym.utils.seeding.np_random(seed)[0] for seed in seeds]
+        self._np_random, self.seed, self.seeds = self.randoms[0], seeds[0], np.array(seeds)
+        self._np_random_seed = self.seed
+        self.generators = [torch.Generator(self.device).manual_seed(seed % 2**63) for seed in seeds]
         kept = self._kept()
         self._diverged = None
         with torch.random.fork_rng(devices=[]):
@@ -124,6 +127,53 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
         self.updates = self.updates if kept else 0
         if kept:
             self.network.load_state_dict(kept)
+
+    def _seeded_runs(self) -> Iterator[int]:
+        """Seed torch's CPU generator for each run in turn."""
+        for run, seed in enumerate(self.seeds.tolist()):
+            torch.default_generator.manual_seed(seed % 2**63)
+            yield run
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Generator of the first run, on the device."""
+        return self.generators[0]
+
+    def solo(self, run: int) -> Self:
+        """Return a copy of one of the runs: an environment that continues exactly as that run.
+
+        Args:
+            run: Number of the run, from 0.
+
+        Raises:
+            ValueError: If there is no such run.
+        """
+        return self.of_run(run).fork()
+
+    def of_run(self, run: int) -> Self:
+        """Return an environment that shows one of the runs as it is now, with its network; do not step or reset it."""
+        if not 0 <= run < self.runs:
+            raise ValueError(f"run={short(run)} is not possible; choose a run from 0 to {self.runs - 1}.")
+        if self.runs == 1:
+            return self
+        if self.seed is None:
+            self.reset()
+        if run not in self._shown:
+            self._shown[run] = type(self)(self.rows_per_run, **shallow_dict(self.options))
+        shown = self._shown[run]
+        shown.randoms, shown.generators = [self.randoms[run]], [self.generators[run]]
+        shown.seed, shown.seeds, shown._np_random = int(self.seeds[run]), self.seeds[run : run + 1], self.randoms[run]
+        shown.updates, shown._diverged = self.updates, self._diverged
+        self._show(shown, run)
+        return shown
+
+    def _show(self, shown: Self, run: int) -> None:
+        """Give the environment of one run its network, optimizer and share of the rows."""
+        raise NotImplementedError
+
+    def _join(self, solos: Sequence[Self]) -> None:
+        """Take over what single runs have learned and what they are in the middle of."""
+        raise NotImplementedError
 
     def _kept(self) -> State | None:
         """Return the weights that survive a restart: those of a shared network that is not trained."""
@@ -134,13 +184,17 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
     @property
     def signature(self) -> State:
         """Plain values that must be equal in a checkpoint for it to be loaded."""
-        return {"environment": type(self).__name__, "num_envs": self.num_envs, **must_agree(self.options)}
+        several = {} if self.runs == 1 else {"runs": self.runs}
+        agree = must_agree(self.options)
+        return {"environment": type(self).__name__, "num_envs": self.rows_per_run, **several, **agree}
 
     @in_own_mode
     def state_dict(self) -> State:
         """Return the complete state of this environment: tensors and plain values."""
         if self.seed is None:
             self.reset()
+        if self.runs > 1:
+            return {"signature": self.signature, "runs": [self.of_run(run).state_dict() for run in range(self.runs)]}
         return {
             "signature": self.signature,
             "seed": self.seed,
@@ -181,6 +235,9 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
         if self._source is not None:
             self._look_at(state)
             return
+        if self.runs > 1:
+            self._load_runs_side_by_side(state, bool(differ))
+            return
         check(state, {"seed": Whole(highest=None), "updates": Whole()})
         self._restart(int(state["seed"]))
         if not self.SHARED:
@@ -194,6 +251,24 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
             self._load_under_way(state)
         self._interrupted = None
         self.current()  # raises if the state is damaged
+
+    def _load_runs_side_by_side(self, state: State, anew: bool) -> None:
+        check(state, {"runs": Many({})})
+        if anew or len(state["runs"]) != self.runs:
+            raise CheckpointError(
+                f"the state of {self.runs} runs fits an environment of the same width, split and train only"
+            )
+        options = shallow_dict(self.options)
+        solos = [revive(type(self), self.rows_per_run, options, one) for one in state["runs"]]
+        self._restart([int(solo.seeds[0]) for solo in solos])
+        self.updates = solos[0].updates
+        for mine, theirs in zip(self.randoms, (solo.randoms[0] for solo in solos), strict=True):
+            mine.bit_generator.state = theirs.bit_generator.state
+        for own, other in zip(self.generators, (solo.generators[0] for solo in solos), strict=True):
+            own.set_state(other.get_state())
+        self._join(solos)
+        self._interrupted = None
+        self.current()
 
     def _learned_model(self) -> State:
         return {"network": dict(self.network.state_dict()), "optimizer": OptimizerState(self.optimizer)}
@@ -242,7 +317,8 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
             )
         self._refuse_if_diverged()  # its state cannot be loaded
         state = None if self.seed is None else self.state_dict()
-        return revive, (type(self), self.num_envs, shallow_dict(self.options), state)
+        several = {} if self.runs == 1 else {"runs": self.runs}
+        return revive, (type(self), self.rows_per_run, shallow_dict(self.options) | several, state)
 
     def __copy__(self) -> Self:
         """Return a fork, because environments must not share a network that they train."""
@@ -251,6 +327,27 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         """Return a fork; data and other immutable options are shared."""
         return self.fork()
+
+
+def seeds_of(seed: int | Sequence[int] | None, runs: int) -> list[int]:
+    """Return the seed of each run: consecutive ones from a single seed, and a random one in place of None.
+
+    Raises:
+        ValueError: If a seed is negative or no whole number, or there is not one for each run.
+
+    Example:
+        >>> seeds_of(7, 3), seeds_of([4, 2], 2)
+        ([7, 8, 9], [4, 2])
+    """
+    if seed is None:
+        seed = int(np.random.SeedSequence().generate_state(1)[0])
+    several = isinstance(seed, (list, tuple, np.ndarray)) and runs > 1
+    seeds = list(seed) if several else [seed]
+    if not all(isinstance(one, (int, np.integer)) and one >= 0 for one in seeds):
+        raise ValueError(f"seed={short(seed)} is not possible: one seed >= 0 starts the whole batch of episodes.")
+    if several and len(seeds) != runs:
+        raise ValueError(f"seed={short(seed)} has {len(seeds)} seeds for {runs} runs: give one, or one for each run.")
+    return [int(one) for one in seeds] if several else [int(seeds[0]) + run for run in range(runs)]
 
 
 def put_back(network: nn.Module, weights: State) -> None:

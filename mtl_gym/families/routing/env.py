@@ -5,12 +5,14 @@ Source: Rosenbaum et al. 2018, "Routing Networks: Adaptive Selection of Non-line
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from mtl_gym.core.classification import Answers
 from mtl_gym.core.classification_env import ClassificationVectorEnv
@@ -18,6 +20,7 @@ from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.held_out import HeldOutVectorEnv
 from mtl_gym.core.interfaces import LAYERS, ROUTES, Interface
+from mtl_gym.core.nn.adam import FusedAdam
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
@@ -32,6 +35,7 @@ from mtl_gym.families.routing.network import RoutedNetwork
 from mtl_gym.families.routing.observation import spaces_of
 from mtl_gym.families.routing.options import RoutingOptions
 from mtl_gym.families.routing.rewards import CollaborationReward
+from mtl_gym.families.routing.side_by_side import NetworkOfRuns
 from mtl_gym.families.routing.routes import Routes, RouteUsage, random_routes
 
 if TYPE_CHECKING:
@@ -68,11 +72,13 @@ class RoutingVectorEnv(HeldOutVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = RoutingOptions
     INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({LAYERS, ROUTES})
+    STACKS: ClassVar[bool] = True
     WINDOW: ClassVar[str] = render.WINDOW
     FAMILY: ClassVar[str] = "MTLRouting"
     PICTURE: ClassVar[str] = "routing_map.png"
     options: RoutingOptions
     network: RoutedNetwork
+    optimizer: FusedAdam
     groups: Rows | None = None  # true group of each task, int64 [tasks], where there are groups
     _template: RoutedNetwork
 
@@ -103,35 +109,42 @@ class RoutingVectorEnv(HeldOutVectorEnv):
         return make_network(self.options, self.data, self._context)
 
     def _build(self) -> None:
-        fresh = self.options.network is None or isinstance(self.options.network, RoutedNetwork)
-        network = self._template.renewed() if fresh else self._make_network()
         # Modules may have been made in different modes; `train()` makes all flags agree with that of the network.
-        self.network = network.to(self.device).train()
-        weights = [{"params": list(self.network.parameters())}]  # Adam rejects an empty list of parameters
-        self.optimizer = torch.optim.Adam(weights, self.options.learning_rate, fused=True)
+        self._train_networks([self._fresh_network().to(self.device).train() for _ in self._seeded_runs()])
         self._set_up()
+
+    def _fresh_network(self) -> RoutedNetwork:
+        fresh = self.options.network is None or isinstance(self.options.network, RoutedNetwork)
+        return self._template.renewed() if fresh else self._make_network()
+
+    def _train_networks(self, networks: Sequence[RoutedNetwork]) -> None:
+        """Train a network in each run."""
+        self.network = networks[0] if self.runs == 1 else NetworkOfRuns(networks)
+        parameters = [p for network in networks for p in network.parameters()]
+        self.optimizer = FusedAdam([{"params": parameters}], self.options.learning_rate)  # Adam rejects an empty list
 
     def _set_up(self) -> None:
         super()._set_up()
         self._graph = RouteGraph(self.network, self._inputs, self.num_envs, self.options.train, self.device)
-        self._waiting = Waiting()
+        self._waiting = Waiting(runs=self.runs)
         self._routes = Routes.none(self.num_envs, self.routed_depth)
         self._count_anew()
 
     def _count_anew(self) -> None:
         choices = self.routed_depth, self.num_blocks + 1
-        self._collaboration = CollaborationReward(self.options.rho, self.agents or self.data.num_tasks, *choices)
-        self.usage = RouteUsage(self.data.num_tasks, *choices, fades=self.options.train)
+        agents = self.agents or self.data.num_tasks
+        self._collaboration = CollaborationReward(self.options.rho, agents, *choices, runs=self.runs)
+        self.usage = RouteUsage(self.runs * self.data.num_tasks, *choices, fades=self.options.train)
 
     @property
     def collaboration_counts(self) -> Rows:
-        """Number of decisions by depth, agent and choice; int64 [depth, agents or tasks, M + 1]."""
-        return self._collaboration.counts.copy()
+        """Number of decisions by depth, agent and choice, of one run; int64 [depth, agents or tasks, M + 1]."""
+        return self._collaboration.counts[0].copy()
 
     def _adopt(self, source: ClassificationVectorEnv) -> None:
         super()._adopt(source)
         assert isinstance(source, RoutingVectorEnv)
-        self._collaboration.counts = source.collaboration_counts
+        self._collaboration.counts = source._collaboration.counts.copy()
 
     def _inputs(self, samples: Rows) -> Tensor:
         return self.data.inputs(self.options.split, torch.from_numpy(samples).clamp(min=0).to(self.device))
@@ -187,9 +200,9 @@ class RoutingVectorEnv(HeldOutVectorEnv):
     def _collaborate(self, rows: Rows, depth: int, choices: Rows) -> Floats:
         if self.agents and depth == 0:  # picking an agent shares no block
             return np.zeros(len(rows), np.float32)
-        reward = self._collaboration(depth, choices)
+        reward = self._collaboration(depth, choices, self.run[rows])
         if self.options.train:
-            self._collaboration.add(self._in_charge()[rows], depth, choices)
+            self._collaboration.add(self._in_charge()[rows], depth, choices, self.run[rows])
         return reward
 
     def _result(self, done: Flags, answers: Answers) -> AnswerResult:
@@ -208,7 +221,8 @@ class RoutingVectorEnv(HeldOutVectorEnv):
         answer = partial(self._answer_held_out, self._routes.choice[rows])
         answers.enter(rows, label, *self._settle_held_out(rows, label, logits, reward, losses, answer))
         real = self._sample[rows] >= 0
-        self.usage.add(task[real], self._routes.choice[rows[real]])
+        tasks = task + self.run[rows] * self.data.num_tasks  # those of another run are other tasks
+        self.usage.add(tasks[real], self._routes.choice[rows[real]])
 
     def _answer_held_out(self, routes: Rows, samples: Rows) -> Tensor:
         """Return the answers to held-out samples; int64 [n, depth] and [n] -> float32 [n, classes]."""
@@ -234,10 +248,10 @@ class RoutingVectorEnv(HeldOutVectorEnv):
     def _resume(self, under_way: Flags) -> None:
         """Recompute the values of unfinished routes and waiting inputs with the weights after an update."""
         rows, routes = np.flatnonzero(under_way), self._routes
-        samples = np.concatenate([routes.sample[rows], self._waiting.left])
+        samples = np.concatenate([routes.sample[rows], self._waiting.left])  # several runs, in step, have none
         if len(samples) == 1 and not self._takes_one:
             samples = np.concatenate([samples, self._draw(rows, self.batch_size)])
-        self._waiting = Waiting(samples, used=len(rows))
+        self._waiting = Waiting(samples, used=len(rows), runs=self.runs)
         if len(samples) == 0:
             return
         self._graph.embed(samples)
@@ -249,8 +263,29 @@ class RoutingVectorEnv(HeldOutVectorEnv):
         """Properties that must be equal in a checkpoint and in this environment."""
         return super().signature | {"masks": self.masks.astype(int).tolist(), "width": self.width}
 
+    def _show(self, shown: Self, run: int) -> None:
+        super()._show(shown, run)
+        assert isinstance(self.network, NetworkOfRuns)
+        shown.network = self.network.networks[run]
+        shown.optimizer = self.optimizer.of(shown.network)
+        shown._collaboration.counts = self._collaboration.counts[run : run + 1]
+        shown.usage.counts = np.split(self.usage.counts, self.runs)[run]
+        shown._routes, shown._waiting = self._routes.of_rows(self.run == run), self._waiting.of_run(run)
+        shown._graph = self._graph.of_run(run, self.runs, shown.network)
+
+    def _join(self, solos: Sequence[Self]) -> None:
+        super()._join(solos)
+        self._train_networks([solo.network for solo in solos])
+        self.optimizer.take([solo.optimizer for solo in solos])
+        self._graph.network = self.network
+        self._collaboration.counts = np.concatenate([solo._collaboration.counts for solo in solos])
+        self.usage.counts = np.concatenate([solo.usage.counts for solo in solos])
+        self._routes = Routes.joined([solo._routes for solo in solos])
+        self._waiting = Waiting.joined([solo._waiting for solo in solos])
+        self._graph.join([solo._graph for solo in solos], self._loss)
+
     def _state(self) -> State:
-        counts = to_tensors({"usage": self.usage.counts, "collaboration": self._collaboration.counts})
+        counts = to_tensors({"usage": self.usage.counts, "collaboration": self._collaboration.counts[0]})
         rows = {"routes": tensors_of(self._routes), "inputs": tensors_of(self._waiting)}
         return super()._state() | {**rows, **counts, "graph": self._graph.state()}
 
@@ -265,7 +300,7 @@ class RoutingVectorEnv(HeldOutVectorEnv):
         if (self._routes.finished & ~self.waiting).any():
             raise CheckpointError("a route is finished, and yet its row does not wait")
         self.usage.counts = state["usage"].numpy().copy()
-        self._collaboration.counts = state["collaboration"].numpy().copy()
+        self._collaboration.counts = state["collaboration"].numpy().copy()[None]
         self._graph.load(state["graph"], self._loss)
         if not self.options.train:  # nothing is logged where nothing is trained
             self._resume(np.ones(self.num_envs, bool))

@@ -142,18 +142,47 @@ class RouteGraph:
 
     def load(self, state: State, loss: Loss) -> None:
         """Restore `state` by replaying its calls; `loss` as for `finish`."""
+        for name, arguments in state["log"]:
+            self._call(name, list(map(_array, arguments)), loss)
+        # Replayed inputs update the running statistics of batch norm a second time, so buffers are restored last.
+        # Writing to `data` does not mark the graph as outdated.
+        for key, value in self.network.named_buffers():
+            value.data.copy_(state["buffers"][key])
+
+    def _call(self, name: str, arguments: Sequence[Index | int], loss: Loss) -> None:
         actions: dict[str, Callable[..., object]] = {
             "embed": self.embed,
             "begin": self.begin,
             "apply": self.apply,
             "finish": partial(self.finish, loss=loss),
         }
-        for name, arguments in state["log"]:
-            actions[name](*map(_array, arguments))
-        # Replayed inputs update the running statistics of batch norm a second time, so buffers are restored last.
-        # Writing to `data` does not mark the graph as outdated.
-        for key, value in self.network.named_buffers():
-            value.data.copy_(state["buffers"][key])
+        actions[name](*arguments)
+
+    def of_run(self, run: int, runs: int, network: RoutedNetwork) -> RouteGraph:
+        """Return a graph with the calls of one of several runs, whose rows follow one another."""
+        graph = RouteGraph(network, self.inputs, len(self.values) // runs, self.train, self.device)
+        graph.features = self.features[: len(self.features) // runs]
+        graph.log = [
+            (name, tuple(_part(value, shift * run, run, runs) for value, shift in graph._shifted(name, arguments)))
+            for name, arguments in self.log
+        ]
+        return graph
+
+    def join(self, graphs: Sequence[RouteGraph], loss: Loss) -> None:
+        """Repeat the calls of several runs, which have made the same ones."""
+        kept = [buffer.clone() for buffer in self.network.buffers()]
+        for calls in zip(*(graph.log for graph in graphs), strict=True):
+            name = calls[0][0]
+            runs = [graph._shifted(name, call[1]) for graph, call in zip(graphs, calls, strict=True)]
+            self._call(name, [_whole(values) for values in zip(*runs, strict=True)], loss)
+        for buffer, before in zip(self.network.buffers(), kept, strict=True):
+            buffer.data.copy_(before)
+
+    def _shifted(self, name: str, arguments: Sequence[Index | int]) -> list[tuple[Index | int, int]]:
+        """Return the arguments of a call, and by how much those of each further run are greater."""
+        rows, features = len(self.values), len(self.features)
+        shifts = {"begin": (rows, features), "apply": (rows, 0, 0), "finish": (rows, 0), "embed": (0,)}
+        return list(zip(arguments, shifts[name], strict=True))
 
     def check_embedded(self, samples: int) -> None:
         """Compare the number of embedded samples after `load` with that of the waiting samples.
@@ -189,3 +218,14 @@ def _tensor(value: Index | int) -> Tensor | int:
 
 def _array(value: Tensor | int) -> Index | int:
     return value.numpy() if isinstance(value, Tensor) else value
+
+
+def _part(value: Index | int, shift: int, run: int, runs: int) -> Index | int:
+    return np.split(value, runs)[run] - shift if isinstance(value, np.ndarray) else value
+
+
+def _whole(values: Sequence[tuple[Index | int, int]]) -> Index | int:
+    first = values[0][0]
+    if not isinstance(first, np.ndarray):
+        return first
+    return np.concatenate([value + run * shift for run, (value, shift) in enumerate(values)])

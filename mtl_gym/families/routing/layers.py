@@ -99,8 +99,8 @@ class MixtureLayer(RoutedLayer):
 
     def _all_outputs(self, x: Tensor) -> Tensor:
         """Return the output of every block for every row; float32 [rows, blocks, *out_shape]."""
-        if self._linear:
-            linear = [block for block in self.blocks if isinstance(block, nn.Linear)]
+        linear = [block for block in self.blocks if type(block) is nn.Linear]
+        if self._stack is not None and self._stack.plain:
             weight, bias = torch.cat([block.weight for block in linear]), torch.cat([block.bias for block in linear])
             outputs = nn.functional.linear(x, weight, bias).unflatten(1, (len(self.blocks), -1))
         else:

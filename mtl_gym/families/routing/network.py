@@ -5,7 +5,7 @@ Source: Rosenbaum et al. 2018, section 3 and algorithm 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 
 import numpy as np
@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym.core.nn.dispatch import Dispatch, apply_blocks, linear_stack
+from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.shapes import output_shape, trouble_with_one_row
+from mtl_gym.core.nn.stacks import BlockStack, apply_blocks
 from mtl_gym.core.nn.typing import Modules
 from mtl_gym.core.nn.weights import renewed
 
@@ -36,6 +37,9 @@ class RoutedLayer(nn.Module):
         ((4,), (8,), False)
     """
 
+    # Runs among which blocks and rows are divided, in order.
+    _runs = 1
+
     def __init__(
         self,
         blocks: Sequence[nn.Module],
@@ -50,7 +54,7 @@ class RoutedLayer(nn.Module):
         self.in_shape = tuple(in_shape) if in_shape is not None else _linear_input(blocks[0])
         self.out_shape = _common_output(blocks, self.in_shape)
         _check_single_rows(blocks, self.in_shape)
-        self._linear = linear_stack(blocks) and len(self.in_shape) == 1
+        self._stack = BlockStack(blocks) if len(self.in_shape) == 1 and BlockStack.fits(blocks) else None
 
     @property
     def choices(self) -> int:
@@ -61,6 +65,11 @@ class RoutedLayer(nn.Module):
     def can_pass(self) -> bool:
         """True if blocks keep the shape of values, so that a row may skip the layer."""
         return self.in_shape == self.out_shape
+
+    def activation_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of the activation, which most have not."""
+        if self.activation is not None:
+            yield from self.activation.parameters()
 
     def blocks_behind(self, taken: NDArray[np.bool_]) -> list[nn.Module]:
         """Return the blocks used by the choices marked in `taken`; bool [choices]."""
@@ -76,7 +85,11 @@ class RoutedLayer(nn.Module):
         Returns:
             float32 [rows, *out_shape].
         """
-        routed = np.flatnonzero(choices < self.choices)
+        return self._route(x, choices)
+
+    def _route(self, x: Tensor, choices: NDArray[np.int64]) -> Tensor:
+        """Apply to each row one of `self.blocks`; their number is PASS."""
+        routed = np.flatnonzero(choices < len(self.blocks))
         if len(routed) == len(choices):
             return self._run(x, choices)
         if len(routed) == 0:
@@ -85,7 +98,7 @@ class RoutedLayer(nn.Module):
         return x.index_copy(0, index, self._run(x[index], choices[routed]))
 
     def _run(self, x: Tensor, choices: NDArray[np.int64]) -> Tensor:
-        y = apply_blocks(self.blocks, x, Dispatch.of(choices, device=x.device), self._linear)
+        y = apply_blocks(self.blocks, self._stack, x, Dispatch.of(choices, device=x.device), self._runs)
         return y if self.activation is None else self.activation(y)
 
 

@@ -27,9 +27,13 @@ class CollaborationReward:
 
     Args:
         rho: Weight in [0, 10]; 0 turns the reward off.
-        tasks: Number of agents.
+        tasks: Number of agents of a run.
         depth: Number of decisions in a route.
         actions: Number of choices at each decision.
+        runs: Number of runs side by side.
+
+    Attributes:
+        counts: Number of decisions; int64 [runs, depth, tasks, actions].
 
     Raises:
         ValueError: If rho is outside [0, 10].
@@ -41,20 +45,25 @@ class CollaborationReward:
         array([0.15], dtype=float32)
     """
 
-    def __init__(self, rho: float, tasks: int, depth: int, actions: int) -> None:
+    def __init__(self, rho: float, tasks: int, depth: int, actions: int, runs: int = 1) -> None:
         if not 0 <= rho <= 10:
             raise ValueError(f"rho={rho} is out of range; pass a value from 0 (off) to 10.")
         self.rho = rho
-        self.counts = np.zeros((depth, tasks, actions), np.int64)
+        self.counts = np.zeros((runs, depth, tasks, actions), np.int64)
 
-    def __call__(self, depth: int, action: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the rewards of `action`, int64 [rows], at `depth`; float32 [rows]."""
-        counts = self.counts[depth]
-        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        mean = shares.sum(0) / np.maximum((counts > 0).sum(0), 1)
-        return (self.rho * mean[action]).astype(np.float32)
+    def __call__(self, depth: int, action: NDArray[np.int64], run: NDArray[np.int64] | int = 0) -> NDArray[np.float32]:
+        """Return the rewards of `action`, int64 [rows], at `depth` in `run`; float32 [rows]."""
+        if not self.rho:
+            return np.zeros(len(action), np.float32)
+        counts = self.counts[:, depth]
+        shares = counts / np.maximum(counts.sum(2, keepdims=True), 1)
+        mean = shares.sum(1) / np.maximum((counts > 0).sum(1), 1)
+        return (self.rho * mean[run, action]).astype(np.float32)
 
-    def add(self, task: NDArray[np.int64], depth: int, action: NDArray[np.int64]) -> None:
+    def add(
+        self, task: NDArray[np.int64], depth: int, action: NDArray[np.int64], run: NDArray[np.int64] | int = 0
+    ) -> None:
         """Count decisions; int64 [rows] each."""
-        counts = self.counts[depth]
-        counts += np.bincount(task * counts.shape[1] + action, minlength=counts.size).reshape(counts.shape)
+        counts = self.counts[:, depth]
+        place = (run * counts.shape[1] + task) * counts.shape[2] + action
+        counts += np.bincount(place, minlength=counts.size).reshape(counts.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,16 @@ class Routes:
     def finished(self) -> Flags:
         """Mask of rows with a finished route; bool [num_envs]."""
         return self.depth == self.choice.shape[1]
+
+    def of_rows(self, rows: Flags) -> Routes:
+        """Return the routes of some rows; bool [num_envs]."""
+        return Routes(self.sample[rows], self.depth[rows], self.choice[rows])
+
+    @classmethod
+    def joined(cls, routes: Sequence[Routes]) -> Routes:
+        """Return the routes of several runs, one after another."""
+        fields = zip(*((one.sample, one.depth, one.choice) for one in routes), strict=True)
+        return cls(*(np.concatenate(parts) for parts in fields))
 
     def model(self, samples: int, blocks: int) -> State:
         """Return the model of the state of the routes, for so many samples and blocks."""
