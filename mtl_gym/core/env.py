@@ -88,7 +88,10 @@ class MultiTaskVectorEnv(Reporting, Stateful):
     }
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
-        self.rows_per_run, self.runs = self._counted("num_envs", num_envs), self._counted("runs", options.pop("runs", 1))
+        self.rows_per_run, self.runs = (
+            self._counted("num_envs", num_envs),
+            self._counted("runs", options.pop("runs", 1)),
+        )
         if self.runs > 1 and not self.STACKS:
             kind = type(self).__name__
             raise ValueError(f"{kind}: runs={self.runs} is not possible; its runs do not stack: use runs=1.")
@@ -282,31 +285,23 @@ class MultiTaskVectorEnv(Reporting, Stateful):
         if wrong.size:
             raise TrainingDiverged(self.updates, self.task_names[wrong[0]])
 
-    def evaluation_view(
-        self, split: str = "test", num_envs: int | None = None, run: int | None = None
-    ) -> MultiTaskVectorEnv:
+    def evaluation_view(self, split: str = "test", num_envs: int | None = None) -> MultiTaskVectorEnv:
         """Return an environment over this one's network that never trains it and passes once over `split`, in order.
 
         `final_info["sample"]` is the index of the sample in the split. Every row has its share of the samples; once
         they are used up, it earns 0 and never ends. After `pass_over`, `reset()` begins the pass anew with the weights
         of that moment; a seed changes nothing.
 
-        Args:
-            split: Name of the split.
-            num_envs: Number of rows; None for that of a run.
-            run: Number of the run whose network is seen; None for the only one.
-
         Raises:
-            ValueError: If there are several runs and none is named.
+            ValueError: If there are several runs.
         """
         if self.seed is None:
             self.reset()
-        if run is None and self.runs > 1:
-            raise ValueError(f"run=None is not possible; there are {self.runs} runs: name one, from 0.")
+        if self.runs > 1:
+            raise ValueError(f"A view shows one network, and there are {self.runs} runs: env.of_run(0), and so on.")
         view = self._new_view(split, num_envs)
-        view.follow(self if run is None else self._of_run(run))
+        view.follow(self)
         return view
-
 
     def _new_view(self, split: str, num_envs: int | None) -> MultiTaskVectorEnv:
         """Return an environment for a view of `split`; None for as many rows as here."""

@@ -1,25 +1,22 @@
 """Grouped dispatch: send each row of a batch through the module of its group, each module run once.
 
 A group is a block, a module of a pool, a sub-network or a task. Rows are sorted by their groups, every module sees its
-rows as one contiguous batch, and the order is undone. Linear modules of one shape need no loop at all while groups are
-even: their rows are padded to one length and multiplied as a stack. The faster of the two ways depends on the longest
-segment alone (`benchmarks/dispatch.py`).
+rows as one contiguous batch, and the order is undone. Modules of one structure need no loop at all; see
+`mtl_gym.core.nn.stacks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mtl_gym.core.nn.typing import Context, Modules
+from mtl_gym.core.nn.typing import Context
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,12 @@ class Dispatch:
     @cached_property
     def slots(self) -> Tensor:
         """Row -> place in the padded stack [groups * longest]; int64 [rows]."""
+        return self.slots_in(self.longest)
+
+    def slots_in(self, longest: int) -> Tensor:
+        """Row -> place in a stack padded to other lengths [groups * longest]; int64 [rows]."""
         starts = np.cumsum(self.counts) - self.counts
-        shift = np.arange(len(self.groups)) * self.longest - starts
+        shift = np.arange(len(self.groups)) * longest - starts
         return self._on_device(self._places(np.repeat(shift, self.counts)))
 
     def _places(self, shift: NDArray[np.int64] | int) -> NDArray[np.int64]:

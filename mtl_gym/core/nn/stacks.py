@@ -30,8 +30,8 @@ ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.ELU, nn.LeakyReLU, nn.S
 FEWEST, MOST = 4, 128
 # Batched products of fewer multiplications run through another kernel.
 TINY = 400
-# Sums over columns do not depend on zero rows behind, where the columns fill vectors of this size.
-VECTOR = 4
+# Numbers of columns, beside multiples of 32, whose sums do not depend on zero rows behind.
+SAFE_COLUMNS = 4
 # One stack for all groups, if it has at most so many rows for each row and for each group.
 SPARE_ROWS_PER_BLOCK = 12
 SPARE_ROWS_PER_ROW = 1.25
@@ -45,28 +45,70 @@ class Bucket:
         groups: Positions of the groups among those that have rows; int64 [groups].
         lengths: Rows that the result of each group must be that of, zeros behind its own; int64 [groups].
         longest: Rows of the stack.
-        rows: Rows of the batch, by group; int64 [rows], on the device.
-        slots: Their places in the stack [groups * longest]; int64 [rows], on the device.
+        slots: Places of the rows in the stack [groups * longest]; int64 [rows], on the device.
+        rows: The rows, by group; int64 [rows], on the device. None for all rows of the batch, as they stand.
     """
 
     groups: Index
     lengths: Index
     longest: int
-    rows: Tensor
     slots: Tensor
+    rows: Tensor | None = None
 
     def spread(self, x: Tensor) -> Tensor:
         """Stack the rows of each group, with zeros behind; [rows of the batch, n] -> [groups, longest, n]."""
         stack = x.new_zeros(len(self.groups) * self.longest, *x.shape[1:])
-        return stack.index_copy_(0, self.slots, x.index_select(0, self.rows)).unflatten(0, (-1, self.longest))
+        rows = x if self.rows is None else x.index_select(0, self.rows)
+        return stack.index_copy_(0, self.slots, rows).view(len(self.groups), self.longest, -1)
 
-    def gather(self, stack: Tensor, out: Tensor) -> None:
-        """Undo `spread`, into the rows of `out`."""
-        out.index_copy_(0, self.rows, stack.flatten(0, 1).index_select(0, self.slots))
+    def gather(self, stack: Tensor) -> Tensor:
+        """Return the rows of the bucket; [groups, longest, n] -> [rows, n]."""
+        return stack.flatten(0, 1).index_select(0, self.slots)
+
+    @staticmethod
+    def whole(buckets: Sequence[Bucket], stacks: Sequence[Tensor], rows: int) -> Tensor:
+        """Return all rows of the batch, from the stacks of all buckets; zeros where there is none."""
+        if buckets and buckets[0].rows is None:
+            return buckets[0].gather(stacks[0])
+        out = stacks[0].new_zeros(rows, stacks[0].shape[-1])
+        for bucket, stack in zip(buckets, stacks, strict=True):
+            assert bucket.rows is not None
+            out.index_copy_(0, bucket.rows, bucket.gather(stack))
+        return out
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One parameter of every block, in one tensor of which the blocks' own are views.
+
+    Attributes:
+        members: The parameters; [...] each.
+        values: Their values; [blocks, ...].
+        gradient: Their gradients, zero where there is none; [blocks, ...].
+    """
+
+    members: list[nn.Parameter]
+    values: Tensor
+    gradient: Tensor
+
+    @classmethod
+    def of(cls, members: list[nn.Parameter]) -> Leaf:
+        """Move parameters of one shape into one tensor."""
+        values = torch.stack([p.data for p in members])
+        for p, value in zip(members, values, strict=True):
+            p.data = value
+        return cls(members, values, torch.zeros_like(values))
+
+    def of_blocks(self, blocks: Index) -> Tensor:
+        """Return the values of some blocks, ascending; [n, ...]."""
+        whole = len(blocks) == len(self.values)
+        return self.values if whole else self.values.index_select(0, torch.from_numpy(blocks).to(self.values.device))
 
 
 class BlockStack:
     """Blocks of one structure: linear maps of one shape each, with elementwise functions between them.
+
+    After `fuse`, gradients are gathered in `leaves`, not in the parameters, and `FusedAdam` takes the steps.
 
     Args:
         blocks: The blocks.
@@ -87,6 +129,40 @@ class BlockStack:
         self.plain = isinstance(blocks[0], nn.Linear)
         self.steps = [list(step) for step in zip(*map(_parts, blocks), strict=True)]
         self.sizes = [step[0].weight.numel() for step in self.steps if isinstance(step[0], Linear)]
+        self._least = max(FEWEST, -(-TINY // min(self.sizes)))
+        self.leaves: list[Leaf] = []
+        self.touched = np.zeros(len(blocks), bool)
+        self._matrices: dict[int, Tensor] = {}
+        self._anchor = torch.zeros(0, requires_grad=True)
+
+    def __reduce__(self) -> tuple[type[BlockStack], tuple[list[nn.Module]]]:
+        """Return what copies and pickles are made of: the blocks, each with parameters of its own."""
+        return BlockStack, (self.blocks,)
+
+    def fuse(self) -> None:
+        """Gather the parameters in `leaves`, if all train."""
+        maps = [step for step in self.steps if isinstance(step[0], nn.Linear)]
+        members = [[getattr(one, name) for one in step] for step in maps for name in ("weight", "bias")]
+        if all(p.requires_grad for parameters in members for p in parameters):
+            self.leaves = [Leaf.of(parameters) for parameters in members]
+
+    def clear(self) -> None:
+        """Forget all gradients."""
+        for leaf in self.leaves:
+            leaf.gradient.zero_()
+        self.touched[:] = False
+
+    @property
+    def trained(self) -> Index:
+        """Blocks that have a gradient; int64 [n]."""
+        return np.flatnonzero(self.touched)
+
+    def add(self, first: int, blocks: Index, gradients: Sequence[Tensor]) -> None:
+        """Add the gradients of two neighbouring leaves, [n, ...] each, at some blocks; int64 [n]."""
+        self.touched[blocks] = True
+        index = torch.from_numpy(blocks).to(self.leaves[0].values.device)
+        for leaf, gradient in zip(self.leaves[first : first + 2], gradients, strict=True):
+            leaf.gradient.index_add_(0, index, gradient)
 
     @classmethod
     def fits(cls, blocks: Sequence[nn.Module]) -> bool:
@@ -113,8 +189,20 @@ class BlockStack:
         stacks = _Spread.apply(x, buckets)
         outputs = [self._run(stack, bucket, dispatch) for stack, bucket in zip(stacks, buckets, strict=True)]
         singles = list(_singles(dispatch, alone))
-        parts = [self.blocks[dispatch.groups[group]](x[rows]) for group, rows in singles]
+        parts = [self._alone(x[rows], int(dispatch.groups[group])) for group, rows in singles]
         return _Gather.apply(len(x), buckets, [rows for _, rows in singles], *outputs, *parts)
+
+    def _alone(self, x: Tensor, block: int) -> Tensor:
+        if not self.leaves:
+            return self.blocks[block](x)
+        leaf = 0
+        for step in self.steps:
+            if isinstance(step[0], nn.Linear):
+                x = _SingleLinear.apply(x, self._anchor, self, leaf, block)
+                leaf += 2
+            else:
+                x = step[0](x)
+        return x
 
     def _lengths(self, dispatch: Dispatch, each: int) -> tuple[Index, Flags]:
         """Return the rows that each group counts as, its own or the most of its run, and whether it is the latter."""
@@ -130,21 +218,43 @@ class BlockStack:
 
     def _buckets(self, dispatch: Dispatch, lengths: Index, exact: Flags, alone: Flags) -> Iterator[Bucket]:
         starts, counts = np.cumsum(dispatch.counts) - dispatch.counts, dispatch.counts
+        if not exact.any() and pays(counts):
+            yield self._all_rows(dispatch, lengths)
+            return
         usual = counts[~exact]
-        one = usual.size * usual.max(initial=0) <= SPARE_ROWS_PER_ROW * usual.sum() + SPARE_ROWS_PER_BLOCK * usual.size
-        kind = np.where(exact, lengths, 0 if one else -np.frexp(counts)[1])
+        kind = np.where(exact, lengths, 0 if pays(usual) else -np.frexp(counts)[1])
         kind[alone] = -FAR
         for value in np.unique(kind[~alone]):
             groups = np.flatnonzero(kind == value)
-            least = max(FEWEST, -(-TINY // min(self.sizes)))
-            longest = int(value) if value > 0 else max(int(counts[groups].max()), least)
+            longest = int(value) if value > 0 else max(int(counts[groups].max()), self._least)
             yield _bucket(dispatch, groups, lengths[groups], longest, starts)
 
+    def _all_rows(self, dispatch: Dispatch, lengths: Index) -> Bucket:
+        longest = max(dispatch.longest, self._least)
+        return Bucket(np.arange(len(lengths)), lengths, longest, dispatch.slots_in(longest))
+
     def _run(self, x: Tensor, bucket: Bucket, dispatch: Dispatch) -> Tensor:
-        blocks = dispatch.groups[bucket.groups]
+        blocks, leaf = dispatch.groups[bucket.groups], 0
         for step in self.steps:
-            x = _apply(step, x, blocks, bucket.lengths) if isinstance(step[0], Linear) else step[0](x)
+            if self.leaves and isinstance(step[0], nn.Linear):
+                x = _FusedLinear.apply(x, self._anchor, self, leaf, blocks, bucket.lengths)
+                leaf += 2
+            elif isinstance(step[0], nn.Linear):
+                maps = [one for one in (step[block] for block in blocks) if isinstance(one, nn.Linear)]
+                parameters = [one.weight for one in maps] + [one.bias for one in maps]
+                x = _StackedLinear.apply(x, bucket.lengths, *parameters)
+            else:
+                x = x @ self._frozen(step, blocks).mT if isinstance(step[0], FrozenLinear) else step[0](x)
         return x
+
+    def _frozen(self, step: Sequence[nn.Module], blocks: Index) -> Tensor:
+        """Return the matrices of some blocks, which never change; float32 [n, outputs, inputs]."""
+        maps = [one for one in step if isinstance(one, FrozenLinear)]
+        device = maps[0].weight.device
+        known = self._matrices.get(id(step))
+        if known is None or known.device != device:
+            known = self._matrices[id(step)] = torch.stack([one.weight for one in maps])
+        return known if len(blocks) == len(known) else known.index_select(0, torch.from_numpy(blocks).to(device))
 
 
 FAR = 10**9
@@ -155,7 +265,13 @@ def _bucket(dispatch: Dispatch, groups: Index, lengths: Index, longest: int, sta
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     rows = dispatch.order[np.repeat(starts[groups], counts) + within]
     slots = np.repeat(np.arange(len(groups)) * longest, counts) + within
-    return Bucket(groups, lengths, longest, *(torch.from_numpy(one).to(dispatch.device) for one in (rows, slots)))
+    return Bucket(groups, lengths, longest, *(torch.from_numpy(one).to(dispatch.device) for one in (slots, rows)))
+
+
+def pays(counts: Index) -> bool:
+    """Return whether one stack for groups of these numbers of rows is cheaper than several."""
+    size, rows = len(counts), int(counts.sum())
+    return bool(size * counts.max(initial=0) <= SPARE_ROWS_PER_ROW * rows + SPARE_ROWS_PER_BLOCK * size)
 
 
 def _singles(dispatch: Dispatch, alone: Flags) -> Iterator[tuple[int, Tensor]]:
@@ -165,21 +281,13 @@ def _singles(dispatch: Dispatch, alone: Flags) -> Iterator[tuple[int, Tensor]]:
         yield int(group), torch.from_numpy(rows).to(dispatch.device)
 
 
-def _apply(step: Sequence[nn.Module], x: Tensor, blocks: Index, lengths: Index) -> Tensor:
-    maps = [step[block] for block in blocks]
-    weights = [one.weight for one in maps if isinstance(one, Linear)]
-    if isinstance(maps[0], FrozenLinear):
-        return x @ torch.stack(weights).mT
-    return _StackedLinear.apply(x, lengths, *weights, *(one.bias for one in maps if isinstance(one, nn.Linear)))
-
-
 def _parts(block: nn.Module) -> list[nn.Module]:
     return list(block) if type(block) is nn.Sequential else [block]
 
 
 def _kind(part: nn.Module) -> object:
     """Return what parts must have in common to run as one; None for a part that cannot."""
-    if type(part) is nn.Linear and part.bias is not None or type(part) is FrozenLinear:
+    if (type(part) is nn.Linear and part.bias is not None) or type(part) is FrozenLinear:
         return (type(part).__name__, tuple(part.weight.shape))
     return repr(part) if type(part) in ELEMENTWISE else None
 
@@ -195,10 +303,7 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
-        dx = gradients[0].new_zeros(ctx.rows, *gradients[0].shape[2:])  # type: ignore[attr-defined]
-        for bucket, gradient in zip(ctx.buckets, gradients, strict=True):  # type: ignore[attr-defined]
-            bucket.gather(gradient, dx)
-        return dx, None
+        return Bucket.whole(ctx.buckets, gradients, ctx.rows), None  # type: ignore[attr-defined]
 
 
 class _Gather(torch.autograd.Function):
@@ -209,9 +314,10 @@ class _Gather(torch.autograd.Function):
         ctx: Context, rows: int, buckets: Sequence[Bucket], singles: Sequence[Tensor], *outputs: Tensor
     ) -> Tensor:
         ctx.buckets, ctx.singles = buckets, singles  # type: ignore[attr-defined]
-        y = outputs[0].new_empty(rows, outputs[0].shape[-1])
-        for bucket, stack in zip(buckets, outputs, strict=False):
-            bucket.gather(stack, y)
+        if buckets:
+            y = Bucket.whole(buckets, outputs[: len(buckets)], rows)
+        else:
+            y = outputs[0].new_zeros(rows, outputs[0].shape[-1])
         for single, part in zip(singles, outputs[len(buckets) :], strict=True):
             y.index_copy_(0, single, part)
         return y
@@ -241,13 +347,56 @@ class _StackedLinear(torch.autograd.Function):
         x, weights = ctx.saved_tensors
         gradient = gradients[0]
         biases = _sums(gradient, ctx.lengths)  # type: ignore[attr-defined]
-        return gradient @ weights, None, *(gradient.mT @ x).unbind(), *biases
+        return gradient @ weights, None, *(gradient.mT @ x).unbind(), *biases.unbind()
 
 
-def _sums(gradient: Tensor, lengths: Index) -> tuple[Tensor, ...]:
-    """Return the sum of the rows of each group, as over `lengths` rows; [groups, longest, n] -> [n] each."""
-    if gradient.shape[2] % VECTOR == 0 or (lengths == gradient.shape[1]).all():
-        return gradient.sum(1).unbind()
+class _FusedLinear(torch.autograd.Function):
+    """`_StackedLinear` of a fused stack; the anchor lets gradients flow where `x` needs none."""
+
+    @staticmethod
+    def forward(
+        ctx: Context, x: Tensor, anchor: Tensor, stack: BlockStack, leaf: int, blocks: Index, lengths: Index
+    ) -> Tensor:
+        weights, biases = (one.of_blocks(blocks) for one in stack.leaves[leaf : leaf + 2])
+        ctx.save_for_backward(x, weights)
+        ctx.more = stack, leaf, blocks, lengths  # type: ignore[attr-defined]
+        return torch.baddbmm(biases.unsqueeze(1), x, weights.mT)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weights = ctx.saved_tensors
+        stack, leaf, blocks, lengths = ctx.more  # type: ignore[attr-defined]
+        gradient = gradients[0]
+        stack.add(leaf, blocks, (gradient.mT @ x, _sums(gradient, lengths)))
+        dx = gradient @ weights if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
+        return dx, None, None, None, None, None
+
+
+class _SingleLinear(torch.autograd.Function):
+    """One linear map of a fused stack."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Tensor, anchor: Tensor, stack: BlockStack, leaf: int, block: int) -> Tensor:
+        weight, bias = (one.values[block] for one in stack.leaves[leaf : leaf + 2])
+        ctx.save_for_backward(x, weight)
+        ctx.more = stack, leaf, block  # type: ignore[attr-defined]
+        return nn.functional.linear(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        stack, leaf, block = ctx.more  # type: ignore[attr-defined]
+        gradient = gradients[0]
+        stack.add(leaf, np.array([block]), ((gradient.t() @ x)[None], gradient.sum(0)[None]))
+        return gradient @ weight, None, None, None, None
+
+
+def _sums(gradient: Tensor, lengths: Index) -> Tensor:
+    """Return the sum of the rows of each group, as over `lengths` rows; [groups, longest, n] -> [groups, n]."""
+    if gradient.shape[2] == SAFE_COLUMNS or gradient.shape[2] % 32 == 0 or (lengths == gradient.shape[1]).all():
+        return gradient.sum(1)
     sums = gradient.new_empty(len(gradient), gradient.shape[2])
     missing = max(int(lengths.max()) - gradient.shape[1], 0)
     whole = nn.functional.pad(gradient, (0, 0, 0, missing)) if missing else gradient
@@ -256,10 +405,12 @@ def _sums(gradient: Tensor, lengths: Index) -> tuple[Tensor, ...]:
     for first, last in pairwise(edges):
         alike = torch.from_numpy(order[first:last]).to(gradient.device)
         sums[alike] = whole[alike, : int(lengths[order[first]])].sum(1)
-    return sums.unbind()
+    return sums
 
 
-def apply_blocks(blocks: Modules[nn.Module], stack: BlockStack | None, x: Tensor, dispatch: Dispatch, runs: int) -> Tensor:
+def apply_blocks(
+    blocks: Modules[nn.Module], stack: BlockStack | None, x: Tensor, dispatch: Dispatch, runs: int
+) -> Tensor:
     """Send each row of `x` through its block.
 
     Args:

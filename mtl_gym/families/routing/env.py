@@ -35,8 +35,8 @@ from mtl_gym.families.routing.network import RoutedNetwork
 from mtl_gym.families.routing.observation import spaces_of
 from mtl_gym.families.routing.options import RoutingOptions
 from mtl_gym.families.routing.rewards import CollaborationReward
-from mtl_gym.families.routing.side_by_side import NetworkOfRuns
 from mtl_gym.families.routing.routes import Routes, RouteUsage, random_routes
+from mtl_gym.families.routing.side_by_side import NetworkOfRuns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,7 +121,8 @@ class RoutingVectorEnv(HeldOutVectorEnv):
         """Train a network in each run."""
         self.network = networks[0] if self.runs == 1 else NetworkOfRuns(networks)
         parameters = [p for network in networks for p in network.parameters()]
-        self.optimizer = FusedAdam([{"params": parameters}], self.options.learning_rate)  # Adam rejects an empty list
+        stacks = self.network.fused_stacks() if self.options.train else []
+        self.optimizer = FusedAdam(parameters, self.options.learning_rate, stacks)
 
     def _set_up(self) -> None:
         super()._set_up()

@@ -87,6 +87,11 @@ class MixtureLayer(RoutedLayer):
         """False: mixtures are never skipped."""
         return False
 
+    @property
+    def trainable_stack(self) -> None:
+        """None: averages are taken of the blocks' own parameters."""
+        return None
+
     def blocks_behind(self, taken: NDArray[np.bool_]) -> list[nn.Module]:
         """Return all blocks if any mixture is taken, since each averages all of them."""
         return list(self.blocks) if taken.any() else []

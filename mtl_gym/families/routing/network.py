@@ -5,6 +5,7 @@ Source: Rosenbaum et al. 2018, section 3 and algorithm 1.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import prod
 
@@ -70,6 +71,11 @@ class RoutedLayer(nn.Module):
         """Yield the parameters of the activation, which most have not."""
         if self.activation is not None:
             yield from self.activation.parameters()
+
+    @property
+    def trainable_stack(self) -> BlockStack | None:
+        """The stack in which all gradients of the blocks can gather; None where there is none."""
+        return self._stack
 
     def blocks_behind(self, taken: NDArray[np.bool_]) -> list[nn.Module]:
         """Return the blocks used by the choices marked in `taken`; bool [choices]."""
@@ -154,6 +160,15 @@ class RoutedNetwork(nn.Module):
         """
         used = (layer.blocks_behind(row[: layer.choices]) for layer, row in zip(self.layers, taken, strict=True))
         return len({id(block) for blocks in used for block in blocks})
+
+    def fused_stacks(self) -> list[BlockStack]:
+        """Fuse the blocks of every layer that has a stack of its own, and return these stacks."""
+        owners = Counter(id(block) for layer in self.layers for block in layer.blocks)
+        stacks = [layer.trainable_stack for layer in self.layers]
+        own = [stack for stack in stacks if stack and all(owners[id(block)] == 1 for block in stack.blocks)]
+        for stack in own:
+            stack.fuse()
+        return [stack for stack in own if stack.leaves]
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the padded features of the trunk; float32 [rows, *input_shape] -> [rows, width]."""

@@ -60,6 +60,12 @@ class _LayersOfRuns(RoutedLayer):
         self.of_runs: Modules[RoutedLayer] = Modules(layers)
         self.in_shape, self.out_shape = layers[0].in_shape, layers[0].out_shape
 
+        self.blocks = Modules([block for layer in layers for block in layer.blocks])
+
+    @property
+    def trainable_stack(self) -> None:
+        return None
+
     @property
     def choices(self) -> int:
         return self.of_runs[0].choices

@@ -81,26 +81,6 @@ def test_rows_that_pass_keep_their_value_and_skip_the_activation(choices, with_a
     assert torch.equal(layer(x, choices)[choices == 4], x[choices == 4])
 
 
-@pytest.mark.parametrize("routes", ROUTES)
-def test_both_fast_ways_agree(routes, monkeypatch):
-    layer = linear_layer(20)
-    x = torch.randn(300, 6)
-    choices = ROUTES[routes](300, 20)
-    outputs = []
-    for spare in (0, 10**6):
-        monkeypatch.setattr("mtl_gym.core.nn.dispatch.SPARE_ROWS_PER_ROW", spare)
-        monkeypatch.setattr("mtl_gym.core.nn.dispatch.SPARE_ROWS_PER_BLOCK", spare)
-        assert Dispatch.of(choices).padding_pays == bool(spare)
-        outputs.append(layer(x, choices))
-    torch.testing.assert_close(outputs[0], outputs[1], atol=1e-5, rtol=1e-5)
-
-
-def test_padding_is_given_up_when_routes_collapse():
-    assert Dispatch.of(np.arange(1024) % 20).padding_pays
-    collapsed = np.where(np.arange(1024) < 930, 0, np.arange(1024) % 20)
-    assert not Dispatch.of(collapsed).padding_pays
-
-
 def test_a_dispatch_sorts_rows_by_block():
     dispatch = Dispatch.of(np.array([2, 0, 2, 5]))
     assert dispatch.groups.tolist() == [0, 2, 5]

@@ -118,10 +118,10 @@ def test_frozen_parts_stay_frozen_and_an_exception_leaves_the_modes():
     def fail(sample):
         raise RuntimeError("no answer")
 
-    env._held_out.earned(env.network, answer, task, env.np_random)
+    env._held_out.earned(env.network, answer, task, env.randoms)
     assert [part.training for part in env.network.modules()] == before and len(set(before)) == 2
     with pytest.raises(RuntimeError, match="no answer"):
-        env._held_out.earned(env.network, fail, task, env.np_random)
+        env._held_out.earned(env.network, fail, task, env.randoms)
     assert [part.training for part in env.network.modules()] == before
 
 

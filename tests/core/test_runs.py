@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import torch
+
+import mtl_gym
+from mtl_gym.core.errors import MaskedChoice
+
+# Id and options of environments whose runs stack.
+STACKED = [
+    ("MTLRouting-Groups-v0", {}),
+    ("MTLRouting-Groups-v0", {"mixture": True}),
+    ("MTLRouting-Groups-v0", {"reward_split": "validation", "rho": 0.3}),
+    ("MTLRouting-GroupedDigits-v0", {"blocks": "per-task", "depth": 2}),
+    ("MTLRouting-Paths-v0", {}),
+    ("MTLRouting-Context-v0", {}),
+    ("MTLRouting-Digits-v0", {"dispatch": 3}),
+    ("MTLRouting-Digits-v0", {"layering": False, "rho": 0.5}),
+]
+RUNS, ROWS, SEED = 3, 16, 7
+
+
+def batched(env_id, runs, **options):
+    return mtl_gym.make_vec_env(env_id, num_envs=ROWS, runs=runs, **options).batched
+
+
+def played(env, randoms, steps):
+    """Random valid choices, those of each run from a generator of its own; what every step gave."""
+    told = []
+    for _ in range(steps):
+        masks = np.split(env.action_masks(), len(randoms))
+        action = np.concatenate([(r.random(m.shape) * m).argmax(1) for r, m in zip(randoms, masks, strict=True)])
+        obs, reward, *_ = env.step(action)
+        told.append((obs["value"], obs["task"], obs["depth"], reward))
+    return told
+
+
+def generators(runs=range(RUNS)):
+    return [np.random.default_rng(run) for run in runs]
+
+
+def same(mine, theirs, rows=slice(None)):
+    return all(np.array_equal(a[rows], b) for x, y in zip(mine, theirs, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def differences(mine, theirs, place=""):
+    if isinstance(mine, dict):
+        assert mine.keys() == theirs.keys(), place
+        return [d for key in mine for d in differences(mine[key], theirs[key], f"{place}.{key}")]
+    if isinstance(mine, (list, tuple)):
+        assert len(mine) == len(theirs), place
+        return [d for i, pair in enumerate(zip(mine, theirs, strict=True)) for d in differences(*pair, f"{place}.{i}")]
+    equal = torch.equal(mine, theirs) if isinstance(mine, torch.Tensor) else np.array_equal(mine, theirs)
+    return [] if equal else [place]
+
+
+@pytest.mark.parametrize(("name", "options"), STACKED)
+def test_every_run_is_equal_to_the_bit_to_one_of_its_own(name, options):
+    stacked = batched(name, RUNS, **options)
+    stacked.reset(seed=SEED)
+    steps = 23 if options else 60
+    told = played(stacked, generators(), steps)
+    for run in range(RUNS):
+        alone = batched(name, 1, **options)
+        alone.reset(seed=SEED + run)
+        assert same(told, played(alone, generators([run]), steps), slice(run * ROWS, (run + 1) * ROWS))
+        assert differences(stacked.of_run(run).state_dict(), alone.state_dict()) == []
+        assert alone.updates == stacked.updates
+        assert alone.episodes == stacked.episodes
+
+
+@pytest.mark.parametrize(("name", "options"), STACKED[2:5])
+@pytest.mark.parametrize("steps", [20, 21])
+def test_copies_and_single_runs_continue_exactly(name, options, steps):
+    stacked = batched(name, RUNS, **options)
+    stacked.reset(seed=[4, 9, 2])
+    played(stacked, generators(), steps)
+    twin, solo = stacked.fork(), stacked.solo(1)
+    told = played(stacked, generators(), 20)
+    assert same(told, played(twin, generators(), 20))
+    assert same(told, played(solo, generators([1]), 20), slice(ROWS, 2 * ROWS))
+    assert solo.seed == 9 and solo.runs == 1
+
+
+def test_views_see_the_network_of_one_run():
+    stacked = batched("MTLRouting-Groups-v0", RUNS)
+    stacked.reset(seed=0)
+    played(stacked, generators(), 50)
+    view, own = stacked.of_run(2).evaluation_view("test"), stacked.solo(2).evaluation_view("test")
+    (obs, _), (theirs, _) = view.reset(), own.reset()
+    assert np.array_equal(obs["value"], theirs["value"])
+    zeros = np.zeros(view.num_envs, int)
+    assert np.array_equal(view.step(zeros)[1], own.step(zeros)[1])
+    with pytest.raises(ValueError, match="of_run"):
+        stacked.evaluation_view("test")
+
+
+def test_masked_choices_are_refused_before_anything_changes():
+    stacked = batched("MTLRouting-Digits-v0", 2)
+    stacked.reset(seed=0)
+    masked = int(np.flatnonzero(~stacked.action_masks()[0])[0]) if not stacked.action_masks().all() else None
+    if masked is None:
+        stacked.step(np.zeros(stacked.num_envs, int))
+        stacked.step(np.zeros(stacked.num_envs, int))
+        masked = int(np.flatnonzero(~stacked.action_masks()[0])[0])
+    before = stacked.state_dict()
+    with pytest.raises(MaskedChoice, match="invalid='nearest'"):
+        stacked.step(np.full(stacked.num_envs, masked))
+    assert differences(stacked.state_dict(), before) == []
+    stacked.step(np.zeros(stacked.num_envs, int))
+
+
+@pytest.mark.parametrize(
+    ("seed", "message"), [([1, 2], "2 seeds for 3 runs"), ([1, -2, 3], "one seed >= 0"), ("abc", "one seed >= 0")]
+)
+def test_wrong_seeds_are_named(seed, message):
+    with pytest.raises(ValueError, match=message):
+        batched("MTLRouting-Paths-v0", RUNS).reset(seed=seed)
+
+
+@pytest.mark.parametrize("runs", [0, -1, 1.5, "two"])
+def test_wrong_numbers_of_runs_are_named(runs):
+    with pytest.raises(ValueError, match="runs"):
+        batched("MTLRouting-Paths-v0", runs)
+
+
+def test_states_of_another_number_of_runs_are_refused():
+    three, two = batched("MTLRouting-Groups-v0", 3), batched("MTLRouting-Groups-v0", 2)
+    three.reset(seed=0)
+    two.reset(seed=0)
+    before = two.state_dict()
+    with pytest.raises(ValueError, match="runs=3"):
+        two.load_state_dict(three.state_dict())
+    assert differences(two.state_dict(), before) == []
