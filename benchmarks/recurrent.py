@@ -1,8 +1,9 @@
 """Measure sequences per second of recurrent routing by number of tasks and length, relative to plain LSTMs.
 
 The data are noise in the shape of brain-series. "environment" acts and learns through `RecurrentVectorEnv` with random
-connections; "network" is the forward and backward pass of the same network on whole batches, without environment;
-"plain LSTMs" is an `nn.LSTM` with an output layer per task in a plain loop, with about as many parameters.
+connections, a decision at a time; "open loop" plays whole sequences with such connections; "network" is the forward and
+backward pass of the same network on whole batches, without environment; "plain LSTMs" is an `nn.LSTM` with an output
+layer per task in a plain loop, with about as many parameters.
 """
 
 from __future__ import annotations
@@ -46,6 +47,12 @@ def environment(
             env.advance(actions[step % 16])
 
     return run, env
+
+
+def open_loop(env: RecurrentVectorEnv) -> Call:
+    """Return whole sequences with random connections, in one call, and one update, as a function."""
+    plan = np.random.default_rng(0).integers(2, size=(env.num_envs, env.steps, env.connections))
+    return lambda: env.play(plan)
 
 
 def network(env: RecurrentVectorEnv) -> Call:
@@ -105,11 +112,10 @@ def measure(arguments: argparse.Namespace, tasks: int, steps: int) -> list[objec
     data, width = noise(tasks, steps), arguments.wide
     through, env = environment(data, width, arguments.hidden, arguments.device)
     bare, parameters = plain(data, width, size(env.network), arguments.device)
-    timings = alternate(
-        {"environment": through, "network": network(env), "plain": bare}, arguments.rounds, arguments.seconds
-    )
-    speeds = [width / timings[name].median for name in ("environment", "network", "plain")]
-    against = [timings[name].speed_against(timings["plain"]) for name in ("environment", "network")]
+    ways = {"environment": through, "open loop": open_loop(env), "network": network(env)}
+    timings = alternate(ways | {"plain": bare}, arguments.rounds, arguments.seconds)
+    speeds = [width / timings[name].median for name in timings]
+    against = [timings[name].speed_against(timings["plain"]) for name in ways]
     spread = percent(timings["environment"].spread)
     return [tasks, steps, size(env.network), parameters, *speeds, spread, *against]
 
@@ -117,8 +123,8 @@ def measure(arguments: argparse.Namespace, tasks: int, steps: int) -> list[objec
 def main(arguments: argparse.Namespace) -> None:
     """Measure all cases and print the table."""
     begin(f"Recurrent routing, {arguments.wide} sequences side by side, hidden width {arguments.hidden}", arguments)
-    header = ["tasks", "steps", "parameters", "of plain LSTMs", "environment, sequences/s", "network", "plain LSTMs"]
-    header += ["spread", "environment / plain", "network / plain"]
+    header = ["tasks", "steps", "parameters", "of plain LSTMs", "environment, sequences/s", "open loop", "network"]
+    header += ["plain LSTMs", "spread", "environment / plain", "open loop / plain", "network / plain"]
     cases = [(arguments.tasks[0], steps) for steps in arguments.lengths]
     cases += [(tasks, arguments.lengths[0]) for tasks in arguments.tasks[1:]]
     print(table(header, [measure(arguments, *case) for case in cases]))

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Unpack
 
-from mtl_agents.base import Agent, AgentArguments, Parts
+from mtl_agents.base import AgentArguments, Parts
 from mtl_agents.environments import StandIn, interface
 from mtl_agents.files import Tables
+from mtl_agents.open_loop import OpenLoop
 from mtl_gym.core.interfaces import ROUTES
 from mtl_gym.core.rows import AnySpace, Array
 from mtl_gym.core.spaces import part_of
@@ -22,7 +23,7 @@ from mtl_gym.integrations.sb3 import EnvLike, has_masks, masks_of
 Masks: TypeAlias = NDArray[np.bool_]
 
 
-class Random(Agent[Array | Parts, object]):
+class Random(OpenLoop[Array | Parts, object]):
     """Draw a random valid action at every decision, in any environment.
 
     Choices are uniform over the valid ones, numbers uniform between the bounds of a Box.
@@ -83,11 +84,15 @@ class Random(Agent[Array | Parts, object]):
         actions = draw(self.action_space, 1 if rows is None else rows, masks, self.np_random)
         return (actions[0] if rows is None else actions), state
 
+    def plan(self, task: NDArray[np.int64], steps: int) -> Array:
+        """Draw actions, as `OpenLoop.plan`, in environments in which all are valid."""
+        return np.stack([draw(self.action_space, len(task), None, self.np_random) for _ in range(steps)], 1)
+
     def _act(self, obs: Array | Parts) -> Array:
         return self.predict(obs, action_masks=masks_of(self.env) if has_masks(self.env) else None)[0]
 
 
-class RandomFixed(Agent[Parts, object]):
+class RandomFixed(OpenLoop[Parts, object]):
     """Follow one fixed random route per task, drawn from the seed; the control for learned routers.
 
     The environment draws the routes (`random_routes`): a random block per layer without PASS, a valid network from a
@@ -148,6 +153,11 @@ class RandomFixed(Agent[Parts, object]):
         if isinstance(self.action_space, spaces.Discrete):
             return self.routes[observation["task"], observation["depth"]], state
         return self.routes[observation["task"]], state
+
+    def plan(self, task: NDArray[np.int64], steps: int) -> Array:
+        """Return the routes of the tasks, as `OpenLoop.plan`."""
+        routes = self.routes[task]
+        return routes if isinstance(self.action_space, spaces.Discrete) else np.stack([routes] * steps, 1)
 
 
 def rows_in(observation: Array | Parts, space: AnySpace) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core.env import MultiTaskVectorEnv
-from mtl_gym.core.interfaces import HasOracle
+from mtl_gym.core.episode import Transition
+from mtl_gym.core.interfaces import HasOracle, PlaysPlans
 from mtl_gym.core.measure import Measure
-from mtl_gym.core.rows import AnyEnv, AnySpace, AnyVectorEnv, Flags, Info, Observation
+from mtl_gym.core.rows import AnyEnv, AnySpace, AnyVectorEnv, Array, Flags, Info, Observation, Rows
 from mtl_gym.core.validation import class_advice, short
 from mtl_gym.core.wrappers import Layers, base_of, flatten_rows, layers_of
 
@@ -39,6 +40,15 @@ class Policy(Protocol):
         deterministic: bool = False,
     ) -> tuple[object, Memory]:
         """Return actions for a batch of observations, and the next recurrent state."""
+        ...
+
+
+@runtime_checkable
+class Planner(Protocol):
+    """A policy that does not look: its actions depend on the task and the step alone."""
+
+    def plan(self, task: Rows, steps: int) -> Array:
+        """Return the actions of whole episodes of the given tasks, int64 [rows]; [rows, steps, *action]."""
         ...
 
 
@@ -129,7 +139,8 @@ def evaluate(
     Args:
         policy: An object with Stable-Baselines3's `predict`, or a function from a batched observation to actions. A
             `predict` with the parameters `action_masks` or, if the view has them, `progress` or `best_actions` receives
-            them. Functions and other objects receive the environment's unwrapped observations.
+            them. Functions and other objects receive the environment's unwrapped observations. One with `plan`, as
+            `Planner` has it, plays whole episodes in environments that declare `OPEN_LOOP`.
         env: Any environment of this package, wrapped or not, or an SB3 `VecEnv` around it.
         split: "test", "validation" or "train".
         deterministic: Passed to `predict`.
@@ -169,16 +180,24 @@ def roll_out(
     Returns:
         Sums of `EpisodeResult.counts`; float64 [4, tasks].
     """
-    act = _acting(policy, view, deterministic, view if env is None else env)
     sums = np.zeros((4, len(view.task_names)))
+    for transition in _transitions(policy, view, deterministic, view if env is None else env):
+        if transition.result is not None:
+            sums += transition.result.counts(len(view.task_names))
+    return sums
+
+
+def _transitions(policy: Chooser, view: MultiTaskVectorEnv, deterministic: bool, env: object) -> Iterator[Transition]:
+    act = _acting(policy, view, deterministic, env)
     obs, _ = view.reset()
+    if isinstance(policy, Planner) and isinstance(view, PlaysPlans) and not _layers(policy, env).effects:
+        while view.in_step and not view.pass_over:
+            yield view.play(policy.plan(view.tasks, view.steps))[1]
     start = np.ones(view.num_envs, bool)
     while not view.pass_over:
         obs, transition, _ = view.advance(act(obs, view.action_masks(), start))
         start = transition.done
-        if transition.result is not None:
-            sums += transition.result.counts(len(view.task_names))
-    return sums
+        yield transition
 
 
 def _means(

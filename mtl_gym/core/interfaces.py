@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_gym.core.episode import Transition
 from mtl_gym.core.rows import Array
 
 T_co = TypeVar("T_co", covariant=True)
@@ -99,7 +101,33 @@ class HasTarget(Protocol):
         ...
 
 
+@runtime_checkable
+class PlaysPlans(Protocol):
+    """Protocol of `OPEN_LOOP`."""
+
+    tasks: NDArray[np.int64]
+    steps: int
+
+    @property
+    def in_step(self) -> bool:
+        """True if `play` is possible: all episodes take `steps` decisions, and none is under way."""
+        ...
+
+    def play(self, plans: object) -> tuple[NDArray[np.float32], Transition]:
+        """Carry out whole episodes, given the actions of all their steps; [num_envs, steps, *action].
+
+        Returns:
+            Rewards of all steps, float32 [steps, num_envs], and the last transition.
+        """
+        ...
+
+    def unseen(self) -> AbstractContextManager[None]:
+        """Let observations have zeros in place of what takes time to compute, for policies that do not look."""
+        ...
+
+
 ROUTES = Interface[DrawsRoutes]("ROUTES", "draws random valid routes (random_routes)")
+OPEN_LOOP = Interface[PlaysPlans]("OPEN_LOOP", "plays whole episodes from plans (play)")
 LAYERS = Interface[HasLayers]("LAYERS", "has layers of blocks, each valid whatever was chosen before (masks)")
 POOL = Interface[HasPool]("POOL", "has a pool of modules of several kinds (kinds, pay_bonus)")
 RUNS = Interface[HasRuns]("RUNS", "tells the progress of training runs (progress)")

@@ -12,6 +12,7 @@ from typing_extensions import Unpack
 
 from mtl_agents.base import Agent, AgentArguments, Parts
 from mtl_agents.files import Tables
+from mtl_agents.open_loop import OpenLoop
 from mtl_agents.random import RandomConnections, RandomFixedConnections
 from mtl_gym.core.spaces import part_of
 from mtl_gym.integrations.sb3 import EnvLike
@@ -57,7 +58,7 @@ class ConnectionAgent(Agent[Parts, object]):
         self.num_tasks, self.steps, self.connections = self._sizes_of(self.env)[:3]
 
 
-class AllConnected(ConnectionAgent):
+class AllConnected(OpenLoop[Parts, object], ConnectionAgent):
     """Control with all connections on at all time steps, also for networks without connections.
 
     Attributes:
@@ -82,3 +83,7 @@ class AllConnected(ConnectionAgent):
     ) -> tuple[Bits, object]:
         """Return the connections of each row's task, int8 [rows, connections], and `state`."""
         return self.routes[observation["task"]], state
+
+    def plan(self, task: NDArray[np.int64], steps: int) -> Bits:
+        """Return the connections of each step, as `OpenLoop.plan`; int8 [rows, steps, connections]."""
+        return np.stack([self.routes[task]] * steps, 1)

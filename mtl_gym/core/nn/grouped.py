@@ -55,9 +55,9 @@ class GroupedLinear(Grouped):
 
     def forward(self, x: Tensor) -> Tensor:
         """Each group on its own rows; [groups, *rows, inputs] -> [groups, *rows, outputs]."""
-        rows = x.flatten(1, -2)
-        y = rows @ self.weight if self.bias is None else torch.baddbmm(self.bias, rows, self.weight)
-        return y.view(*x.shape[:-1], y.shape[-1])
+        weight, bias, rows = self.weight, self.bias, x if x.ndim == 3 else x.flatten(1, -2)
+        y = rows @ weight if bias is None else torch.baddbmm(bias, rows, weight)
+        return y if x.ndim == 3 else y.view(*x.shape[:-1], y.shape[-1])
 
 
 class GroupedMLP(Grouped):
@@ -81,7 +81,7 @@ class GroupedMLP(Grouped):
 
     def forward(self, x: Tensor) -> Tensor:
         """Each group on its own rows; [groups, *rows, inputs] -> [groups, *rows, outputs]."""
-        return self.output(self.hidden(x).relu())
+        return self.output.forward(self.hidden.forward(x).relu())
 
 
 class GroupedLSTM(Grouped):

@@ -53,6 +53,11 @@ class Context(Protocol):
         """Tensors that `save_for_backward` kept."""
         ...
 
+    @property
+    def needs_input_grad(self) -> tuple[bool, ...]:
+        """Inputs of the forward pass that need a gradient."""
+        ...
+
     def save_for_backward(self, *tensors: Tensor) -> None:
         """Keep tensors for the backward pass."""
         ...

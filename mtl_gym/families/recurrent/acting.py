@@ -1,7 +1,8 @@
 """Current episodes: the sequence, decisions and network values of each row.
 
-No autograd graph is kept here. Values that depend on no decision are computed ahead, for whole batches of sequences;
-the graph for training is built at the end of a batch of episodes (`MultiTaskNetwork.run`).
+No autograd graph is kept here. Values that depend on no decision are computed for whole batches of sequences; the graph
+for training is built at the end of a batch of episodes (`MultiTaskNetwork.run`). Values that nothing but an observation
+or a state shows are computed when one is made.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mtl_gym.core.sampling import Waiting
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.structure import Maybe, Numbers
 from mtl_gym.families.recurrent.connections import Given
-from mtl_gym.families.recurrent.network import Embedded, MultiTaskNetwork
+from mtl_gym.families.recurrent.network import Embedded, MultiTaskNetwork, given_gates
 from mtl_gym.families.recurrent.sequences import SequenceSplit
 
 
@@ -81,7 +82,8 @@ class Acting:
     Attributes:
         episodes: Sequences and decisions of all rows.
         values: Network values of all rows.
-        waiting: Embedded sequences that are not yet assigned to a row.
+        waiting: Sequences that are not yet assigned to a row.
+        answers_later: True if only an answer at the end needs what steps take from the shared part.
     """
 
     def __init__(self, network: MultiTaskNetwork, split: SequenceSplit, rows: int, connections: int) -> None:
@@ -94,13 +96,16 @@ class Acting:
             torch.zeros(rows, split.steps, network.embedded, device=self.device),
             torch.zeros(rows, split.steps, network.own, device=self.device),
         )
-        self._rows = torch.arange(rows, device=self.device)
+        self._rows = np.arange(rows)
         self.waiting = Waiting()
         self._ahead: Embedded | None = None
+        # Rows whose sequences are not yet among the values, with their places among the waiting ones.
+        self._unfilled: list[tuple[Tensor, slice]] = []
+        self._memory_lags = False
         self._groups: Dispatch | None = None
         self._now: tuple[Tensor, Tensor] | None = None
         self._taken: tuple[Tensor, Tensor] | None = None
-        self._reads_later = network.readout != "every" and not network.carries
+        self.answers_later = network.readout != "every" and not network.carries
 
     @property
     def task(self) -> Rows:
@@ -125,19 +130,21 @@ class Acting:
             return self.groups
         return Dispatch.of(self.task[rows], self.network.tasks, self.device)
 
-    def supply(self, samples: Rows) -> None:
-        """Append samples to the waiting sequences; int64 [n]."""
+    def supply(self, samples: Rows, rows: Rows) -> None:
+        """Append samples, int64 [n], to the waiting sequences; `rows`, int64 [m], begin next."""
+        self._keep_others(rows)
         self.waiting.add(samples)
-        self.embed_waiting()
+        self._ahead = None
 
-    def embed_waiting(self) -> None:
-        """Embed the waiting sequences with the current weights."""
-        self.waiting = Waiting(self.waiting.left)
-        self._ahead = self._embed(self.waiting.samples) if len(self.waiting.samples) else None
+    def _keep_others(self, rows: Rows) -> None:
+        """Bring the values up to date unless all rows begin next."""
+        if len(rows) < len(self._rows):
+            self._catch_up()
+        self._unfilled, self._memory_lags = [], False
 
     def drop_waiting(self) -> None:
         """Discard the waiting sequences."""
-        self.waiting, self._ahead = Waiting(), None
+        self.waiting, self._ahead, self._unfilled = Waiting(), None, []
 
     @torch.no_grad()
     def _embed(self, samples: Rows) -> Embedded:
@@ -145,94 +152,134 @@ class Acting:
 
     def begin(self, rows: Rows) -> None:
         """Assign the oldest waiting sequences to `rows`; int64 [n]."""
-        assert self._ahead is not None
+        self._keep_others(rows)
         part = slice(self.waiting.used, self.waiting.used + len(rows))
         self.episodes.begin(rows, self.waiting.samples[self.waiting.take(len(rows))])
-        index, steps = torch.from_numpy(rows).to(self.device), self._ahead.own.shape[1]
-        self.values.shared[index, :steps], self.values.own[index, :steps] = (
-            self._ahead.shared[part],
-            self._ahead.own[part],
-        )
+        index = torch.from_numpy(rows).to(self.device)
+        self._unfilled.append((index, part))
         self.values.memory[index] = 0
         self.values.total[index] = 0
         self._groups = self._now = None
+
+    def _fill(self) -> None:
+        """Embed the waiting sequences, and enter those of rows that have begun among the values."""
+        if self._ahead is None and len(self.waiting.samples):
+            self._ahead = self._embed(self.waiting.samples)
+        for index, part in self._unfilled:
+            assert self._ahead is not None
+            steps = self._ahead.own.shape[1]
+            self.values.shared[index, :steps] = self._ahead.shared[part]
+            self.values.own[index, :steps] = self._ahead.own[part]
+        self._unfilled = []
+
+    def _catch_up(self) -> None:
+        """Compute what observations and states show."""
+        self._fill()
+        if self._memory_lags:
+            self._memory_lags = False
+            self._retrace()
 
     @property
     def now(self) -> tuple[Tensor, Tensor]:
         """Embedded inputs of the shared part and own representations at the next step; float32 [rows, ...]."""
         if self._now is None:
-            step = torch.from_numpy(np.minimum(self.episodes.step, self.length - 1))
-            self._now = self._at(self._rows, step.to(self.device, non_blocking=True))
+            self._fill()
+            self._now = self._at(self._rows, np.minimum(self.episodes.step, self.length - 1))
         return self._now
 
-    def _at(self, row: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        return self.values.shared[row, step], self.values.own[row, step]
+    def _at(self, rows: Rows, step: Rows) -> tuple[Tensor, Tensor]:
+        place = torch.from_numpy(rows * self.split.steps + step).to(self.device, non_blocking=True)
+        shared, own = (part.flatten(0, 1).index_select(0, place) for part in (self.values.shared, self.values.own))
+        return shared, own
 
     @property
     def units(self) -> Tensor:
         """New tensor of the inputs of a router; float32 [rows, embedded + memory + own]."""
+        self._catch_up()
         shared, own = self.now
         return torch.cat([shared, self.values.memory, own], 1)
 
     @torch.no_grad()
     def advance(self, actions: NDArray[np.int8]) -> None:
         """Apply one decision in every row; int8 [rows, connections]."""
-        self._run(actions)
-        self.episodes.actions[np.arange(len(actions)), self.episodes.step] = actions
-        self.episodes.spent = self.episodes.spent + (actions / self.length[:, None]).astype(np.float32)
+        if self.answers_later and self._now is None:  # nobody looks
+            self._memory_lags = True
+        else:
+            self._run(actions)
+        self.episodes.actions[self._rows, self.episodes.step] = actions
+        self.episodes.spent = self.episodes.spent + self._share(actions, self.length[:, None])
         self.episodes.step += 1
         self._now = None
 
+    def _share(self, actions: NDArray[np.int8], length: Rows) -> NDArray[np.float32]:
+        shares: NDArray[np.float32] = (actions / length).astype(np.float32)
+        return shares
+
+    def play(self, plans: NDArray[np.int8]) -> NDArray[np.float32]:
+        """Apply all decisions of sequences without padding.
+
+        Args:
+            plans: int8 [rows, steps, connections].
+
+        Returns:
+            `Episodes.spent` after each step; float32 [rows, steps, connections].
+        """
+        spent = np.cumsum(self._share(plans, self.length[:, None, None]), 1)
+        self.episodes.actions[:], self.episodes.spent, self.episodes.step = plans, spent[:, -1].copy(), self.length
+        self._memory_lags, self._now = self.answers_later, None
+        return spent
+
     def _run(self, actions: NDArray[np.int8]) -> None:
-        """Run the shared part; what a decision takes from it is left to `read` where nothing else needs it."""
-        gates, values, now = self._given(actions), self.values, self.now
-        if self._reads_later:
-            values.memory = self.network.show(*now, values.memory, self.groups, gates)
+        now, gates = self.now, self._given(actions)
+        if self.answers_later:
+            self.values.memory = self.network.show(*now, self.values.memory, self.groups, gates)
             return
-        step = self.network.share(*now, values.memory, self.groups, gates)
-        values.memory, self._taken = step.memory, (step.knowledge, now[1])
+        step = self.network.share(*now, self.values.memory, self.groups, gates)
+        self.values.memory, self._taken = step.memory, (step.knowledge, now[1])
         if self.network.carries:
-            values.total = values.total + step.knowledge
+            self.values.total = self.values.total + step.knowledge
 
     def _given(self, actions: NDArray[np.int8]) -> Given:
         on = torch.from_numpy(actions).to(self.device, self.values.shared.dtype)
         return Given(self.network.layout, on)
 
     @torch.no_grad()
-    def read(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Return the inputs of `MultiTaskNetwork.answer` after the last decision; float32 [n, ...] each.
+    def answer(self, rows: Rows) -> Tensor:
+        """Return the logits of the answers after the last decision; float32 [n, classes].
 
         Args:
             rows: Rows that answer: at the end of sequences, or all with an answer at every step; int64 [n].
         """
-        if self._reads_later:
-            return self._read_sequences(rows)
+        if self.answers_later:
+            return self.answer_sequences(rows)
+        assert self._taken is not None
         knowledge, own = self._taken
-        if self.network.readout == "every":
-            return knowledge, own
-        index = torch.from_numpy(rows).to(self.device)
-        if self.network.readout == "last":
-            return knowledge[index], own[index]
-        return self.values.total[index] / torch.from_numpy(self.length[rows, None]).to(self.device), own[index]
+        if self.network.readout != "every":
+            index = torch.from_numpy(rows).to(self.device)
+            knowledge, own = knowledge[index], own[index]
+        if self.network.readout == "mean":
+            knowledge = self.values.total[index] / torch.from_numpy(self.length[rows, None]).to(self.device)
+        return self.network.answer(knowledge, own, self.groups_of(rows))
 
-    def _read_sequences(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Run all steps of the sequences of `rows` at once."""
+    @torch.no_grad()
+    def answer_sequences(self, rows: Rows) -> Tensor:
+        """Run all steps of the sequences of `rows`, int64 [n], at once; return logits as in `Outcome`."""
+        self._fill()
         index, sequences = torch.from_numpy(rows).to(self.device), self.split.sequences(self.episodes.sample[rows])
-        shared, own = (part[index, : sequences.steps] for part in (self.values.shared, self.values.own))
-        given = self._given(self.episodes.actions[rows, : sequences.steps].reshape(-1, self.episodes.actions.shape[2]))
-        gates = lambda at: Given(given.layout, given.action[at])  # noqa: E731
-        knowledge, last, _ = self.network.read(Embedded(shared, own), sequences, gates)
-        return knowledge, last
+        embedded = (part[index, : sequences.steps] for part in (self.values.shared, self.values.own))
+        given = self._given(self.episodes.actions[rows, : sequences.steps])
+        return self.network.answers(Embedded(*embedded), sequences, given_gates(given.layout, given.action))[0]
 
     def refresh(self, episodes: bool = True) -> None:
         """Recompute the values of waiting sequences and, if `episodes`, of all rows with the current weights."""
-        self.embed_waiting()
+        self.waiting, self._ahead, self._unfilled = Waiting(self.waiting.left), None, []
         if not episodes:
             return
         embedded = self._embed(self.episodes.sample)
         steps = embedded.own.shape[1]
         self.values.shared[:, :steps], self.values.own[:, :steps] = embedded.shared, embedded.own
         self._groups = self._now = None
+        self._memory_lags = False
         self.values.memory, self.values.total = map(torch.zeros_like, (self.values.memory, self.values.total))
         if self.network.carries:
             self._retrace_in_turn()
@@ -243,9 +290,10 @@ class Acting:
     def _retrace(self) -> None:
         """Repeat the last decision of unfinished episodes; no other one has left a trace."""
         rows = np.flatnonzero(self.episodes.step)
-        row, step = torch.from_numpy(np.stack([rows, self.episodes.step[rows] - 1])).to(self.device)
-        gates, before = self._given(self.episodes.actions[rows, self.episodes.step[rows] - 1]), self.values.memory[row]
-        self.values.memory[row] = self.network.show(*self._at(row, step), before, self.groups_of(rows), gates)
+        index, step = torch.from_numpy(rows).to(self.device), self.episodes.step[rows] - 1
+        gates, before = self._given(self.episodes.actions[rows, step]), self.values.memory[index]
+        shown = self.network.show(*self._at(rows, step), before, self.groups_of(rows), gates)
+        self.values.memory.index_copy_(0, index, shown)
 
     def _retrace_in_turn(self) -> None:
         """Repeat the decisions of unfinished episodes, step by step, for shared parts that carry a memory."""
@@ -267,6 +315,7 @@ class Acting:
 
         Values are stored because recomputing them in other batch sizes could round differently.
         """
+        self._catch_up()
         ahead = None if self._ahead is None else clone(vars(self._ahead))
         rows = {"episodes": tensors_of(self.episodes), "values": clone(vars(self.values))}
         return {**rows, "waiting": tensors_of(self.waiting), "ahead": ahead}
@@ -294,6 +343,7 @@ class Acting:
         self.episodes, self.waiting = arrays_of(Episodes, state["episodes"]), arrays_of(Waiting, state["waiting"])
         self.values = Values(**{name: value.to(self.device, copy=True) for name, value in state["values"].items()})
         ahead, self._groups, self._now = state["ahead"], None, None
+        self._unfilled, self._memory_lags = [], False
         self._ahead = (
             None if ahead is None else Embedded(**{name: part.to(self.device) for name, part in ahead.items()})
         )

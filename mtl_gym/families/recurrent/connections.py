@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import prod
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_gym.core.nn.dispatch import Dispatch
+
+Numbers = TypeVar("Numbers", Tensor, NDArray[np.float32])
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,18 @@ class ConnectionLayout:
         """Number of all connections."""
         return self.c1 + self.c2
 
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        """First connection of each block of the encoder, then of each sub-decoder; int64 [blocks + sub-decoders]."""
+        return np.cumsum([0, *map(prod, self.encoder), *self.decoder])
+
     def encoder_part(self, block: int, flat: Tensor) -> Tensor:
         """Return the connections of one block of the encoder; [rows, size] -> [rows, from, to]."""
-        start = sum(map(prod, self.encoder[:block]))
-        shape = self.encoder[block]
-        return flat[:, start : start + prod(shape)].unflatten(1, shape)
+        return flat.narrow(1, int(self._starts[block]), prod(self.encoder[block])).unflatten(1, self.encoder[block])
 
     def decoder_part(self, block: int, flat: Tensor) -> Tensor:
         """Return the connections of one sub-decoder; [rows, size] -> [rows, from]."""
-        start = self.c1 + sum(self.decoder[:block])
-        return flat[:, start : start + self.decoder[block]]
+        return flat.narrow(1, int(self._starts[len(self.encoder) + block]), self.decoder[block])
 
     @cached_property
     def receivers(self) -> NDArray[np.int64]:
@@ -127,6 +130,7 @@ class Given:
         action: float32 [rows, connections].
 
     Example:
+        >>> import torch
         >>> gates = Given(ConnectionLayout.of_layers((1, 2)), torch.tensor([[1.0, 0, 1, 1]]))
         >>> gates.encoder(0, torch.zeros(1, 1, 4)), gates.decoder(0, torch.zeros(2, 1, 4), None, None)
         (tensor([[[1., 0.]]]), tensor([[1., 1.]]))
@@ -145,18 +149,18 @@ class Given:
 
 
 def sparsity(
-    gates: Tensor,
+    gates: Numbers,
     layout: ConnectionLayout,
     weights: tuple[float, float] = (1.0, 1.0),
     free: tuple[float, float] = (0.75, 0.75),
-) -> Tensor:
+) -> Numbers:
     """Return the sparsity penalty lambda_1 R_1 + lambda_2 R_2.
 
     The sums of the equations and the numbers of possible connections extend over time; here both are divided by the
     number of time steps. The penalty does not depend on when connections are on.
 
     Args:
-        gates: Connections, averaged over the time steps of a sequence; float32 [..., connections].
+        gates: Connections, averaged over the time steps of a sequence; tensor or array float32 [..., connections].
         layout: Layout of the connections.
         weights: lambda_1 and lambda_2.
         free: gamma_1 and gamma_2, the shares of connections without cost.
@@ -167,18 +171,15 @@ def sparsity(
     Source: MT-RMN, eqs. 10 and 11.
 
     Example:
+        >>> import torch
         >>> sparsity(torch.ones(24), ConnectionLayout.of_layers((3, 3, 3)))
         tensor(6.)
     """
-    parts = gates.split([layout.c1, layout.c2], -1)
-    counts = (layout.c1, layout.c2)
-    return sum(
-        (
-            weight * torch.relu(part.sum(-1) - share * count)
-            for part, count, weight, share in zip(parts, counts, weights, free, strict=True)
-        ),
-        start=gates.new_zeros(gates.shape[:-1]),
-    )
+    parts = (gates[..., : layout.c1], layout.c1), (gates[..., layout.c1 :], layout.c2)
+    excess = (part.sum(-1) - share * count for (part, count), share in zip(parts, free, strict=True))
+    # Unlike a maximum with 0, this is the same for arrays and tensors, and has no gradient at 0.
+    first, second = (weight * (above * (above > 0)) for above, weight in zip(excess, weights, strict=True))
+    return first + second
 
 
 @dataclass(frozen=True)
@@ -189,10 +190,10 @@ class SparsityPenalty:
     weights: tuple[float, float]
     free: tuple[float, float]
 
-    def __call__(self, gates: Tensor) -> Tensor:
-        """Return the penalty of mean connections; float32 [n, C] -> [n].
+    def __call__(self, gates: Numbers) -> Numbers:
+        """Return the penalty of mean connections; float32 [..., C] -> [...].
 
         Networks without a layout have one connection without effect, which is ignored.
         """
         (first, second), (some, others) = self.weights, self.free  # settings files contain lists
-        return sparsity(gates[:, : self.layout.size], self.layout, (first, second), (some, others))
+        return sparsity(gates[..., : self.layout.size], self.layout, (first, second), (some, others))

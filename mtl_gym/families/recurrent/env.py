@@ -30,6 +30,7 @@ from mtl_gym.families.recurrent.making import network_of, paper_network, templat
 from mtl_gym.families.recurrent.metrics import AnswersSoFar, Confusion
 from mtl_gym.families.recurrent.network import MultiTaskNetwork
 from mtl_gym.families.recurrent.observation import spaces_of
+from mtl_gym.families.recurrent.open_loop import OpenLoopVectorEnv
 from mtl_gym.families.recurrent.options import RecurrentOptions
 from mtl_gym.families.recurrent.policies import PolicyNetworks, policies_for
 from mtl_gym.families.recurrent.sequences import SequenceSplit
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class RecurrentVectorEnv(ClassificationVectorEnv):
+class RecurrentVectorEnv(OpenLoopVectorEnv):
     """Batch of `num_envs` sequences in a modular recurrent network, which trains during the steps.
 
     An episode is one sequence. At each time step, the action turns connections on or off: between the layers of the
@@ -76,7 +77,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = RecurrentOptions
-    INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({ROUTES})
+    INTERFACES: ClassVar[frozenset[Interface[object]]] = OpenLoopVectorEnv.INTERFACES | {ROUTES}
     WINDOW: ClassVar[str] = render.WINDOW
     FAMILY: ClassVar[str] = "MTLRecurrent"
     PICTURE: ClassVar[str] = "routing_patterns.png"
@@ -141,14 +142,15 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
     def _begin(self, rows: Rows) -> None:
         super()._begin(rows)
         if self._acting.waiting.lacks(len(rows)):
-            self._acting.supply(self._draw(rows, self.batch_size))
+            self._acting.supply(self._draw(rows, self.batch_size), rows)
         self._acting.begin(rows)
         self._answers.begin(rows)
         self._paid[rows] = 0  # nothing is on at the beginning
 
     def _observe(self) -> dict[str, Array | Tensor]:
         step = np.minimum(self._acting.episodes.step, self._acting.length - 1)
-        return {"units": self._acting.units, "task": self._tasks(), "step": step}
+        units = self._acting.units if self._sees else np.zeros((self.num_envs, sum(self.parts.values())), np.float32)
+        return {"units": units, "task": self._tasks(), "step": step}
 
     def _masks(self) -> Flags:
         """Return a mask of ones; bool [num_envs, 2 C], off and on for each connection."""
@@ -158,30 +160,51 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         acting, step = self._acting, self._acting.episodes.step.copy()
         acting.advance(actions)
         reward, done = self._sparing(), acting.episodes.step == acting.length
-        if self._split.every_step:
-            self._answer(np.arange(self.num_envs), step, reward)
-        elif done.any():
-            rows = np.flatnonzero(done)
-            self._answer(rows, step[rows], reward)
+        if self._split.every_step or done.any():
+            rows = np.arange(self.num_envs) if self._split.every_step else np.flatnonzero(done)
+            self._answer(rows, step[rows], self._logits(rows), reward)
+        return self._outcome(reward, done)
+
+    def _outcome(self, reward: Floats, done: Flags) -> Transition:
         result = self._result(done) if done.any() else None
         return Transition(reward, done, np.zeros(self.num_envs, bool), result)
 
+    def _logits(self, rows: Rows) -> Tensor:
+        """Return the answers of `rows` after the last decision; float32 [n, classes]."""
+        return self._whole_logits(rows) if self._acting.answers_later else self._acting.answer(rows)
+
+    def _whole_logits(self, rows: Rows) -> Tensor:
+        """Return the answers of `rows` to whole sequences, from the forward pass of the next update if it has no other.
+
+        Returns:
+            As in `Outcome`.
+        """
+        if self.options.train and len(rows) == self.batch_size and self._training.answers(self.router):
+            return self._training.answer(self._sample[rows], self._acting.episodes.actions[rows])
+        return self._acting.answer_sequences(rows)
+
     def _sparing(self) -> Floats:
         """Return minus the increase of each row's cost by the last decision; float32 [num_envs]."""
-        before, self._paid = self._paid, self._cost()
+        before, self._paid = self._paid, self._cost(self._acting.episodes.spent)
         return before - self._paid
 
-    def _cost(self) -> Floats:
-        """Return the cost of each row's connections so far, times its number of answers; float32 [num_envs]."""
-        cost: Floats = self._penalties(torch.from_numpy(self._acting.episodes.spent)).numpy()
+    def _cost(self, spent: Floats) -> Floats:
+        """Return the cost of each row's connections so far, times its number of answers.
+
+        Args:
+            spent: As in `Episodes`; float32 [..., num_envs, C].
+
+        Returns:
+            float32 [..., num_envs].
+        """
+        cost = self._penalties(spent)
         return (cost * self._acting.length).astype(np.float32) if self._split.every_step else cost
 
     @torch.no_grad()
-    def _answer(self, rows: Rows, step: Rows, reward: Floats) -> None:
-        """Answer in `rows`, and add the final reward to `reward`."""
+    def _answer(self, rows: Rows, step: Rows, logits: Tensor, reward: Floats) -> None:
+        """Answer in `rows`, and add the final reward to `reward`; logits float32 [n, classes]."""
         samples = self._sample[rows]
         label = self._label[samples, step] if self._split.every_step else self._label[samples]
-        logits = self.network.answer(*self._acting.read(rows), self._acting.groups_of(rows))
         loss, named = self._settle(rows, label, logits, reward)
         self._answers.add(rows, step, label, named.astype(np.int64), loss)
 
@@ -265,7 +288,7 @@ class RecurrentVectorEnv(ClassificationVectorEnv):
         self._answers = arrays_of(AnswersSoFar, state["answers"])
         self.usage.load(state["usage"])
         self._acting.load(state["acting"])
-        self._paid = self._cost()
+        self._paid = self._cost(self._acting.episodes.spent)
 
     def _adopt(self, source: ClassificationVectorEnv) -> None:
         assert isinstance(source, RecurrentVectorEnv)

@@ -156,7 +156,7 @@ class ModularNetwork(Sharing):
         units, outputs, decided = self.units(embedded), [], []
         for block in range(len(self.layout.encoder)):
             on = gates.encoder(block, units)
-            units = self.sub_encoder(block)(connected(units, on))
+            units = self.sub_encoder(block).forward(connected(units, on))
             outputs.append(units)
             decided.append(on)
         return outputs, decided
@@ -189,7 +189,8 @@ def connected(units: Tensor, on: Tensor) -> Tensor:
         tensor([2., 3., 0.])
     """
     shares = on / on.sum(1, keepdim=True).clamp(min=1)
-    return _WeightedSum.apply(shares.permute(2, 1, 0).contiguous().unsqueeze(3), units)
+    weights = shares.permute(2, 1, 0).contiguous().unsqueeze(3)
+    return _WeightedSum.apply(weights, units) if torch.is_grad_enabled() else weighted_sum(weights, units)
 
 
 class _WeightedSum(torch.autograd.Function):

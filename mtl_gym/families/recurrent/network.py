@@ -16,7 +16,7 @@ from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.grouped import GroupedLinear
 from mtl_gym.core.validation import complaint
 from mtl_gym.families.recurrent.bases import Base
-from mtl_gym.families.recurrent.connections import ConnectionLayout, Gates
+from mtl_gym.families.recurrent.connections import ConnectionLayout, Gates, Given
 from mtl_gym.families.recurrent.modular import SharedOutput, Sharing
 from mtl_gym.families.recurrent.sequences import Sequences
 
@@ -51,6 +51,12 @@ class Outcome:
     logits: Tensor
     gates: Tensor
     auxiliary: Tensor
+
+
+def given_gates(layout: ConnectionLayout, actions: Tensor) -> GatesOf:
+    """Return gates that are given by actions; float32 [rows, steps, connections]."""
+    flat = actions.flatten(0, 1)
+    return lambda at: Given(layout, flat[at])
 
 
 class MultiTaskNetwork(nn.Module):
@@ -193,29 +199,24 @@ class MultiTaskNetwork(nn.Module):
             gates: Function from indices in [rows * steps], int64 [n], to the decisions of these steps.
         """
         embedded = self.embed(x, sequences.groups)
-        knowledge, own, on = self.read(embedded, sequences, gates)
-        groups = sequences.pair_groups if self.readout == "every" else sequences.groups
+        logits, on = self.answers(embedded, sequences, gates)
         last = sequences.last(embedded.own)
         auxiliary = self.base.auxiliary(last, sequences.groups) if self.base else x.new_zeros(())
-        return Outcome(self.answer(knowledge, own, groups), on, auxiliary)
+        return Outcome(logits, on, auxiliary)
 
-    def read(self, embedded: Embedded, sequences: Sequences, gates: GatesOf) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the shared part on whole sequences.
+    def answers(self, embedded: Embedded, sequences: Sequences, gates: GatesOf) -> tuple[Tensor, Tensor]:
+        """Return logits and connections of whole sequences, as in `Outcome`.
 
         Args:
             embedded: Result of `embed`.
             sequences: As for `run`.
             gates: As for `run`.
-
-        Returns:
-            Inputs of `answer`, float32 [rows, ...], or [pairs, ...] with answers at every step; and the connections,
-            1 for on, float32 [pairs, connections].
         """
         knowledge, on = (self._in_turn if self.carries else self._at_once)(embedded, sequences, gates)
         if self.readout == "every":
-            return knowledge, sequences.pairs(embedded.own), on
+            return self.answer(knowledge, sequences.pairs(embedded.own), sequences.pair_groups), on
         read = knowledge[sequences.last_pairs] if self.readout == "last" else sequences.mean(knowledge)
-        return read, sequences.last(embedded.own), on
+        return self.answer(read, sequences.last(embedded.own), sequences.groups), on
 
     def _at_once(self, embedded: Embedded, sequences: Sequences, gates: GatesOf) -> tuple[Tensor, Tensor]:
         shared, own = sequences.pairs(embedded.shared), sequences.pairs(embedded.own)

@@ -113,6 +113,7 @@ class SequenceSplit:
         length: Number of steps of each sequence; int64 [n].
         steps: Number of steps of padded sequences.
         every_step: True if every step has a label.
+        even: True if all sequences are equally long.
 
     Raises:
         ValueError: If inputs are not sequences.
@@ -135,6 +136,7 @@ class SequenceSplit:
         self.task, self.label = part.task.cpu().numpy(), part.y.cpu().numpy()
         self.steps, self.every_step = int(part.x.shape[1]), data.has_sequences
         self.length = self._lengths(part)
+        self.even = bool((self.length == self.steps).all())
 
     def _lengths(self, part: Split) -> Rows:
         if self.every_step:

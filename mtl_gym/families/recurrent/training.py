@@ -17,11 +17,11 @@ from torch.nn import functional
 
 from mtl_gym.core.classification import Classes
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.nn.eval_mode import same_in_both_modes
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.rows import Rows
 from mtl_gym.core.state.structure import Many, Maybe, Numbers, Wanted, wrong
-from mtl_gym.families.recurrent.connections import Given
-from mtl_gym.families.recurrent.network import GatesOf, MultiTaskNetwork
+from mtl_gym.families.recurrent.network import GatesOf, MultiTaskNetwork, Outcome, given_gates
 from mtl_gym.families.recurrent.sequences import SequenceSplit
 
 # Samples, connections, and stored router data of one batch of episodes.
@@ -78,6 +78,26 @@ class Training:
     ) -> None:
         self.network, self.split, self._classes, self._penalties = network, split, classes, penalties
         self.ended: list[tuple[Rows, NDArray[np.int8], Tensor | None]] = []
+        self._one_mode = same_in_both_modes(network, __name__.partition(".")[0])
+        self._answered: tuple[Rows, Outcome] | None = None
+
+    def answers(self, router: GradientRouter | None) -> bool:
+        """Return whether `answer` would be the forward pass of an update on episodes that end together."""
+        return self._one_mode and router is None and not self.ended
+
+    def answer(self, samples: Rows, actions: NDArray[np.int8]) -> Tensor:
+        """Return the logits of whole sequences, and keep the forward pass for an update on them in the same step.
+
+        Args:
+            samples: int64 [n].
+            actions: int8 [n, steps, C].
+
+        Returns:
+            As in `Outcome`.
+        """
+        outcome = self._run(samples, actions, None)
+        self._answered = samples, outcome
+        return outcome.logits.detach()
 
     def add(self, samples: Rows, actions: NDArray[np.int8], kept: Tensor | None) -> None:
         """Store ended episodes: samples, int64 [n], connections, int8 [n, steps, C], and the router's data."""
@@ -96,37 +116,40 @@ class Training:
             seed: Seed of random layers such as dropout.
         """
         samples, actions = (np.concatenate([entry[part] for entry in self.ended]) for part in (0, 1))
-        self.network.train()
-        with seeded(seed):
-            self._loss(samples, actions, router).backward()
-        self.network.eval()
+        answered, self._answered = self._answered, None
+        if answered is not None and np.array_equal(answered[0], samples):
+            self._loss(samples, answered[1]).backward()
+        else:
+            self.network.train()
+            with seeded(seed):
+                self._loss(samples, self._run(samples, actions, router)).backward()
+            self.network.eval()
         if router is not None:
             router.descend()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.ended = []
 
-    def _loss(self, samples: Rows, actions: NDArray[np.int8], router: GradientRouter | None) -> Tensor:
-        """Return the mean loss of the answers, plus the penalties if connections have a gradient."""
-        sequences = self.split.sequences(samples)
-        taken = torch.from_numpy(actions[:, : sequences.steps, : self.network.layout.size])
+    def _run(self, samples: Rows, actions: NDArray[np.int8], router: GradientRouter | None) -> Outcome:
+        sequences, layout = self.split.sequences(samples), self.network.layout
+        taken = torch.from_numpy(actions[:, : sequences.steps, : layout.size])
         taken = taken.to(next(self.network.parameters()).device).float()
         kept = [(len(episodes), decisions) for episodes, _, decisions in self.ended]
-        gates = self._given(taken) if router is None else router.gates(taken, kept)
-        outcome = self.network.run(self.split.inputs(samples), sequences, gates)
-        label, task = self.split.label[samples], sequences.task
+        gates = given_gates(layout, taken) if router is None else router.gates(taken, kept)
+        return self.network.run(self.split.inputs(samples), sequences, gates)
+
+    def _loss(self, samples: Rows, outcome: Outcome) -> Tensor:
+        """Return the mean loss of the answers, plus the penalties if connections have a gradient."""
+        sequences, label = self.split.sequences(samples), self.split.label[samples]
+        task = sequences.task
         if self.split.every_step:
             label, task = label[label >= 0], sequences.pair_task
-        targets = torch.from_numpy(np.stack([label, task])).to(taken.device)
+        targets = torch.from_numpy(np.stack([label, task])).to(outcome.logits.device)
         logits = self._classes.restrict(outcome.logits, targets[1])
         loss = functional.cross_entropy(logits, targets[0]) + outcome.auxiliary
         if outcome.gates.requires_grad:
             loss = loss + self._penalties(sequences.mean(outcome.gates)).mean()
         return loss
-
-    def _given(self, taken: Tensor) -> GatesOf:
-        flat = taken.flatten(0, 1)
-        return lambda at: Given(self.network.layout, flat[at])
 
     def state(self) -> list[Kept]:
         """Return the stored episodes as tensors."""
