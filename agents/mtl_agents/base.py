@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeAlias, TypedDict, TypeVar, cast
 
@@ -17,17 +17,21 @@ from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 from typing_extensions import Self
 
-from mtl_agents.environments import StandIn, options_of
+from mtl_agents.environments import StandIn, options_of, runs_of
 from mtl_agents.files import Tables, load_tables, read_agent, write_agent
+from mtl_agents.runs import block_of
 from mtl_agents.sb3 import checked_folder, collect_callbacks, log_episodes, refuse_wrong_training
 from mtl_agents.states import agent_model
 from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
-from mtl_gym.core.rows import Array, State
+from mtl_gym.core.rows import Array, Info, State
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
-from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
+from mtl_gym.integrations.sb3 import EnvLike, Infos, as_vec_env
 
+# Number of episodes that logs are the means of.
+LOGGED = 100
+NO_EPISODES: State = {"episodes": []}
 Parts: TypeAlias = Mapping[str, Array]
 ObsT = TypeVar("ObsT")
 StateT = TypeVar("StateT")
@@ -48,9 +52,12 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
     arrays of `_tables` and `_rows` and the arguments of `_hyperparameters`. `ENV_KWARGS` has the environment options
     that the agent requires, `RANGES` the allowed values of numeric arguments.
 
+    In an environment with several runs, an agent with `STACKS` learns in all at once: run r as an agent with the seed +
+    r would alone, to the bit. `solo(r)` returns that agent.
+
     Args:
         env: An id, a Gymnasium environment, a batched environment or an SB3 `VecEnv`.
-        seed: Seed of the agent and of the environment's next reset.
+        seed: Seed of the agent and of the environment's next reset; with several runs, that of the first.
         verbose: 1 prints SB3's log tables.
         tensorboard_log: Folder for TensorBoard events, or None.
 
@@ -58,27 +65,33 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         ROLE: "learner", "rule" (follows a formula and does not learn) or "control" (a baseline for comparison).
         SIZES: Names of the numbers in `sizes`, for error messages.
         sizes: Sizes of the agent's tables and networks, which an environment must match.
+        STACKS: Whether the agent learns in several runs at once.
+        runs: Number of runs of the environment.
+        num_timesteps: Decisions of each run.
 
     Raises:
-        ValueError: If the environment is of another family, or an argument is invalid.
+        ValueError: If the environment is of another family, has several runs that the agent cannot learn in at once, or
+            an argument is invalid.
     """
 
     ROLE: ClassVar[str] = "learner"
     ENV_KWARGS: ClassVar[Mapping[str, object]] = {}
     SIZES: ClassVar[str]
+    STACKS: ClassVar[bool] = False
     env: VecEnv
     sizes: tuple[int, ...] | None = None
+    runs: int = 1
 
     def __init__(
         self, env: EnvLike, *, seed: int | None = None, verbose: int = 0, tensorboard_log: str | None = None
     ) -> None:
         self.seed, self.verbose, self.tensorboard_log = seed, verbose, checked_folder(tensorboard_log)
-        self.np_random = np.random.default_rng(seed)
         self.num_timesteps = self.total_timesteps = self._num_timesteps_at_start = self._steps = 0
-        self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=100)
+        self.ep_info_buffer: deque[dict[str, Any]] = deque(maxlen=LOGGED)
         self._last_obs: ObsT | None = None
         self._logger: Logger | None = None
         self.set_env(env)
+        self.randoms = [np.random.default_rng(None if seed is None else seed + run) for run in range(self.runs)]
         if seed is not None:
             self.env.seed(seed)
 
@@ -89,10 +102,25 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         if self.sizes is not None and sizes != self.sizes:
             raise ValueError(f"The agent needs {self.sizes} {self.SIZES}; this environment has {sizes}.")
         self._check_env(vec_env)
+        self._check_runs(runs_of(vec_env))
         self.env, self.n_envs, self.sizes = vec_env, vec_env.num_envs, sizes
         self.observation_space, self.action_space = vec_env.observation_space, vec_env.action_space
         if force_reset:
             self._last_obs = None
+
+    def _check_runs(self, runs: int) -> None:
+        """Accept an environment of so many runs."""
+        kind = type(self).__name__
+        if runs > 1 and not self.STACKS:
+            raise ValueError(f"{kind} learns in one run at a time; this environment has {runs}: make it with runs=1.")
+        if self.sizes is not None and runs != self.runs:
+            raise ValueError(f"{kind} has learned in {self.runs} runs; this environment has {runs}.")
+        self.runs = runs
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """Generator of the first run."""
+        return self.randoms[0]
 
     @classmethod
     def options_for(cls, env: EnvLike) -> Mapping[str, Any]:
@@ -145,7 +173,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[Array, StateT | None]:
-        """Choose actions.
+        """Choose actions; for several runs, ask the agents of `solo`.
 
         Args:
             observation: One observation or a batch of them.
@@ -156,6 +184,10 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         Returns:
             One action per row, or a single action for a single observation; and the state.
         """
+
+    def _seen(self, obs: ObsT) -> ObsT:
+        """Return an observation during learning as the agent looks at it."""
+        return obs
 
     def _act(self, obs: ObsT) -> Array:
         """Return the actions of all rows during learning."""
@@ -177,10 +209,10 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Act and learn for `total_timesteps` decisions, counted over all rows.
+        """Act and learn for `total_timesteps` decisions, counted over all rows of a run.
 
         Args:
-            total_timesteps: Number of decisions, rounded up to whole steps of the batch.
+            total_timesteps: Number of decisions of each run, rounded up to whole steps of the batch.
             callback: SB3 callbacks.
             log_interval: Steps of the batch between two log tables.
             tb_log_name: Unused; part of SB3's signature.
@@ -191,13 +223,13 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         calls = self._begin(total_timesteps, callback, reset_num_timesteps, progress_bar)
         while self.num_timesteps < self.total_timesteps:
             calls.on_rollout_start()
-            obs = cast(ObsT, self._last_obs)
+            obs = self._seen(cast(ObsT, self._last_obs))
             actions = self._act(obs)
             new_obs, rewards, dones, infos = self.env.step(actions)
-            self.num_timesteps += self.n_envs
+            self.num_timesteps += self.n_envs // self.runs
             self._last_obs = cast(ObsT, new_obs)
             self._record(obs, actions, rewards, dones)
-            self.ep_info_buffer.extend(infos[i]["episode"] for i in np.flatnonzero(dones) if "episode" in infos[i])
+            self.ep_info_buffer.extend(info["episode"] for info in ended(infos, dones) if "episode" in info)
             calls.update_locals(locals())
             if not calls.on_step():
                 break
@@ -229,7 +261,8 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
 
     def state_dict(self) -> State:
         """Return everything that determines the agent's future, as tensors and plain values."""
-        last = {"last_obs": to_tensors(self._last_obs), "np_random": self.np_random.bit_generator.state}
+        states = [random.bit_generator.state for random in self.randoms]
+        last = {"last_obs": to_tensors(self._last_obs), "np_random": states[0] if self.runs == 1 else states}
         episodes = [{"r": episode["r"], "l": episode["l"]} for episode in self.ep_info_buffer]  # without times
         counts = {"num_timesteps": self.num_timesteps, "steps": self._steps, "episodes": episodes}
         return {"tables": to_tensors(self._tables()), "rows": to_tensors(self._rows()), **last, **counts}
@@ -246,17 +279,53 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
     def _model(self) -> State:
         """Return the model of `state_dict`, as `core.state.structure` has it; agents with more state extend it."""
         own = {"tables": to_tensors(self._tables()), "rows": to_tensors(self._rows())}
-        return own | agent_model(self.observation_space, self.n_envs, self.np_random)
+        return own | agent_model(self.observation_space, self.n_envs, self.randoms)
 
     def _load_state(self, state: State) -> None:
         """Restore a state; agents with more state extend it."""
         load_tables(self._tables(), state["tables"])
         load_tables(self._rows(), state["rows"])
         self._last_obs = cast("ObsT | None", to_arrays(state["last_obs"]))
-        self.np_random.bit_generator.state = state["np_random"]
+        states = [state["np_random"]] if self.runs == 1 else state["np_random"]
+        for random, one in zip(self.randoms, states, strict=True):
+            random.bit_generator.state = one
         self.num_timesteps, self._steps = int(state["num_timesteps"]), int(state["steps"])
         episodes = [{"r": float(episode["r"]), "l": int(episode["l"])} for episode in state["episodes"]]
         self.ep_info_buffer = deque(episodes, maxlen=self.ep_info_buffer.maxlen)
+
+    def solo(self, run: int) -> Self:
+        """Return the agent of one run, with a copy of what it has learned; `set_env` lets it learn on.
+
+        Raises:
+            ValueError: If there is no such run.
+        """
+        if not 0 <= run < self.runs:
+            raise ValueError(f"run={run} is not possible; the agent has runs 0 to {self.runs - 1}.")
+        env = StandIn(self.n_envs // self.runs, self.observation_space, self.action_space)
+        agent = type(self)(env, verbose=self.verbose, **self._arguments_of_run())
+        agent.seed = None if self.seed is None else self.seed + run
+        agent.load_state_dict(self._state_of_run(run))
+        return agent
+
+    def _arguments_of_run(self) -> dict[str, Any]:
+        """Return the constructor arguments of the agent of one run."""
+        return self._hyperparameters()
+
+    def _state_of_run(self, run: int) -> State:
+        """Return the state of the agent of one run: its part of tables and rows."""
+        state = self.state_dict()
+        tasks = {name: self._of_run(table, run) for name, table in state["tables"].items()}
+        rows = {name: table.unflatten(0, (self.runs, -1))[run] for name, table in state["rows"].items()}
+        last = block_of(state["last_obs"], run, self.runs)
+        return (
+            state
+            | {"tables": tasks, "rows": rows, "last_obs": last, "np_random": state["np_random"][run]}
+            | NO_EPISODES
+        )
+
+    def _of_run(self, table: Any, run: int) -> Any:
+        """Return the part of a table that belongs to one run; by default all of it."""
+        return table
 
     def save(self, path: str | Path) -> Path:
         """Write the agent to `path`, as plain values and tensors without code."""
@@ -297,3 +366,9 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         """Return the agent's class and hyperparameters."""
         arguments = ", ".join(f"{key}={value!r}" for key, value in self._hyperparameters().items())
         return f"{type(self).__name__}({arguments})"
+
+
+def ended(infos: Sequence[Info], dones: NDArray[np.bool_]) -> list[Info]:
+    """Return the infos of the last episodes that ended, as many as logs are the means of."""
+    rows = np.flatnonzero(dones)[-LOGGED:]
+    return infos.of(rows) if isinstance(infos, Infos) else [infos[row] for row in rows]

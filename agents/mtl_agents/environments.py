@@ -69,6 +69,12 @@ def all_behind(env: VecEnv) -> list[MultiTaskVectorEnv]:
         return []
 
 
+def runs_of(env: VecEnv) -> int:
+    """Return the number of runs of the environment behind `env`; 1 for environments of other packages."""
+    base = behind(env)
+    return 1 if base is None else base.runs
+
+
 def options_of(env: VecEnv) -> Mapping[str, Any]:
     """Return the options of the environment behind `env` by name; empty for environments of other packages."""
     base = behind(env)

@@ -26,6 +26,7 @@ class Oracle(Agent[Array | Parts, object]):
         ValueError: If the environment does not declare `best_actions`.
     """
 
+    STACKS: ClassVar[bool] = True
     ROLE: ClassVar[str] = "control"
     SIZES: ClassVar[str] = "numbers of an action"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
@@ -15,6 +15,7 @@ from mtl_agents.base import AgentArguments, Parts
 from mtl_agents.environments import StandIn, interface
 from mtl_agents.files import Tables
 from mtl_agents.open_loop import OpenLoop
+from mtl_agents.runs import part_of_tasks, with_tasks_of_runs
 from mtl_gym.core.interfaces import ROUTES
 from mtl_gym.core.rows import AnySpace, Array
 from mtl_gym.core.spaces import part_of
@@ -44,6 +45,7 @@ class Random(OpenLoop[Array | Parts, object]):
     """
 
     ROLE: ClassVar[str] = "control"
+    STACKS: ClassVar[bool] = True
     SIZES: ClassVar[str] = "numbers of an action"
 
     @classmethod
@@ -89,7 +91,10 @@ class Random(OpenLoop[Array | Parts, object]):
         return np.stack([draw(self.action_space, len(task), None, self.np_random) for _ in range(steps)], 1)
 
     def _act(self, obs: Array | Parts) -> Array:
-        return self.predict(obs, action_masks=masks_of(self.env) if has_masks(self.env) else None)[0]
+        masks = np.split(masks_of(self.env), self.runs) if has_masks(self.env) else [None] * self.runs
+        rows = self.n_envs // self.runs
+        parts = zip(masks, self.randoms, strict=True)
+        return np.concatenate([draw(self.action_space, rows, mask, random) for mask, random in parts])
 
 
 class RandomFixed(OpenLoop[Parts, object]):
@@ -116,6 +121,7 @@ class RandomFixed(OpenLoop[Parts, object]):
     """
 
     ROLE: ClassVar[str] = "control"
+    STACKS: ClassVar[bool] = True
     SIZES: ClassVar[str] = "tasks and decisions, or numbers of an action"
 
     def __init__(self, env: EnvLike, **arguments: Unpack[AgentArguments]) -> None:
@@ -123,8 +129,14 @@ class RandomFixed(OpenLoop[Parts, object]):
         if isinstance(self.env, StandIn):  # placeholders for the routes in the file
             self.routes: Array = np.zeros(self._sizes_of(self.env), self.action_space.dtype)
         else:
-            tasks = self._sizes_of(self.env)[0]
-            self.routes = interface(self.env, ROUTES, "RandomFixed").random_routes(tasks, self.np_random)
+            tasks, draws = self._sizes_of(self.env)[0], interface(self.env, ROUTES, "RandomFixed").random_routes
+            self.routes = np.concatenate([draws(tasks, random) for random in self.randoms])
+
+    def _seen(self, obs: Parts) -> Parts:
+        return with_tasks_of_runs(obs, self.runs, len(self.routes))
+
+    def _of_run(self, table: Any, run: int) -> Any:
+        return part_of_tasks(table, run, self.runs, len(self.routes))
 
     @classmethod
     def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:

@@ -62,6 +62,13 @@ class HasEnv(Protocol):
 
 
 @runtime_checkable
+class HasRuns(Protocol):
+    """An algorithm that learns in several runs at once."""
+
+    runs: int
+
+
+@runtime_checkable
 class HasObservationSpace(Protocol):
     """A policy that knows the observations it takes."""
 
@@ -157,6 +164,8 @@ def evaluate(
         >>> result.episodes.sum()
         np.int64(3590)
     """
+    if isinstance(policy, HasRuns) and policy.runs > 1:
+        raise ValueError(f"The policy is that of {policy.runs} runs: evaluate policy.solo(0), and so on.")
     trained = base_of(env)
     view = trained.evaluation_view(split, trained.EVALUATION_WIDTH if num_envs is None else num_envs)
     sums = roll_out(policy, view, deterministic, env)

@@ -6,10 +6,11 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from operator import attrgetter, methodcaller
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
@@ -89,30 +90,11 @@ class BatchedVecEnv(VecEnv):
         obs, transition, final_obs = self.batched.advance(self._actions)
         self._returns += transition.reward
         self._lengths += 1
-        infos: list[Info] = [{} for _ in range(self.num_envs)]
-        if final_obs is not None:
-            for row, info in self._endings(transition, final_obs):
-                infos[row] = info
-        self._returns[transition.done], self._lengths[transition.done] = 0, 0
-        return obs, transition.reward, transition.done, infos
-
-    def _endings(self, transition: Transition, final_obs: Observation) -> Iterator[tuple[int, Info]]:
-        rows = np.flatnonzero(transition.done)
         seconds = round(time.perf_counter() - self._start, 6)
-        statistics = zip(self._returns[rows].tolist(), self._lengths[rows].tolist(), strict=True)
-        truncated = (transition.truncated & ~transition.terminated)[rows].tolist()
-        parts = (
-            rows.tolist(),
-            known_rows(transition.final_info, rows),
-            statistics,
-            rows_of(final_obs, rows),
-            truncated,
-        )
-        for row, info, (total, length), terminal, cut in zip(*parts, strict=True):
-            info["episode"] = {"r": total, "l": length, "t": seconds}
-            info["terminal_observation"] = terminal
-            info["TimeLimit.truncated"] = cut
-            yield row, info
+        infos = Infos(transition, final_obs, self._returns.copy(), self._lengths.copy(), seconds)
+        self._returns[transition.done], self._lengths[transition.done] = 0, 0
+        # SB3's type is a list; what it does with it, a sequence can.
+        return obs, transition.reward, transition.done, infos  # type: ignore[return-value]
 
     def state_dict(self) -> State:
         """Return the complete state of the environment and of the statistics of its episodes."""
@@ -162,6 +144,73 @@ class BatchedVecEnv(VecEnv):
         return [self.batched.render()]
 
 
+class Infos(Sequence[Info]):
+    """Infos of all rows of a step, made when they are asked for: all at once where one goes through them.
+
+    Args:
+        transition: Outcome of the step.
+        final_obs: Last observations of all rows, or None where no row ended.
+        returns: Return of each episode so far; float64 [rows].
+        lengths: Decisions of each; int64 [rows].
+        seconds: Seconds since the beginning.
+    """
+
+    def __init__(
+        self,
+        transition: Transition,
+        final_obs: Observation | None,
+        returns: NDArray[np.float64],
+        lengths: Rows,
+        seconds: float,
+    ) -> None:
+        self.transition, self.final_obs = transition, final_obs
+        self._returns, self._lengths, self._seconds = returns, lengths, seconds
+        self._made: dict[int, Info] = {}
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.transition.done)
+
+    def __iter__(self) -> Iterator[Info]:
+        """Go through the infos of all rows."""
+        return iter(self[:])
+
+    @overload
+    def __getitem__(self, row: int) -> Info: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Info]: ...
+    def __getitem__(self, row: int | slice) -> Info | list[Info]:
+        """Return the info of a row, the same one each time, or a list of several."""
+        if isinstance(row, slice):
+            wanted = range(len(self))[row]
+            self._make([one for one in wanted if one not in self._made])
+            return [self._made[one] for one in wanted]
+        place = range(len(self))[row]
+        if place not in self._made:
+            self._make([place])
+        return self._made[place]
+
+    def of(self, rows: Rows) -> list[Info]:
+        """Return the infos of some rows; int64 [n]."""
+        self._make([row for row in rows.tolist() if row not in self._made])
+        return [self._made[row] for row in rows.tolist()]
+
+    def _make(self, wanted: list[int]) -> None:
+        self._made.update((row, {}) for row in wanted)
+        done = self.transition.done
+        rows = np.array([row for row in wanted if done[row]], np.int64)
+        if not len(rows):
+            return
+        cut = (self.transition.truncated & ~self.transition.terminated)[rows].tolist()
+        figures = known_rows(self.transition.final_info, rows)
+        statistics = zip(self._returns[rows].tolist(), self._lengths[rows].tolist(), strict=True)
+        parts = (rows.tolist(), figures, statistics, rows_of(self.final_obs, rows), cut)
+        for row, info, (total, length), terminal, truncated in zip(*parts, strict=True):
+            info["episode"] = {"r": total, "l": length, "t": self._seconds}
+            info["terminal_observation"], info["TimeLimit.truncated"] = terminal, truncated
+            self._made[row] = info
+
+
 class LoneVecEnv(DummyVecEnv):
     """SB3's wrapper of one environment, in which a seed does not discard a trained network."""
 
@@ -196,9 +245,9 @@ def make_vec_env(env_id: str, num_envs: int = 1, seed: int | None = None, **kwar
 
     Args:
         env_id: A registered id.
-        num_envs: Number of parallel episodes.
-        seed: Seed of the first reset.
-        **kwargs: Keyword arguments of the environment.
+        num_envs: Number of parallel episodes, of each run.
+        seed: Seed of the first reset; with several runs, that of the first.
+        **kwargs: Keyword arguments of the environment, and `runs`, the number of independent runs side by side.
 
     Raises:
         ValueError: If an argument is unknown or invalid.

@@ -21,6 +21,7 @@ from mtl_gym.core.rows import AnyEnv, AnyVectorEnv, Info, State
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.core.validation import short
 from mtl_gym.core.wrappers import base_of
+from mtl_gym.integrations.sb3 import Infos
 from mtl_gym.lab.protocols import Diagnosed, Tabular
 
 if TYPE_CHECKING:
@@ -154,8 +155,11 @@ class PolicyRecorder(BaseCallback):
         return True
 
     def _count(self) -> None:
-        rows = zip(self.locals.get("infos", ()), self.locals.get("dones", ()), strict=True)
-        ended = np.array([info["task"] for info, done in rows if done], np.int64)
+        infos, dones = self.locals.get("infos", ()), self.locals.get("dones", ())
+        if isinstance(infos, Infos):
+            ended = infos.transition.final_info["task"][dones] if dones.any() else np.empty(0, np.int64)
+        else:
+            ended = np.array([info["task"] for info, done in zip(infos, dones, strict=True) if done], np.int64)
         self.samples += np.bincount(ended, minlength=len(self.samples))
 
     def _keep(self) -> None:

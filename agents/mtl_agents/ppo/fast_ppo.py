@@ -16,19 +16,19 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
-from typing_extensions import Self, Unpack
+from typing_extensions import Unpack
 
 from mtl_agents.base import Agent, AgentArguments, Parts
-from mtl_agents.environments import StandIn
 from mtl_agents.ppo.actions import action_kind
 from mtl_agents.ppo.features import Features
 from mtl_agents.ppo.learner import Learner, Settings
 from mtl_agents.ppo.rollout import Rollout
 from mtl_agents.random import rows_in
+from mtl_agents.runs import block_of
 from mtl_agents.sb3 import collect_callbacks
 from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, POSITIVE, SHARES, Range
 from mtl_gym.core.rows import Array, Flags, Info, State
-from mtl_gym.integrations.sb3 import EnvLike, has_masks, masks_of
+from mtl_gym.integrations.sb3 import EnvLike, Infos, has_masks, masks_of
 
 # Decisions of a run in a rollout, as in SB3's PPO.
 ROLLOUT = 2048
@@ -226,6 +226,8 @@ class FastPPO(Agent[Array | Parts, object]):
 
     def _bootstrapped(self, dones: Flags, infos: list[Info]) -> Tensor | float:
         """Return discounted values of the last observations of truncated episodes, else 0; float32 [rows]."""
+        if isinstance(infos, Infos) and not infos.transition.truncated.any():
+            return 0.0
         cut = [row for row in np.flatnonzero(dones).tolist() if infos[row].get("TimeLimit.truncated", False)]
         if not cut:
             return 0.0
@@ -243,20 +245,14 @@ class FastPPO(Agent[Array | Parts, object]):
             self.logger.record(f"train/{name}", value)
         self.logger.record("train/n_updates", self.learner.updates, exclude="tensorboard")
 
-    def solo(self, run: int) -> Self:
-        """Return the agent of one run, with a copy of its networks, draws and rollout; `set_env` lets it learn on.
+    def _check_runs(self, runs: int) -> None:
+        """Accept every environment; `_check_env` compares the runs."""
 
-        Raises:
-            ValueError: If there is no such run.
-        """
-        if not 0 <= run < self.runs:
-            raise ValueError(f"run={run} is not possible; the agent has runs 0 to {self.runs - 1}.")
-        env = StandIn(self.n_envs // self.runs, self.observation_space, self.action_space)
-        arguments: dict[str, Any] = self._hyperparameters() | {"runs": 1, "verbose": self.verbose}
-        agent = type(self)(env, **arguments)
-        agent.seed = None if self.seed is None else self.seed + run
-        agent.load_state_dict(_of_run(self.state_dict(), run, self.runs))
-        return agent
+    def _arguments_of_run(self) -> dict[str, Any]:
+        return self._hyperparameters() | {"runs": 1}
+
+    def _state_of_run(self, run: int) -> State:
+        return _of_run(self.state_dict(), run, self.runs)
 
     def state_dict(self) -> State:
         """Return everything that determines the agent's future, as tensors and plain values."""
@@ -307,18 +303,11 @@ def _of_run(state: State, run: int, runs: int) -> State:
     optimizer = state["optimizer"]
     moments = {n: {k: v[one] if v.ndim else v for k, v in m.items()} for n, m in optimizer["state"].items()}
     return state | {
-        "last_obs": _block(state["last_obs"], run, runs),
+        "last_obs": block_of(state["last_obs"], run, runs),
         "weights": state["weights"][one],
         "optimizer": optimizer | {"state": moments},
         "generators": state["generators"][one],
         "rollout": {name: None if array is None else array[:, one] for name, array in state["rollout"].items()},
-        "num_timesteps": state["num_timesteps"] // runs,
+        "np_random": state["np_random"][run] if runs > 1 else state["np_random"],
         "episodes": [],
     }
-
-
-def _block(observation: Any, run: int, runs: int) -> Any:
-    """Return the rows of one run."""
-    if isinstance(observation, Mapping):
-        return {name: _block(part, run, runs) for name, part in observation.items()}
-    return None if observation is None else observation.unflatten(0, (runs, -1))[run]

@@ -48,6 +48,7 @@ class Assignment(LearningRouter):
         ((12, 1, 4), 5.0)
     """
 
+    STACKS: ClassVar[bool] = True
     TAKES_POOLS: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("warm_up", "return_learning_rate"), PART),

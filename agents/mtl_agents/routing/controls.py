@@ -49,6 +49,7 @@ class FixedRouting(RoutingAgent):
     """
 
     ROLE: ClassVar[str] = "control"
+    STACKS: ClassVar[bool] = True
 
     def __init__(self, env: EnvLike, **arguments: Unpack[AgentArguments]) -> None:
         super().__init__(env, **arguments)

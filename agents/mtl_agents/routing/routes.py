@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from mtl_agents.environments import options_of
 from mtl_agents.files import Tables
 from mtl_agents.routing.decisions import Decisions, Floats, Situations
 from mtl_agents.routing.router import SIZES, Index, Masks, draws_on_pool, routing_sizes, value_width
+from mtl_agents.runs import part_of_tasks, with_tasks_of_runs
 from mtl_gym.core.ranges import SHARES, Range
 from mtl_gym.core.rows import Array, State
 from mtl_gym.integrations.sb3 import EnvLike, masks_of
@@ -45,7 +46,7 @@ class LearningRouter(Agent[Parts, Index]):
         **arguments: Keyword arguments of `Agent`.
 
     Attributes:
-        num_tasks: Number of tasks.
+        num_tasks: Number of tasks of all runs.
         depth: Maximum number of decisions in a route.
         num_actions: Number of choices of a decision, blocks and PASS.
         valid: Choices that no mask has excluded so far, all where masks depend on the route; bool [depth, actions].
@@ -116,8 +117,15 @@ class LearningRouter(Agent[Parts, Index]):
     def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
         """Use another environment of the same sizes for the next `learn` and discard unfinished routes."""
         super().set_env(env, force_reset)
-        self.num_tasks, self.depth, self.num_actions = self._sizes_of(self.env)
+        tasks, self.depth, self.num_actions = self._sizes_of(self.env)
+        self.num_tasks = tasks * self.runs
         self._forget_routes()
+
+    def _seen(self, obs: Parts) -> Parts:
+        return with_tasks_of_runs(obs, self.runs, self.num_tasks)
+
+    def _of_run(self, table: Any, run: int) -> Any:
+        return part_of_tasks(table, run, self.runs, self.num_tasks)
 
     def _check_env(self, env: VecEnv) -> None:
         super()._check_env(env)
@@ -192,7 +200,8 @@ class LearningRouter(Agent[Parts, Index]):
     def _sample(self, weights: Floats) -> Index:
         """Sample by inverting the cumulative distribution of each row; float64 [rows, actions] -> int64 [rows]."""
         cumulative = weights.cumsum(-1)
-        threshold = self.np_random.random(len(weights)) * cumulative[:, -1]
+        drawn = [random.random(len(weights) // self.runs) for random in self.randoms]
+        threshold = np.concatenate(drawn) * cumulative[:, -1]
         return (cumulative <= threshold[:, None]).sum(-1)
 
     @property
@@ -221,9 +230,12 @@ class LearningRouter(Agent[Parts, Index]):
 
         Source: Rosenbaum et al. 2018, section 3.1, the policy-based version.
         """
-        agent = self._in_charge(at)
-        agreement = (self.probability * self.taken).sum(0) / np.maximum(self.taken.sum(0), 1)
-        self._bonus = self.collaboration * agreement[at.depth, choice]
+        agent, run = self._in_charge(at), np.repeat(np.arange(self.runs), self.n_envs // self.runs)
+        probability, taken = (
+            table.reshape(self.runs, -1, *table.shape[1:]) for table in (self.probability, self.taken)
+        )
+        agreement = (probability * taken).sum(1) / np.maximum(taken.sum(1), 1)
+        self._bonus = self.collaboration * agreement[run, at.depth, choice]
         self.probability[agent, at.depth] = weights / weights.sum(-1, keepdims=True)
         self.taken[agent, at.depth, choice] = True
 

@@ -81,6 +81,7 @@ class TabularPolicyGradient(LearningRouter):
         ((10, 3, 11), True)
     """
 
+    STACKS: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, Range]] = {
         "policy_learning_rate": NOT_NEGATIVE,
         **dict.fromkeys(("return_learning_rate", "min_probability"), SHARES),
@@ -191,6 +192,7 @@ class TabularQ(LearningRouter):
         (10, 133, 11)
     """
 
+    STACKS: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("learning_rate", "exploration_fraction"), PART),
         "final_epsilon": SHARES,

@@ -1,0 +1,98 @@
+"""Agents that learn in several runs at once, each run as an agent of its own would."""
+
+import numpy as np
+import pytest
+import torch
+from mtl_agents.oracle import Oracle
+from mtl_agents.random import Random, RandomFixed
+from mtl_agents.routing.assignment import Assignment
+from mtl_agents.routing.controls import Separate, Shared, SoftMixture, TaskSpecificAll, TaskSpecificLast
+from mtl_agents.routing.reinforce import Reinforce
+from mtl_agents.routing.tables import TabularPolicyGradient, TabularQ, TabularQHistory
+from mtl_agents.routing.wpl import WPL
+
+import mtl_gym
+
+RUNS, SEED = 3, 5
+CASES = [
+    (Assignment, "MTLRouting-Groups-v0", {}),
+    (Assignment, "MTLRouting-Paths-v0", {"warm_up": 0.3}),
+    (WPL, "MTLRouting-Paths-v0", {}),
+    (WPL, "MTLRouting-Groups-v0", {"average": "action"}),
+    (TabularPolicyGradient, "MTLRouting-Groups-v0", {"collaboration": 0.5}),
+    (TabularQ, "MTLRouting-Paths-v0", {}),
+    (TabularQHistory, "MTLRouting-Paths-v0", {"exploration_fraction": 0.7}),
+    (Random, "MTLRouting-Digits-v0", {}),
+    (RandomFixed, "MTLRouting-Paths-v0", {}),
+    (Oracle, "MTLRouting-Groups-v0", {}),
+    (Shared, "MTLRouting-Groups-v0", {}),
+    (TaskSpecificAll, "MTLRouting-Groups-v0", {}),
+    (TaskSpecificLast, "MTLRouting-Paths-v0", {}),
+    (Separate, "MTLRouting-Groups-v0", {}),
+    (SoftMixture, "MTLRouting-Groups-v0", {}),
+]
+
+
+def flat(state, place=""):
+    if isinstance(state, dict):
+        return [
+            pair
+            for key, part in sorted(state.items(), key=lambda item: str(item[0]))
+            for pair in flat(part, f"{place}.{key}")
+        ]
+    if isinstance(state, (list, tuple)):
+        return [pair for i, part in enumerate(state) for pair in flat(part, f"{place}.{i}")]
+    return [(place, state.numpy() if isinstance(state, torch.Tensor) else state)]
+
+
+def equal(mine, theirs):
+    mine, theirs = flat(mine), flat(theirs)
+    assert [place for place, _ in mine] == [place for place, _ in theirs]
+    return [place for (place, a), (_, b) in zip(mine, theirs, strict=True) if not np.array_equal(a, b)]
+
+
+@pytest.mark.parametrize(("kind", "benchmark", "arguments"), CASES)
+def test_every_run_learns_as_an_agent_of_its_own(kind, benchmark, arguments):
+    options = dict(kind.ENV_KWARGS)
+    several = mtl_gym.make_vec_env(benchmark, num_envs=16, runs=RUNS, **options)
+    agent = kind(several, seed=SEED, **arguments).learn(1000)
+    agent.learn(200, reset_num_timesteps=False)
+    for run in range(RUNS):
+        env = mtl_gym.make_vec_env(benchmark, num_envs=16, **options)
+        alone = kind(env, seed=SEED + run, **arguments).learn(1000)
+        alone.learn(200, reset_num_timesteps=False)
+        solo = agent.solo(run)
+        assert equal(solo.state_dict() | {"episodes": []}, alone.state_dict() | {"episodes": []}) == []
+        assert solo.seed == SEED + run
+        assert equal(several.batched.of_run(run).state_dict(), env.batched.state_dict()) == []
+        theirs = mtl_gym.evaluate(alone, env, deterministic=False)
+        assert mtl_gym.evaluate(solo, several.batched.of_run(run), deterministic=False).figure == theirs.figure
+
+
+def test_states_of_several_runs_continue_exactly(tmp_path):
+    def made():
+        return Assignment(mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=16, runs=2), seed=1)
+
+    agent = made().learn(320)
+    twin = made()
+    twin.learn(16)
+    twin.env.load_state_dict(agent.env.state_dict())
+    twin.load_state_dict(agent.state_dict())
+    for one in (agent, twin):
+        one.learn(160, reset_num_timesteps=False)
+    assert equal(agent.state_dict(), twin.state_dict()) == []
+    loaded = Assignment.load(agent.save(tmp_path / "agent.pt"), agent.env)
+    assert equal(loaded.state_dict(), agent.state_dict()) == []
+
+
+def test_an_agent_of_one_run_says_so():
+    several = mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=4, runs=2)
+    with pytest.raises(ValueError, match="one run at a time.*has 2"):
+        Reinforce(several)
+    agent = Assignment(several, seed=0)
+    with pytest.raises(ValueError, match=r"solo\(0\)"):
+        mtl_gym.evaluate(agent, several.batched.of_run(0))
+    with pytest.raises(ValueError, match="learned in 2 runs; this environment has 1"):
+        agent.set_env(mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=4))
+    with pytest.raises(ValueError, match="runs 0 to 1"):
+        agent.solo(2)
