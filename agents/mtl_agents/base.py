@@ -31,7 +31,6 @@ from mtl_gym.integrations.sb3 import EnvLike, Infos, as_vec_env
 
 # Number of episodes that logs are the means of.
 LOGGED = 100
-NO_EPISODES: State = {"episodes": []}
 Parts: TypeAlias = Mapping[str, Array]
 ObsT = TypeVar("ObsT")
 StateT = TypeVar("StateT")
@@ -317,11 +316,8 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         tasks = {name: self._of_run(table, run) for name, table in state["tables"].items()}
         rows = {name: table.unflatten(0, (self.runs, -1))[run] for name, table in state["rows"].items()}
         last = block_of(state["last_obs"], run, self.runs)
-        return (
-            state
-            | {"tables": tasks, "rows": rows, "last_obs": last, "np_random": state["np_random"][run]}
-            | NO_EPISODES
-        )
+        own = {"tables": tasks, "rows": rows, "last_obs": last, "np_random": state["np_random"][run]}
+        return state | own | {"episodes": []}
 
     def _of_run(self, table: Any, run: int) -> Any:
         """Return the part of a table that belongs to one run; by default all of it."""

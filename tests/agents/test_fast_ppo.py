@@ -153,7 +153,7 @@ def test_a_truncated_episode_is_paid_the_value_of_its_last_observation():
 @pytest.mark.parametrize("truncates", [False, True], ids=["terminates", "truncates"])
 def test_every_run_is_to_the_bit_the_solo_agent_of_its_seed(action, truncates):
     make = partial(envs, action, MIXED, truncates=truncates)
-    stacked = FastPPO(Runs([make() for _ in range(3)]), seed=5, **SMALL).learn(3 * 8 * 20)
+    stacked = FastPPO(Runs([make() for _ in range(3)]), seed=5, **SMALL).learn(8 * 20)
     for run in range(3):
         alone = FastPPO(make(), seed=5 + run, **SMALL).learn(8 * 20)
         assert_same(stacked.solo(run), alone)
@@ -162,7 +162,7 @@ def test_every_run_is_to_the_bit_the_solo_agent_of_its_seed(action, truncates):
 def test_with_sizes_that_are_no_multiples_of_registers_runs_are_solo_agents_to_a_small_tolerance():
     make = partial(envs, ACTIONS["multi-discrete"], MIXED, rows=3)
     settings = {"n_steps": 5, "batch_size": 7, "n_epochs": 2, "width": 9}
-    stacked = FastPPO(Runs([make() for _ in range(3)]), seed=5, **settings).learn(3 * 3 * 11)
+    stacked = FastPPO(Runs([make() for _ in range(3)]), seed=5, **settings).learn(3 * 11)
     for run in range(3):
         alone = FastPPO(make(), seed=5 + run, **settings).learn(3 * 11)
         mine, theirs = (agent.learner.network.weights for agent in (stacked.solo(run), alone))
@@ -227,7 +227,7 @@ def test_runs_predict_for_blocks_of_rows_as_their_solo_agents():
 
 def test_a_solo_agent_is_saved_and_evaluated(tmp_path):
     env_id = "MTLRouting-Paths-v0"
-    agent = FastPPO(make_vec_env(env_id, 32), runs=2, seed=0, **SMALL).learn(32 * 16)
+    agent = FastPPO(make_vec_env(env_id, 32), runs=2, seed=0, **SMALL).learn(16 * 16)
     agent.solo(1).save(tmp_path / "one.pt")
     one = FastPPO.load(tmp_path / "one.pt", make_vec_env(env_id, 8))
     assert (one.runs, one.seed, one.num_timesteps) == (1, 1, 16 * 16)

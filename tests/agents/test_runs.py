@@ -35,11 +35,7 @@ CASES = [
 
 def flat(state, place=""):
     if isinstance(state, dict):
-        return [
-            pair
-            for key, part in sorted(state.items(), key=lambda item: str(item[0]))
-            for pair in flat(part, f"{place}.{key}")
-        ]
+        return [pair for key in sorted(state, key=str) for pair in flat(state[key], f"{place}.{key}")]
     if isinstance(state, (list, tuple)):
         return [pair for i, part in enumerate(state) for pair in flat(part, f"{place}.{i}")]
     return [(place, state.numpy() if isinstance(state, torch.Tensor) else state)]
@@ -87,7 +83,7 @@ def test_states_of_several_runs_continue_exactly(tmp_path):
 
 def test_an_agent_of_one_run_says_so():
     several = mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=4, runs=2)
-    with pytest.raises(ValueError, match="one run at a time.*has 2"):
+    with pytest.raises(ValueError, match=r"one run at a time.*has 2"):
         Reinforce(several)
     agent = Assignment(several, seed=0)
     with pytest.raises(ValueError, match=r"solo\(0\)"):

@@ -231,9 +231,8 @@ class LearningRouter(Agent[Parts, Index]):
         Source: Rosenbaum et al. 2018, section 3.1, the policy-based version.
         """
         agent, run = self._in_charge(at), np.repeat(np.arange(self.runs), self.n_envs // self.runs)
-        probability, taken = (
-            table.reshape(self.runs, -1, *table.shape[1:]) for table in (self.probability, self.taken)
-        )
+        taken = self.taken.reshape(self.runs, -1, *self.taken.shape[1:])
+        probability = self.probability.reshape(taken.shape)
         agreement = (probability * taken).sum(1) / np.maximum(taken.sum(1), 1)
         self._bonus = self.collaboration * agreement[run, at.depth, choice]
         self.probability[agent, at.depth] = weights / weights.sum(-1, keepdims=True)
