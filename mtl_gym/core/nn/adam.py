@@ -4,19 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, overload
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.adam import adam
+from torch.nn import functional
 from torch.optim.optimizer import ParamsT
 
 from mtl_gym.core.nn.stacks import BlockStack, Leaf
 
 Group = dict[str, Any]  # as torch types its parameter groups
+Place: TypeAlias = slice | Tensor  # of slices: one after the other, or int64 [slices]
+
+
+class _Constants(NamedTuple):
+    """Settings of a group as tensors, which are faster in an operation than numbers."""
+
+    lr: Tensor
+    betas: Tensor  # [2, 1]
+    eps: Tensor
+    one: Tensor
+
+
+@lru_cache(maxsize=32)
+def _constants(lr: float, betas: tuple[float, float], eps: float, device: torch.device) -> _Constants:
+    numbers = [torch.tensor(number, device=device) for number in (lr, betas, eps, 1.0)]
+    return _Constants(numbers[0], numbers[1][:, None], numbers[2], numbers[3])
+
+
+def consecutive(numbers: NDArray[np.int64]) -> slice | None:
+    """Return the range that lists the same numbers, in which a tensor needs no copies; None if there is none.
+
+    Example:
+        >>> consecutive(np.array([4, 5, 6])), consecutive(np.array([4, 6]))
+        (slice(4, 7, None), None)
+    """
+    first, last = int(numbers[0]), int(numbers[-1])
+    whole = last - first == len(numbers) - 1 and bool((np.diff(numbers) == 1).all())
+    return slice(first, last + 1) if whole else None
 
 
 class MaskedAdam(torch.optim.Optimizer):
@@ -99,45 +128,70 @@ class MaskedAdam(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
+            gradients = [p.grad for p in params if p.grad is not None]
             if group["axes"]:
-                for p in params:
-                    self._step_slices(p, group)
+                self._step_slices(params, gradients, group)
             elif params:
-                self._step_whole(params, group)
+                self._fused(params, gradients, group)
         return loss
 
-    def _step_whole(self, params: list[Tensor], group: Group) -> None:
-        states, (beta1, beta2) = [self._state(p, 0) for p in params], group["betas"]
-        adam(
-            params,
-            [p.grad for p in params if p.grad is not None],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            max_exp_avg_sqs=[],
-            state_steps=[state["step"] for state in states],
-            fused=True,
-            amsgrad=False,
-            beta1=beta1,
-            beta2=beta2,
-            lr=group["lr"],
-            weight_decay=0,
-            eps=group["eps"],
-            maximize=False,
-        )
+    def _fused(self, params: list[Tensor], gradients: list[Tensor], group: Group) -> None:
+        states = [self._state(p, 0) for p in params]
+        torch._foreach_add_([state["step"] for state in states], 1)
+        _fused_adam_(group, params, gradients, *zip(*map(_values, states), strict=True))
 
-    def _step_slices(self, p: Tensor, group: Group) -> None:
-        state, (beta1, beta2), gradient = self._state(p, group["axes"]), group["betas"], p.grad
-        assert gradient is not None
-        mask = self._masks[p] if p in self._masks else _touched(gradient, group["axes"])
-        state["step"] += mask
-        chosen = mask.view(*mask.shape, *[1] * (p.ndim - mask.ndim))
-        mean = torch.where(chosen, state["exp_avg"].lerp(gradient, 1 - beta1), state["exp_avg"])
-        square = torch.where(chosen, state["exp_avg_sq"].lerp(gradient * gradient, 1 - beta2), state["exp_avg_sq"])
-        state["exp_avg"], state["exp_avg_sq"] = mean, square
-        steps = state["step"].clamp(min=1).view_as(chosen)
-        size = group["lr"] / (1 - beta1**steps)
-        denominator = (square / (1 - beta2**steps)).sqrt() + group["eps"]
-        p.copy_(torch.where(chosen, p - size * mean / denominator, p))
+    def _step_slices(self, params: list[Tensor], gradients: list[Tensor], group: Group) -> None:
+        for p, gradient in zip(params, gradients, strict=True):
+            state = self._state(p, group["axes"])
+            mask = self._masks[p] if p in self._masks else _touched(gradient, group["axes"])
+            state["step"] += mask
+            old = (state["exp_avg"], state["exp_avg_sq"], p)
+            new = [part.clone() for part in old]
+            _step_([state["step"]], [new], [gradient], group)
+            chosen = mask.view(*mask.shape, *[1] * (p.ndim - mask.ndim))
+            state["exp_avg"], state["exp_avg_sq"], value = map(torch.where, [chosen] * 3, new, old)
+            p.copy_(value)
+
+    @torch.no_grad()
+    def step_by(self, gradients: Sequence[Sequence[Tensor | None]], place: Place) -> None:
+        """Step parameters by gradients that are given here, and of groups with `axes` only some slices.
+
+        The cost does not grow with the number of the other slices.
+
+        Args:
+            gradients: For each group the gradient of each parameter, None for one that stays; whole and contiguous in a
+                group without `axes`, otherwise those of the slices, [slices, ...].
+            place: Places of distinct slices, counted over all leading axes.
+
+        Example:
+            >>> weight = torch.zeros(3, 2, requires_grad=True)
+            >>> optimizer = MaskedAdam([weight], lr=0.1)
+            >>> optimizer.step_by([[torch.ones(1, 2)]], slice(2, 3)); weight.data
+            tensor([[ 0.0000,  0.0000],
+                    [ 0.0000,  0.0000],
+                    [-0.1000, -0.1000]])
+        """
+        for group, given in zip(self.param_groups, gradients, strict=True):
+            params = [p for p, gradient in zip(group["params"], given, strict=True) if gradient is not None]
+            found = [gradient for gradient in given if gradient is not None]
+            if params and group["axes"]:
+                self._step_places(params, found, place, group)
+            elif params:
+                self._fused(params, found, group)
+
+    def _step_places(self, params: list[Tensor], gradients: list[Tensor], place: Place, group: Group) -> None:
+        states = [self._state(p, group["axes"]) for p in params]
+        whole = [
+            [part.flatten(0, group["axes"] - 1) for part in (state["step"], state["exp_avg"], state["exp_avg_sq"], p)]
+            for p, state in zip(params, states, strict=True)
+        ]
+        own = [[part[place] for part in parts] for parts in whole]
+        torch._foreach_add_([steps for steps, *_ in own], 1)
+        _step_([steps for steps, *_ in own], [parts for _, *parts in own], gradients, group)
+        if not isinstance(place, slice):  # a range gives parts that need not be written back
+            for theirs, ours in zip(whole, own, strict=True):
+                for part, value in zip(theirs, ours, strict=True):
+                    part[place] = value
 
     def _state(self, p: Tensor, axes: int) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[p]
@@ -145,6 +199,51 @@ class MaskedAdam(torch.optim.Optimizer):
             state["step"] = torch.zeros(p.shape[:axes], device=p.device)
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
         return state
+
+
+def _step_(steps: list[Tensor], parts: list[list[Tensor]], gradients: list[Tensor], group: Group) -> None:
+    """Make a step in place, the `steps`-th of each slice, with [mean, mean of squares, value] of each parameter."""
+    beta1, beta2 = group["betas"]
+    constants = _constants(group["lr"], (beta1, beta2), group["eps"], gradients[0].device)
+    counts = [own.numel() for own in steps]
+    # torch has another kernel for what is left over by 64, of which powers differ in the last bit.
+    flat = functional.pad(torch.cat([own.flatten() for own in steps]), (0, -sum(counts) % 64), value=1)
+    left = constants.one - torch.pow(constants.betas, flat)
+    sizes, at = left[0].reciprocal().mul_(constants.lr), 0
+    for own, count, (mean, square, value), gradient in zip(steps, counts, parts, gradients, strict=True):
+        shape = (*own.shape, *[1] * (value.ndim - own.ndim))
+        size, share = sizes[at : at + count].view(shape), left[1, at : at + count].view(shape)
+        at += count
+        mean.lerp_(gradient, 1 - beta1)
+        square.lerp_(gradient * gradient, 1 - beta2)
+        root = (square / share).sqrt_().add_(constants.eps)
+        value.addcdiv_(size * mean, root, value=-1)
+
+
+def _fused_adam_(
+    group: Group,
+    params: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    steps: Sequence[Tensor],
+    means: Sequence[Tensor],
+    squares: Sequence[Tensor],
+) -> None:
+    """Step whole parameters of one device by torch's kernel, without the work that `torch.optim.Adam` adds."""
+    torch._fused_adam_(
+        list(params),
+        list(gradients),
+        list(means),
+        list(squares),
+        [],
+        list(steps),
+        lr=group["lr"],
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        weight_decay=0,
+        eps=group["eps"],
+        amsgrad=False,
+        maximize=False,
+    )
 
 
 def _touched(gradient: Tensor, axes: int) -> Tensor:
@@ -199,38 +298,14 @@ class FusedAdam(torch.optim.Adam):
         states = [self._state_of(p) for p in others]
         if others:
             torch._foreach_add_([state["step"] for state in states], 1)
-            self._move(others, [p.grad for p in others], *zip(*map(_values, states), strict=True))
+            gradients = [p.grad for p in others if p.grad is not None]
+            _fused_adam_(self.param_groups[0], others, gradients, *zip(*map(_values, states), strict=True))
         moments = iter(self._moments)
         for stack in self._stacks:
             trained = stack.trained
             for one in [next(moments) for _ in stack.leaves]:
                 if len(trained):
-                    self._move(*one.begin(trained, self.state))
-
-    def _move(
-        self,
-        params: Sequence[Tensor],
-        gradients: Sequence[Tensor | None],
-        steps: Sequence[Tensor],
-        means: Sequence[Tensor],
-        squares: Sequence[Tensor],
-    ) -> None:
-        group = self.param_groups[0]
-        torch._fused_adam_(
-            list(params),
-            list(gradients),
-            list(means),
-            list(squares),
-            [],
-            list(steps),
-            lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=0,
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
-        )
+                    _fused_adam_(self.param_groups[0], *one.begin(trained, self.state))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients."""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
+from torch.utils._pytree import tree_map
 from typing_extensions import Self
+
+from mtl_gym.core.nn.layers import OneCopy, StackedLayers, is_alike_alone
 
 Named = dict[str, Tensor]
 Place = tuple[int, ...]
+# Makes the context in which a copy runs from the key of that copy.
+Context: TypeAlias = Callable[[Tensor], AbstractContextManager[object]]
 
 
 class StackedModule(nn.Module):
@@ -26,7 +32,7 @@ class StackedModule(nn.Module):
     Example:
         >>> stack = StackedModule(nn.Linear(3, 2), axes=(4,))
         >>> stack.write((0,), nn.Linear(3, 2))
-        >>> torch.func.vmap(stack.call)(stack.named(), torch.zeros(4, 5, 3)).shape
+        >>> stack.run_all(stack.named(), torch.zeros(4, 5, 3)).shape
         torch.Size([4, 5, 2])
     """
 
@@ -35,6 +41,8 @@ class StackedModule(nn.Module):
         # In a tuple, so that it does not count as a submodule: it lends its structure, not its weights.
         self._skeleton = (copy.deepcopy(template),)
         self._places = places_of(template)
+        self._layers = StackedLayers.of(template, {place: name for name, own in self._places.items() for place in own})
+        self._alone = is_alike_alone(template)
         trained = {name: p for name, p in template.named_parameters() if p.requires_grad}
         self.names = [name for name in trained if names is None or name in names]
         for name in self.names:
@@ -43,13 +51,53 @@ class StackedModule(nn.Module):
 
     def named(self) -> Named:
         """Return the stacked parameters by name; [*axes, ...]."""
-        return {name: self.get_parameter(_key(name)) for name in self.names}
+        return {name: getattr(self, _key(name)) for name in self.names}
 
     def call(self, weights: Mapping[str, Tensor], x: Tensor) -> Any:
         """Return the output of one copy for a batch `x`, with `weights` of that copy by name; as the module does."""
         # torch's own tying of weights leaves them behind in a module that stands in two places.
         everywhere = {place: value for name, value in weights.items() for place in self._places[name]}
         return functional_call(self._skeleton[0], everywhere, (x,), tie_weights=False)
+
+    def is_plain(self, names: Collection[str]) -> bool:
+        """Return whether copies differ in nothing but weights of these names, so that `run_all` needs no keys."""
+        return self._layers is not None and self._layers.names <= set(names)
+
+    def run_all(
+        self,
+        weights: Mapping[str, Tensor],
+        x: Tensor,
+        *,
+        shared: bool = False,
+        keys: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Any:
+        """Return the outputs of several copies, each as `call` gives it, with a leading axis of copies.
+
+        A copy computes the same to the bit whatever the number of copies, unless it has convolutions.
+
+        Args:
+            weights: Weights of the copies by name; [copies, ...] each.
+            x: Inputs; [copies, rows, ...].
+            shared: Whether all copies have the same inputs; `x` is [rows, ...] then.
+            keys: Key of each copy; [copies, ...]. It is needed for shared inputs and for a context.
+            context: Context in which a copy runs, made from its key. Layers that `is_plain` names run without one.
+        """
+        copies = len(x) if keys is None else len(keys)
+        if self._layers is not None and self._layers.names <= weights.keys():
+            return self._layers(weights, x.expand(copies, *x.shape) if shared else x)
+        keys = torch.zeros(copies, device=x.device) if keys is None else keys
+        within = nullcontext if context is None else context
+
+        def call(key: Tensor, own: Named, rows: Tensor) -> Any:
+            with within(key):
+                return self.call(own, rows)
+
+        if copies > 1 or not self._alone:
+            return vmap(call, in_dims=(0, 0, None if shared else 0), randomness="different")(keys, dict(weights), x)
+        with OneCopy():
+            alone = call(keys[0], at(weights, 0), x if shared else x[0])
+        return tree_map(lambda output: output.unsqueeze(0), alone)
 
     @torch.no_grad()
     def write(self, place: Place, source: nn.Module) -> None:

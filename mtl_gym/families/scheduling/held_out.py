@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtl_gym.core.classification import Classes
 from mtl_gym.core.nn.eval_mode import eval_mode
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.split import NO_LABEL
 from mtl_gym.families.scheduling.minibatches import rows_of_tasks
-from mtl_gym.families.scheduling.objectives import Objective, Scores, right
+from mtl_gym.families.scheduling.objectives import Objective, Scores, TaskClasses, right
 from mtl_gym.families.scheduling.padding import Padding
 from mtl_gym.families.scheduling.stack import RunStack
 from mtl_gym.families.scheduling.uncertainty import MEASURES, hardest, histograms
@@ -108,7 +107,7 @@ class HeldOut:
         self.labels = there * (tokens if tokens.ndim == 2 else tokens.sum(-1))
         self.samples = count
         self.task = torch.arange(data.num_tasks, device=device)
-        self.allowed = Classes(data, device).allowed
+        self._classes = TaskClasses(data, objective, device)
 
     def figures(self, runs: RunStack) -> HeldOutFigures:
         """Measure every run on every task without training."""
@@ -147,9 +146,9 @@ class HeldOut:
 
     def _read(self, runs: RunStack, task: Tensor, samples: slice, shared: bool) -> _Read:
         x, y = self._padding.cut(self.rows[:, samples], self.x[:, samples], self.y[:, samples])
-        scores = runs.run_shared(x, self.task) if shared else runs.run(x[:, None], task)
+        scores = runs.run_shared(x) if shared else runs.run(x[:, None], runs.heads_at(runs.places(task.cpu().numpy())))
         own = task[..., None].expand(*task.shape, x.shape[1]).flatten()
-        return _Read(self.objective.restrict(scores, self.allowed[own]), y[task].flatten(0, 2), own)
+        return _Read(self._classes.restrict(scores, task, x.shape[1]), y[task].flatten(0, 2), own)
 
     def _measured(self, read: _Read) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss, the number of right labels and the uncertainty of each row; float32 [rows] each."""
@@ -160,7 +159,7 @@ class HeldOut:
     def _uncertainty(self, scores: Scores, label: Tensor, task: Tensor) -> Tensor:
         """Return the uncertainty of each row, for sequences the mean over tokens; float32 [rows]."""
         assert self.measure is not None
-        classes = self.allowed.sum(-1)[task]
+        classes = self._classes.count[task]
         probabilities = self.objective.probabilities(scores, label)
         if label.ndim == 1:
             return self.measure(probabilities, classes)

@@ -39,6 +39,8 @@ class LSTM(nn.Module):
         torch.Size([2, 7, 5])
     """
 
+    alike_alone = True  # without vmap the same to the bit, see `is_alike_alone`
+
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
         self.weight_ih_l0 = nn.Parameter(torch.empty(4 * hidden, inputs))

@@ -21,9 +21,9 @@ class SharedNetwork:
     """Template of the network of every training run; runs get copies with fresh weights.
 
     Attributes:
-        encoder: Map from inputs [rows, *input_shape] to features, shared by all tasks. It runs under `torch.func.vmap`,
-            which does not support running statistics: use group, layer or instance normalisation, not batch
-            normalisation.
+        encoder: Map from inputs [rows, *input_shape] to features, shared by all tasks. Unless it has linear
+            layers and elementwise functions in sequence, it runs under `torch.func.vmap`, which does not support
+            running statistics: use group, layer or instance normalisation, not batch normalisation.
         head: Map from features to the scores of one task; logits [rows, max_classes] for a `Classification`. Every task
             has its own copy.
         objective: Loss, predictions and probabilities of the scores.

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mtl_gym.core.classification import Classes
+from mtl_gym.core.rows import Rows
+from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.scheduling import crf
 
 Scores: TypeAlias = Any  # a tensor or a tuple of tensors, depending on the objective
@@ -114,6 +117,31 @@ class Tagging:
     def restrict(self, scores: tuple[Tensor, Tensor], allowed: Tensor) -> tuple[Tensor, Tensor]:
         """Set the emissions of classes outside the row's task to minus infinity."""
         return scores[0].masked_fill(~allowed[:, None], -torch.inf), scores[1]
+
+
+class TaskClasses:
+    """Classes of each task, of which its scores are a choice.
+
+    Args:
+        data: Data set.
+        objective: Objective of the scores.
+        device: Device of the scores.
+
+    Attributes:
+        count: Number of classes of each task; int64 [tasks].
+    """
+
+    def __init__(self, data: MultiTaskDataset, objective: Objective, device: torch.device) -> None:
+        self._allowed, self._objective = Classes(data, device).allowed, objective
+        self.count = self._allowed.sum(-1)
+        self._same_everywhere = len(set(data.num_classes)) == 1
+
+    def restrict(self, scores: Scores, task: Tensor | Rows, rows: int) -> Scores:
+        """Exclude classes outside the task of a row; scores [runs * groups * rows, ...], task int64 [runs, groups]."""
+        if self._same_everywhere:
+            return scores
+        allowed = self._allowed[task].flatten(0, 1)
+        return self._objective.restrict(scores, allowed.repeat_interleave(rows, 0))
 
 
 def right(predicted: Tensor, label: Tensor) -> Tensor:

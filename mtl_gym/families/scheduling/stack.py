@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
+from mtl_gym.core.nn.adam import Place, consecutive
 from mtl_gym.core.nn.stacked import Named, StackedModule, at
 from mtl_gym.core.nn.weights import renew, seeded
+from mtl_gym.core.rows import Rows
 from mtl_gym.families.scheduling.dropout import KeyedDropout, key_of_part
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.objectives import Scores
@@ -33,7 +35,8 @@ class RunStack(nn.Module):
         >>> template = SharedNetwork(nn.Linear(3, 4), nn.Linear(4, 2))
         >>> stack = RunStack(template, tasks=5, runs=2, device=torch.device("cpu"))
         >>> stack.renew([0, 1])
-        >>> stack.run(torch.zeros(2, 1, 6, 3), torch.tensor([[3], [4]])).shape
+        >>> heads = stack.heads_at(stack.places(np.array([[3], [4]])))
+        >>> stack.run(torch.zeros(2, 1, 6, 3), heads).shape
         torch.Size([12, 2])
     """
 
@@ -42,28 +45,35 @@ class RunStack(nn.Module):
         self.template, self.tasks, self.runs = template, tasks, runs
         self._encoder = StackedModule(template.encoder, (runs,)).to(device)
         self._heads = StackedModule(template.head, (runs, tasks)).to(device)
+        self._no_keys = torch.zeros(runs, dtype=torch.int64, device=device)
+        self._first = tasks * np.arange(runs)[:, None]
+        self._is_plain = all(part.is_plain(part.names) for part in (self._encoder, self._heads))
 
     @property
-    def encoder_parameters(self) -> list[nn.Parameter]:
+    def encoder_parameters(self) -> list[Tensor]:
         """Parameters of the encoders, in the order of the template; [runs, ...] each."""
-        return list(self._encoder.parameters())
+        return list(self._encoder.named().values())
 
     @property
-    def head_parameters(self) -> list[nn.Parameter]:
+    def head_parameters(self) -> list[Tensor]:
         """Parameters of the heads, in the order of the template; [runs, tasks, ...] each."""
-        return list(self._heads.parameters())
+        return list(self._heads.named().values())
 
     @property
-    def last_shared(self) -> list[nn.Parameter]:
+    def last_shared(self) -> list[Tensor]:
         """Weight matrices of the encoder's last layer, see `SharedNetwork.last_shared`; [runs, ...] each."""
-        matrices = {name: p for name, p in zip(self._encoder.names, self.encoder_parameters, strict=True) if p.ndim > 2}
+        return [self.encoder_parameters[place] for place in self.last_places]
+
+    @cached_property
+    def last_places(self) -> list[int]:
+        """Places of `last_shared` among the parameters of the encoders."""
+        names = [name for name, p in self._encoder.named().items() if p.ndim > 2]
         layer = self.template.last_shared
         if layer:
-            return [
-                p for name, p in matrices.items() if any(name == own or name.startswith(f"{own}.") for own in layer)
-            ]
-        owner = [name.rpartition(".")[0] for name in matrices][-1:]
-        return [p for name, p in matrices.items() if name.rpartition(".")[0] in owner]
+            last = [name for name in names if any(name == own or name.startswith(f"{own}.") for own in layer)]
+        else:
+            last = [name for name in names if name.rpartition(".")[0] == names[-1].rpartition(".")[0]]
+        return [self._encoder.names.index(name) for name in last]
 
     def renew(self, seeds: Sequence[int]) -> None:
         """Redraw the weights of every run, each from its own seed."""
@@ -76,46 +86,51 @@ class RunStack(nn.Module):
                     renew(head)
                     self._heads.write((run, task), head)
 
-    def run(self, x: Tensor, task: Tensor, keys: Tensor | None = None) -> Scores:
+    def places(self, task: Rows) -> Place:
+        """Return the place of each group's head among those of all runs; int64 [runs, groups] -> [runs * groups]."""
+        flat = (task + self._first).ravel()
+        found = consecutive(flat)
+        return torch.from_numpy(flat).to(self._no_keys.device) if found is None else found
+
+    def heads_at(self, place: Place) -> Named:
+        """Return the heads at some places, with gradients of their own; [heads, ...] each."""
+        named = self._heads.named().items()
+        return {name: value.detach().flatten(0, 1)[place].requires_grad_() for name, value in named}
+
+    def run(self, x: Tensor, heads: Named, keys: Rows | None = None) -> Scores:
         """Return the scores of samples in groups of one task each.
 
         Args:
             x: Inputs of each run; [runs, groups, rows, *input_shape].
-            task: Task of each group; int64 [runs, groups].
+            heads: Head of each group; [runs * groups, ...] each.
             keys: Dropout key of each run; int64 [runs] in [0, 2^32), 0 by default.
 
         Returns:
             Scores with the leading axis [runs * groups * rows].
         """
-        return self._flat(x, task, (0, 0), keys)
+        own = self._no_keys if keys is None or self._is_plain else torch.from_numpy(keys).to(self._no_keys.device)
+        features = self._encoder.run_all(self._encoder.named(), x.flatten(1, 2), keys=own, context=self._dropout)
+        return self._score(features.reshape(-1, x.shape[2], *features.shape[2:]), heads, own)
 
-    def run_shared(self, x: Tensor, task: Tensor) -> Scores:
-        """Call `run` with the same inputs for every run; [groups, rows, *input_shape] and int64 [groups]."""
-        return self._flat(x, task, (None, None))
+    def run_shared(self, x: Tensor) -> Scores:
+        """Return the scores of the same samples in every run; [tasks, rows, *input_shape] -> [runs * tasks * rows]."""
+        features = self.features(x.flatten(0, 1))
+        heads = {name: value.flatten(0, 1) for name, value in self._heads.named().items()}
+        return self._score(features.reshape(-1, x.shape[1], *features.shape[2:]), heads, self._no_keys)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the encoders' features of the same inputs in every run; [rows, *input_shape] -> [runs, rows, ...]."""
-        return vmap(self._encode_one, in_dims=(0, None), randomness="different")(self._encoder.named(), x)
+        features: Tensor = self._encoder.run_all(
+            self._encoder.named(), x, shared=True, keys=self._no_keys, context=self._dropout
+        )
+        return features
 
-    def _flat(self, x: Tensor, task: Tensor, dims: tuple[int | None, int | None], keys: Tensor | None = None) -> Scores:
-        weights = (self._encoder.named(), self._heads.named())
-        keys = torch.zeros(self.runs, dtype=torch.int64, device=task.device) if keys is None else keys
-        call = vmap(self._run_one, in_dims=(0, 0, 0, *dims), randomness="different")
-        return _flatten(call(keys, *weights, x, task))
-
-    def _run_one(self, key: Tensor, encoder: Named, heads: Named, x: Tensor, task: Tensor) -> Scores:
-        with self._dropout(key):
-            features = self._encode_one(encoder, x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        own = at(heads, task)
-        groups = torch.arange(len(task), device=task.device)
-        return vmap(partial(self._score_one, key), randomness="different")(groups, own, features)
-
-    def _encode_one(self, encoder: Named, x: Tensor) -> Tensor:
-        return self._encoder.call(encoder, x)
-
-    def _score_one(self, key: Tensor, group: Tensor, head: Named, features: Tensor) -> Scores:
-        with self._dropout(key_of_part(key, group)):
-            return self._heads.call(head, features)
+    def _score(self, features: Tensor, heads: Named, keys: Tensor) -> Scores:
+        """Return the scores of groups with a head each; [runs * groups, rows, ...] -> [runs * groups * rows, ...]."""
+        if not self._is_plain:
+            groups = torch.arange(len(features) // self.runs, device=keys.device)
+            keys = key_of_part(keys[:, None], groups).flatten()
+        return _flatten(self._heads.run_all(heads, features, keys=keys, context=self._dropout))
 
     def _dropout(self, key: Tensor) -> AbstractContextManager[object]:
         return KeyedDropout(key) if self.training else nullcontext()
@@ -129,5 +144,5 @@ class RunStack(nn.Module):
 
 def _flatten(scores: Scores) -> Scores:
     if isinstance(scores, tuple):
-        return tuple(part.flatten(0, 2) for part in scores)
-    return scores.flatten(0, 2)
+        return tuple(part.flatten(0, 1) for part in scores)
+    return scores.flatten(0, 1)

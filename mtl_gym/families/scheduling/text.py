@@ -46,6 +46,8 @@ class TokenEmbedding(nn.Module):
         torch.Size([1, 3, 4])
     """
 
+    alike_alone = True  # without vmap the same to the bit, see `is_alike_alone`
+
     def __init__(self, tokens: int, width: int, vectors: Tensor | None = None) -> None:
         super().__init__()
         if vectors is not None and vectors.shape != (tokens, width):
@@ -91,6 +93,8 @@ class ReviewEncoder(nn.Module):
         torch.Size([2, 8])
     """
 
+    alike_alone = True  # without vmap the same to the bit, see `is_alike_alone`
+
     def __init__(
         self, words: int, embedding: int = 100, hidden: int = 128, vectors: Tensor | None = None, dropout: float = 0.0
     ) -> None:
@@ -121,6 +125,8 @@ class SpellingEncoder(nn.Module):
         >>> SpellingEncoder(30)(torch.tensor([[[2, 5, 7, 0], [4, 0, 0, 0]]])).shape
         torch.Size([1, 2, 30])
     """
+
+    alike_alone = True  # without vmap the same to the bit, see `is_alike_alone`
 
     def __init__(self, characters: int, embedding: int = 30, filters: int = 30) -> None:
         super().__init__()
@@ -163,6 +169,8 @@ class TaggingEncoder(nn.Module):
         torch.Size([1, 3, 16])
     """
 
+    alike_alone = True  # without vmap the same to the bit, see `is_alike_alone`
+
     def __init__(
         self,
         words: int,
@@ -204,6 +212,8 @@ class CRFHead(nn.Module):
         >>> emissions.shape, transitions.shape
         (torch.Size([2, 7, 5]), torch.Size([2, 6, 5]))
     """
+
+    alike_alone = True  # without vmap the same to the bit, see `is_alike_alone`
 
     def __init__(self, features: int, tags: int) -> None:
         super().__init__()

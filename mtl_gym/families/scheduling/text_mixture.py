@@ -155,6 +155,8 @@ class WindowModel(nn.Module):
         torch.Size([5, 32])
     """
 
+    alike_alone = True  # without vmap the same to the bit, see `is_alike_alone`
+
     def __init__(self) -> None:
         super().__init__()
         self.embedding = nn.Embedding(SYMBOLS, EMBEDDING)

@@ -9,19 +9,21 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from mtl_gym.core.classification import Classes
-from mtl_gym.core.nn.adam import MaskedAdam
-from mtl_gym.core.rows import State
+from mtl_gym.core.nn.adam import MaskedAdam, Place
+from mtl_gym.core.nn.stacked import Named
+from mtl_gym.core.rows import Rows, State
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.scheduling.minibatches import Minibatches
 from mtl_gym.families.scheduling.network import SharedNetwork
-from mtl_gym.families.scheduling.objectives import Classification, Focal, Objective
+from mtl_gym.families.scheduling.objectives import Classification, Focal, Objective, TaskClasses
 from mtl_gym.families.scheduling.padding import Padding
 from mtl_gym.families.scheduling.stack import RunStack
 
 Aggregate: TypeAlias = Callable[[Tensor], Tensor]
+# Gradients in the order of parameters; None for one without part in an update.
+Gradients: TypeAlias = Sequence[Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ class RunTraining:
         self.device = data.split(split).x.device
         self.runs = RunStack(template, data.num_tasks, runs, self.device)
         self.objective = training_objective(template.objective, recipe.focal_gamma)
+        self._classes = TaskClasses(data, self.objective, self.device)
         self.minibatches = Minibatches(data, split, groups, recipe.minibatch)
         self.optimizer = self._new_optimizer()
-        self._allowed = Classes(data, self.device).allowed
         self._padding = Padding(data, split)
 
     def begin(self, seeds: Sequence[int]) -> None:
@@ -98,50 +100,54 @@ class RunTraining:
             task: Task of each minibatch, distinct within a run; int64 [runs, groups].
             weight: Weight of each minibatch's loss; float32 [runs, groups].
         """
-        rows = self.minibatches.take(task)
-        tasks, weights = (torch.from_numpy(part).to(self.device) for part in (task, weight))
-        losses = self._losses(rows, tasks)
+        rows, places = self.minibatches.take(task), self.runs.places(task)
+        heads = self.runs.heads_at(places)
+        losses = self._losses(rows, task, heads)
         norms = self._norms(losses) if self.recipe.gradient_norms else None
-        self._backward(losses * weights / task.shape[1])
-        if norms is None:
-            norms = self._own_norm(losses)
-        trained = torch.zeros(len(task), self.data.num_tasks, dtype=torch.bool, device=self.device)
-        self._step(trained.scatter(1, tasks, weights > 0))
+        weights = torch.from_numpy(weight * np.float32(1 / task.shape[1])).to(self.device)
+        shared, own = self._gradients(losses, weights, list(heads.values()))
+        norms = self._own_norm(losses, shared) if norms is None else norms
+        trained = np.flatnonzero(weight > 0)
+        if len(trained) < task.size:
+            places, own = self._only(trained, places, own)
+        self.optimizer.step_by((shared, own), places)
         return Update(losses.detach(), norms)
 
-    def _step(self, trained: Tensor) -> None:
-        """Step all encoders, and the heads where `trained` is True, bool [runs, tasks]; clear all gradients."""
-        with self.optimizer.masked(dict.fromkeys(self.runs.head_parameters, trained)):
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+    def _only(self, groups: Rows, places: Place, gradients: Gradients) -> tuple[Place, Gradients]:
+        """Return the places and gradients of some groups out of those of all."""
+        if not len(groups):
+            return places, [None] * len(gradients)
+        chosen = torch.from_numpy(groups).to(self.device)
+        own = [gradient if gradient is None else gradient[chosen] for gradient in gradients]
+        return chosen + places.start if isinstance(places, slice) else places[chosen], own
 
-    def _losses(self, rows: NDArray[np.int64], task: Tensor) -> Tensor:
+    def _losses(self, rows: NDArray[np.int64], task: Rows, heads: Named) -> Tensor:
+        """Return the mean loss of each minibatch; float32 [runs, groups]."""
         index = torch.from_numpy(rows).to(self.device)
         x, y = self.data.inputs(self.split, index), self.data.split(self.split).y[index]
         x, y = self._padding.cut(rows, x, y)
-        scores = self.runs.run(x, task, torch.from_numpy(self.minibatches.keys).to(self.device))
-        own = task[..., None].expand(rows.shape).flatten()
-        losses = self.objective.losses(self.objective.restrict(scores, self._allowed[own]), y.flatten(0, 2))
+        scores = self.runs.run(x, heads, self.minibatches.keys)
+        losses = self.objective.losses(self._classes.restrict(scores, task, rows.shape[2]), y.flatten(0, 2))
         return losses.view(rows.shape).mean(-1)
 
-    def _backward(self, losses: Tensor) -> None:
-        if self.aggregate is None:
-            losses.sum().backward()
-        else:
-            self._backward_aggregated(losses, self.aggregate)
+    def _gradients(self, losses: Tensor, weights: Tensor, heads: list[Tensor]) -> tuple[Gradients, Gradients]:
+        """Return the gradients of the encoders and of the heads of an update."""
+        shared = self.runs.encoder_parameters
+        if self.aggregate is not None:
+            losses = losses * weights
+            return self._aggregated(losses, shared, self.aggregate), torch.autograd.grad(losses.sum(), heads)
+        found = torch.autograd.grad(losses, [*shared, *heads], weights, allow_unused=True)
+        # Fused Adam ignores strides.
+        return [g if g is None else g.contiguous() for g in found[: len(shared)]], found[len(shared) :]
 
-    def _backward_aggregated(self, losses: Tensor, aggregate: Aggregate) -> None:
-        """Set the encoder's gradient to the aggregate of all tasks' gradients, and each head's to its own."""
-        shared, heads = self.runs.encoder_parameters, self.runs.head_parameters
-        jacobian = self._per_group(losses, shared)
-        flat = torch.cat([part.flatten(2) for part in jacobian], -1).transpose(0, 1)
+    def _aggregated(self, losses: Tensor, shared: list[Tensor], aggregate: Aggregate) -> Gradients:
+        """Return the aggregate of all tasks' gradients, by parameter of the encoders."""
+        flat = torch.cat([part.flatten(2) for part in self._per_group(losses, shared)], -1).transpose(0, 1)
         joined = torch.stack([aggregate(own) for own in flat])
-        for p, part in zip(shared, joined.split([p[0].numel() for p in shared], -1), strict=True):
-            p.grad = part.reshape(p.shape).contiguous()  # fused Adam ignores strides
-        for p, grad in zip(heads, torch.autograd.grad(losses.sum(), heads), strict=True):
-            p.grad = grad
+        parts = joined.split([p[0].numel() for p in shared], -1)
+        return [part.reshape(p.shape).contiguous() for p, part in zip(shared, parts, strict=True)]
 
-    def _per_group(self, losses: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, ...]:
+    def _per_group(self, losses: Tensor, parameters: list[Tensor]) -> tuple[Tensor, ...]:
         """Return the gradient of each group's losses; [groups, *parameter.shape] per parameter."""
         groups = losses.shape[1]
         each = torch.eye(groups, device=self.device)[:, None].expand(groups, *losses.shape)
@@ -153,12 +159,13 @@ class RunTraining:
             return torch.full_like(losses, torch.nan)
         return torch.cat([part.flatten(2) for part in self._per_group(losses, layer)], -1).norm(dim=-1).T
 
-    def _own_norm(self, losses: Tensor) -> Tensor:
+    def _own_norm(self, losses: Tensor, shared: Gradients) -> Tensor:
         """Return the gradient norm of the only group, whose gradient is that of the step; NaN with several groups."""
-        gradients = [p.grad.flatten(1) for p in self.runs.last_shared if p.grad is not None]
-        if losses.shape[1] > 1 or not gradients:
+        gradients = [shared[place] for place in self.runs.last_places]
+        flat = [gradient.flatten(1) for gradient in gradients if gradient is not None]
+        if losses.shape[1] > 1 or not flat:
             return torch.full_like(losses, torch.nan)
-        return torch.cat(gradients, -1).norm(dim=-1, keepdim=True)
+        return (flat[0] if len(flat) == 1 else torch.cat(flat, -1)).norm(dim=-1, keepdim=True)
 
     def state(self) -> State:
         """Return seeds and position of the draws; the environment saves weights and optimizer."""

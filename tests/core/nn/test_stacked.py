@@ -58,3 +58,68 @@ def test_parameters_that_are_not_stacked_move_with_it():
     template[0].requires_grad_(False)
     stack = StackedModule(template, (1,)).double()
     assert stack.call(at(stack.named(), 0), torch.ones(1, 3).double()).dtype == torch.float64
+
+
+class Custom(nn.Module):
+    """Layers that only `torch.func.vmap` can stack."""
+
+    alike_alone = True
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.linear = nn.Embedding(9, 3), nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.linear(self.embedding(x.long()).flatten(1)).tanh()
+
+
+def filled(template, copies):
+    stack = StackedModule(template, (copies,))
+    with torch.no_grad():
+        for p in stack.parameters():
+            p.copy_(torch.randn_like(p))
+    return stack
+
+
+@pytest.mark.parametrize("template", [network(), nn.Sequential(nn.Linear(3, 600), nn.Linear(600, 2)), Custom()])
+@pytest.mark.parametrize("shared", [False, True])
+def test_outputs_and_gradients_equal_those_of_vmap_to_the_bit_for_any_number_of_copies(template, shared):
+    stack, x = filled(template, 3), torch.rand(5, 3) if shared else torch.rand(3, 5, 3)
+    x = 9 * x[..., :2] if isinstance(template, Custom) else x
+    expected = vmap(stack.call, in_dims=(0, None if shared else 0))(stack.named(), x)
+    gradients = torch.autograd.grad(expected.square().sum(), list(stack.named().values()))
+    for copies in slice(0, 3), slice(1, 2):
+        own = {name: value.detach()[copies].requires_grad_() for name, value in stack.named().items()}
+        keys = torch.zeros(copies.stop - copies.start, dtype=torch.int64)
+        found = stack.run_all(own, x if shared else x[copies], shared=shared, keys=keys)
+        assert torch.equal(found, expected[copies])
+        for mine, theirs in zip(torch.autograd.grad(found.square().sum(), list(own.values())), gradients, strict=True):
+            assert torch.equal(mine, theirs[copies])
+
+
+def test_layers_that_do_not_differ_between_copies_run_without_keys():
+    assert StackedModule(network(), (2,)).is_plain({"0.weight", "0.bias", "2.weight", "2.bias"})
+    assert not StackedModule(network(), (2,)).is_plain({"0.weight", "0.bias"})
+    for other in (
+        nn.Sequential(nn.Linear(3, 2), nn.Dropout()),
+        nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2)),
+        Custom(),
+    ):
+        names = {name for name, _ in other.named_parameters()}
+        assert not StackedModule(other, (2,)).is_plain(names)
+    hooked = nn.Linear(3, 2)
+    hooked.register_forward_hook(lambda module, inputs, output: 2 * output)
+    stack = filled(hooked, 2)
+    assert not stack.is_plain({"weight", "bias"})
+    one = stack.run_all(at({name: p[None] for name, p in stack.named().items()}, 0), torch.ones(2, 1, 3))
+    assert torch.equal(one[1], stack.call(at(stack.named(), 1), torch.ones(1, 3)))
+
+
+def test_frozen_layers_are_shared_by_all_copies():
+    template = network()
+    template[0].requires_grad_(False)
+    stack, x = filled(template, 2), torch.randn(2, 5, 3)
+    for copies in 1, 2:
+        own = {name: value[:copies] for name, value in stack.named().items()}
+        found = stack.run_all(own, x[:copies])
+        assert torch.allclose(found[0], stack.call(at(stack.named(), 0), x[0]), atol=1e-6)

@@ -55,18 +55,33 @@ def test_stacked_runs_equal_plain_loops_over_single_networks(make):
                 assert torch.allclose(p, q, atol=1e-5), (run, (p - q).abs().max())
 
 
-def test_a_run_is_independent_of_the_runs_beside_it(make):
+class Normed(nn.Module):
+    """Encoder that is not a sequence of layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.norm = nn.Linear(5, 8), nn.LayerNorm(8)
+
+    def forward(self, x):
+        return self.norm(self.linear(x)).tanh()
+
+
+@pytest.mark.parametrize("control", ["choice", "weights"])
+@pytest.mark.parametrize("network", [None, SharedNetwork(Normed(), nn.Linear(8, 4))])
+def test_a_run_is_bitwise_independent_of_the_runs_beside_it(make, control, network):
     """Row 0 of three has the seed of the only row of one."""
-    wide, narrow = make(num_envs=3), make(num_envs=1)
+    options = {"control": control} | ({} if network is None else {"network": network})
+    wide, narrow = (make(num_envs=runs, **options) for runs in (3, 1))
     wide.training.begin([5, 6, 7]), narrow.training.begin([5])
     rng = np.random.default_rng(0)
     for _ in range(50):
-        actions = rng.integers(0, 3, 3)
-        obs, *_ = wide.step(actions)
-        other, *_ = narrow.step(actions[:1])
-    assert np.allclose(obs[0], other[0], atol=1e-5)
+        actions = rng.integers(0, 3, 3) if control == "choice" else rng.integers(0, 2, (3, 3)).astype(np.float32)
+        obs, reward, *_, info = wide.step(actions)
+        other, earned, *_, told = narrow.step(actions[:1])
+        assert np.array_equal(obs[0], other[0]) and reward[0] == earned[0]
+        assert np.array_equal(info["gradient_norm"][0], told["gradient_norm"][0])
     for p, q in zip(wide.network.parameters(), narrow.network.parameters(), strict=True):
-        assert torch.allclose(p[0], q[0], atol=1e-5)
+        assert torch.equal(p[0], q[0])
 
 
 def test_heads_of_tasks_that_were_not_chosen_do_not_change(make):
@@ -110,10 +125,9 @@ def test_dropout_is_on_in_training_and_off_in_measurements(make):
     template = SharedNetwork(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.5)), nn.Linear(8, 4))
     env = make(num_envs=2, network=template)
     stack, x = env.network, torch.ones(2, 1, 6, 5)
-    task = torch.zeros(2, 1, dtype=torch.int64)
-    keys = torch.tensor([1, 2])
-    first, second = stack.run(x, task, keys), stack.run(x, task, keys + 1)
-    assert not torch.equal(first, second) and torch.equal(first, stack.run(x, task, keys))
+    heads, keys = stack.heads_at(stack.places(np.zeros((2, 1), np.int64))), np.array([1, 2])
+    first, second = stack.run(x, heads, keys), stack.run(x, heads, keys + 1)
+    assert not torch.equal(first, second) and torch.equal(first, stack.run(x, heads, keys))
     state = torch.get_rng_state()
     assert torch.equal(env._held_out.figures(stack).loss, env._held_out.figures(stack).loss)
     env.step(np.array([0, 1]))
@@ -164,7 +178,8 @@ def test_dropout_masks_depend_on_the_seed_of_a_run_and_on_its_minibatch(make):
 def test_every_minibatch_of_a_step_has_its_own_masks():
     stack = RunStack(SharedNetwork(nn.Identity(), nn.Sequential(nn.Dropout(0.5), nn.Linear(64, 2))), 1, 1, CPU)
     stack.renew([0])
-    scores = stack.run(torch.ones(1, 2, 1, 64), torch.zeros(1, 2, dtype=torch.int64), torch.tensor([3]))
+    heads = stack.heads_at(torch.tensor([0, 0]))
+    scores = stack.run(torch.ones(1, 2, 1, 64), heads, np.array([3]))
     assert not torch.equal(scores[0], scores[1])
 
 
