@@ -64,8 +64,8 @@ class Candidates:
     def of(cls, masks: Tensor) -> Candidates:
         """Find the distinct masks; bool [rows, choices]."""
         bits = np.packbits(masks.cpu().numpy(), axis=1)
-        _, first, own = np.unique(bits, axis=0, return_index=True, return_inverse=True)
-        first, own = (torch.from_numpy(index.reshape(-1)).to(masks.device) for index in (first, own))
+        indices = np.unique(bits, axis=0, return_index=True, return_inverse=True)[1:]
+        first, own = (torch.from_numpy(index.reshape(-1)).to(masks.device) for index in indices)
         distinct = masks[first]
         most = max(int(distinct.sum(1).max()), 1)
         sets = (~distinct).byte().argsort(dim=1, stable=True)[:, :most]

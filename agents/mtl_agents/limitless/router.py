@@ -96,7 +96,7 @@ class Router(nn.Module):
         """Return what `encoder` does of the present parts; float32 [rows, 2 + max_depth, d_model]."""
         layer, attention = self.encoder, self.encoder.self_attn
         x = parts.pack(state)
-        seen = _attend(*parts.pad(_projected(attention, x)).chunk(3, -1), parts.present, attention.num_heads)
+        seen = _attend(parts.pad(_projected(attention, x)), parts.present, attention.num_heads)
         x = layer.norm1(x + attention.out_proj(parts.pack(seen)))
         return parts.pad(layer.norm2(x + _feed_forward(layer, x)))
 
@@ -137,7 +137,7 @@ class Router(nn.Module):
         choices = torch.cat([self.module.weight, self.passing[None]])
         projected = _projected(attention, choices).index_select(0, candidates.sets.flatten())
         projected = projected.unflatten(0, candidates.sets.shape)
-        seen = _attend(*projected.chunk(3, -1), there.present, attention.num_heads)
+        seen = _attend(projected, there.present, attention.num_heads)
         chosen = choices.index_select(0, there.pack(candidates.sets))
         return there.pad(layer.norm1(chosen + attention.out_proj(there.pack(seen))))
 
@@ -177,15 +177,20 @@ def _projected(attention: nn.MultiheadAttention, x: Tensor, parts: slice = slice
     return linear(x, *(part[rows] for part in _projections(attention)))
 
 
-def _by_head(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+def _attend(projected: Tensor, present: Tensor, heads: int) -> Tensor:
+    """Attend to what is present, before the output projection.
 
+    Args:
+        projected: Queries, keys and values; float32 [rows, most, 3 * d_model].
+        present: bool [rows, most].
+        heads: Number of heads.
 
-def _attend(queries: Tensor, keys: Tensor, values: Tensor, present: Tensor, heads: int) -> Tensor:
-    """Attend to what is present, before the output projection; [rows, most, d_model] each, bool [rows, most]."""
-    mask = present[:, None, None]
-    parts = (_by_head(part, heads) for part in (queries, keys, values))
-    return scaled_dot_product_attention(*parts, attn_mask=mask).transpose(1, 2).flatten(2)
+    Returns:
+        float32 [rows, most, d_model].
+    """
+    queries, keys, values = projected.unflatten(-1, (3, heads, -1)).transpose(1, 3).unbind(2)
+    seen = scaled_dot_product_attention(queries, keys, values, attn_mask=present[:, None, None])
+    return seen.transpose(1, 2).flatten(2)
 
 
 def _feed_forward(layer: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer, x: Tensor) -> Tensor:

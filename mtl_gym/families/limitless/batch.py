@@ -1,7 +1,7 @@
-"""Finished networks of the next update, with their losses.
+"""Finished networks of the next update.
 
-Losses cannot be saved, but the weights and the order of the runs determine them: a checkpoint stores the runs, and
-running them again restores the losses to the bit.
+Networks that end before the step of the update answer without a graph, and run again in it, all in one pass: graphs of
+all steps would take longer than this second run. A checkpoint stores samples and networks alone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,44 +24,62 @@ Judge: TypeAlias = Callable[[Tensor, Rows], tuple[Tensor, Tensor]]
 
 
 class Batch:
-    """Runs of finished networks since the last update.
+    """Samples and finished networks since the last update.
 
     Args:
         pool: The modules, set to training mode if `train`, else to evaluation mode, before each run.
         inputs: Inputs of the split.
         judge: Function that returns logits and losses.
-        train: Compute gradients and keep losses and runs.
-
-    Attributes:
-        losses: Losses of the runs, attached to the graph; float32 [n] each.
+        train: Keep samples and networks for the update.
     """
 
     def __init__(self, pool: ModulePool, inputs: Inputs, judge: Judge, train: bool) -> None:
         self.pool, self.inputs, self.judge, self.train = pool, inputs, judge, train
-        self.losses: list[Tensor] = []
+        self._trains = train and any(parameter.requires_grad for parameter in pool.parameters())
         self._log: list[tuple[Rows, Rows]] = []
+        self._losses: Tensor | None = None
 
-    def run(self, samples: Rows, networks: Rows) -> tuple[Tensor, Tensor]:
-        """Run finished networks, int64 [n, max_depth], on their samples, int64 [n], and keep the losses.
+    def answer(self, samples: Rows, networks: Rows, last: bool) -> tuple[Tensor, Tensor]:
+        """Run finished networks, int64 [n, max_depth], on their samples, int64 [n].
+
+        Args:
+            samples: int64 [n].
+            networks: int64 [n, max_depth].
+            last: An update follows, with no other networks than these and earlier ones.
 
         Returns:
             Logits [n, classes] and losses [n]; both detached.
         """
+        if self.train:
+            self._log.append((samples, networks))
+        self._losses = None
+        if not (last and self._trains):
+            with torch.no_grad():
+                return self._run(samples, networks)
+        logits, self._losses = self._run(*self._logged())
+        return logits[-len(samples) :].detach(), self._losses[-len(samples) :].detach()
+
+    def losses(self) -> Tensor | None:
+        """Return the losses of all networks, with their graph; float32 [n], or None if nothing trains."""
+        if self._losses is None and self._log and self._trains:
+            self._losses = self._run(*self._logged())[1]
+        return self._losses
+
+    def _logged(self) -> tuple[Rows, Rows]:
+        samples, networks = zip(*self._log, strict=True)
+        return np.concatenate(samples), np.concatenate(networks)
+
+    def _run(self, samples: Rows, networks: Rows) -> tuple[Tensor, Tensor]:
         if self.pool.training != self.train:
             self.pool.train(self.train)
-        with torch.set_grad_enabled(self.train):
-            logits, losses = self.judge(execution.run(self.pool, self.inputs.values(samples), networks), samples)
-        if self.train:
-            self.losses.append(losses)
-            self._log.append((samples, networks))
-        return logits.detach(), losses.detach()
+        return self.judge(execution.run(self.pool, self.inputs.values(samples), networks), samples)
 
     def clear(self) -> None:
-        """Discard the runs, after an update."""
-        self.losses, self._log = [], []
+        """Discard the networks, after an update."""
+        self._log, self._losses = [], None
 
     def state(self) -> list[tuple[Tensor, ...]]:
-        """Return samples and networks of the runs."""
+        """Return samples and networks, step by step."""
         return [tuple(torch.from_numpy(part) for part in entry) for entry in self._log]
 
     def model(self, samples: int, modules: int, max_depth: int) -> Many:
@@ -69,6 +88,5 @@ class Batch:
         return Many((Numbers(empty[:, 0], 0, samples - 1, free=1), Numbers(empty, -1, modules - 1, free=1)))
 
     def load(self, state: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Restore `state` by running its networks again."""
-        for samples, networks in state:
-            self.run(samples.numpy(), networks.numpy())
+        """Restore `state`."""
+        self._log = [(samples.numpy().copy(), networks.numpy().copy()) for samples, networks in state]

@@ -158,7 +158,8 @@ class LimitlessVectorEnv(HeldOutVectorEnv):
         done = ~valid | finished
         answers = Answers.none(self.num_envs)
         if finished.any():
-            self._finish(np.flatnonzero(finished), reward, answers)
+            ended = self._ended + (done & self.playing).sum()
+            self._finish(np.flatnonzero(finished), reward, answers, last=bool(ended >= self.batch_size))
         result = self._result(done, valid, answers) if done.any() else None
         return Transition(reward, done, np.zeros(self.num_envs, bool), result)
 
@@ -186,9 +187,9 @@ class LimitlessVectorEnv(HeldOutVectorEnv):
             modules_unused=np.full(self.num_envs, self.usage.unused),
         )
 
-    def _finish(self, rows: Rows, reward: Floats, answers: Answers) -> None:
+    def _finish(self, rows: Rows, reward: Floats, answers: Answers, last: bool) -> None:
         samples, networks = self._sample[rows], self._building.networks.modules[rows]
-        logits, losses = self._batch.run(samples, networks)
+        logits, losses = self._batch.answer(samples, networks, last)
         label = self._label[samples]
         answer = partial(self._answer_held_out, networks)
         answers.enter(rows, label, *self._settle_held_out(rows, label, logits, reward, losses, answer))
@@ -206,9 +207,10 @@ class LimitlessVectorEnv(HeldOutVectorEnv):
         return logits, torch.nn.functional.cross_entropy(logits, label, reduction="none")
 
     def _update(self) -> None:
-        if self._batch.losses:
-            self._descend(self._batch.losses)
-            self._batch.clear()
+        losses = self._batch.losses()
+        if losses is not None:
+            self._descend([losses])
+        self._batch.clear()
         self.usage.end_batch()
 
     def random_routes(self, count: int, random: np.random.Generator) -> Rows:

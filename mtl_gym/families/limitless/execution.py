@@ -1,23 +1,18 @@
-"""Joint execution of finished networks: at each depth, every module runs once on all of its rows."""
+"""Joint execution of finished networks: modules that are built alike run together."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_gym.core.nn.dispatch import Dispatch
-from mtl_gym.core.nn.shapes import Shape
+from mtl_gym.core.rows import Rows
 from mtl_gym.families.limitless.pool import ModulePool
+from mtl_gym.families.limitless.stacks import Segments
 
-Index = NDArray[np.int64]
 
-
-def run(pool: ModulePool, x: Tensor, networks: Index) -> Tensor:
+def run(pool: ModulePool, x: Tensor, networks: Rows) -> Tensor:
     """Return the outputs of networks.
 
     Args:
@@ -28,29 +23,58 @@ def run(pool: ModulePool, x: Tensor, networks: Index) -> Tensor:
     Returns:
         Logits, float32 [rows, classes].
     """
-    waiting: dict[Shape, tuple[Tensor, Index]] = {pool.input_shape: (x, np.arange(len(networks)))}
-    answers: list[tuple[Tensor, Index]] = []
-    for choices in networks.T:
-        given: dict[Shape, list[tuple[Tensor, Index]]] = defaultdict(list)
-        for values, rows in waiting.values():
-            for number, part, owners in _by_module(values, rows, choices[rows]):
-                module = pool[number]
-                place = answers if module.head else given[module.out_shape]
-                place.append((module(part), owners))
-        if not given:
-            break
-        waiting = {shape: _joined(parts) for shape, parts in given.items()}
-    logits, owners = _joined(answers)
-    return logits.index_select(0, torch.from_numpy(np.argsort(owners)).to(logits.device, non_blocking=True))
+    waiting = _Waiting(pool, networks)
+    waiting.arrive(x, np.arange(len(networks)))
+    answers: list[tuple[Tensor, Rows]] = []
+    while waiting.stacks:
+        outputs, rows, ended = waiting.run_next()
+        if ended:
+            answers.append((outputs, rows))
+        else:
+            waiting.arrive(outputs, rows)
+    logits, rows = _joined(answers)
+    return logits.index_select(0, torch.from_numpy(np.argsort(rows)).to(logits.device, non_blocking=True))
 
 
-def _by_module(values: Tensor, rows: Index, choices: Index) -> Iterator[tuple[int, Tensor, Index]]:
-    """Group the values of `rows` by their next module."""
-    dispatch = Dispatch.of(choices, device=values.device)
-    owners = np.split(rows[dispatch.order], np.cumsum(dispatch.counts)[:-1])
-    return zip(dispatch.groups.tolist(), dispatch.split(values), owners, strict=True)
+class _Waiting:
+    """Rows on their way through their networks, each before its next module.
+
+    Rows wait for a stack until all stacks of lower `order` are empty, so that it runs as seldom as possible.
+
+    Attributes:
+        stacks: Values and rows that wait for each stack.
+    """
+
+    def __init__(self, pool: ModulePool, networks: Rows) -> None:
+        self.pool, self.networks, self.depth = pool, networks, np.zeros(len(networks), np.int64)
+        self.stacks: dict[int, list[tuple[Tensor, Rows]]] = {}
+
+    def _next(self, rows: Rows) -> Rows:
+        return self.networks[rows, self.depth[rows]]
+
+    def arrive(self, values: Tensor, rows: Rows) -> None:
+        """Let rows wait for the stacks of their next modules; float32 [n, *shape] and int64 [n]."""
+        stacks, modules = self.pool.stacks, self._next(rows)
+        dispatch = Dispatch.of(stacks.rank[modules], device=values.device)
+        numbers, sizes = np.unique(stacks.of[modules], return_counts=True)
+        owners = np.split(rows[dispatch.order], sizes.cumsum()[:-1])
+        parts = dispatch.sort(values).split(sizes.tolist())
+        for stack, part, own in zip(numbers.tolist(), parts, owners, strict=True):
+            self.stacks.setdefault(stack, []).append((part, own))
+
+    def run_next(self) -> tuple[Tensor, Rows, bool]:
+        """Run the first stack on the rows that wait for it; return outputs, their rows, and whether these end."""
+        stacks = self.pool.stacks
+        stack = min(self.stacks, key=stacks.order)
+        values, rows = _joined(self.stacks.pop(stack))
+        members = stacks.member[self._next(rows)]
+        if np.any(members[1:] < members[:-1]):  # rows of several arrivals
+            dispatch = Dispatch.of(members, device=values.device)
+            values, rows, members = dispatch.sort(values), rows[dispatch.order], members[dispatch.order]
+        self.depth[rows] += 1
+        return stacks[stack](values, Segments.of(members, values.device)), rows, stacks.ends[stack]
 
 
-def _joined(parts: list[tuple[Tensor, Index]]) -> tuple[Tensor, Index]:
-    values, owners = zip(*parts, strict=True)
-    return (values[0] if len(values) == 1 else torch.cat(values)), np.concatenate(owners)
+def _joined(parts: list[tuple[Tensor, Rows]]) -> tuple[Tensor, Rows]:
+    values, rows = zip(*parts, strict=True)
+    return (values[0] if len(values) == 1 else torch.cat(values)), np.concatenate(rows)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mtl_gym.core.nn.shapes import Shape, output_shape, trouble_with_one_row
 from mtl_gym.core.nn.typing import Modules
 from mtl_gym.core.nn.weights import renewed
+from mtl_gym.families.limitless.stacks import Stack, build_of
 
 FAR = 2**30
 
@@ -113,6 +114,11 @@ class ModulePool(nn.Module):
         """Return the module of an action."""
         return self.modules_in_order[number]
 
+    @cached_property
+    def stacks(self) -> PoolStacks:
+        """The modules as stacks, by which they run."""
+        return PoolStacks(list(self.modules_in_order), self.layout)
+
     @property
     def least_depth(self) -> int:
         """Number of modules in the shortest possible network."""
@@ -167,6 +173,16 @@ class PoolLayout:
         """Distances to the end of a network with all modules unused; int64 [shapes]."""
         return self.distances(np.ones((1, len(self.takes)), bool))[0]
 
+    @cached_property
+    def reached(self) -> NDArray[np.int64]:
+        """Least number of modules from the input to each shape, `FAR` or more if there is no way; int64 [shapes]."""
+        far = np.full(self.shapes, FAR)
+        far[0] = 0
+        for _ in range(self.shapes):
+            for takes, gives in zip(self.takes[self.gives >= 0], self.gives[self.gives >= 0], strict=True):
+                far[gives] = min(far[gives], far[takes] + 1)
+        return far
+
     def distances(self, left: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the least number of modules from each shape to the end of a network.
 
@@ -187,3 +203,40 @@ class PoolLayout:
                 way = np.where(left[:, kind], far[:, gives] + 1, FAR)
                 np.minimum(far[:, takes], way, out=far[:, takes])
         return far[:, :-1]
+
+
+class PoolStacks:
+    """Modules of a pool as stacks: those of one kind that are built alike.
+
+    Args:
+        modules: Modules of the pool.
+        layout: Their layout.
+
+    Attributes:
+        of: Stack of each module; int64 [modules].
+        member: Place of each module in its stack; int64 [modules].
+        rank: Place of each module if all are sorted by stack and place there; int64 [modules].
+        ends: Whether a stack holds heads; by stack.
+    """
+
+    def __init__(self, modules: Sequence[PoolModule], layout: PoolLayout) -> None:
+        stacks: dict[tuple[object, ...], list[int]] = {}
+        for number, (kind, module) in enumerate(zip(layout.kind.tolist(), modules, strict=True)):
+            stacks.setdefault((kind, *build_of(module.body)), []).append(number)
+        self.of, self.member, self.rank = np.empty((3, len(modules)), np.int64)
+        for stack, numbers in enumerate(stacks.values()):
+            self.of[numbers], self.member[numbers] = stack, np.arange(len(numbers))
+        self.rank[np.lexsort((self.member, self.of))] = np.arange(len(modules))
+        self._stacks = [Stack([modules[number].body for number in numbers]) for numbers in stacks.values()]
+        kinds = [layout.kind[numbers[0]] for numbers in stacks.values()]
+        takes, gives = layout.takes[kinds], layout.gives[kinds]
+        self.ends = (gives < 0).tolist()
+        self._order = list(zip(layout.reached[takes].tolist(), (takes != gives).tolist(), strict=True))
+
+    def __getitem__(self, number: int) -> Stack:
+        """Return one stack."""
+        return self._stacks[number]
+
+    def order(self, number: int) -> tuple[int, bool]:
+        """Return the key by which stacks take turns: closest to the input first, and before leaving a shape."""
+        return self._order[number]

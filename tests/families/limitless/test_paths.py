@@ -124,7 +124,7 @@ def test_nothing_trains_and_no_update_is_counted():
     env = make(train_batch=4)
     for _ in range(20):
         env.step(env.best_actions())
-    assert env.episodes == 80 and env.updates == 0 and not env._batch.losses
+    assert env.episodes == 80 and env.updates == 0 and env._batch.losses() is None
     assert not list(env.network.parameters())
 
 
