@@ -53,13 +53,6 @@ def test_three_sb3_algorithms_route_and_are_evaluated(tmp_path: Path) -> None:
         assert re.search(line, printed, re.MULTILINE), printed
 
 
-@pytest.mark.slow
-def test_ppo_in_one_file_learns_on_tensors(tmp_path: Path) -> None:
-    printed = run("ppo.py", tmp_path, "--steps", "1200", "--num-envs", "8", "--rollout", "15")
-    assert len(re.findall(r"^ +[\d,]+ decisions  reward per decision -?\d\.\d{3}$", printed, re.MULTILINE)) == 10
-    assert re.search(r"^test accuracy \d+\.\d\d%, worst digit \d \d+\.\d%$", printed, re.MULTILINE)
-
-
 @pytest.mark.parametrize("algorithm", [PPO, DQN])
 def test_the_zoos_hyperparameters_fit_the_environments(algorithm: type[PPO | DQN]) -> None:
     path = ROOT / "examples" / "zoo" / f"{algorithm.__name__.lower()}.yml"

@@ -209,6 +209,15 @@ def test_an_interrupted_learn_goes_on_as_an_uninterrupted_one():
     assert_same(whole, parts, ())
 
 
+def test_a_short_training_has_a_short_rollout(tmp_path):
+    agent = FastPPO(envs(ACTIONS["discrete"]), seed=0).learn(100)
+    assert agent.learner.updates == 10
+    agent.save(tmp_path / "agent.pt")
+    loaded = FastPPO.load(tmp_path / "agent.pt", envs(ACTIONS["discrete"]))
+    assert_same(agent, loaded, ())
+    assert FastPPO(envs(ACTIONS["discrete"]), seed=0).learn(2040).learner.updates == 80
+
+
 def test_runs_predict_for_blocks_of_rows_as_their_solo_agents():
     env = Runs([envs(ACTIONS["discrete"]) for _ in range(3)])
     agent = FastPPO(env, seed=0, **SMALL).learn(24 * 16)

@@ -53,7 +53,8 @@ class FastPPO(Agent[Array | Parts, object]):
         env: As for `Agent`, with Discrete, MultiDiscrete, MultiBinary or Box actions, and observations of these kinds
             or a Dict of them.
         learning_rate: Learning rate of Adam.
-        n_steps: Steps of all rows between two updates; None for as many as make 2,048 decisions of a run.
+        n_steps: Steps of all rows between two updates; None for as many as make 2,048 decisions of a run, or fewer if
+            `learn` is to make fewer.
         batch_size: Decisions of a run in a minibatch; the last one may be smaller.
         n_epochs: Passes over a rollout.
         gamma: Discount factor.
@@ -124,7 +125,7 @@ class FastPPO(Agent[Array | Parts, object]):
         )
         super().__init__(env, **arguments)
         self.learner = Learner(self.features.width, self.kind, self.settings, self._generators(), device)
-        self._rollout = self._new_rollout()
+        self._rollout = self._new_rollout(self._steps_per_update(ROLLOUT * self.runs))
 
     def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
         """Act in another environment of the same sizes and as many runs from the next `learn` on."""
@@ -151,10 +152,12 @@ class FastPPO(Agent[Array | Parts, object]):
         randoms = [np.random.default_rng(None if self.seed is None else self.seed + r) for r in range(self.runs)]
         return [torch.Generator().manual_seed(int(random.integers(2**63))) for random in randoms]
 
-    def _new_rollout(self) -> Rollout:
-        rows = self.n_envs // self.runs
-        steps = max(1, ROLLOUT // rows) if self.n_steps is None else self.n_steps
-        shape = steps, self.runs, rows
+    def _steps_per_update(self, decisions: int) -> int:
+        """Return the steps of a rollout, for a training of so many decisions of all runs."""
+        return self.n_steps or max(1, min(ROLLOUT * self.runs, decisions) // self.n_envs)
+
+    def _new_rollout(self, steps: int) -> Rollout:
+        shape = steps, self.runs, self.n_envs // self.runs
         return Rollout(shape, self.features.width, self.kind, self.device)
 
     def _hyperparameters(self) -> dict[str, object]:
@@ -212,7 +215,7 @@ class FastPPO(Agent[Array | Parts, object]):
     def _begin(self, total_timesteps: int, callback: MaybeCallback, anew: bool, progress_bar: bool) -> BaseCallback:
         """Begin as all agents do; where the environment is reset, the rollout begins anew."""
         if anew or self._last_obs is None:
-            self._rollout = self._new_rollout()
+            self._rollout = self._new_rollout(self._steps_per_update(total_timesteps))
         calls = [Steps(self._learn_from), collect_callbacks(callback, progress_bar)]
         return super()._begin(total_timesteps, calls, anew, progress_bar=False)
 
@@ -256,19 +259,23 @@ class FastPPO(Agent[Array | Parts, object]):
 
     def state_dict(self) -> State:
         """Return everything that determines the agent's future, as tensors and plain values."""
-        return super().state_dict() | self.learner.state_dict() | {"rollout": self._rollout.state_dict()}
+        rollout = {"rollout": self._rollout.state_dict(), "rollout_steps": self._rollout.steps}
+        return super().state_dict() | self.learner.state_dict() | rollout
 
     def _model(self) -> State:
-        return super()._model() | self.learner.model() | {"rollout": self._rollout.model()}
+        rollout = {"rollout": self._rollout.model(), "rollout_steps": 0}
+        return super()._model() | self.learner.model() | rollout
 
     def _load_state(self, state: State) -> None:
         super()._load_state(state)
         self.learner.load_state_dict(state)
+        self._rollout = self._new_rollout(int(state["rollout_steps"]))
         self._rollout.load_state_dict(state["rollout"])
 
     def without_rows(self, state: State) -> State:
         """Return a saved state without episodes under way, for another number of rows."""
-        return super().without_rows(state) | {"rollout": self._new_rollout().state_dict()}
+        own = self.state_dict()
+        return super().without_rows(state) | {name: own[name] for name in ("rollout", "rollout_steps")}
 
 
 class Steps(BaseCallback):

@@ -56,6 +56,7 @@ class Rollout:
         device: Device of the arrays.
 
     Attributes:
+        steps: Steps of a full rollout.
         filled: Steps so far.
     """
 
@@ -71,14 +72,14 @@ class Rollout:
         # Valid choices, [*shape, choices]; None until one is masked.
         self._masks: Tensor | None = None
         self._all_valid = torch.ones((), dtype=torch.bool, device=device).expand(*shape, sum(kind.sizes))
-        self._steps, self.filled = steps, 0
+        self.steps, self.filled = steps, 0
         # Place of each decision of a run among the decisions of all runs.
         self._places = torch.arange(torch.Size(shape).numel()).view(shape).transpose(0, 1).reshape(runs, -1)
 
     @property
     def full(self) -> bool:
         """Whether the rollout is complete."""
-        return self.filled == self._steps
+        return self.filled == self.steps
 
     def clear(self) -> None:
         """Begin anew."""
