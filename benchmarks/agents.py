@@ -2,26 +2,33 @@
 
 Each agent learns for some rounds; every round measures the time inside and outside the environment in the same steps.
 The environment's time includes forward, backward, optimizer and the SB3 adapter.
+
+With `--seeds 10`, compare ten seeds of `fast-ppo` at once with one seed of SB3's PPO instead. All have rollouts of
+2,048 decisions and ten passes in minibatches of 256, on 64 rows for each seed.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from measuring import begin, now, parser, percent, random_images, table
+from measuring import alternate, begin, now, parser, percent, random_images, table
+from mtl_agents import FastPPO
 
-from mtl_gym.integrations.sb3 import BatchedVecEnv
+from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
 from mtl_gym.lab.agents import find_agent
+from mtl_gym.lab.memory import keep_memory
 
 AGENTS = [
     *("random-fixed", "random", "wpl", "pg-table", "q-table", "q-history", "reinforce", "reinforce-single", "q-net"),
     "dispatched",
 ]
 AIM = 0.25
+PPO_IDS, PPO_AIM, ROWS, DECISIONS = ("MTLRouting-Context-v0", "MTLRouting-Paths-v0"), 2.0, 64, 2048
 
 
 class Watched(BatchedVecEnv):
@@ -62,6 +69,35 @@ def measure(arguments: argparse.Namespace, name: str) -> list[object]:
     return [name, *(float(np.median(part)) * 1e3 for part in (inside, outside)), percent(np.median(outside / inside))]
 
 
+def compare_seeds(arguments: argparse.Namespace, env_id: str) -> list[object]:
+    """Measure PPO of one seed and of many; return the line of an id, in seconds per 10,000 decisions of a seed."""
+    many = arguments.seeds
+    agents = {
+        "ppo": (find_agent("ppo")(make_vec_env(env_id, ROWS), seed=0), 1),
+        "one": (FastPPO(make_vec_env(env_id, ROWS), seed=0), 1),
+        "many": (FastPPO(make_vec_env(env_id, many * ROWS), runs=many, seed=0), many),
+    }
+    ways = {name: _rollout_of(agent, seeds * DECISIONS) for name, (agent, seeds) in agents.items()}
+    times = alternate(ways, arguments.rounds, arguments.seconds)
+    seconds = [times[name].median * 10_000 / DECISIONS for name in ways]
+    ratios = [1 / times[name].speed_against(times["ppo"]) for name in ("one", "many")]
+    return [env_id, *seconds, *ratios, percent(max(time.spread for time in times.values()))]
+
+
+def _rollout_of(agent: Any, decisions: int) -> Callable[[], object]:
+    return lambda: agent.learn(decisions, reset_num_timesteps=False)
+
+
+def main_seeds(arguments: argparse.Namespace) -> None:
+    """Compare PPO on all ids of `PPO_IDS` and print the table."""
+    keep_memory()
+    begin("PPO of one seed and of many, seconds per 10,000 decisions of a seed", arguments)
+    names = ["SB3's ppo", "fast-ppo, 1 seed", f"fast-ppo, {arguments.seeds} seeds"]
+    header = ["id", *names, *(f"{name} / SB3's" for name in names[1:]), "largest spread"]
+    print(table(header, [compare_seeds(arguments, env_id) for env_id in PPO_IDS]))
+    print(f"\nAim: ten seeds in at most {PPO_AIM:g} times the time of SB3's one.")
+
+
 def main(arguments: argparse.Namespace) -> None:
     """Measure all agents and print the table."""
     where = "noise in CIFAR-100's shape, with SimpleConvNet" if arguments.images else "digits, without a trunk"
@@ -76,6 +112,8 @@ if __name__ == "__main__":
     made.add_argument("--agents", nargs="+", default=AGENTS, help="names of agents")
     made.add_argument("--wide", type=int, default=256, help="parallel episodes")
     made.add_argument("--steps", type=int, default=60, help="batched steps per round")
+    made.add_argument("--seeds", type=int, default=0, help="seeds of fast-ppo to compare with one of SB3's PPO instead")
     made.add_argument("--images", action="store_true", help="use images and a convolutional trunk instead of digits")
     torch.set_num_threads(1)
-    main(made.parse_args())
+    given = made.parse_args()
+    (main_seeds if given.seeds else main)(given)

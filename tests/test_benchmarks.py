@@ -111,6 +111,12 @@ def test_agents_measures_every_agent():
     assert all(row[3].endswith("%") for row in found)
 
 
+def test_agents_compares_seeds_of_ppo_with_sb3s_on_two_ids():
+    text = printed("agents", "--seeds", "2")
+    assert [row[0] for row in rows(text)] == ["MTLRouting-Context-v0", "MTLRouting-Paths-v0"]
+    assert "| fast-ppo, 2 seeds |" in text and all(float(cell) > 0 for row in rows(text) for cell in row[1:6])
+
+
 def test_recurrent_prints_a_line_per_length_and_number_of_tasks():
     found = rows(printed("recurrent", "--tasks", "2", "3", "--lengths", "4", "6", "--wide", "6", "--hidden", "4"))
     assert [row[:2] for row in found] == [["2", "4"], ["2", "6"], ["3", "4"]]
