@@ -47,7 +47,7 @@ def envs(action, observation=FLAT, rows=8, **arguments):
 
 def copy_weights(policy, agent):
     """Give the agent the weights of an SB3 policy."""
-    parts = agent.learner.network.parts(agent.learner.network.weights.detach())
+    parts = agent.learner.network.parts(agent.learner.network.weights)
     actor, critic = policy.mlp_extractor.policy_net, policy.mlp_extractor.value_net
     layers = {
         **{"actor_hidden": actor[0], "actor_last": actor[2], "actor_out": policy.action_net},
@@ -117,7 +117,7 @@ def test_losses_gradients_and_steps_are_those_of_sb3(action, observation):
         parameter.data.copy_(parameter.grad)
     copy_weights(theirs.policy, stepped)
     gradients = ours.learner.network.weights.grad
-    torch.testing.assert_close(gradients, stepped.learner.network.weights.detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradients, stepped.learner.network.weights, rtol=1e-4, atol=1e-6)
 
 
 def test_returns_and_advantages_are_those_of_sb3():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mtl_agents.ppo.actions import ActionKind, Distribution
 from mtl_agents.ppo.losses import Losses, clip_norms, clipped_surrogate, normalised
-from mtl_agents.ppo.network import StackedActorCritic
+from mtl_agents.ppo.network import Outputs, StackedActorCritic
 from mtl_agents.ppo.rollout import Decisions, Minibatch, Rollout
 from mtl_gym.core.rows import State, clone
 from mtl_gym.core.state.moments import OptimizerState
@@ -58,21 +58,22 @@ class Learner:
     @torch.no_grad()
     def decide(self, features: Tensor, masks: Tensor | None) -> Decisions:
         """Sample actions; see `Decisions` for the shapes."""
-        distribution, values = self._policy(features, masks)
+        outputs = self.network.forward(features)
+        distribution = self._distribution(outputs, masks)
         actions = distribution.sample(self._noise(features.shape[1]))
-        return Decisions(features, masks, actions.transpose(1, 2), distribution.log_prob(actions), values)
+        return Decisions(features, masks, actions.transpose(1, 2), distribution.log_prob(actions), outputs.values)
 
     @torch.no_grad()
     def choose(self, features: Tensor, masks: Tensor | None, deterministic: bool) -> Tensor:
         """Return actions without what is learned from; [runs, rows, numbers]."""
-        distribution, _ = self._policy(features, masks)
+        distribution = self._distribution(self.network.forward(features), masks)
         actions = distribution.mode() if deterministic else distribution.sample(self._noise(features.shape[1]))
         return actions.transpose(1, 2)
 
     @torch.no_grad()
     def values(self, features: Tensor) -> Tensor:
         """Return the critics' values; [runs, rows, inputs] -> [runs, rows]."""
-        return self.network(features)[1]
+        return self.network.forward(features).values
 
     def train(self, rollout: Rollout, last: Tensor) -> dict[str, float]:
         """Update all runs from a full rollout; return means of losses over minibatches and runs.
@@ -93,36 +94,38 @@ class Learner:
 
     def descend(self, minibatch: Minibatch) -> Tensor:
         """Take an optimizer step of every run; return the means of the losses before it, float32 [losses, runs]."""
-        losses, settings = self.losses(minibatch), self.settings
+        outputs = self.network.forward(minibatch.features)
+        trained = [part.requires_grad_() for part in (outputs.actor, outputs.values, outputs.log_std)]
+        losses, settings = self.losses(outputs, minibatch), self.settings
         loss = losses.policy_gradient_loss + settings.vf_coef * losses.value_loss
         if settings.ent_coef:
             loss = loss + settings.ent_coef * losses.entropy_loss
-        self.optimizer.zero_grad()
-        loss.mean(1).sum().backward()
-        assert self.network.weights.grad is not None
+        gradients = torch.autograd.grad(loss.mean(1).sum(), trained, allow_unused=True)
+        self.network.weights.grad = self.network.backward(outputs, *gradients)
         clip_norms(self.network.weights.grad, settings.max_grad_norm)
         self.optimizer.step()
         self.updates += 1
         return losses.means()
 
-    def losses(self, minibatch: Minibatch) -> Losses:
-        """Return the losses of the decisions of a minibatch."""
-        distribution, values = self._policy(minibatch.features, minibatch.masks)
+    def losses(self, outputs: Outputs, minibatch: Minibatch) -> Losses:
+        """Return the losses of the decisions of a minibatch, from the outputs for their features."""
+        distribution = self._distribution(outputs, minibatch.masks)
         log_ratio = distribution.log_prob(minibatch.actions.transpose(1, 2)) - minibatch.log_prob
         policy = clipped_surrogate(log_ratio, normalised(minibatch.advantages), self.settings.clip_range)
+        value_loss = (minibatch.returns - outputs.values).square()
         with torch.set_grad_enabled(self.settings.ent_coef > 0):
             entropy_loss = -distribution.entropy()
-        return Losses(**policy, value_loss=(minibatch.returns - values).square(), entropy_loss=entropy_loss)
+        return Losses(**policy, value_loss=value_loss, entropy_loss=entropy_loss)
 
     def state_dict(self) -> State:
         """Return everything that determines the learner's future."""
-        networks = {"weights": self.network.weights.detach().cpu().clone(), "updates": self.updates}
+        networks = {"weights": self.network.weights.cpu().clone(), "updates": self.updates}
         generators = [generator.get_state() for generator in self.generators]
         return {**networks, "optimizer": clone(self.optimizer.state_dict()), "generators": generators}
 
     def model(self) -> State:
         """Return the model of `state_dict`, as `mtl_gym.core.state.structure` has it."""
-        weights = Numbers(self.network.weights.detach().cpu(), finite=True)
+        weights = Numbers(self.network.weights.cpu(), finite=True)
         generators = [TorchRandomState(generator) for generator in self.generators]
         return {"weights": weights, "updates": 0, "optimizer": OptimizerState(self.optimizer), "generators": generators}
 
@@ -139,6 +142,6 @@ class Learner:
         """Draw the noise of actions for so many rows of each run."""
         return self.kind.noise(rows, self.generators).to(self.device)
 
-    def _policy(self, features: Tensor, masks: Tensor | None) -> tuple[Distribution, Tensor]:
-        outputs, values, log_std = self.network(features)
-        return self.kind.distribution(outputs, log_std, None if masks is None else masks.transpose(1, 2)), values
+    def _distribution(self, outputs: Outputs, masks: Tensor | None) -> Distribution:
+        turned = None if masks is None else masks.transpose(1, 2)
+        return self.kind.distribution(outputs.actor, outputs.log_std, turned)
