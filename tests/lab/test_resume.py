@@ -33,7 +33,7 @@ SMALL_BUFFER = {"buffer_size": 500, "learning_starts": 50}
 
 RUNS = [
     *[(agent, ROUTING) for agent in ("wpl", "pg-table", "q-table", "reinforce", "q-net", "random-fixed", "dispatched")],
-    *[(agent, ROUTING) for agent in ("ppo", "trpo", "maskable-ppo", "recurrent-ppo")],
+    *[(agent, ROUTING) for agent in ("fast-ppo", "ppo", "trpo", "maskable-ppo", "recurrent-ppo")],
     ("a2c", ROUTING | {"agent_kwargs": {"n_steps": 1}}),  # it logs after 100 rollouts
     *[(agent, ROUTING | {"agent_kwargs": SMALL_BUFFER}) for agent in ("dqn", "qr-dqn")],
     *[(agent, SCHEDULING) for agent in ("uniform", "greedy", "qls", "dqn")],

@@ -130,7 +130,7 @@ def _backward(
 
 
 def _product(of_out: Tensor, x: Tensor) -> Tensor:
-    """Return the batched product of [runs, outputs, rows] and [runs, rows, inputs], with the longer side last inside."""
+    """Return [runs, outputs, rows] times [runs, rows, inputs], by the order of products that is the faster one."""
     if of_out.shape[1] <= x.shape[2]:
         return torch.bmm(of_out, x)
     return torch.bmm(x.transpose(1, 2), of_out.transpose(1, 2)).transpose(1, 2)
