@@ -64,6 +64,11 @@ class BatchedVecEnv(VecEnv):
         self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
         self._start = time.perf_counter()
 
+    def take_statistics(self, whole: BatchedVecEnv, run: int) -> None:
+        """Take over returns and lengths of the episodes under way in one of several runs."""
+        part = slice(run * self.num_envs, (run + 1) * self.num_envs)
+        self._returns, self._lengths = whole._returns[part].copy(), whole._lengths[part].copy()
+
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the next reset, with one seed for the whole batch, because the batch shares one network."""
         self._seeds = [seed, *[None] * (self.num_envs - 1)]

@@ -49,6 +49,7 @@ class HeldOutCurve(BaseCallback):
 
     Attributes:
         rows: One dictionary per evaluation.
+        evaluated: Number of the last evaluation.
         seconds: Seconds of evaluation, to be subtracted from training time.
     """
 
@@ -57,18 +58,22 @@ class HeldOutCurve(BaseCallback):
         self.env, self._wrapped, self.every, self.path, self.split = base_of(env), env, every, path, split
         self.rows: list[Info] = []
         self.seconds = 0.0
-        self._evaluated = 0
+        self.evaluated = 0
 
     def _on_step(self) -> bool:
         parts = int(self.env.epoch) if self.every is None else self.num_timesteps // self.every
-        if parts > self._evaluated:
-            self._evaluated = parts
-            self._evaluate()
+        if parts > self.evaluated:
+            self.evaluate(parts)
         return True
+
+    def evaluate(self, parts: int) -> None:
+        """Evaluate now, which is evaluation number `parts`."""
+        self.evaluated = parts
+        self._evaluate()
 
     def state_dict(self) -> State:
         """Return the evaluations as plain values, with the seconds of all processes of the run."""
-        return {"rows": [dict(row) for row in self.rows], "seconds": self.seconds, "evaluated": self._evaluated}
+        return {"rows": [dict(row) for row in self.rows], "seconds": self.seconds, "evaluated": self.evaluated}
 
     def load_state_dict(self, state: State) -> None:
         """Restore the result of `state_dict`.
@@ -79,7 +84,7 @@ class HeldOutCurve(BaseCallback):
         rows = state["rows"]
         if not (isinstance(rows, list) and all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows)):
             raise ValueError(f"The curve is {short(rows)}; it takes a list of mappings with equal keys.")
-        self.rows, self.seconds, self._evaluated = list(rows), state["seconds"], state["evaluated"]
+        self.rows, self.seconds, self.evaluated = list(rows), state["seconds"], state["evaluated"]
 
     def _evaluate(self) -> None:
         start = time.perf_counter()
@@ -116,14 +121,15 @@ class PolicyRecorder(BaseCallback):
         steps: Number of decisions of the training.
 
     Attributes:
-        samples: Finished episodes per task, int64 [tasks].
+        samples: Finished episodes per task of all runs, int64 [tasks].
     """
 
     def __init__(self, env: MultiTaskVectorEnv, steps: int) -> None:
         super().__init__()
-        self.samples = np.zeros(len(env.task_names), np.int64)
-        self._keeps = env.keeps_policies
-        self._moments = set(moments(-(-steps // env.num_envs)))
+        self.samples = np.zeros(env.runs * len(env.task_names), np.int64)
+        self._keeps, self._runs = env.keeps_policies, env.runs
+        self._first = np.repeat(np.arange(env.runs) * len(env.task_names), env.rows_per_run)
+        self._moments = set(moments(-(-steps // env.rows_per_run)))
         self._kept: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
 
     def history(self) -> PolicyHistory | None:
@@ -132,6 +138,12 @@ class PolicyRecorder(BaseCallback):
             return None
         decisions, samples, policy = zip(*self._kept, strict=True)
         return PolicyHistory(np.array(decisions), np.stack(samples), np.stack(policy))
+
+    def take(self, whole: PolicyRecorder, run: int) -> None:
+        """Take over what a recorder of several runs has recorded of one."""
+        part = slice(run * len(self.samples), (run + 1) * len(self.samples))
+        self.samples, self.n_calls = whole.samples[part].copy(), whole.n_calls
+        self._kept = [(decisions, n[part], policy[part]) for decisions, n, policy in whole._kept]
 
     def state_dict(self) -> State:
         """Return the recorded policies as tensors and plain values."""
@@ -157,7 +169,8 @@ class PolicyRecorder(BaseCallback):
     def _count(self) -> None:
         infos, dones = self.locals.get("infos", ()), self.locals.get("dones", ())
         if isinstance(infos, Infos):
-            ended = infos.transition.final_info["task"][dones] if dones.any() else np.empty(0, np.int64)
+            tasks = infos.transition.final_info["task"] if dones.any() else np.zeros(len(dones), np.int64)
+            ended = (tasks + self._first)[dones]
         else:
             ended = np.array([info["task"] for info, done in zip(infos, dones, strict=True) if done], np.int64)
         self.samples += np.bincount(ended, minlength=len(self.samples))

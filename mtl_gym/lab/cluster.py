@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from itertools import chain
 from types import ModuleType
 from typing import Protocol
 
@@ -71,7 +73,7 @@ def on_ray(sweep: Sweep, address: str, watcher: Watcher) -> list[Outcome]:
 def _carry_out(ray: ModuleType, sweep: Sweep, watcher: Watcher) -> list[Outcome]:
     board = ray.remote(num_cpus=0)(ActorBoard).remote()
     work = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
-    pending = {work.remote(sweep, run, board): run for run in range(len(sweep.runs))}
+    pending = {work.remote(sweep, unit, board): unit for unit in sweep.units(range(len(sweep.runs)))}
     outcomes: dict[int, Outcome] = {}
     while pending:
         done, _ = ray.wait(list(pending), timeout=SECONDS_BETWEEN_LOOKS)
@@ -79,35 +81,38 @@ def _carry_out(ray: ModuleType, sweep: Sweep, watcher: Watcher) -> list[Outcome]
             if run not in outcomes:
                 watcher.moved(run, steps, accuracy)
         for task in done:
-            run = pending.pop(task)
-            outcomes[run] = _outcome(ray, task, sweep, run)
-            watcher.ended(run, outcomes[run])
+            unit = pending.pop(task)
+            for run, outcome in zip(unit, _outcomes(ray, task, sweep, unit), strict=True):
+                outcomes[run] = outcome
+                watcher.ended(run, outcome)
     return [outcomes[run] for run in range(len(sweep.runs))]
 
 
-def _outcome(ray: ModuleType, task: object, sweep: Sweep, run: int) -> Outcome:
+def _outcomes(ray: ModuleType, task: object, sweep: Sweep, unit: Sequence[int]) -> Sequence[Outcome]:
     try:
-        return ray.get(task)
+        outcomes: Sequence[Outcome] = ray.get(task)
     except ray.exceptions.RayError as error:
-        return Failure(sweep.runs[run], f"Ray gave up after {RETRIES} retries: {str(error).splitlines()[0]}")
+        why = f"Ray gave up after {RETRIES} retries: {str(error).splitlines()[0]}"
+        return [Failure(sweep.runs[run], why) for run in unit]
+    return outcomes
 
 
-def _work(sweep: Sweep, run: int, board: BoardActor) -> Outcome:
+def _work(sweep: Sweep, unit: Sequence[int], board: BoardActor) -> list[Outcome]:
     import mtl_gym  # noqa: F401 (registers the ids)
 
     if not sweep.out.is_dir():
-        return Failure(
-            sweep.runs[run], f"{sweep.out} does not exist on this machine; give a folder that all machines share."
-        )
-    told = 0.0
+        why = f"{sweep.out} does not exist on this machine; give a folder that all machines share."
+        return [Failure(sweep.runs[run], why) for run in unit]
+    told: dict[int, float] = {}
 
-    def tell(steps: int, accuracy: float) -> None:
-        nonlocal told
-        if time.perf_counter() - told > SECONDS_BETWEEN_LOOKS:
-            told = time.perf_counter()
+    def tell(run: int, steps: int, accuracy: float) -> None:
+        if time.perf_counter() - told.get(run, 0.0) > SECONDS_BETWEEN_LOOKS:
+            told[run] = time.perf_counter()
             board.tell.remote(run, steps, accuracy)
 
-    return sweep.attempt(run, tell)
+    # A unit is begun anew after its worker has died, and then its runs resume one by one.
+    fresh = sweep.units(unit)
+    return list(chain.from_iterable(sweep.attempt(part, tell) for part in fresh))
 
 
 def _ray() -> ModuleType:

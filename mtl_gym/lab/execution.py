@@ -27,10 +27,9 @@ def carry_out(sweep: Sweep, jobs: int = 1, ray: str | None = None, watcher: Watc
         return on_ray(sweep, ray, watcher)
     if jobs > 1:
         return in_processes(sweep, jobs, watcher)
-    return [_here(sweep, run, watcher) for run in range(len(sweep.runs))]
-
-
-def _here(sweep: Sweep, run: int, watcher: Watcher) -> Outcome:
-    outcome = sweep.attempt(run, lambda steps, accuracy: watcher.moved(run, steps, accuracy))
-    watcher.ended(run, outcome)
-    return outcome
+    outcomes: dict[int, Outcome] = {}
+    for unit in sweep.units(range(len(sweep.runs))):
+        for run, outcome in zip(unit, sweep.attempt(unit, watcher.moved), strict=True):
+            outcomes[run] = outcome
+            watcher.ended(run, outcome)
+    return [outcomes[run] for run in range(len(sweep.runs))]

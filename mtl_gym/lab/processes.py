@@ -69,7 +69,8 @@ def in_processes(sweep: Sweep, jobs: int, watcher: Watcher) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     deaths: Counter[int] = Counter()
     while len(outcomes) < len(sweep.runs):
-        waiting = [run for run in range(len(sweep.runs)) if run not in outcomes]
+        left = [run for run in range(len(sweep.runs)) if run not in outcomes]
+        waiting = sweep.units(left, jobs) if not deaths else [[run] for run in left]
         died = _pool(sweep, waiting, jobs, watcher, outcomes)
         deaths.update(died)
         for run in died:
@@ -79,20 +80,22 @@ def in_processes(sweep: Sweep, jobs: int, watcher: Watcher) -> list[Outcome]:
     return [outcomes[run] for run in range(len(sweep.runs))]
 
 
-def _pool(sweep: Sweep, waiting: list[int], jobs: int, watcher: Watcher, outcomes: dict[int, Outcome]) -> list[int]:
-    """Carry out waiting runs until all have ended or a process died; return the runs of dead processes."""
+def _pool(
+    sweep: Sweep, waiting: list[list[int]], jobs: int, watcher: Watcher, outcomes: dict[int, Outcome]
+) -> list[int]:
+    """Carry out waiting units until all have ended or a process died; return the runs of dead processes."""
     memory = SharedBoard.memory(len(sweep.runs))
     board = SharedBoard(memory)
     threads = max(1, torch.get_num_threads() // jobs)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(waiting)), spawn, _begin, (sweep, memory, threads)) as pool:
-        pending = {pool.submit(_work, run): run for run in waiting}
+        pending = {pool.submit(_work, unit): unit for unit in waiting}
         try:
             while pending:
                 _look(pending, board, watcher, outcomes)
         except BrokenProcessPool:
             # If none was under way, processes cannot start; blame the first run.
-            return [run for run in board.under_way() if run not in outcomes] or waiting[:1]
+            return [run for run in board.under_way() if run not in outcomes] or waiting[0][:1]
         except BaseException:
             board.stop[0] = 1
             pool.shutdown(wait=False, cancel_futures=True)
@@ -101,17 +104,18 @@ def _pool(sweep: Sweep, waiting: list[int], jobs: int, watcher: Watcher, outcome
 
 
 def _look(
-    pending: dict[Future[Outcome], int], board: SharedBoard, watcher: Watcher, outcomes: dict[int, Outcome]
+    pending: dict[Future[list[Outcome]], list[int]], board: SharedBoard, watcher: Watcher, outcomes: dict[int, Outcome]
 ) -> None:
     done, _ = wait(pending, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
     for run in board.under_way():
         watcher.moved(run, int(board.runs[run, 1]), float(board.runs[run, 2]))
     # Results first: the exception of a dead process ends the loop.
     for future in sorted(done, key=lambda future: future.exception() is not None):
-        run = pending[future]
-        outcomes[run] = future.result()
+        ended = dict(zip(pending[future], future.result(), strict=True))
         del pending[future]
-        watcher.ended(run, outcomes[run])
+        outcomes.update(ended)
+        for run, outcome in ended.items():
+            watcher.ended(run, outcome)
 
 
 _sweep: Sweep
@@ -137,8 +141,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(run: int) -> Outcome:
-    _board.runs[run] = UNDER_WAY, 0, np.nan
-    outcome = _sweep.attempt(run, lambda steps, accuracy: _board.tell(run, steps, accuracy))
-    _board.runs[run, 0] = ENDED
-    return outcome
+def _work(unit: list[int]) -> list[Outcome]:
+    _board.runs[unit] = UNDER_WAY, 0, np.nan
+    outcomes = _sweep.attempt(unit, _board.tell)
+    _board.runs[unit, 0] = ENDED
+    return outcomes

@@ -77,6 +77,11 @@ class Checkpoints(BaseCallback):
         """Processor seconds of the run so far, with evaluations and checkpoints."""
         return self._cpu_before + time.process_time() - self._cpu_start
 
+    def set_seconds(self, seconds: float, cpu_seconds: float) -> None:
+        """Set the seconds of training, without evaluations, and the processor seconds so far."""
+        self._before, self._start, self._away = seconds + self.curve.seconds, time.perf_counter(), 0.0
+        self._cpu_before, self._cpu_start = cpu_seconds, time.process_time()
+
     def restore(self, agent: object) -> int:
         """Restore environment, agent and callbacks from the checkpoint.
 

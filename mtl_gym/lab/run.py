@@ -92,11 +92,11 @@ def train(
         with alone_in(out):
             # Another process may have finished the run in the meantime.
             finished = _finished(settings, out) or _train(settings, out, env, agent, tell, wandb, extras)
-    _tidy(out)
+    tidy(out)
     return finished
 
 
-def _tidy(out: Path) -> None:
+def tidy(out: Path) -> None:
     """Remove checkpoint and lock file of a finished run; they may stay in a read-only folder."""
     for name in (CHECKPOINT, LOCK):
         with suppress(OSError):
@@ -113,7 +113,7 @@ def _train(
     extras: Extras,
 ) -> RunResult:
     clear(out)
-    curve = HeldOutCurve(env.batched, _spacing(env.batched, settings.steps, extras), out / PROGRESS)
+    curve = HeldOutCurve(env.batched, evaluation_spacing(env.batched, settings.steps, extras), out / PROGRESS)
     policies = PolicyRecorder(env.batched, settings.steps)
     checkpoints = Checkpoints(out / CHECKPOINT, env, curve, policies)
     done = checkpoints.restore(agent)
@@ -123,6 +123,25 @@ def _train(
         callbacks = [ProgressReporter(tell, curve), policies, curve, checkpoints]
         checkpoints.start_clock()
         agent.learn(settings.steps - done, callback=callbacks, **going_on)
+    return conclude(settings, out, env, agent, checkpoints, policies, extras)
+
+
+def begin(settings: RunSettings, out: Path) -> None:
+    """Begin the folder of a run that has not begun."""
+    clear(out)
+    _write_json(out / CONFIG, {"settings": asdict(settings), **_origin(out, 0)})
+
+
+def conclude(
+    settings: RunSettings,
+    out: Path,
+    env: BatchedVecEnv,
+    agent: Learner,
+    checkpoints: Checkpoints,
+    policies: PolicyRecorder,
+    extras: Extras,
+) -> RunResult:
+    """Save, evaluate and draw a trained run, and write its result."""
     result, test = _conclude(settings, out, env, agent, checkpoints)
     if extras.pictures:
         _draw(result, test, out, env, agent)
@@ -135,7 +154,7 @@ def _train(
     return result
 
 
-def _spacing(env: MultiTaskVectorEnv, steps: int, extras: Extras) -> int:
+def evaluation_spacing(env: MultiTaskVectorEnv, steps: int, extras: Extras) -> int:
     """Return the number of decisions between two evaluations on the validation split."""
     usual, most = env.evaluation_spacing(steps), extras.evaluations
     if most is None:

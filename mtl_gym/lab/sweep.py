@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +20,7 @@ from mtl_gym.lab.files import ERROR
 from mtl_gym.lab.locks import RunInUseError
 from mtl_gym.lab.records import EVERYTHING, Extras, RunResult, RunSettings
 from mtl_gym.lab.run import train
+from mtl_gym.lab.together import Tell, train_together, units
 
 logger = logging.getLogger(__name__)
 
@@ -84,14 +85,28 @@ class Sweep:
         if there.exists() and not there.is_dir():
             raise ValueError(f"out={str(self.out)!r} is not possible: {there} is a file; choose a folder for the runs.")
 
-    def attempt(self, run: int, tell: Callable[[int, float], None]) -> Outcome:
-        """Carry out run number `run`; return its result, or any error as a failure."""
-        settings = self.runs[run]
-        place = folder(self.out / self.parts[run] if self.parts else self.out, settings)
+    def folder(self, run: int) -> Path:
+        """Return the folder of run number `run`."""
+        return folder(self.out / self.parts[run] if self.parts else self.out, self.runs[run])
+
+    def units(self, runs: Sequence[int], jobs: int = 1) -> list[list[int]]:
+        """Divide runs among which are those that can be trained together; see `mtl_gym.lab.together`."""
+        if self.wandb is not None:
+            return [[run] for run in runs]
+        return units({run: self.runs[run] for run in runs}, {run: self.folder(run) for run in runs}, jobs)
+
+    def attempt(self, unit: Sequence[int], tell: Tell) -> list[Outcome]:
+        """Carry out the runs of one unit; return their results, or any error as a failure of each."""
+        places = [self.folder(run) for run in unit]
+        settings = [self.runs[run] for run in unit]
         try:
-            return train(settings, place, tell, self.wandb, self.extras)
+            if len(unit) > 1:
+                inner = lambda run, steps, accuracy: tell(unit[run], steps, accuracy)  # noqa: E731
+                return list(train_together(settings, places, inner, self.extras))
+            alone = lambda steps, accuracy: tell(unit[0], steps, accuracy)  # noqa: E731
+            return [train(settings[0], places[0], alone, self.wandb, self.extras)]
         except Exception as error:  # an agent may raise anything, and the other runs must continue
-            return _failure(settings, place, error)
+            return [_failure(*pair, error) for pair in zip(settings, places, strict=True)]
 
 
 def folder(out: Path, settings: RunSettings) -> Path:
