@@ -63,9 +63,10 @@ def test_a_failed_run_is_reported_and_its_id_is_not_written(short, tmp_path, mon
 
     attempt = Sweep.attempt
 
-    def fail(self, run, tell):
-        settings = self.runs[run]
-        return Failure(settings, "No memory.") if settings.agent == "wpl" else attempt(self, run, tell)
+    def fail(self, unit, tell):
+        settings = [self.runs[run] for run in unit]
+        failed = settings[0].agent == "wpl"
+        return [Failure(one, "No memory.") for one in settings] if failed else attempt(self, unit, tell)
 
     monkeypatch.setattr(Sweep, "attempt", fail)
     figures = tmp_path / "measured.json"
