@@ -267,12 +267,15 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
     def _show(self, shown: Self, run: int) -> None:
         mine = self.run == run
         shown._ended, shown.episodes, shown.waiting = self._ended, self.episodes, self.waiting[mine]
-        shown._stream = self._stream.of_run(run)
+        if isinstance(self._stream, SampleStream):
+            shown._stream = self._stream.of_run(run)
 
     def _join(self, solos: Sequence[Self]) -> None:
         self._ended, self.episodes = solos[0]._ended, solos[0].episodes
         self.waiting = np.concatenate([solo.waiting for solo in solos])
-        self._stream.join([solo._stream for solo in solos])
+        streams = [solo._stream for solo in solos if isinstance(solo._stream, SampleStream)]
+        if isinstance(self._stream, SampleStream):
+            self._stream.join(streams)
 
     def _state(self) -> State:
         counts = {"ended": self._ended, "episodes": self.episodes}

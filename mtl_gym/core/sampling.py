@@ -53,9 +53,9 @@ class SampleStream:
         self.position += part.shape[1]
         return part
 
-    def state(self, run: int = 0) -> State:
-        """Return order and position of a run."""
-        return {"order": torch.from_numpy(self.order[run].copy()), "position": self.position}
+    def state(self) -> State:
+        """Return order and position of the only run."""
+        return {"order": torch.from_numpy(self.order[0].copy()), "position": self.position}
 
     def model(self) -> State:
         """Return what `state` may look like."""
@@ -113,7 +113,7 @@ class Pass:
         self.rounds[rows] += 1
         return np.where(over, -1, sample)
 
-    def state(self, run: int = 0) -> State:
+    def state(self) -> State:
         """Return the number of samples that each row has used."""
         return {"rounds": torch.from_numpy(self.rounds.copy())}
 

@@ -108,7 +108,7 @@ def train_together(runs: Sequence[RunSettings], folders: Sequence[Path], tell: T
             locks.enter_context(alone_in(folder))
         records = [_Record(env, run, settings, folder, extras) for run, (settings, folder) in _numbered(runs, folders)]
         together = Together(env, records, PolicyRecorder(env.batched, runs[0].steps), tell)
-        agent.learn(runs[0].steps, callback=[together])  # type: ignore[attr-defined]
+        agent.learn(runs[0].steps, callback=[together])
         together.end()
         results = [record.conclude(agent, together) for record in records]
     for folder in folders:

@@ -369,7 +369,7 @@ class _FusedLinear(torch.autograd.Function):
         stack, leaf, blocks, lengths = ctx.more  # type: ignore[attr-defined]
         gradient = gradients[0]
         stack.add(leaf, blocks, (gradient.mT @ x, _sums(gradient, lengths)))
-        dx = gradient @ weights if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
+        dx = gradient @ weights if ctx.needs_input_grad[0] else None
         return dx, None, None, None, None, None
 
 

@@ -159,7 +159,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
         if self.seed is None:
             self.reset()
         if run not in self._shown:
-            self._shown[run] = type(self)(self.rows_per_run, **shallow_dict(self.options))
+            self._shown[run] = revive(type(self), self.rows_per_run, shallow_dict(self.options), None)
         shown = self._shown[run]
         shown.randoms, shown.generators = [self.randoms[run]], [self.generators[run]]
         shown.seed, shown.seeds, shown._np_random = int(self.seeds[run]), self.seeds[run : run + 1], self.randoms[run]
@@ -341,8 +341,8 @@ def seeds_of(seed: int | Sequence[int] | None, runs: int) -> list[int]:
     """
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
-    several = isinstance(seed, (list, tuple, np.ndarray)) and runs > 1
-    seeds = list(seed) if several else [seed]
+    several = isinstance(seed, (Sequence, np.ndarray)) and not isinstance(seed, str) and runs > 1
+    seeds: list[Any] = list(seed) if several and not isinstance(seed, int) else [seed]
     if not all(isinstance(one, (int, np.integer)) and one >= 0 for one in seeds):
         raise ValueError(f"seed={short(seed)} is not possible: one seed >= 0 starts the whole batch of episodes.")
     if several and len(seeds) != runs:
