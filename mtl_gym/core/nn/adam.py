@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,6 +18,7 @@ from torch.optim.optimizer import ParamsT
 
 from mtl_gym.core.nn.stacks import BlockStack, Leaf
 
+HOST = torch.device("cpu")
 Group = dict[str, Any]  # as torch types its parameter groups
 Place: TypeAlias = slice | Tensor  # of slices: one after the other, or int64 [slices]
 
@@ -141,15 +143,23 @@ class MaskedAdam(torch.optim.Optimizer):
         _fused_adam_(group, params, gradients, *zip(*map(_values, states), strict=True))
 
     def _step_slices(self, params: list[Tensor], gradients: list[Tensor], group: Group) -> None:
-        for p, gradient in zip(params, gradients, strict=True):
-            state = self._state(p, group["axes"])
-            mask = self._masks[p] if p in self._masks else _touched(gradient, group["axes"])
+        if not params:
+            return
+        states, axes = [self._state(p, group["axes"]) for p in params], group["axes"]
+        masks = [
+            self._masks[p] if p in self._masks else _touched(gradient, axes)
+            for p, gradient in zip(params, gradients, strict=True)
+        ]
+        old = [(state["exp_avg"], state["exp_avg_sq"], p) for p, state in zip(params, states, strict=True)]
+        kept = [mask.device != HOST or not mask.all() for mask in masks]  # to look elsewhere would take time
+        new = [[part.clone() for part in parts] if some else parts for parts, some in zip(old, kept, strict=True)]
+        for state, mask in zip(states, masks, strict=True):
             state["step"] += mask
-            old = (state["exp_avg"], state["exp_avg_sq"], p)
-            new = [part.clone() for part in old]
-            _step_([state["step"]], [new], [gradient], group)
+        _step_([state["step"] for state in states], new, gradients, group)
+        parts = zip(params, states, masks, old, new, strict=True)
+        for p, state, mask, before, after in itertools.compress(parts, kept):
             chosen = mask.view(*mask.shape, *[1] * (p.ndim - mask.ndim))
-            state["exp_avg"], state["exp_avg_sq"], value = map(torch.where, [chosen] * 3, new, old)
+            state["exp_avg"], state["exp_avg_sq"], value = map(torch.where, [chosen] * 3, after, before)
             p.copy_(value)
 
     @torch.no_grad()
@@ -201,7 +211,7 @@ class MaskedAdam(torch.optim.Optimizer):
         return state
 
 
-def _step_(steps: list[Tensor], parts: list[list[Tensor]], gradients: list[Tensor], group: Group) -> None:
+def _step_(steps: list[Tensor], parts: Sequence[Sequence[Tensor]], gradients: list[Tensor], group: Group) -> None:
     """Make a step in place, the `steps`-th of each slice, with [mean, mean of squares, value] of each parameter."""
     beta1, beta2 = group["betas"]
     constants = _constants(group["lr"], (beta1, beta2), group["eps"], gradients[0].device)

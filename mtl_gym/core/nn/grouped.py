@@ -87,7 +87,8 @@ class GroupedMLP(Grouped):
 class GroupedLSTM(Grouped):
     """One LSTM per group.
 
-    A sequence takes one fused call per group, or one loop over its steps for all groups where there are many.
+    A sequence takes one fused call per group, or, where there are many groups and on a GPU, one loop over its steps for
+    all groups.
 
     Args:
         groups: How many.
@@ -129,7 +130,8 @@ class GroupedLSTM(Grouped):
 
     def forward(self, x: Tensor) -> Tensor:
         """Hidden states of whole sequences; [groups, rows, steps, inputs] -> [groups, rows, steps, hidden]."""
-        return self._fused(x) if self.fused else self._in_turn(x)
+        # cuDNN would warn of weights that are not in one piece, at every call.
+        return self._fused(x) if self.fused and x.device.type == "cpu" else self._in_turn(x)
 
     def _fused(self, x: Tensor) -> Tensor:
         """Run torch's kernel of whole sequences on each group."""

@@ -172,7 +172,7 @@ def test_parts_of_tasks_outside_the_batch_stay_bit_identical():
     roll(env, 3 * STEPS)
     env._candidates = env._candidates[env._split.task[env._candidates] != 1]  # excludes the second task
     env._stream.size = len(env._candidates)
-    env._stream.position = len(env._stream.order)
+    env._stream.position = env._stream.size
     roll(env, STEPS)  # uses up the waiting sequences
     before = weights(env)
     roll(env, 2 * STEPS)
