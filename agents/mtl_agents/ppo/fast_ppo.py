@@ -24,7 +24,6 @@ from mtl_agents.ppo.features import Features
 from mtl_agents.ppo.learner import Learner, Settings
 from mtl_agents.ppo.rollout import Rollout
 from mtl_agents.random import rows_in
-from mtl_agents.runs import block_of
 from mtl_agents.sb3 import collect_callbacks
 from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, POSITIVE, SHARES, Range
 from mtl_gym.core.rows import Array, Flags, Info, State
@@ -64,8 +63,6 @@ class FastPPO(Agent[Array | Parts, object]):
         vf_coef: Coefficient of the value loss.
         max_grad_norm: Largest norm of a run's gradient.
         width: Units of each of the two hidden layers.
-        runs: Number of runs; None for that of the environment. An environment without runs is split into equal blocks
-            of rows.
         device: Device of networks and rollouts.
         **arguments: Arguments of `Agent`.
 
@@ -73,7 +70,7 @@ class FastPPO(Agent[Array | Parts, object]):
         learner: Networks of all runs and their optimizer.
 
     Raises:
-        ValueError: If spaces are of other kinds, the rows are no multiple of the runs, or an argument is invalid.
+        ValueError: If spaces are of other kinds, or an argument is invalid.
 
     Example:
         >>> agent = FastPPO("MTLRouting-Digits-v0", n_steps=30, batch_size=15, seed=0).learn(60)
@@ -81,15 +78,15 @@ class FastPPO(Agent[Array | Parts, object]):
         (1, 40)
     """
 
+    STACKS: ClassVar[bool] = True
     SIZES: ClassVar[str] = "features, and choices of each number of an action (0: a real number)"
     RANGES: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("learning_rate", "clip_range", "max_grad_norm"), POSITIVE),
-        **dict.fromkeys(("n_steps", "batch_size", "n_epochs", "runs"), COUNTS),
+        **dict.fromkeys(("n_steps", "batch_size", "n_epochs"), COUNTS),
         **dict.fromkeys(("gamma", "gae_lambda"), SHARES),
         **dict.fromkeys(("ent_coef", "vf_coef"), NOT_NEGATIVE),
         "width": Range(1, 10_000),
     }
-    runs: int
 
     def __init__(
         self,
@@ -106,11 +103,10 @@ class FastPPO(Agent[Array | Parts, object]):
         vf_coef: float = 0.5,
         max_grad_norm: float = 0.5,
         width: int = 64,
-        runs: int | None = None,
         device: str = "cpu",
         **arguments: Unpack[AgentArguments],
     ) -> None:
-        self.n_steps, self.device, self._wanted = n_steps, device, runs
+        self.n_steps, self.device = n_steps, device
         self.settings = Settings(
             learning_rate=learning_rate,
             batch_size=batch_size,
@@ -124,8 +120,9 @@ class FastPPO(Agent[Array | Parts, object]):
             width=width,
         )
         super().__init__(env, **arguments)
-        self.learner = Learner(self.features.width, self.kind, self.settings, self._generators(), device)
-        self._rollout = self._new_rollout(self._steps_per_update(ROLLOUT * self.runs))
+        generators = [torch.Generator().manual_seed(int(random.integers(2**63))) for random in self.randoms]
+        self.learner = Learner(self.features.width, self.kind, self.settings, generators, device)
+        self._rollout = self._new_rollout(self._steps_per_update(ROLLOUT))
 
     def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
         """Act in another environment of the same sizes and as many runs from the next `learn` on."""
@@ -136,32 +133,16 @@ class FastPPO(Agent[Array | Parts, object]):
     def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
         return Features(env.observation_space).width, *action_kind(env.action_space).sizes
 
-    def _check_env(self, env: VecEnv) -> None:
-        super()._check_env(env)
-        there = env.get_attr("runs")[0] if env.has_attr("runs") else 1
-        runs = there if self._wanted is None else self._wanted
-        if there not in (1, runs) or env.num_envs % runs:
-            raise ValueError(
-                f"{runs} runs are not possible on this environment, which has {there} runs in {env.num_envs} rows: "
-                f"give it rows for {runs} equal blocks."
-            )
-        self.runs = self._wanted = runs
-
-    def _generators(self) -> list[torch.Generator]:
-        """Return a generator for each run, that of run r from the seed plus r."""
-        randoms = [np.random.default_rng(None if self.seed is None else self.seed + r) for r in range(self.runs)]
-        return [torch.Generator().manual_seed(int(random.integers(2**63))) for random in randoms]
-
     def _steps_per_update(self, decisions: int) -> int:
-        """Return the steps of a rollout, for a training of so many decisions of all runs."""
-        return self.n_steps or max(1, min(ROLLOUT * self.runs, decisions) // self.n_envs)
+        """Return the steps of a rollout, for a training of so many decisions of each run."""
+        return self.n_steps or max(1, min(ROLLOUT, decisions) * self.runs // self.n_envs)
 
     def _new_rollout(self, steps: int) -> Rollout:
         shape = steps, self.runs, self.n_envs // self.runs
         return Rollout(shape, self.features.width, self.kind, self.device)
 
     def _hyperparameters(self) -> dict[str, object]:
-        return asdict(self.settings) | {"n_steps": self.n_steps, "runs": self.runs, "device": self.device}
+        return asdict(self.settings) | {"n_steps": self.n_steps, "device": self.device}
 
     def predict(
         self,
@@ -248,14 +229,16 @@ class FastPPO(Agent[Array | Parts, object]):
             self.logger.record(f"train/{name}", value)
         self.logger.record("train/n_updates", self.learner.updates, exclude="tensorboard")
 
-    def _check_runs(self, runs: int) -> None:
-        """Accept every environment; `_check_env` compares the runs."""
-
-    def _arguments_of_run(self) -> dict[str, Any]:
-        return self._hyperparameters() | {"runs": 1}
-
     def _state_of_run(self, run: int) -> State:
-        return _of_run(self.state_dict(), run, self.runs)
+        state, one = super()._state_of_run(run), slice(run, run + 1)
+        optimizer = dict(state["optimizer"])
+        optimizer["state"] = {
+            place: {name: value[one] if value.ndim else value for name, value in moments.items()}
+            for place, moments in optimizer["state"].items()
+        }
+        rollout = {name: None if array is None else array[:, one] for name, array in state["rollout"].items()}
+        own = {"weights": state["weights"][one], "generators": state["generators"][one], "rollout": rollout}
+        return state | own | {"optimizer": optimizer}
 
     def state_dict(self) -> State:
         """Return everything that determines the agent's future, as tensors and plain values."""
@@ -302,19 +285,3 @@ def _joined(observations: list[Any]) -> Array | Parts:
     if isinstance(observations[0], Mapping):
         return {name: np.stack([one[name] for one in observations]) for name in observations[0]}
     return np.stack(observations)
-
-
-def _of_run(state: State, run: int, runs: int) -> State:
-    """Return the state of the agent of one run, from the state of all."""
-    one = slice(run, run + 1)
-    optimizer = state["optimizer"]
-    moments = {n: {k: v[one] if v.ndim else v for k, v in m.items()} for n, m in optimizer["state"].items()}
-    return state | {
-        "last_obs": block_of(state["last_obs"], run, runs),
-        "weights": state["weights"][one],
-        "optimizer": optimizer | {"state": moments},
-        "generators": state["generators"][one],
-        "rollout": {name: None if array is None else array[:, one] for name, array in state["rollout"].items()},
-        "np_random": state["np_random"][run] if runs > 1 else state["np_random"],
-        "episodes": [],
-    }
