@@ -125,9 +125,8 @@ def test_recurrent_prints_a_line_per_length_and_number_of_tasks():
 
 def test_scheduling_prints_the_cost_of_the_state_and_of_runs_side_by_side():
     found = rows(printed("scheduling", "--samples", "4", "--runs", "1", "2"))
-    assert [row[1] for row in found] == ["plain loop", "update", "step, 4", "step, all"] + 2 * ["choice"] + 2 * [
-        "weights"
-    ]
+    ways = ["plain loop", "update", "state, 4", "step, 4", "state, all", "step, all"]
+    assert [row[1] for row in found] == ways + 2 * ["choice"] + 2 * ["weights"]
     assert all(float(row[2].replace(",", "")) > 0 for row in found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -27,6 +27,20 @@ def as_arrays(obs: Observed) -> Observation:
     if isinstance(obs, Mapping):
         return {key: as_arrays(part) for key, part in obs.items()}
     return obs.cpu().numpy() if isinstance(obs, Tensor) else obs
+
+
+def read_together(parts: Sequence[Tensor]) -> list[Array]:
+    """Return tensors of one dtype as arrays, for which the host waits once.
+
+    Example:
+        >>> [part.tolist() for part in read_together([torch.zeros(2), torch.ones(1, 1)])]
+        [[0.0, 0.0], [[1.0]]]
+    """
+    flat, arrays, at = torch.cat([part.flatten() for part in parts]).cpu().numpy(), [], 0
+    for part in parts:
+        arrays.append(flat[at : at + part.numel()].reshape(part.shape))
+        at += part.numel()
+    return arrays
 
 
 def row_not_finite(obs: Mapping[str, Array] | Array) -> int | None:

@@ -20,14 +20,15 @@ from torch import Tensor
 from mtl_gym.core.episode import Floats, TrainingResult
 from mtl_gym.core.interfaces import RUNS, Interface
 from mtl_gym.core.options import EnvOptions, NetworkContext
-from mtl_gym.core.rows import Array, Flags, State
+from mtl_gym.core.packing import read_together
+from mtl_gym.core.rows import Array, Flags, Rows, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.structure import Maybe
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
 from mtl_gym.data import MultiTaskDataset, resolve
 from mtl_gym.families.scheduling import render
-from mtl_gym.families.scheduling.held_out import HeldOut, HeldOutFigures
+from mtl_gym.families.scheduling.held_out import HeldOut
 from mtl_gym.families.scheduling.making import make_template
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.observation import observation_space, progress_features
@@ -108,6 +109,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         )
         self._aggregate = aggregator(self.options.aggregator) if self.options.aggregator else None
         tasks = self.data.num_tasks
+        self._tasks, self._one_hot = np.arange(tasks), np.eye(tasks, dtype=np.float32)
         action = spaces.Discrete(tasks) if self.chooses else spaces.Box(0, 1, (tasks,), np.float32)
         self._set_spaces(observation_space(tasks, self._bins), action)
 
@@ -158,16 +160,23 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def _measured(self, progress: Progress) -> Progress:
         """Measure the validation samples for the next observation; return the progress with their loss and accuracy."""
-        figures = self._held_out.figures(self.training.runs)
-        self._histograms = figures.histograms(self.options.hard_samples, self._bins)
-        loss, accuracy = self._per_task(figures)
+        (loss, accuracy), _ = self._look()
+        self._check_losses(loss, self._tasks)
         return replace(progress, validation_loss=loss, validation_accuracy=accuracy)
 
-    def _per_task(self, figures: HeldOutFigures) -> tuple[Floats, Floats]:
-        """Return loss and accuracy; float32 [runs, tasks]."""
-        loss, accuracy = torch.stack([figures.task_loss(), figures.task_accuracy()]).cpu().numpy()
-        self._check_tasks(loss)
-        return loss, accuracy
+    def _look(self, *more: Tensor) -> list[Floats]:
+        """Measure the validation samples for the next observation, and read figures from the device at once.
+
+        Returns:
+            Loss and accuracy, [2, runs, tasks]; histograms of the first run, [tasks, bins]; and the values of `more`.
+        """
+        figures = self._held_out.figures(self.training.runs)
+        self._histograms = figures.histograms(self.options.hard_samples, self._bins)
+        return read_together([figures.per_task(), self._histograms[0], *more])
+
+    def _check_losses(self, loss: Floats, task: Rows) -> None:
+        if not np.isfinite(loss).all():
+            self._check_finite(loss, task)
 
     def _observe(self) -> Tensor:
         if self._bins:
@@ -176,25 +185,26 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         return torch.from_numpy(features).to(self.device)
 
     def _train_runs(self, actions: Array) -> Progress:
-        progress, updates = self.progress, self.options.updates_per_step
-        weights = np.eye(self.data.num_tasks, dtype=np.float32)[actions] if self.chooses else actions
-        if self.options.train:
-            for _ in range(updates):
-                self._update(progress, actions, weights)
-        after = self._measured(replace(progress, updates=progress.updates + updates))
-        histogram = self._histograms[0].cpu().numpy()
+        steps, runs = self.options.updates_per_step, self.num_envs
+        if self.chooses:
+            task, own, weights = actions[:, None], np.ones((runs, 1), np.float32), self._one_hot[actions]
+        else:
+            task, own, weights = np.tile(self._tasks, (runs, 1)), actions, actions
+        updates = [self.training.update(task, own) for _ in range(steps if self.options.train else 0)]
+        trained = [torch.stack([update.loss, update.gradient_norm]) for update in updates]
+        validation, histogram, *read = self._look(*trained)
+        after = self._progress.after(steps, validation)
+        for loss, norm in read:
+            self._record(after, task, weights, loss, norm)
+        self._check_losses(validation[0], self._tasks)
         self.timeline.add(self._step, weights, after.validation_accuracy, after.validation_loss, histogram)
         return after
 
-    def _update(self, progress: Progress, actions: Array, weights: Floats) -> None:
-        """Carry out one gradient step of every run and record it in `progress`."""
-        every = np.arange(self.data.num_tasks)
-        task = actions[:, None] if self.chooses else np.broadcast_to(every, weights.shape).copy()
-        update = self.training.update(task, np.take_along_axis(weights, task, 1))
-        loss, norm = torch.stack([update.loss, update.gradient_norm]).cpu().numpy()
-        self._check_finite(loss, task)
-        np.put_along_axis(progress.train_loss, task, loss, 1)
-        np.put_along_axis(progress.gradient_norm, task, norm, 1)
+    def _record(self, progress: Progress, task: Rows, weights: Floats, loss: Floats, norm: Floats) -> None:
+        """Record a gradient step of every run; task, loss and norm [runs, groups], weights [runs, tasks]."""
+        self._check_losses(loss, task)
+        where = (np.arange(self.num_envs)[:, None], task)
+        progress.train_loss[where], progress.gradient_norm[where] = loss, norm
         progress.trained[:] += weights > 0
         self._count(updates=1, samples=task.size * self.options.minibatch)
 
@@ -224,16 +234,16 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         self._ended, progress = self.timeline, self.progress
         loss, accuracy = progress.validation_loss, progress.validation_accuracy
         if self.evaluated_split is not None:
-            loss, accuracy = self._per_task(self._measured_at_end.figures(self.training.runs))
+            loss, accuracy = self._measured_at_end.figures(self.training.runs).per_task().cpu().numpy()
+            self._check_losses(loss, self._tasks)
             self.trained = copy.deepcopy(self.training.runs)
-        labels = self._measured_at_end.labels
         return TrainingResult(
             ended=np.ones(self.num_envs, bool),
             success=self._reached(progress),
             accuracy=accuracy,
             loss=loss,
-            labels=labels.sum(-1).cpu().numpy(),
-            samples=(labels > 0).sum(-1).cpu().numpy(),
+            labels=self._measured_at_end.total,
+            samples=self._measured_at_end.samples,
             more={"updates": progress.updates},
         )
 

@@ -151,5 +151,6 @@ def right(predicted: Tensor, label: Tensor) -> Tensor:
         >>> right(torch.tensor([[1, 0, -1], [1, 1, 1]]), torch.tensor([[1, 1, -1], [1, 1, 1]]))
         tensor([1., 3.])
     """
-    hits = ((predicted == label) & (label >= 0)).float()
-    return hits if hits.ndim == 1 else hits.sum(1)
+    if label.ndim == 1:
+        return (predicted == label).float()
+    return ((predicted == label) & (label >= 0)).float().sum(1)

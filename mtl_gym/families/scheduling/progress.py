@@ -40,3 +40,20 @@ class Progress:
         zeros = np.zeros((runs, len(reference)), np.float32)
         unknown = [zeros + np.float32(np.nan) for _ in range(4)]
         return cls(unknown[0], unknown[1], unknown[2], unknown[3], zeros, reference, np.zeros(runs, np.int64))
+
+    def after(self, steps: int, validation: Floats) -> Progress:
+        """Return a copy with more gradient steps, whose own figures are to be filled in.
+
+        Args:
+            steps: Gradient steps.
+            validation: Validation losses and accuracies; float32 [2, runs, tasks].
+        """
+        return Progress(
+            self.train_loss.copy(),
+            validation[0],
+            validation[1],
+            self.gradient_norm.copy(),
+            self.trained.copy(),
+            self.reference,
+            self.updates + steps,
+        )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl_gym.core.nn.adam import Place, consecutive
+from mtl_gym.core.nn.eval_mode import eval_mode
 from mtl_gym.core.nn.stacked import Named, StackedModule, at
 from mtl_gym.core.nn.weights import renew, seeded
 from mtl_gym.core.rows import Rows
@@ -113,10 +114,22 @@ class RunStack(nn.Module):
         return self._score(features.reshape(-1, x.shape[2], *features.shape[2:]), heads, own)
 
     def run_shared(self, x: Tensor) -> Scores:
-        """Return the scores of the same samples in every run; [tasks, rows, *input_shape] -> [runs * tasks * rows]."""
+        """Return the scores of the same samples in every run.
+
+        Args:
+            x: Inputs of each task, [tasks, rows, *input_shape], or of all of them, [1, rows, *input_shape].
+
+        Returns:
+            Scores with the leading axis [runs * tasks * rows].
+        """
         features = self.features(x.flatten(0, 1))
+        each = features if len(x) == self.tasks else features[:, None].expand(-1, self.tasks, *features.shape[1:])
         heads = {name: value.flatten(0, 1) for name, value in self._heads.named().items()}
-        return self._score(features.reshape(-1, x.shape[1], *features.shape[2:]), heads, self._no_keys)
+        return self._score(each.reshape(-1, x.shape[1], *features.shape[2:]), heads, self._no_keys)
+
+    def measured(self) -> AbstractContextManager[None]:
+        """Put all networks in evaluation mode for the length of a block."""
+        return nullcontext() if self._is_plain else eval_mode(self)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the encoders' features of the same inputs in every run; [rows, *input_shape] -> [runs, rows, ...]."""

@@ -26,6 +26,9 @@ def margin(probabilities: Tensor, classes: Tensor) -> Tensor:
     """
     if probabilities.shape[-1] == 1:
         return torch.zeros_like(probabilities[..., 0])
+    if probabilities.shape[-1] == 2:
+        first, second = probabilities.unbind(-1)
+        return 1 - torch.maximum(first, second) + torch.minimum(first, second)
     first, second = probabilities.topk(2, -1).values.unbind(-1)
     return 1 - first + second
 
@@ -49,23 +52,25 @@ def entropy(probabilities: Tensor, classes: Tensor) -> Tensor:
 MEASURES: dict[str, Uncertainty] = {"margin": margin, "least_confidence": least_confidence, "entropy": entropy}
 
 
-def histograms(values: Tensor, counted: Tensor, bins: int) -> Tensor:
+def histograms(values: Tensor, counted: Tensor | None, bins: int) -> Tensor:
     """Return the share of values in each of `bins` equal parts of [0, 1]; a value of 1 falls into the last bin.
 
     Args:
         values: float32 [..., samples], in [0, 1].
-        counted: Mask of the values that count; bool [..., samples].
+        counted: Mask of the values that count, bool [..., samples]; None for all.
         bins: Number of bins.
 
     Returns:
         float32 [..., bins], summing to 1.
 
     Example:
-        >>> histograms(torch.tensor([0.0, 0.1, 0.6, 1.0]), torch.tensor([True, True, True, True]), 2)
+        >>> histograms(torch.tensor([0.0, 0.1, 0.6, 1.0]), None, 2)
         tensor([0.5000, 0.5000])
     """
-    place = (values * bins).long().clamp(0, bins - 1)
+    place = (values * bins).long().clamp_(0, bins - 1)
     counts = torch.zeros(*values.shape[:-1], bins, device=values.device)
+    if counted is None:
+        return counts.scatter_add_(-1, place, torch.ones_like(values)).div_(values.shape[-1])
     counts.scatter_add_(-1, place, counted.to(counts.dtype))
     return counts / counted.sum(-1, keepdim=True)
 

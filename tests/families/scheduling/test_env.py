@@ -85,6 +85,17 @@ def test_validation_samples_are_stratified_by_label(make, plants):
     assert not np.array_equal(np.sort(env._held_out.rows[1]), first)
 
 
+def test_inputs_that_are_the_same_for_all_tasks_are_encoded_once():
+    env = gym.make_vec("MTLScheduling-Digits-v0", num_envs=2, reference=None).unwrapped
+    env.reset(seed=0)
+    held_out, runs = env._held_out, env.network
+    assert held_out.x.shape == (1, 359, 64)
+    once = held_out.figures(runs)
+    held_out.x = held_out.x.expand(10, -1, -1)
+    each = held_out.figures(runs)
+    assert torch.equal(once.loss, each.loss) and torch.equal(once.uncertainty, each.uncertainty)
+
+
 def test_selecting_all_samples_as_hard_logs_one_warning(make, caplog):
     with caplog.at_level(logging.WARNING):
         make(hard_samples=19).reset(seed=1)
