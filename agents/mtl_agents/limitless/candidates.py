@@ -12,6 +12,9 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+from mtl_agents.limitless.products import rounded
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,19 @@ class Padding:
         """Flat places that hold something; int64 [n]."""
         return self.present.flatten().nonzero().squeeze(1)
 
+    @cached_property
+    def _packed(self) -> Tensor:
+        """Places to be packed, with place 0 for the rows that make up the number; int64 [rounded(n)]."""
+        return pad(self.places, (0, rounded(len(self.places)) - len(self.places)))
+
     def pack(self, padded: Tensor) -> Tensor:
-        """Return what is present, row by row; [rows, most, *shape] -> [n, *shape]."""
-        return padded.flatten(0, 1).index_select(0, self.places)
+        """Return what is present, row by row, and rows without meaning; [rows, most, *shape] -> [n or more, *shape]."""
+        return padded.flatten(0, 1).index_select(0, self._packed)
 
     def pad(self, packed: Tensor) -> Tensor:
-        """Undo `pack`, with zeros where nothing is; [n, *shape] -> [rows, most, *shape]."""
+        """Undo `pack`, with zeros where nothing is; [n or more, *shape] -> [rows, most, *shape]."""
         padded = packed.new_zeros(self.present.numel(), *packed.shape[1:])
-        return padded.index_copy_(0, self.places, packed).unflatten(0, self.present.shape)
+        return padded.index_copy_(0, self.places, packed[: len(self.places)]).unflatten(0, self.present.shape)
 
 
 @dataclass(frozen=True)
@@ -81,4 +89,4 @@ class Candidates:
         """Flat place in `masks` of each pair; int64 [pairs]."""
         width = self.masks.shape[1]
         starts = torch.arange(len(self.own), device=self.own.device) * width
-        return self.pairs.pack(self.sets[self.own] + starts[:, None])
+        return (self.sets[self.own] + starts[:, None])[self.pairs.present]

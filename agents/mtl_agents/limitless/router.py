@@ -10,9 +10,10 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad, scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from mtl_agents.limitless.candidates import Candidates, Padding
+from mtl_agents.limitless.products import linear
 
 Observation: TypeAlias = dict[str, Tensor]
 
@@ -97,7 +98,7 @@ class Router(nn.Module):
         layer, attention = self.encoder, self.encoder.self_attn
         x = parts.pack(state)
         seen = _attend(parts.pad(_projected(attention, x)), parts.present, attention.num_heads)
-        x = layer.norm1(x + attention.out_proj(parts.pack(seen)))
+        x = layer.norm1(x + _mapped(attention.out_proj, parts.pack(seen)))
         return parts.pad(layer.norm2(x + _feed_forward(layer, x)))
 
     def values(self, state: Tensor, absent: Tensor) -> Tensor:
@@ -121,12 +122,12 @@ class Router(nn.Module):
         decoded = self._decoded(candidates, state, Padding(~absent))
         asked = self.score(state[:, 1]) / math.sqrt(state.shape[-1])
         rows = candidates.pairs.places // candidates.pairs.present.shape[1]
-        scores = (decoded * asked.index_select(0, rows)).sum(-1)
+        scores = (decoded[: len(rows)] * asked.index_select(0, rows)).sum(-1)
         nowhere = torch.full((masks.numel(),), NO_CANDIDATE, device=state.device)
         return nowhere.index_copy_(0, candidates.places, scores).view(masks.shape)
 
     def _decoded(self, candidates: Candidates, state: Tensor, parts: Padding) -> Tensor:
-        """Return what `decoder` does of the candidates of each row; float32 [pairs, d_model]."""
+        """Return what `decoder` does of the candidates of each row; float32 [pairs or more, d_model]."""
         alone = self._among_themselves(candidates).index_select(0, candidates.own)
         x = self.decoder.norm2(candidates.pairs.pack(self._looking(alone, state, parts)))
         return self.decoder.norm3(x + _feed_forward(self.decoder, x))
@@ -139,7 +140,7 @@ class Router(nn.Module):
         projected = projected.unflatten(0, candidates.sets.shape)
         seen = _attend(projected, there.present, attention.num_heads)
         chosen = choices.index_select(0, there.pack(candidates.sets))
-        return there.pad(layer.norm1(chosen + attention.out_proj(there.pack(seen))))
+        return there.pad(layer.norm1(chosen + _mapped(attention.out_proj, there.pack(seen))))
 
     def _looking(self, x: Tensor, state: Tensor, parts: Padding) -> Tensor:
         """Add what candidates see in the state to them; float32 [rows, most, d_model].
@@ -174,7 +175,8 @@ def _projections(attention: nn.MultiheadAttention) -> tuple[Tensor, Tensor]:
 def _projected(attention: nn.MultiheadAttention, x: Tensor, parts: slice = slice(3)) -> Tensor:
     """Return queries, keys and values of inputs, or some `parts` of them; [*n, d_model] -> [*n, parts * d_model]."""
     rows = slice((parts.start or 0) * x.shape[-1], parts.stop * x.shape[-1])
-    return linear(x, *(part[rows] for part in _projections(attention)))
+    weight, bias = _projections(attention)
+    return linear(x, weight[rows], bias[rows])
 
 
 def _attend(projected: Tensor, present: Tensor, heads: int) -> Tensor:
@@ -193,8 +195,12 @@ def _attend(projected: Tensor, present: Tensor, heads: int) -> Tensor:
     return seen.transpose(1, 2).flatten(2)
 
 
+def _mapped(layer: nn.Linear, x: Tensor, relu: bool = False) -> Tensor:
+    return linear(x, layer.weight, layer.bias, relu)
+
+
 def _feed_forward(layer: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer, x: Tensor) -> Tensor:
-    return layer.linear2(layer.linear1(x).relu_())
+    return _mapped(layer.linear2, _mapped(layer.linear1, x, relu=True))
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
