@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import platform
+import resource
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -86,6 +88,14 @@ def now() -> float:
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def resident_mebibytes() -> float:
+    """Return the resident memory of this process in MiB, or its maximum on systems that report only that."""
+    table_of_pages = Path("/proc/self/statm")
+    if table_of_pages.exists():
+        return int(table_of_pages.read_text().split()[1]) * resource.getpagesize() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import gc
-import resource
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import torch
-from measuring import Timing, alternate, begin, parser, percent, table
+from measuring import Timing, alternate, begin, parser, percent, resident_mebibytes, table
 from numpy.typing import NDArray
 
 import mtl_gym  # noqa: F401 (registers the ids)
@@ -175,14 +173,6 @@ def memory(arguments: argparse.Namespace) -> None:
     print(table(["batched steps", "resident MiB"], [[steps, f"{size:.1f}"] for steps, size in rows]))
     growth = rows[-1][1] - rows[1][1]
     print(f"\n{growth:+.1f} MiB since the second line (aim: flat; the first steps fill the allocator's pools).")
-
-
-def resident_mebibytes() -> float:
-    """Return the resident memory of this process in MiB, or its maximum on systems that report only that."""
-    table_of_pages = Path("/proc/self/statm")
-    if table_of_pages.exists():
-        return int(table_of_pages.read_text().split()[1]) * resource.getpagesize() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def main(arguments: argparse.Namespace) -> None:

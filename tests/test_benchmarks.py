@@ -147,7 +147,18 @@ def test_the_searched_optimum_of_skills_is_printed_with_its_schedule():
     assert "proven" in value and "myopic" in controls
 
 
-NAMES = ("agents", "alignment", "dispatch", "limitless", "recurrent", "routed_training", "scheduling", "steps", "suite")
+NAMES = (
+    "agents",
+    "alignment",
+    "dispatch",
+    "limitless",
+    "recurrent",
+    "routed_training",
+    "scheduling",
+    "steps",
+    "suite",
+    "scale",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -160,6 +171,15 @@ def test_alignment_measures_runs_side_by_side_and_networks_of_some_sizes():
     assert [row[0] for row in found] == ["1", "2", "27", "300"]
     assert all(float(row[1]) > 0 for row in found[:2])
     assert all(float(cell.replace(",", "")) > 0 for row in found[2:] for cell in row[2:])
+
+
+@pytest.mark.slow
+def test_scale_prints_what_runs_a_dead_process_and_files_cost():
+    found = rows(printed("scale", "--runs", "3", "--lost-runs", "4", "--lost-seconds", "0.5"))
+    assert [row[:2] for row in found[:2]] == [["one process", "3"], ["two jobs", "3"]]
+    killed, _, under_way, repeated, failed = found[2][:5]
+    assert (killed, failed) == ("one of two jobs", "0") and under_way == repeated in ("1", "2")
+    assert [row[0] for row in found[3:]] == ["everything", "bare"]
 
 
 @pytest.mark.slow
