@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -28,7 +28,8 @@ from mtl_gym.lab import cluster, processes, resume
 from mtl_gym.lab.execution import carry_out
 from mtl_gym.lab.files import RESULT
 from mtl_gym.lab.records import BARE, EVERYTHING, Extras, RunResult, RunSettings
-from mtl_gym.lab.sweep import Failure, Outcome, Sweep, Watcher, folder
+from mtl_gym.lab.sweep import Failure, Outcome, Sweep, Watcher
+from mtl_gym.lab.together import Tell
 
 ENV_ID, AGENT, TASKS = "MTLRouting-Digits-v0", "random-fixed", 10
 ATTEMPTS = "attempts.txt"
@@ -47,23 +48,27 @@ class Stubs(Sweep):
 
     seconds: float = 0.0
 
-    def attempt(self, run: int, tell: Callable[[int, float], None]) -> Outcome:
-        """Write the result of run number `run`."""
-        settings, start = self.runs[run], time.time()
-        place = folder(self.out, settings)
+    def units(self, runs: Sequence[int], jobs: int = 1) -> list[list[int]]:
+        """Carry out every run alone."""
+        return [[run] for run in runs]
+
+    def attempt(self, unit: Sequence[int], tell: Tell) -> list[Outcome]:
+        """Write the result of the only run of a unit."""
+        (run,) = unit
+        settings, place, start = self.runs[run], self.folder(run), time.time()
         place.mkdir(parents=True, exist_ok=True)
         with (place / ATTEMPTS).open("a") as file:
             file.write(f"{os.getpid()} {start} {resident_mebibytes()}\n")
         time.sleep(self.seconds)
-        tell(settings.steps, 0.5)
+        tell(run, settings.steps, 0.5)
         result = result_of(settings)
         text = json.dumps(asdict(result)).encode()
         checkpoint.write_atomically(place / RESULT, lambda file: file.write(text))
-        return result
+        return [result]
 
     def attempts(self, run: int) -> list[list[float]]:
         """Return process, start and memory in MiB of each attempt at a run."""
-        file = folder(self.out, self.runs[run]) / ATTEMPTS
+        file = self.folder(run) / ATTEMPTS
         return [[float(word) for word in line.split()] for line in file.read_text().splitlines()]
 
 
@@ -180,7 +185,7 @@ class Killer(Watcher):
             self.kill(self.sweep.attempts(self.under_way[-1])[-1][0])
 
     def _goes_on(self, run: int) -> bool:
-        place = folder(self.sweep.out, self.sweep.runs[run])
+        place = self.sweep.folder(run)
         return (place / ATTEMPTS).exists() and not (place / RESULT).exists()
 
 

@@ -7,10 +7,11 @@ or fail on one, is recorded with the line that does it.
 
 import traceback
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
+from unittest import mock
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -84,8 +85,24 @@ class ForeignDevice(TorchFunctionMode):
 
     def __enter__(self):
         self._stack.enter_context(_Operators(self))
+        run = torch.autograd._engine_run_backward
+
+        def watched(*args, **kwargs):
+            with self._again():
+                return run(*args, **kwargs)
+
+        # Torch watches no functions within one that it watches, such as backward, which calls Python, too.
+        self._stack.enter_context(mock.patch.object(torch.autograd, "_engine_run_backward", watched))
         super().__enter__()
         return self
+
+    @contextmanager
+    def _again(self):
+        super().__enter__()
+        try:
+            yield
+        finally:
+            super().__exit__(None, None, None)
 
     def __exit__(self, *error):
         super().__exit__(*error)

@@ -51,8 +51,29 @@ FREE = {
     "places": lambda x, host: x[torch.zeros(2, dtype=torch.int64, device=x.device)],
     "made there": lambda x, host: torch.arange(3, device=x.device) + x + torch.zeros_like(x) + x.new_ones(3),
     "made in C++": lambda x, host: nn.functional.one_hot(x.long(), 5) * x[:, None],
+    "functions in backward": lambda x, host: Squared.apply(x.clone().requires_grad_()).sum().backward(),
+    "functions in a gradient": lambda x, host: gradient(Squared, x),
     "gradient": lambda x, host: x.clone().requires_grad_().log_softmax(0)[1:].square().sum().backward(),
 }
+
+
+class Squared(torch.autograd.Function):
+    """A square whose backward moves a constant to the device of its gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.saved_tensors[0] * torch.full((3,), 2.0).to(grad.device, non_blocking=True) * grad
+
+
+def gradient(function, x):
+    """The gradient of the sum of a function."""
+    copy = x.clone().requires_grad_()
+    return torch.autograd.grad(function.apply(copy).sum(), copy)
 
 
 def hooked(x):
