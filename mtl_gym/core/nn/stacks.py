@@ -84,12 +84,14 @@ class Leaf:
     Attributes:
         members: The parameters; [...] each.
         values: Their values; [blocks, ...].
-        gradient: Their gradients, zero where there is none; [blocks, ...].
+        gradient: Their gradients; [blocks, ...].
+        touched: Blocks that have a gradient, of which others are left over from before; bool [blocks].
     """
 
     members: list[nn.Parameter]
     values: Tensor
     gradient: Tensor
+    touched: Flags
 
     @classmethod
     def of(cls, members: list[nn.Parameter]) -> Leaf:
@@ -97,7 +99,19 @@ class Leaf:
         values = torch.stack([p.data for p in members])
         for p, value in zip(members, values, strict=True):
             p.data = value
-        return cls(members, values, torch.zeros_like(values))
+        return cls(members, values, torch.zeros_like(values), np.zeros(len(members), bool))
+
+    def add(self, blocks: Index, gradient: Tensor) -> None:
+        """Add to the gradients of some blocks, ascending; int64 [n] and [n, ...]."""
+        first = ~self.touched[blocks]
+        self.touched[blocks] = True
+        if first.all() and len(blocks) == len(self.values):
+            self.gradient.copy_(gradient)
+            return
+        for part, put in ((first, self.gradient.index_copy_), (~first, self.gradient.index_add_)):
+            if part.any():
+                chosen = gradient if part.all() else gradient[torch.from_numpy(part).to(gradient.device)]
+                put(0, torch.from_numpy(blocks[part]).to(gradient.device), chosen)
 
     def of_blocks(self, blocks: Index) -> Tensor:
         """Return the values of some blocks, ascending; [n, ...]."""
@@ -131,7 +145,6 @@ class BlockStack:
         self.sizes = [step[0].weight.numel() for step in self.steps if isinstance(step[0], Linear)]
         self._least = max(FEWEST, -(-TINY // min(self.sizes)))
         self.leaves: list[Leaf] = []
-        self.touched = np.zeros(len(blocks), bool)
         self._matrices: dict[int, Tensor] = {}
         self._anchor = torch.zeros(0, requires_grad=True)
 
@@ -149,20 +162,17 @@ class BlockStack:
     def clear(self) -> None:
         """Forget all gradients."""
         for leaf in self.leaves:
-            leaf.gradient.zero_()
-        self.touched[:] = False
+            leaf.touched[:] = False
 
     @property
     def trained(self) -> Index:
         """Blocks that have a gradient; int64 [n]."""
-        return np.flatnonzero(self.touched)
+        return np.flatnonzero(self.leaves[0].touched)
 
     def add(self, first: int, blocks: Index, gradients: Sequence[Tensor]) -> None:
         """Add the gradients of two neighbouring leaves, [n, ...] each, at some blocks; int64 [n]."""
-        self.touched[blocks] = True
-        index = torch.from_numpy(blocks).to(self.leaves[0].values.device)
         for leaf, gradient in zip(self.leaves[first : first + 2], gradients, strict=True):
-            leaf.gradient.index_add_(0, index, gradient)
+            leaf.add(blocks, gradient)
 
     @classmethod
     def fits(cls, blocks: Sequence[nn.Module]) -> bool:
