@@ -2,13 +2,14 @@
 
 The layer has linear blocks 128 x 128. Each way takes rows, float32 [rows, 128], and the block of each row, a NumPy
 array int64 [rows] like an environment's actions, and returns float32 [rows, 128] with gradients for the rows and the
-used blocks. The last columns evaluate the rule of the package, `Dispatch.padding_pays`.
+used blocks. The last columns evaluate the rule of the package, `BlockStack.pays`.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -17,7 +18,8 @@ from measuring import SKEWS, Timing, alternate, begin, parser, percent, routes, 
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym.core.nn.dispatch import Dispatch, apply_blocks
+from mtl_gym.core.nn.dispatch import Dispatch
+from mtl_gym.core.nn.stacks import BlockStack
 from mtl_gym.families.routing import RoutedLayer
 
 Choices = NDArray[np.int64]
@@ -26,17 +28,22 @@ WIDTH = 128
 CLOSE = 1.25
 
 
-class Segmented(Dispatch):
-    """Dispatch that never pads."""
+class OneStack(BlockStack):
+    """Stack that pads the rows of all blocks to one length."""
 
-    padding_pays = False
+    @staticmethod
+    def pays(counts: Choices) -> bool:
+        """Return True."""
+        return True
 
 
-class Padded(Dispatch):
-    """Dispatch that always pads."""
+class SeveralStacks(BlockStack):
+    """Stack that puts blocks of unlike numbers of rows into stacks of their own."""
 
-    padding_pays = True
-    is_sorted = False
+    @staticmethod
+    def pays(counts: Choices) -> bool:
+        """Return False."""
+        return False
 
 
 def loop_over_samples(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
@@ -70,14 +77,20 @@ def sort_and_split(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
     return y[torch.argsort(order)]
 
 
-def segmented(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
-    """Apply the package's dispatch for skewed routes."""
-    return apply_blocks(layer.blocks, x, Segmented.of(choices, device=x.device), linear=True)
+@cache
+def stack_of(kind: type[BlockStack], layer: RoutedLayer) -> BlockStack:
+    """Return the blocks of a layer as a stack, the same one each time."""
+    return kind(list(layer.blocks))
 
 
-def padded(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
-    """Apply the package's dispatch for even routes."""
-    return apply_blocks(layer.blocks, x, Padded.of(choices, device=x.device), linear=True)
+def one_stack(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
+    """Apply the package's stack for even routes."""
+    return stack_of(OneStack, layer)(x, Dispatch.of(choices, device=x.device), runs=1)
+
+
+def several_stacks(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
+    """Apply the package's stacks for skewed routes."""
+    return stack_of(SeveralStacks, layer)(x, Dispatch.of(choices, device=x.device), runs=1)
 
 
 def package(layer: RoutedLayer, x: Tensor, choices: Choices) -> Tensor:
@@ -90,8 +103,8 @@ WAYS: dict[str, Way] = {
     "loop over blocks": loop_over_blocks,
     "all, pick": all_and_pick,
     "sort, split": sort_and_split,
-    "segmented": segmented,
-    "padded": padded,
+    "one stack": one_stack,
+    "several stacks": several_stacks,
     "package": package,
 }
 
@@ -137,7 +150,7 @@ def times_the_best(timings: dict[str, Timing], name: str, others: Sequence[str])
 def picked(batch: int, blocks: int, skew: str) -> str:
     """Return the name of the way that the package selects."""
     dispatch = Dispatch.of(routes(skew, blocks, (batch,), np.random.default_rng(0)))
-    return "padded" if dispatch.padding_pays and not dispatch.is_sorted else "segmented"
+    return "one stack" if BlockStack.pays(dispatch.counts) else "several stacks"
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -147,12 +160,12 @@ def main(arguments: argparse.Namespace) -> None:
     for batch, blocks, skew in product(arguments.batch, arguments.blocks, arguments.routes):
         timings, pick = measure(batch, blocks, skew, arguments), picked(batch, blocks, skew)
         against_all.append(times_the_best(timings, "package", [name for name in WAYS if name != "package"]))
-        against_two.append(times_the_best(timings, pick, ["padded", "segmented"]))
+        against_two.append(times_the_best(timings, pick, ["one stack", "several stacks"]))
         ms = [timing.median * 1e3 for timing in timings.values()]
         rows.append([batch, blocks, skew, *ms, pick, against_two[-1], against_all[-1]])
     header = ["rows", "blocks", "routes", *WAYS, "pick", "pick / better of two", "package / best of all"]
     print(table(header, rows), end="\n\n")
-    print(f"The rule's pick takes at most {CLOSE} times the better of padded and segmented in {count(against_two)}.")
+    print(f"The rule's pick takes at most {CLOSE} times the better of one and several stacks in {count(against_two)}.")
     print(f"The package takes at most {CLOSE} times the best of all ways in {count(against_all)}.")
 
 

@@ -39,6 +39,7 @@ SMALL = {
     "limitless": ["--pools", "6", "13", "--widths", "4", "--learn-widths", "64"],
     "recurrent": ["--tasks", "2", "3", "--lengths", "4", "--wide", "6", "--hidden", "4"],
     "routed_training": ["--batch", "10", "--blocks", "3", "--rows", "200"],
+    "seeds": ["--runs", "2", "--ids", "MTLRouting-Groups-v0", "--agents", "wpl", "separate"],
     "scheduling": ["--samples", "64", "--runs", "1", "2"],
     "steps": ["--widths", "8", "--memory-steps", "30"],
     "suite": ["--share", "0.01"],
@@ -87,7 +88,7 @@ def test_dispatch_measures_every_case_and_judges_the_rule():
     text = printed("dispatch", "--batch", "6", "--blocks", "2", "3", "--routes", "even", "all on one")
     found = rows(text)
     assert [row[:3] for row in found] == [["6", blocks, skew] for blocks in "23" for skew in ("even", "all on one")]
-    assert [row[10] for row in found if row[2] == "all on one"] == ["segmented"] * 2
+    assert [row[10] for row in found if row[2] == "all on one"] == ["one stack"] * 2
     assert text.count("of 4 cases") == 2
 
 

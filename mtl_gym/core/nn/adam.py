@@ -9,14 +9,10 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, overload
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.optim.optimizer import ParamsT
-
-from mtl_gym.core.nn.stacks import BlockStack, Leaf
 
 HOST = torch.device("cpu")
 Group = dict[str, Any]  # as torch types its parameter groups
@@ -259,129 +255,3 @@ def _fused_adam_(
 def _touched(gradient: Tensor, axes: int) -> Tensor:
     """Slices whose gradient is not zero throughout; bool [*leading axes]."""
     return (gradient != 0).reshape(*gradient.shape[:axes], -1).any(-1)
-
-
-class FusedAdam(torch.optim.Adam):
-    """`torch.optim.Adam(fused=True)`, equal to the bit, without its overhead for every small parameter.
-
-    Parameters without a gradient keep their values, moments and step counts, as in `torch.optim.Adam`. Those of fused
-    stacks have their gradients there.
-
-    Args:
-        params: Parameters, of one dtype and device.
-        lr: Learning rate.
-        stacks: Fused stacks whose parameters are among them.
-
-    Source: Kingma and Ba 2015, algorithm 1.
-
-    Example:
-        >>> weight = torch.zeros(2, requires_grad=True)
-        >>> weight.grad = torch.ones(2)
-        >>> FusedAdam([weight], lr=0.1).step(); weight.data
-        tensor([-0.1000, -0.1000])
-    """
-
-    def __init__(self, params: Sequence[Tensor], lr: float, stacks: Sequence[BlockStack] = ()) -> None:
-        super().__init__([{"params": list(params)}], lr, fused=True)  # Adam rejects an empty list of parameters
-        self._stacks = stacks
-        self._moments = [StackedMoments(leaf) for stack in stacks for leaf in stack.leaves]
-        inside = {p for moments in self._moments for p in moments.leaf.members}
-        self._others = [p for p in params if p not in inside]
-
-    def of(self, module: nn.Module) -> FusedAdam:
-        """Return an optimizer of the parameters of `module` alone, with the moments and step counts that they have."""
-        twin = FusedAdam(list(module.parameters()), self.param_groups[0]["lr"])
-        twin.state.update({p: self.state[p] for p in module.parameters() if p in self.state})
-        return twin
-
-    def take(self, parts: Sequence[FusedAdam]) -> None:
-        """Take over the moments and step counts of optimizers whose parameters are among these."""
-        for part in parts:
-            self.state.update({p: dict(state) for p, state in part.state.items()})
-        self.param_groups[0]["lr"] = parts[0].param_groups[0]["lr"]
-        self._gather()
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update all parameters that have a gradient."""
-        others = [p for p in self._others if p.grad is not None]
-        states = [self._state_of(p) for p in others]
-        if others:
-            torch._foreach_add_([state["step"] for state in states], 1)
-            gradients = [p.grad for p in others if p.grad is not None]
-            _fused_adam_(self.param_groups[0], others, gradients, *zip(*map(_values, states), strict=True))
-        moments = iter(self._moments)
-        for stack in self._stacks:
-            trained = stack.trained
-            for one in [next(moments) for _ in stack.leaves]:
-                if len(trained):
-                    _fused_adam_(self.param_groups[0], *one.begin(trained, self.state))
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients."""
-        for p in self._others:
-            p.grad = None
-        for stack in self._stacks:
-            stack.clear()
-
-    def _state_of(self, p: Tensor) -> dict[str, Tensor]:
-        state: dict[str, Tensor] = self.state[p]
-        if not state:
-            state["step"] = torch.zeros((), device=p.device)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
-        return state
-
-    def _gather(self) -> None:
-        for moments in self._moments:
-            moments.gather(self.state)
-
-    def __setstate__(self, state: Group) -> None:
-        """Restore a loaded state, or become a copy, whose parameters are in no stack."""
-        super().__setstate__(state)
-        if "_stacks" not in vars(self):
-            self._stacks, self._moments = (), []
-            self._others = [p for group in self.param_groups for p in group["params"]]
-        self._gather()
-
-
-class StackedMoments:
-    """Moments and step counts of the parameters of a leaf, whose states are views of them.
-
-    Args:
-        leaf: The parameters.
-    """
-
-    def __init__(self, leaf: Leaf) -> None:
-        self.leaf = leaf
-        self._count = torch.zeros(len(leaf.members), device=leaf.values.device)
-        self._mean, self._square = torch.zeros_like(leaf.values), torch.zeros_like(leaf.values)
-        self._known = np.zeros(len(leaf.members), bool)
-        self._views = list(zip(*(one.unbind() for one in (self._count, self._mean, self._square)), strict=True))
-        self._values, self._gradients = leaf.values.unbind(), leaf.gradient.unbind()
-
-    def begin(self, trained: NDArray[np.int64], states: Mapping[Tensor, dict[str, Tensor]]) -> list[list[Tensor]]:
-        """Count a step of some members; int64 [n]. Return values, gradients, step counts and moments, n of each."""
-        for place in trained[~self._known[trained]]:
-            states[self.leaf.members[place]].update(zip(STATE, self._views[place], strict=True))
-        self._known[trained] = True
-        self._count[torch.from_numpy(trained).to(self._count.device)] += 1
-        places = trained.tolist()
-        views = [self._views[place] for place in places]
-        moments = [list(part) for part in zip(*views, strict=True)]
-        return [[self._values[place] for place in places], [self._gradients[place] for place in places], *moments]
-
-    def gather(self, states: Mapping[Tensor, dict[str, Tensor]]) -> None:
-        """Move the states of the members, which were loaded one by one, to the views."""
-        for place, p in enumerate(self.leaf.members):
-            self._known[place] = bool(states.get(p))
-            for view, name in zip(self._views[place], STATE, strict=True):
-                view.copy_(states[p][name]) if self._known[place] else view.zero_()
-            if self._known[place]:
-                states[p].update(zip(STATE, self._views[place], strict=True))
-
-
-STATE = ("step", "exp_avg", "exp_avg_sq")
-
-
-def _values(state: Mapping[str, Tensor]) -> list[Tensor]:
-    return [state[name] for name in STATE]

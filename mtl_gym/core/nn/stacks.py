@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from mtl_gym.core.nn.buckets import Bucket, Gather, Index, Spread, on_device
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.frozen import FrozenLinear
 from mtl_gym.core.nn.typing import Context, Modules
 
-Index = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Linear = nn.Linear | FrozenLinear
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.ELU, nn.LeakyReLU, nn.SiLU, nn.Softplus, nn.Identity)
@@ -38,46 +38,6 @@ SPARE_ROWS_PER_ROW = 1.25
 
 
 @dataclass(frozen=True)
-class Bucket:
-    """Groups that run as one stack.
-
-    Attributes:
-        groups: Positions of the groups among those that have rows; int64 [groups].
-        lengths: Rows that the result of each group must be that of, zeros behind its own; int64 [groups].
-        longest: Rows of the stack.
-        slots: Places of the rows in the stack [groups * longest]; int64 [rows], on the device.
-        rows: The rows, by group; int64 [rows], on the device. None for all rows of the batch, as they stand.
-    """
-
-    groups: Index
-    lengths: Index
-    longest: int
-    slots: Tensor
-    rows: Tensor | None = None
-
-    def spread(self, x: Tensor) -> Tensor:
-        """Stack the rows of each group, with zeros behind; [rows of the batch, n] -> [groups, longest, n]."""
-        stack = x.new_zeros(len(self.groups) * self.longest, *x.shape[1:])
-        rows = x if self.rows is None else x.index_select(0, self.rows)
-        return stack.index_copy_(0, self.slots, rows).view(len(self.groups), self.longest, -1)
-
-    def gather(self, stack: Tensor) -> Tensor:
-        """Return the rows of the bucket; [groups, longest, n] -> [rows, n]."""
-        return stack.flatten(0, 1).index_select(0, self.slots)
-
-    @staticmethod
-    def whole(buckets: Sequence[Bucket], stacks: Sequence[Tensor], rows: int) -> Tensor:
-        """Return all rows of the batch, from the stacks of all buckets; zeros where there is none."""
-        if buckets and buckets[0].rows is None:
-            return buckets[0].gather(stacks[0])
-        out = stacks[0].new_zeros(rows, stacks[0].shape[-1])
-        for bucket, stack in zip(buckets, stacks, strict=True):
-            assert bucket.rows is not None
-            out.index_copy_(0, bucket.rows, bucket.gather(stack))
-        return out
-
-
-@dataclass(frozen=True)
 class Leaf:
     """One parameter of every block, in one tensor of which the blocks' own are views.
 
@@ -86,12 +46,14 @@ class Leaf:
         values: Their values; [blocks, ...].
         gradient: Their gradients; [blocks, ...].
         touched: Blocks that have a gradient, of which others are left over from before; bool [blocks].
+        device: Their device.
     """
 
     members: list[nn.Parameter]
     values: Tensor
     gradient: Tensor
     touched: Flags
+    device: torch.device
 
     @classmethod
     def of(cls, members: list[nn.Parameter]) -> Leaf:
@@ -99,7 +61,7 @@ class Leaf:
         values = torch.stack([p.data for p in members])
         for p, value in zip(members, values, strict=True):
             p.data = value
-        return cls(members, values, torch.zeros_like(values), np.zeros(len(members), bool))
+        return cls(members, values, torch.zeros_like(values), np.zeros(len(members), bool), values.device)
 
     def add(self, blocks: Index, gradient: Tensor) -> None:
         """Add to the gradients of some blocks, ascending; int64 [n] and [n, ...]."""
@@ -110,13 +72,15 @@ class Leaf:
             return
         for part, put in ((first, self.gradient.index_copy_), (~first, self.gradient.index_add_)):
             if part.any():
-                chosen = gradient if part.all() else gradient[torch.from_numpy(part).to(gradient.device)]
-                put(0, torch.from_numpy(blocks[part]).to(gradient.device), chosen)
+                chosen = (
+                    gradient if part.all() else gradient.index_select(0, on_device(np.flatnonzero(part), self.device))
+                )
+                put(0, on_device(blocks[part], self.device), chosen)
 
     def of_blocks(self, blocks: Index) -> Tensor:
         """Return the values of some blocks, ascending; [n, ...]."""
         whole = len(blocks) == len(self.values)
-        return self.values if whole else self.values.index_select(0, torch.from_numpy(blocks).to(self.values.device))
+        return self.values if whole else self.values.index_select(0, on_device(blocks, self.device))
 
 
 class BlockStack:
@@ -196,23 +160,9 @@ class BlockStack:
         alone = tiny & (lengths < FEWEST) & ~padded
         exact = (lengths < FEWEST) | (lengths > MOST) | (tiny & padded)
         buckets = list(self._buckets(dispatch, lengths, exact, alone))
-        stacks = _Spread.apply(x, buckets)
+        stacks = Spread.apply(x, buckets)
         outputs = [self._run(stack, bucket, dispatch) for stack, bucket in zip(stacks, buckets, strict=True)]
-        singles = list(_singles(dispatch, alone))
-        parts = [self._alone(x[rows], int(dispatch.groups[group])) for group, rows in singles]
-        return _Gather.apply(len(x), buckets, [rows for _, rows in singles], *outputs, *parts)
-
-    def _alone(self, x: Tensor, block: int) -> Tensor:
-        if not self.leaves:
-            return self.blocks[block](x)
-        leaf = 0
-        for step in self.steps:
-            if isinstance(step[0], nn.Linear):
-                x = _SingleLinear.apply(x, self._anchor, self, leaf, block)
-                leaf += 2
-            else:
-                x = step[0](x)
-        return x
+        return Gather.apply(len(x), buckets, *outputs)
 
     def _lengths(self, dispatch: Dispatch, each: int) -> tuple[Index, Flags]:
         """Return the rows that each group counts as, its own or the most of its run, and whether it is the latter."""
@@ -226,36 +176,50 @@ class BlockStack:
         pads = (used > 1) & (used * longest <= SPARE_ROWS_PER_ROW * rows + SPARE_ROWS_PER_BLOCK * used)
         return np.where(pads[run], longest[run], counts), pads[run]
 
+    @staticmethod
+    def pays(counts: Index) -> bool:
+        """Return whether one stack for groups of these numbers of rows is cheaper than several."""
+        size, rows = len(counts), int(counts.sum())
+        return bool(size * counts.max(initial=0) <= SPARE_ROWS_PER_ROW * rows + SPARE_ROWS_PER_BLOCK * size)
+
     def _buckets(self, dispatch: Dispatch, lengths: Index, exact: Flags, alone: Flags) -> Iterator[Bucket]:
-        starts, counts = np.cumsum(dispatch.counts) - dispatch.counts, dispatch.counts
-        if not exact.any() and pays(counts):
-            yield self._all_rows(dispatch, lengths)
+        counts = dispatch.counts
+        if not exact.any() and self.pays(counts):
+            longest = max(dispatch.longest, self._least)
+            yield Bucket(np.arange(len(lengths)), lengths, longest, dispatch.slots_in(longest))
             return
         usual = counts[~exact]
-        kind = np.where(exact, lengths, 0 if pays(usual) else -np.frexp(counts)[1])
-        kind[alone] = -FAR
+        kind = np.where(exact, lengths, 0 if self.pays(usual) else -np.frexp(counts)[1])
         for value in np.unique(kind[~alone]):
-            groups = np.flatnonzero(kind == value)
+            groups = np.flatnonzero((kind == value) & ~alone)
             longest = int(value) if value > 0 else max(int(counts[groups].max()), self._least)
-            yield _bucket(dispatch, groups, lengths[groups], longest, starts)
-
-    def _all_rows(self, dispatch: Dispatch, lengths: Index) -> Bucket:
-        longest = max(dispatch.longest, self._least)
-        return Bucket(np.arange(len(lengths)), lengths, longest, dispatch.slots_in(longest))
+            yield Bucket.of(dispatch, groups, lengths[groups], longest)
+        if alone.any():
+            groups = np.flatnonzero(alone)
+            yield Bucket.of(dispatch, groups, counts[groups], 0)
 
     def _run(self, x: Tensor, bucket: Bucket, dispatch: Dispatch) -> Tensor:
         blocks, leaf = dispatch.groups[bucket.groups], 0
         for step in self.steps:
             if self.leaves and isinstance(step[0], nn.Linear):
-                x = _FusedLinear.apply(x, self._anchor, self, leaf, blocks, bucket.lengths)
+                function = _FusedLinear if bucket.longest else _LooseLinear
+                x = function.apply(x, self._anchor, self, leaf, blocks, bucket.lengths)
                 leaf += 2
-            elif isinstance(step[0], nn.Linear):
-                maps = [one for one in (step[block] for block in blocks) if isinstance(one, nn.Linear)]
-                parameters = [one.weight for one in maps] + [one.bias for one in maps]
-                x = _StackedLinear.apply(x, bucket.lengths, *parameters)
+            elif isinstance(step[0], Linear):
+                x = self._linear(step, x, bucket, blocks)
             else:
-                x = x @ self._frozen(step, blocks).mT if isinstance(step[0], FrozenLinear) else step[0](x)
+                x = step[0](x)
         return x
+
+    def _linear(self, step: Sequence[nn.Module], x: Tensor, bucket: Bucket, blocks: Index) -> Tensor:
+        """Apply linear maps that are not fused."""
+        if not bucket.longest:
+            parts = zip(x.split(bucket.lengths.tolist()), blocks.tolist(), strict=True)
+            return torch.cat([step[block](part) for part, block in parts])
+        if isinstance(step[0], FrozenLinear):
+            return x @ self._frozen(step, blocks).mT
+        maps = [one for one in (step[block] for block in blocks) if isinstance(one, nn.Linear)]
+        return _StackedLinear.apply(x, bucket.lengths, *[one.weight for one in maps], *[one.bias for one in maps])
 
     def _frozen(self, step: Sequence[nn.Module], blocks: Index) -> Tensor:
         """Return the matrices of some blocks, which never change; float32 [n, outputs, inputs]."""
@@ -264,31 +228,7 @@ class BlockStack:
         known = self._matrices.get(id(step))
         if known is None or known.device != device:
             known = self._matrices[id(step)] = torch.stack([one.weight for one in maps])
-        return known if len(blocks) == len(known) else known.index_select(0, torch.from_numpy(blocks).to(device))
-
-
-FAR = 10**9
-
-
-def _bucket(dispatch: Dispatch, groups: Index, lengths: Index, longest: int, starts: Index) -> Bucket:
-    counts = dispatch.counts[groups]
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    rows = dispatch.order[np.repeat(starts[groups], counts) + within]
-    slots = np.repeat(np.arange(len(groups)) * longest, counts) + within
-    return Bucket(groups, lengths, longest, *(torch.from_numpy(one).to(dispatch.device) for one in (slots, rows)))
-
-
-def pays(counts: Index) -> bool:
-    """Return whether one stack for groups of these numbers of rows is cheaper than several."""
-    size, rows = len(counts), int(counts.sum())
-    return bool(size * counts.max(initial=0) <= SPARE_ROWS_PER_ROW * rows + SPARE_ROWS_PER_BLOCK * size)
-
-
-def _singles(dispatch: Dispatch, alone: Flags) -> Iterator[tuple[int, Tensor]]:
-    starts = np.cumsum(dispatch.counts) - dispatch.counts
-    for group in np.flatnonzero(alone):
-        rows = dispatch.order[starts[group] : starts[group] + dispatch.counts[group]]
-        yield int(group), torch.from_numpy(rows).to(dispatch.device)
+        return known if len(blocks) == len(known) else known.index_select(0, on_device(blocks, device))
 
 
 def _parts(block: nn.Module) -> list[nn.Module]:
@@ -302,44 +242,6 @@ def _kind(part: nn.Module) -> object:
     return repr(part) if type(part) in ELEMENTWISE else None
 
 
-class _Spread(torch.autograd.Function):
-    """The stack of each bucket."""
-
-    @staticmethod
-    def forward(ctx: Context, x: Tensor, buckets: Sequence[Bucket]) -> tuple[Tensor, ...]:
-        ctx.buckets, ctx.rows = buckets, len(x)  # type: ignore[attr-defined]
-        return tuple(bucket.spread(x) for bucket in buckets)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
-        return Bucket.whole(ctx.buckets, gradients, ctx.rows), None  # type: ignore[attr-defined]
-
-
-class _Gather(torch.autograd.Function):
-    """The rows of the batch, from the stacks of the buckets and the outputs of single groups."""
-
-    @staticmethod
-    def forward(
-        ctx: Context, rows: int, buckets: Sequence[Bucket], singles: Sequence[Tensor], *outputs: Tensor
-    ) -> Tensor:
-        ctx.buckets, ctx.singles = buckets, singles  # type: ignore[attr-defined]
-        if buckets:
-            y = Bucket.whole(buckets, outputs[: len(buckets)], rows)
-        else:
-            y = outputs[0].new_zeros(rows, outputs[0].shape[-1])
-        for single, part in zip(singles, outputs[len(buckets) :], strict=True):
-            y.index_copy_(0, single, part)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        stacks = [bucket.spread(gradients[0]) for bucket in ctx.buckets]  # type: ignore[attr-defined]
-        parts = [gradients[0].index_select(0, single) for single in ctx.singles]  # type: ignore[attr-defined]
-        return None, None, None, *stacks, *parts
-
-
 class _StackedLinear(torch.autograd.Function):
     """A linear map of each group on its rows [groups, longest, inputs]; `parameters`: all weights, then all biases."""
 
@@ -348,7 +250,7 @@ class _StackedLinear(torch.autograd.Function):
         weights = torch.stack(parameters[: len(x)])
         biases = torch.stack(parameters[len(x) :])
         ctx.save_for_backward(x, weights)
-        ctx.lengths = lengths  # type: ignore[attr-defined]
+        ctx.lengths, ctx.device = lengths, x.device  # type: ignore[attr-defined]
         return torch.baddbmm(biases.unsqueeze(1), x, weights.mT)
 
     @staticmethod
@@ -356,7 +258,7 @@ class _StackedLinear(torch.autograd.Function):
     def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weights = ctx.saved_tensors
         gradient = gradients[0]
-        biases = _sums(gradient, ctx.lengths)  # type: ignore[attr-defined]
+        biases = _sums(gradient, ctx.lengths, ctx.device)  # type: ignore[attr-defined]
         return gradient @ weights, None, *(gradient.mT @ x).unbind(), *biases.unbind()
 
 
@@ -378,32 +280,37 @@ class _FusedLinear(torch.autograd.Function):
         x, weights = ctx.saved_tensors
         stack, leaf, blocks, lengths = ctx.more  # type: ignore[attr-defined]
         gradient = gradients[0]
-        stack.add(leaf, blocks, (gradient.mT @ x, _sums(gradient, lengths)))
+        stack.add(leaf, blocks, (gradient.mT @ x, _sums(gradient, lengths, stack.leaves[leaf].device)))
         dx = gradient @ weights if ctx.needs_input_grad[0] else None
         return dx, None, None, None, None, None
 
 
-class _SingleLinear(torch.autograd.Function):
-    """One linear map of a fused stack."""
+class _LooseLinear(torch.autograd.Function):
+    """Linear maps of a fused stack, one by one on the rows of each group, which follow one another."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, anchor: Tensor, stack: BlockStack, leaf: int, block: int) -> Tensor:
-        weight, bias = (one.values[block] for one in stack.leaves[leaf : leaf + 2])
-        ctx.save_for_backward(x, weight)
-        ctx.more = stack, leaf, block  # type: ignore[attr-defined]
-        return nn.functional.linear(x, weight, bias)
+    def forward(
+        ctx: Context, x: Tensor, anchor: Tensor, stack: BlockStack, leaf: int, blocks: Index, lengths: Index
+    ) -> Tensor:
+        weights, biases = (one.values for one in stack.leaves[leaf : leaf + 2])
+        ctx.save_for_backward(x)
+        ctx.more = stack, leaf, blocks, lengths.tolist()  # type: ignore[attr-defined]
+        parts = zip(x.split(lengths.tolist()), blocks.tolist(), strict=True)
+        return torch.cat([nn.functional.linear(part, weights[block], biases[block]) for part, block in parts])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        stack, leaf, block = ctx.more  # type: ignore[attr-defined]
-        gradient = gradients[0]
-        stack.add(leaf, np.array([block]), ((gradient.t() @ x)[None], gradient.sum(0)[None]))
-        return gradient @ weight, None, None, None, None
+        stack, leaf, blocks, lengths = ctx.more  # type: ignore[attr-defined]
+        weights, parts = stack.leaves[leaf].values, ctx.saved_tensors[0].split(lengths)
+        grads = gradients[0].split(lengths)
+        to_weights = torch.stack([grad.t() @ part for grad, part in zip(grads, parts, strict=True)])
+        stack.add(leaf, blocks, (to_weights, torch.stack([grad.sum(0) for grad in grads])))
+        dx = [grad @ weights[block] for grad, block in zip(grads, blocks.tolist(), strict=True)]
+        return torch.cat(dx), None, None, None, None, None
 
 
-def _sums(gradient: Tensor, lengths: Index) -> Tensor:
+def _sums(gradient: Tensor, lengths: Index, device: torch.device) -> Tensor:
     """Return the sum of the rows of each group, as over `lengths` rows; [groups, longest, n] -> [groups, n]."""
     if gradient.shape[2] == SAFE_COLUMNS or gradient.shape[2] % 32 == 0 or (lengths == gradient.shape[1]).all():
         return gradient.sum(1)
@@ -413,8 +320,9 @@ def _sums(gradient: Tensor, lengths: Index) -> Tensor:
     order = np.argsort(lengths, kind="stable")
     edges = [0, *(np.flatnonzero(np.diff(lengths[order])) + 1).tolist(), len(order)]
     for first, last in pairwise(edges):
-        alike = torch.from_numpy(order[first:last]).to(gradient.device)
-        sums[alike] = whole[alike, : int(lengths[order[first]])].sum(1)
+        alike = on_device(order[first:last], device)
+        part = whole.index_select(0, alike)[:, : int(lengths[order[first]])].contiguous()
+        sums.index_copy_(0, alike, part.sum(1))
     return sums
 
 

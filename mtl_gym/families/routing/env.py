@@ -20,7 +20,7 @@ from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.held_out import HeldOutVectorEnv
 from mtl_gym.core.interfaces import LAYERS, ROUTES, Interface
-from mtl_gym.core.nn.adam import FusedAdam
+from mtl_gym.core.nn.fused_adam import FusedAdam
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State

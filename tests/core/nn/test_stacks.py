@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from mtl_gym.core.nn.adam import FusedAdam
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.frozen import FrozenLinear
-from mtl_gym.core.nn.stacks import BlockStack, pays
+from mtl_gym.core.nn.fused_adam import FusedAdam
+from mtl_gym.core.nn.stacks import BlockStack
 
 BLOCKS = {
     "linear": lambda: nn.Linear(16, 12),
@@ -93,8 +93,8 @@ def test_other_structures_do_not_fit():
 
 
 def test_one_stack_is_given_up_when_routes_collapse():
-    assert pays(np.full(20, 51))
-    assert not pays(np.array([930, *[5] * 19]))
+    assert BlockStack.pays(np.full(20, 51))
+    assert not BlockStack.pays(np.array([930, *[5] * 19]))
 
 
 @pytest.mark.parametrize("kind", ["linear", "perceptron"])
