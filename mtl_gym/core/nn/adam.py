@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias, overload
+from typing import NamedTuple, TypeAlias, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.optimizer import ParamsT
 
+from mtl_gym.core.nn.fused_adam import Group, fused_adam_, parts_of
+
 HOST = torch.device("cpu")
-Group = dict[str, Any]  # as torch types its parameter groups
 Place: TypeAlias = slice | Tensor  # of slices: one after the other, or int64 [slices]
 
 
@@ -136,7 +139,7 @@ class MaskedAdam(torch.optim.Optimizer):
     def _fused(self, params: list[Tensor], gradients: list[Tensor], group: Group) -> None:
         states = [self._state(p, 0) for p in params]
         torch._foreach_add_([state["step"] for state in states], 1)
-        _fused_adam_(group, params, gradients, *zip(*map(_values, states), strict=True))
+        fused_adam_(group, params, gradients, *zip(*map(parts_of, states), strict=True))
 
     def _step_slices(self, params: list[Tensor], gradients: list[Tensor], group: Group) -> None:
         if not params:
@@ -224,32 +227,6 @@ def _step_(steps: list[Tensor], parts: Sequence[Sequence[Tensor]], gradients: li
         square.lerp_(gradient * gradient, 1 - beta2)
         root = (square / share).sqrt_().add_(constants.eps)
         value.addcdiv_(size * mean, root, value=-1)
-
-
-def _fused_adam_(
-    group: Group,
-    params: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    steps: Sequence[Tensor],
-    means: Sequence[Tensor],
-    squares: Sequence[Tensor],
-) -> None:
-    """Step whole parameters of one device by torch's kernel, without the work that `torch.optim.Adam` adds."""
-    torch._fused_adam_(
-        list(params),
-        list(gradients),
-        list(means),
-        list(squares),
-        [],
-        list(steps),
-        lr=group["lr"],
-        beta1=group["betas"][0],
-        beta2=group["betas"][1],
-        weight_decay=0,
-        eps=group["eps"],
-        amsgrad=False,
-        maximize=False,
-    )
 
 
 def _touched(gradient: Tensor, axes: int) -> Tensor:

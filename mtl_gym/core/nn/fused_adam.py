@@ -65,13 +65,13 @@ class FusedAdam(torch.optim.Adam):
         if others:
             torch._foreach_add_([state["step"] for state in states], 1)
             gradients = [p.grad for p in others if p.grad is not None]
-            _fused_adam_(self.param_groups[0], others, gradients, *zip(*map(_values, states), strict=True))
+            fused_adam_(self.param_groups[0], others, gradients, *zip(*map(parts_of, states), strict=True))
         moments = iter(self._moments)
         for stack in self._stacks:
             trained = stack.trained
             for one in [next(moments) for _ in stack.leaves]:
                 if len(trained):
-                    _fused_adam_(self.param_groups[0], *one.begin(trained, self.state))
+                    fused_adam_(self.param_groups[0], *one.begin(trained, self.state))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients."""
@@ -137,5 +137,32 @@ class StackedMoments:
                 states[p].update(zip(STATE, self._views[place], strict=True))
 
 
-def _values(state: Mapping[str, Tensor]) -> list[Tensor]:
+def parts_of(state: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return step count and moments of a parameter."""
     return [state[name] for name in STATE]
+
+
+def fused_adam_(
+    group: Group,
+    params: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    steps: Sequence[Tensor],
+    means: Sequence[Tensor],
+    squares: Sequence[Tensor],
+) -> None:
+    """Step whole parameters of one device by torch's kernel, without the work that `torch.optim.Adam` adds."""
+    torch._fused_adam_(
+        list(params),
+        list(gradients),
+        list(means),
+        list(squares),
+        [],
+        list(steps),
+        lr=group["lr"],
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        weight_decay=0,
+        eps=group["eps"],
+        amsgrad=False,
+        maximize=False,
+    )
