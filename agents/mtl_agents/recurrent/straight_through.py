@@ -193,8 +193,8 @@ class StraightThroughRouter(ConnectionAgent):
         shared, memory, own = units.split(list(batched.parts.values()), 1)
         groups = Dispatch.of(obs["task"], self.num_tasks, batched.device)
         with torch.no_grad():
-            step = batched.network.share(shared, own, memory, groups, Decided(self.policies, noise))
-        return step.gates.to(torch.int8).cpu().numpy()
+            on = batched.network.choose(shared, own, memory, groups, Decided(self.policies, noise))
+        return on.to(torch.int8).cpu().numpy()
 
     def _act(self, obs: Parts) -> Bits:
         noise = gumbel((self.n_envs, self.batched.layout.size, 2), self.generator)

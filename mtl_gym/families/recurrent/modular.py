@@ -76,6 +76,10 @@ class Sharing(nn.Module):
         """Return the memory after one time step alone; arguments as for `share`, float32 [rows, memory]."""
         return self.share(embedded, own, memory, groups, gates).memory
 
+    def choose(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Tensor:
+        """Return the decisions of one time step alone; arguments as for `share`, float32 [rows, connections]."""
+        return self.share(embedded, own, memory, groups, gates).gates
+
     def shared_parameters(self) -> list[nn.Parameter]:
         """Return the parameters used by all tasks, which are frozen for an unseen task (table 2)."""
         raise NotImplementedError
@@ -138,18 +142,28 @@ class ModularNetwork(Sharing):
         self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates
     ) -> SharedOutput:
         """Decide, average connected outputs (eq. 4) and apply sub-encoders (eq. 5), layer by layer."""
-        outputs, decided = self._encode(embedded, gates)
-        taken = [gates.decoder(block, units, own, groups) for block, units in enumerate(outputs)]
+        outputs, decided, taken = self._decide(embedded, own, groups, gates)
         knowledge = [
             decoder.of_rows(connected(units, on.unsqueeze(2))[0], groups)
             for decoder, units, on in zip(self.sub_decoders, outputs, taken, strict=True)
         ]
-        on = torch.cat([*(gates.flatten(1) for gates in decided), *taken], 1)
-        return SharedOutput(torch.cat(knowledge, 1), _shown(outputs), on)
+        return SharedOutput(torch.cat(knowledge, 1), _shown(outputs), _flat(decided, taken))
 
     def show(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Tensor:
         """Return the outputs of the sub-encoders, without any sub-decoder."""
         return _shown(self._encode(embedded, gates)[0])
+
+    def choose(self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates) -> Tensor:
+        """Decide layer by layer, without any sub-decoder."""
+        _, decided, taken = self._decide(embedded, own, groups, gates)
+        return _flat(decided, taken)
+
+    def _decide(
+        self, embedded: Tensor, own: Tensor | None, groups: Dispatch, gates: Gates
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Return the results of `_encode`, and the connections [rows, from] to each sub-decoder."""
+        outputs, decided = self._encode(embedded, gates)
+        return outputs, decided, [gates.decoder(block, units, own, groups) for block, units in enumerate(outputs)]
 
     def _encode(self, embedded: Tensor, gates: Gates) -> tuple[list[Tensor], list[Tensor]]:
         """Return outputs [n, rows, hidden] and connections [rows, from, to] of every layer of sub-encoders."""
@@ -169,6 +183,11 @@ class ModularNetwork(Sharing):
 def _shown(outputs: list[Tensor]) -> Tensor:
     """Concatenate the outputs of all sub-encoders; [n, rows, hidden] of each layer -> [rows, memory]."""
     return torch.cat([part for layer in outputs for part in layer.unbind()], 1)
+
+
+def _flat(decided: list[Tensor], taken: list[Tensor]) -> Tensor:
+    """Concatenate connections of the encoder, [rows, from, to] each, and to sub-decoders; [rows, connections]."""
+    return torch.cat([*(on.flatten(1) for on in decided), *taken], 1)
 
 
 def connected(units: Tensor, on: Tensor) -> Tensor:

@@ -179,6 +179,11 @@ class MultiTaskNetwork(nn.Module):
         """Return the memory of the shared part after one time step, as `Sharing.show`."""
         return memory if self.sharing is None else self.sharing.show(*self._seen(shared, own), memory, groups, gates)
 
+    def choose(self, shared: Tensor, own: Tensor, memory: Tensor, groups: Dispatch, gates: Gates) -> Tensor:
+        """Return the decisions of one time step of the shared part, as `Sharing.choose`."""
+        assert self.sharing is not None
+        return self.sharing.choose(*self._seen(shared, own), memory, groups, gates)
+
     def _seen(self, shared: Tensor, own: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the inputs of the shared part and of policies beside it."""
         if not self.cues:
