@@ -8,6 +8,7 @@ or a state shows are computed when one is made.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -207,13 +208,14 @@ class Acting:
         else:
             self._run(actions)
         self.episodes.actions[self._rows, self.episodes.step] = actions
-        self.episodes.spent = self.episodes.spent + self._share(actions, self.length[:, None])
+        self.episodes.spent = self.episodes.spent + self._share(actions)
         self.episodes.step += 1
         self._now = None
 
-    def _share(self, actions: NDArray[np.int8], length: Rows) -> NDArray[np.float32]:
-        shares: NDArray[np.float32] = (actions / length).astype(np.float32)
-        return shares
+    def _share(self, actions: NDArray[np.int8]) -> NDArray[np.float32]:
+        """Return the share of its sequence in which each connection is on; [..., rows, connections]."""
+        one: NDArray[np.float32] = (1 / self.length).astype(np.float32)
+        return actions * one[:, None]
 
     def play(self, plans: NDArray[np.int8]) -> NDArray[np.float32]:
         """Apply all decisions of sequences without padding.
@@ -222,10 +224,12 @@ class Acting:
             plans: int8 [rows, steps, connections].
 
         Returns:
-            `Episodes.spent` after each step; float32 [rows, steps, connections].
+            `Episodes.spent` after each step; float32 [steps, rows, connections].
         """
-        spent = np.cumsum(self._share(plans, self.length[:, None, None]), 1)
-        self.episodes.actions[:], self.episodes.spent, self.episodes.step = plans, spent[:, -1].copy(), self.length
+        spent = self._share(np.ascontiguousarray(plans.swapaxes(0, 1)))
+        for before, after in pairwise(spent):  # an order of magnitude faster than numpy's sum along the first axis
+            after += before
+        self.episodes.actions[:], self.episodes.spent, self.episodes.step = plans, spent[-1].copy(), self.length
         self._memory_lags, self._now = self.answers_later, None
         return spent
 

@@ -45,17 +45,17 @@ class ConnectionLayout:
         """Return a layout in which each layer feeds the next, and each layer except the first feeds a sub-decoder."""
         return cls(tuple(pairwise(sizes)), tuple(sizes[1:]))
 
-    @property
+    @cached_property
     def c1(self) -> int:
         """Number of connections within the encoder (C_1 of eq. 10)."""
         return sum(map(prod, self.encoder))
 
-    @property
+    @cached_property
     def c2(self) -> int:
         """Number of connections from sub-encoders to the sub-decoders of one task (C_2 of eq. 11)."""
         return sum(self.decoder)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of all connections."""
         return self.c1 + self.c2
@@ -175,11 +175,10 @@ def sparsity(
         >>> sparsity(torch.ones(24), ConnectionLayout.of_layers((3, 3, 3)))
         tensor(6.)
     """
-    parts = (gates[..., : layout.c1], layout.c1), (gates[..., layout.c1 :], layout.c2)
-    excess = (part.sum(-1) - share * count for (part, count), share in zip(parts, free, strict=True))
+    first = gates[..., : layout.c1].sum(-1) - free[0] * layout.c1
+    second = gates[..., layout.c1 :].sum(-1) - free[1] * layout.c2
     # Unlike a maximum with 0, this is the same for arrays and tensors, and has no gradient at 0.
-    first, second = (weight * (above * (above > 0)) for above, weight in zip(excess, weights, strict=True))
-    return first + second
+    return weights[0] * (first * (first > 0)) + weights[1] * (second * (second > 0))
 
 
 @dataclass(frozen=True)

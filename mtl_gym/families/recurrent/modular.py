@@ -136,7 +136,8 @@ class ModularNetwork(Sharing):
 
     def sub_encoder(self, block: int) -> GroupedMLP:
         """Return the sub-encoders that receive a block of connections."""
-        return self.sub_encoders[min(block, len(self.sub_encoders) - 1)]
+        sets = list(self.sub_encoders)  # several times as fast as indexing a ModuleList
+        return sets[min(block, len(sets) - 1)]
 
     def share(
         self, embedded: Tensor, own: Tensor | None, memory: Tensor, groups: Dispatch, gates: Gates

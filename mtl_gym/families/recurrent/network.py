@@ -186,10 +186,11 @@ class MultiTaskNetwork(nn.Module):
 
     def _seen(self, shared: Tensor, own: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the inputs of the shared part and of policies beside it."""
-        if not self.cues:
-            return shared, own[:, : self.policies_see] if self.policies_see else None
-        shared, cues = shared.split([shared.shape[1] - self.cues, self.cues], 1)
-        return shared, torch.cat([own[:, : self.policies_see - self.cues], cues], 1)
+        width, cues = self.policies_see, self.cues
+        if not cues:
+            return shared, own[:, :width] if width else None
+        shared, seen = shared.split([shared.shape[1] - cues, cues], 1)
+        return shared, torch.cat([own[:, : width - cues], seen], 1)
 
     def answer(self, knowledge: Tensor, own: Tensor, groups: Dispatch) -> Tensor:
         """Return the logits of each row's task; [rows, knowledge] and [rows, own] -> [rows, classes]."""

@@ -116,7 +116,7 @@ class OpenLoopVectorEnv(ClassificationVectorEnv):
 
     def _play(self, plans: NDArray[np.int8]) -> tuple[Floats, Transition]:
         playing, everyone, done = self.playing, np.arange(self.num_envs), np.ones(self.num_envs, bool)
-        cost = self._cost(self._acting.play(plans).swapaxes(0, 1))
+        cost = self._cost(self._acting.play(plans))
         reward = -np.diff(cost, axis=0, prepend=np.zeros_like(cost[:1]))
         logits = self._whole_logits(everyone)
         parts = logits.unflatten(0, (self.num_envs, -1)).unbind(1) if self._split.every_step else (logits,)
