@@ -52,7 +52,7 @@ def envs(action, observation=FLAT, rows=8, **arguments):
 
 def copy_weights(policy, agent):
     """Give the agent the weights of an SB3 policy."""
-    parts = agent.learner.network.parts(agent.learner.network.weights)
+    parts = agent.learner.network.parts
     actor, critic = policy.mlp_extractor.policy_net, policy.mlp_extractor.value_net
     layers = {
         **{"actor_hidden": actor[0], "actor_last": actor[2], "actor_out": policy.action_net},

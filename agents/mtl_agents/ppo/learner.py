@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mtl_agents.ppo.actions import ActionKind, Distribution
 from mtl_agents.ppo.losses import Losses, clip_norms, clipped_surrogate, normalised
-from mtl_agents.ppo.network import Outputs, StackedActorCritic
+from mtl_agents.ppo.network import StackedActorCritic
 from mtl_agents.ppo.rollout import Decisions, Minibatch, Rollout
 from mtl_gym.core.rows import State, clone
 from mtl_gym.core.state.moments import OptimizerState
@@ -58,22 +58,24 @@ class Learner:
     @torch.no_grad()
     def decide(self, features: Tensor, masks: Tensor | None) -> Decisions:
         """Sample actions; see `Decisions` for the shapes."""
-        outputs = self.network.forward(features)
-        distribution = self._distribution(outputs, masks)
+        distribution, values = (
+            self._distribution(self.network.forward("actor", features)[-1], masks),
+            self.values(features),
+        )
         actions = distribution.sample(self._noise(features.shape[1]))
-        return Decisions(features, masks, actions.transpose(1, 2), distribution.log_prob(actions), outputs.values)
+        return Decisions(features, masks, actions.transpose(1, 2), distribution.log_prob(actions), values)
 
     @torch.no_grad()
     def choose(self, features: Tensor, masks: Tensor | None, deterministic: bool) -> Tensor:
         """Return actions without what is learned from; [runs, rows, numbers]."""
-        distribution = self._distribution(self.network.forward(features), masks)
+        distribution = self._distribution(self.network.forward("actor", features)[-1], masks)
         actions = distribution.mode() if deterministic else distribution.sample(self._noise(features.shape[1]))
         return actions.transpose(1, 2)
 
     @torch.no_grad()
     def values(self, features: Tensor) -> Tensor:
         """Return the critics' values; [runs, rows, inputs] -> [runs, rows]."""
-        return self.network.forward(features).values
+        return self.network.forward("critic", features)[-1].squeeze(1)
 
     def train(self, rollout: Rollout, last: Tensor) -> dict[str, float]:
         """Update all runs from a full rollout; return means of losses over minibatches and runs.
@@ -94,28 +96,36 @@ class Learner:
 
     def descend(self, minibatch: Minibatch) -> Tensor:
         """Take an optimizer step of every run; return the means of the losses before it, float32 [losses, runs]."""
-        outputs = self.network.forward(minibatch.features)
-        trained = [part.requires_grad_() for part in (outputs.actor, outputs.values, outputs.log_std)]
-        losses, settings = self.losses(outputs, minibatch), self.settings
-        loss = losses.policy_gradient_loss + settings.vf_coef * losses.value_loss
-        if settings.ent_coef:
-            loss = loss + settings.ent_coef * losses.entropy_loss
-        gradients = torch.autograd.grad(loss.mean(1).sum(), trained, allow_unused=True)
-        self.network.weights.grad = self.network.backward(outputs, *gradients)
-        clip_norms(self.network.weights.grad, settings.max_grad_norm)
+        losses = Losses(**self._actor_losses(minibatch), value_loss=self._value_loss(minibatch))
+        assert self.network.weights.grad is not None
+        clip_norms(self.network.weights.grad, self.settings.max_grad_norm)
         self.optimizer.step()
         self.updates += 1
         return losses.means()
 
-    def losses(self, outputs: Outputs, minibatch: Minibatch) -> Losses:
-        """Return the losses of the decisions of a minibatch, from the outputs for their features."""
-        distribution = self._distribution(outputs, minibatch.masks)
+    def _actor_losses(self, minibatch: Minibatch) -> dict[str, Tensor]:
+        """Return the losses of the actors by name, and write their gradients."""
+        through, settings = self.network.forward("actor", minibatch.features), self.settings
+        trained = through[-1].requires_grad_(), self.network.parts["log_std"].clone().requires_grad_()
+        distribution = self._distribution(trained[0], minibatch.masks, trained[1])
         log_ratio = distribution.log_prob(minibatch.actions.transpose(1, 2)) - minibatch.log_prob
-        policy = clipped_surrogate(log_ratio, normalised(minibatch.advantages), self.settings.clip_range)
-        value_loss = (minibatch.returns - outputs.values).square()
-        with torch.set_grad_enabled(self.settings.ent_coef > 0):
-            entropy_loss = -distribution.entropy()
-        return Losses(**policy, value_loss=value_loss, entropy_loss=entropy_loss)
+        losses = clipped_surrogate(log_ratio, normalised(minibatch.advantages), settings.clip_range)
+        with torch.set_grad_enabled(settings.ent_coef > 0):
+            losses["entropy_loss"] = -distribution.entropy()
+        loss = losses["policy_gradient_loss"]
+        loss = loss + settings.ent_coef * losses["entropy_loss"] if settings.ent_coef else loss
+        of_outputs, of_log_std = torch.autograd.grad(loss.mean(1).sum(), trained, allow_unused=True)
+        self.network.backward("actor", through, of_outputs)
+        if of_log_std is not None:
+            self.network.gradients["log_std"].copy_(of_log_std)
+        return losses
+
+    def _value_loss(self, minibatch: Minibatch) -> Tensor:
+        """Return the losses of the critics, and write their gradients."""
+        through = self.network.forward("critic", minibatch.features)
+        errors = through[-1] - minibatch.returns.unsqueeze(1)
+        self.network.backward("critic", through, errors * (2 * self.settings.vf_coef / errors.shape[2]))
+        return errors.squeeze(1).square()
 
     def state_dict(self) -> State:
         """Return everything that determines the learner's future."""
@@ -142,6 +152,7 @@ class Learner:
         """Draw the noise of actions for so many rows of each run."""
         return self.kind.noise(rows, self.generators).to(self.device)
 
-    def _distribution(self, outputs: Outputs, masks: Tensor | None) -> Distribution:
-        turned = None if masks is None else masks.transpose(1, 2)
-        return self.kind.distribution(outputs.actor, outputs.log_std, turned)
+    def _distribution(self, outputs: Tensor, masks: Tensor | None, log_std: Tensor | None = None) -> Distribution:
+        """Return the distribution for outputs of the actors, with the present deviations unless others are given."""
+        deviations = self.network.parts["log_std"] if log_std is None else log_std
+        return self.kind.distribution(outputs, deviations, None if masks is None else masks.transpose(1, 2))
