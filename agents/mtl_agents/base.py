@@ -17,7 +17,7 @@ from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 from typing_extensions import Self
 
-from mtl_agents.environments import StandIn, options_of, runs_of
+from mtl_agents.environments import StandIn, options_of, runs_of, solo_env
 from mtl_agents.files import Tables, load_tables, read_agent, write_agent
 from mtl_agents.runs import block_of
 from mtl_agents.sb3 import checked_folder, collect_callbacks, log_episodes, refuse_wrong_training
@@ -292,16 +292,21 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         episodes = [{"r": float(episode["r"]), "l": int(episode["l"])} for episode in state["episodes"]]
         self.ep_info_buffer = deque(episodes, maxlen=self.ep_info_buffer.maxlen)
 
-    def solo(self, run: int) -> Self:
-        """Return the agent of one run, with a copy of what it has learned; `set_env` lets it learn on.
+    def solo(self, run: int, env: EnvLike | None = None) -> Self:
+        """Return the agent of one run, with a copy of what it has learned.
+
+        Args:
+            run: Number of the run, from 0.
+            env: Environment of the agent; None for a copy of that of the run, in which it learns on exactly.
 
         Raises:
             ValueError: If there is no such run.
         """
         if not 0 <= run < self.runs:
             raise ValueError(f"run={run} is not possible; the agent has runs 0 to {self.runs - 1}.")
-        env = StandIn(self.n_envs // self.runs, self.observation_space, self.action_space)
-        agent = type(self)(env, verbose=self.verbose, **self._arguments_of_run())
+        agent = type(self)(
+            solo_env(self.env, run, self.runs) if env is None else env, verbose=self.verbose, **self._arguments_of_run()
+        )
         agent.seed = None if self.seed is None else self.seed + run
         agent.load_state_dict(self._state_of_run(run))
         return agent

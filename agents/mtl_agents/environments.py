@@ -75,6 +75,14 @@ def runs_of(env: VecEnv) -> int:
     return 1 if base is None else base.runs
 
 
+def solo_env(env: VecEnv, run: int, runs: int) -> VecEnv:
+    """Return a copy of the environment of one of several runs; a stand-in for environments of other packages."""
+    base = behind(env)
+    if base is None or base.runs != runs:
+        return StandIn(env.num_envs // runs, env.observation_space, env.action_space)
+    return BatchedVecEnv(base.solo(run))
+
+
 def options_of(env: VecEnv) -> Mapping[str, Any]:
     """Return the options of the environment behind `env` by name; empty for environments of other packages."""
     base = behind(env)

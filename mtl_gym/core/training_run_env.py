@@ -24,12 +24,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
+from typing_extensions import Self
 
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import Floats, TrainingResult, Transition, described, is_array
@@ -37,6 +38,7 @@ from mtl_gym.core.errors import TrainingDiverged
 from mtl_gym.core.options import EnvOptions, shallow_dict
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
+from mtl_gym.core.state.parts import merged, part_of
 from mtl_gym.core.state.structure import Whole
 from mtl_gym.core.validation import short
 from mtl_gym.data import MultiTaskDataset, TaskCollection
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
     Progress = TypeVar("Progress", bound=DataclassInstance)
 else:
     Progress = TypeVar("Progress")
+
+
+# Parts of a state that are divided among runs side by side.
+PARTS = ("network", "optimizer", "family")
 
 
 class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
@@ -209,7 +215,8 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
 
     def _begin(self, rows: Rows) -> None:
         """Begin all runs: they are of one length and so begin together."""
-        self.run_seeds = self.np_random.integers(2**63, size=self.num_envs)
+        drawn = [random.integers(2**63, size=self.rows_per_run) for random in self.randoms]
+        self.run_seeds = np.concatenate(drawn)
         self._step = 0
         self._progress = self._checked_progress("_begin_runs", self._begin_runs())
 
@@ -283,6 +290,31 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
     def evaluation_figures(self) -> Info:
         """Return the family's own figures; where views train, `epochs`: passes of a run over the training data."""
         return {"epochs": self.epoch} if self.VIEWS_TRAIN else {}
+
+    def _show(self, shown: Self, run: int) -> None:
+        if not hasattr(shown, "optimizer"):
+            shown.reset(seed=int(self.seeds[run]))
+        part = part_of(self._learned(), shown._learned(), run, self.runs, self.num_envs)
+        counts = part["family"]["counts"]
+        own = {"samples": counts["samples"] // self.runs, "episodes": counts["episodes"] // self.runs}
+        part["family"]["counts"] = counts | own
+        random, generator = self.randoms[run].bit_generator.state, self.generators[run].get_state()
+        told = {"seed": int(self.seeds[run]), "signature": shown.signature}
+        shown.load_state_dict(part | told | {"np_random": random, "generator": generator})
+
+    def _learned(self) -> State:
+        """Return the state without what a single run has of its own: seed, generators and signature."""
+        return {key: value for key, value in self._whole_state().items() if key in ("updates", *PARTS)}
+
+    def _join(self, solos: Sequence[Self]) -> None:
+        self._begin(np.arange(self.num_envs))
+        whole = merged([solo._learned() for solo in solos], self._learned(), self.num_envs)
+        counts = whole["family"]["counts"]
+        sums = {name: sum(getattr(solo, name) for solo in solos) for name in ("samples", "episodes")}
+        whole["family"]["counts"] = counts | sums
+        random, generator = self.np_random.bit_generator.state, self.generator.get_state()
+        self._load_learned(whole)
+        self._load_under_way(whole | {"np_random": random, "generator": generator})
 
     @property
     def signature(self) -> State:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
 from mtl_gym.core.validation import short
@@ -49,8 +50,8 @@ class OfRuns(Protocol):
 
     num_timesteps: int
 
-    def solo(self, run: int) -> Learner:
-        """Return the agent of one run."""
+    def solo(self, run: int, env: VecEnv) -> Learner:
+        """Return the agent of one run, in its environment."""
         ...
 
 
@@ -102,7 +103,7 @@ def train_together(runs: Sequence[RunSettings], folders: Sequence[Path], tell: T
     env = runs[0].make_env(runs=len(runs))
     agent = fitted(runs[0], env)
     if not isinstance(agent, OfRuns):
-        raise TypeError(f"{short(agent)} has STACKS, but no solo(run).")
+        raise TypeError(f"{short(agent)} has STACKS, but no solo(run, env).")
     with ExitStack() as locks:
         for folder in folders:
             locks.enter_context(alone_in(folder))
@@ -138,7 +139,7 @@ class _Record:
         self.policies.take(together.policies, self.run)
         self.env.take_statistics(self._all, self.run)
         self._all.batched.of_run(self.run)
-        alone = agent.solo(self.run)
+        alone = agent.solo(self.run, self.env)
         for callback in (self.curve, self.policies, self.checkpoints):
             callback.model = alone  # type: ignore[assignment]
             callback.num_timesteps = agent.num_timesteps

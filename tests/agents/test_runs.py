@@ -10,6 +10,8 @@ from mtl_agents.routing.controls import Separate, Shared, SoftMixture, TaskSpeci
 from mtl_agents.routing.reinforce import Reinforce
 from mtl_agents.routing.tables import TabularPolicyGradient, TabularQ, TabularQHistory
 from mtl_agents.routing.wpl import WPL
+from mtl_agents.scheduling.bandits import ODM, TargetGain
+from mtl_agents.scheduling.rules import Greedy, Uniform
 
 import mtl_gym
 
@@ -30,6 +32,10 @@ CASES = [
     (TaskSpecificLast, "MTLRouting-Paths-v0", {}),
     (Separate, "MTLRouting-Groups-v0", {}),
     (SoftMixture, "MTLRouting-Groups-v0", {}),
+    (Uniform, "MTLScheduling-Skills-v0", {}),
+    (Greedy, "MTLScheduling-Prerequisites-v0", {}),
+    (ODM, "MTLScheduling-Skills-v0", {}),
+    (TargetGain, "MTLScheduling-TextMixture-v0", {}),
 ]
 
 
@@ -41,15 +47,20 @@ def flat(state, place=""):
     return [(place, state.numpy() if isinstance(state, torch.Tensor) else state)]
 
 
+def is_float(value):
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
 def equal(mine, theirs):
     mine, theirs = flat(mine), flat(theirs)
     assert [place for place, _ in mine] == [place for place, _ in theirs]
-    return [place for (place, a), (_, b) in zip(mine, theirs, strict=True) if not np.array_equal(a, b)]
+    pairs = zip(mine, theirs, strict=True)
+    return [place for (place, a), (_, b) in pairs if not np.array_equal(a, b, equal_nan=is_float(a))]
 
 
 @pytest.mark.parametrize(("kind", "benchmark", "arguments"), CASES)
 def test_every_run_learns_as_an_agent_of_its_own(kind, benchmark, arguments):
-    options = dict(kind.ENV_KWARGS)
+    options = dict(kind.options_for(benchmark))
     several = mtl_gym.make_vec_env(benchmark, num_envs=16, runs=RUNS, **options)
     agent = kind(several, seed=SEED, **arguments).learn(1000)
     agent.learn(200, reset_num_timesteps=False)

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_agents.base import Agent
 from mtl_agents.environments import StandIn, declares
+from mtl_agents.runs import block_of
 from mtl_gym.core.interfaces import RUNS
 from mtl_gym.core.rows import Array, State
 from mtl_gym.core.state.checkpoint import to_arrays, to_tensors
@@ -45,6 +46,7 @@ class Scheduler(Agent[Array, Memory]):
 
     ROLE: ClassVar[str] = "rule"
     SIZES: ClassVar[str] = "tasks"
+    STACKS: ClassVar[bool] = True
     _memory: Memory | None = None
 
     @property
@@ -129,7 +131,8 @@ class Scheduler(Agent[Array, Memory]):
         if not self.chooses:
             return (weights / weights.max(1, keepdims=True)).astype(np.float32)
         cumulative = weights.cumsum(1)
-        threshold = self.np_random.random(len(weights)) * cumulative[:, -1]
+        drawn = [random.random(len(weights) // self.runs) for random in self.randoms]
+        threshold = np.concatenate(drawn) * cumulative[:, -1]
         return (cumulative <= threshold[:, None]).sum(1)
 
     def _act(self, obs: Array) -> Array:
@@ -140,6 +143,10 @@ class Scheduler(Agent[Array, Memory]):
     def state_dict(self) -> State:
         """Return everything that determines the agent's future, as tensors and plain values."""
         return super().state_dict() | {"memory": to_tensors(self._memory)}
+
+    def _state_of_run(self, run: int) -> State:
+        state = super()._state_of_run(run)
+        return state | {"memory": block_of(state["memory"], run, self.runs)}
 
     def _model(self) -> State:
         start = Progress.none_yet(self.n_envs, np.full(self.num_tasks, np.nan, np.float32))

@@ -195,6 +195,10 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
             self.reset()
         if self.runs > 1:
             return {"signature": self.signature, "runs": [self.of_run(run).state_dict() for run in range(self.runs)]}
+        return self._whole_state()
+
+    def _whole_state(self) -> State:
+        """Return the state of the only run, or that of all runs with the generators of the first."""
         return {
             "signature": self.signature,
             "seed": self.seed,
@@ -262,11 +266,11 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
         solos = [revive(type(self), self.rows_per_run, options, one) for one in state["runs"]]
         self._restart([int(solo.seeds[0]) for solo in solos])
         self.updates = solos[0].updates
+        self._join(solos)
         for mine, theirs in zip(self.randoms, (solo.randoms[0] for solo in solos), strict=True):
             mine.bit_generator.state = theirs.bit_generator.state
         for own, other in zip(self.generators, (solo.generators[0] for solo in solos), strict=True):
             own.set_state(other.get_state())
-        self._join(solos)
         self._interrupted = None
         self.current()
 

@@ -100,7 +100,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         super().__init__(num_envs, **options)
         self._reward_of = named_reward(self.options.reward, REWARDS, ("before", "after"))
         self.data = self._load_data().to(self.device)
-        self.network = joint_model(NetworkContext(self.data, self.options, self.device), self.data, num_envs)
+        self.network = joint_model(NetworkContext(self.data, self.options, self.device), self.data, self.num_envs)
         self.start = first_assignment(self.options.start, self.network, self.data)
         self.unit = units(self.options.decomposition, self.network.locations)
         self._set_spaces(*spaces_of(self.network, self.options.challengers))

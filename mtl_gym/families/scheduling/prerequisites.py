@@ -81,6 +81,7 @@ class PrerequisitesVectorEnv(KnownScheduleVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = PrerequisitesOptions
+    STACKS: ClassVar[bool] = True
     options: PrerequisitesOptions
 
     @property

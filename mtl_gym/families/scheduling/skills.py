@@ -132,6 +132,7 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
     """
 
     Options: ClassVar[type[EnvOptions]] = SkillsOptions
+    STACKS: ClassVar[bool] = True
     INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({RUNS, ORACLE, GAINS, MIX})
     PROGRESS: ClassVar[type[Any]] = Progress
     TERMINATES: ClassVar[bool] = True
@@ -189,7 +190,9 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def _take_chains(self) -> None:
         """Set the chain of every row, and the tasks that its result measures; int64 [num_envs, skills]."""
-        self._taken: Rows = (self.episodes + np.arange(self.num_envs)) % len(self._every)
+        self._taken: Rows = (self.episodes // self.runs + np.arange(self.num_envs) % self.rows_per_run) % len(
+            self._every
+        )
         self._chains = self._stacked.taken(self._taken)
         self._measured = self._chains.tasks if self._several else np.sort(self._chains.tasks, 1)
 

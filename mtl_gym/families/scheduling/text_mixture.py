@@ -99,6 +99,7 @@ class TextMixtureVectorEnv(KnownScheduleVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = TextMixtureOptions
+    STACKS: ClassVar[bool] = True
     INTERFACES: ClassVar[frozenset[Interface[object]]] = KnownScheduleVectorEnv.INTERFACES | {DECLARES_TARGET}
     options: TextMixtureOptions
 
