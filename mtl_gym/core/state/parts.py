@@ -24,8 +24,8 @@ def part_of(whole: Any, like: Any, run: int, runs: int, rows: int) -> Any:
         rows: Number of rows of all runs.
 
     Example:
-        >>> both, one = {"rows": torch.arange(4), "shared": torch.ones(2)}, {"rows": torch.zeros(2), "shared": torch.ones(2)}
-        >>> part_of(both, one, run=1, runs=2, rows=4)
+        >>> shared = {"shared": torch.ones(2)}
+        >>> part_of({"rows": torch.arange(4), **shared}, {"rows": torch.zeros(2), **shared}, run=1, runs=2, rows=4)
         {'rows': tensor([2, 3]), 'shared': tensor([1., 1.])}
     """
     if isinstance(whole, Tensor):
