@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_gym.core.nn.adam import MaskedAdam, consecutive
+from mtl_gym.core.nn.adam import FusedAdam, MaskedAdam, consecutive
 
 
 def parameter(*shape):
@@ -125,3 +125,25 @@ def test_a_saved_state_continues_exactly():
     for optimizer in one, two:
         step(optimizer, torch.ones(3, 2))
     assert torch.equal(first, second)
+
+
+def test_fused_adam_is_torchs_to_the_bit_and_leaves_unused_parameters_alone():
+    random = torch.Generator().manual_seed(0)
+    shapes = [(3, 2), (4,), (5, 1), (2, 2)]
+    first = [torch.randn(shape, generator=random, requires_grad=True) for shape in shapes]
+    second = [p.detach().clone().requires_grad_() for p in first]
+    mine, theirs = FusedAdam([{"params": first}], 0.1), torch.optim.Adam([{"params": second}], 0.1, fused=True)
+    for step in range(12):
+        for group in (*mine.param_groups, *theirs.param_groups):
+            group["lr"] = 0.1 * 0.9**step
+        for number, (p, twin) in enumerate(zip(first, second, strict=True)):
+            used = (step + number) % 3 > 0
+            p.grad = torch.randn(p.shape, generator=random) if used else None
+            twin.grad = None if p.grad is None else p.grad.clone()
+        mine.step(), theirs.step()
+        if step == 6:
+            mine.load_state_dict(copy.deepcopy(theirs.state_dict()))
+    for p, twin in zip(first, second, strict=True):
+        assert torch.equal(p, twin)
+        assert all(torch.equal(value, theirs.state[twin][name]) for name, value in mine.state[p].items())
+    assert mine.state_dict()["param_groups"] == theirs.state_dict()["param_groups"]
