@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mtl_agents.limitless.products import rounded
+from mtl_gym.core.nn.products import rounded
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from mtl_agents.limitless.candidates import Candidates, Padding
-from mtl_agents.limitless.products import linear
+from mtl_gym.core.nn.products import linear
 
 Observation: TypeAlias = dict[str, Tensor]
 

@@ -1,7 +1,7 @@
 """Linear maps by oneDNN, where torch has it.
 
-They are most of what LRN computes. On processors for which MKL has no AVX-512 kernels, oneDNN's products are twice as
-fast. It compiles kernels for each number of rows, so that these should be `rounded`.
+On processors for which MKL has no AVX-512 kernels, oneDNN's products are twice as fast. It compiles kernels for each
+number of rows, so that these should be `rounded`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,21 @@ def rounded(rows: int) -> int:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
-    """Return `x @ weight.T + bias`, or its positive part; float32 [rows, inputs] -> [rows, outputs]."""
+    """Return `x @ weight.T + bias`, or its positive part.
+
+    Args:
+        x: [rows, inputs]; oneDNN takes float32 on the CPU, others run by `torch.nn.functional.linear`.
+        weight: [outputs, inputs].
+        bias: [outputs].
+        relu: Return the positive part.
+
+    Returns:
+        [rows, outputs].
+
+    Example:
+        >>> linear(torch.ones(2, 3), torch.ones(1, 3), torch.ones(1)).flatten()
+        tensor([4., 4.])
+    """
     if x.device.type == "cpu" and x.dtype == torch.float32 and _has_onednn():
         return _Linear.apply(x.contiguous(), weight, bias, relu)
     y = functional.linear(x, weight, bias)
