@@ -5,7 +5,7 @@ the locations; it excludes the measurement of losses between generations.
 
 The second table measures one training step (forward, backward and Adam) of a network of square dense layers on 128
 rows: with its own weights, or with weights that hypermodules generate in blocks of 16 x 16 with contexts of 4, one
-module per location, with or without a challenger at every location.
+random module per location, with or without a challenger at every location.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def generated_step(layers: int, units: int, slots: int, device: torch.device) ->
     x = torch.randn(1, ROWS, units, device=device)
     modules = torch.randint(joint.num_modules, (1, joint.num_locations, slots), device=device)
     scores = torch.zeros(modules.shape, device=device, requires_grad=True)
-    kind, taken = joint.stacks[0], joint.table(modules)
+    kind, taken = joint.stacks[0], joint.mixture(modules)
 
     def step() -> None:
         belief = scores.softmax(-1) if slots > 1 else None

@@ -115,7 +115,8 @@ def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
         >>> stacked_linear(torch.ones(2, 5, 3), torch.ones(2, 4, 3)).shape
         torch.Size([2, 5, 4])
     """
-    y = torch.bmm(x if x.ndim == 3 else x.flatten(1, -2), weight.transpose(1, 2))
+    rows = x if x.ndim == 3 else x.reshape(len(x), -1, x.shape[-1])
+    y = torch.bmm(rows, weight.transpose(1, 2))
     if bias is not None:
         y = y + bias.unsqueeze(1)
     return y if x.ndim == 3 else y.view(*x.shape[:-1], y.shape[-1])
@@ -160,6 +161,4 @@ class OneCopy(TorchFunctionMode):
 def _linear_of_one(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if weight.ndim != 2:
         return functional.linear(input, weight, bias)
-    x = input.unsqueeze(0) if input.ndim > 1 else input[None, None]
-    y = stacked_linear(x, weight[None], None if bias is None else bias[None])
-    return y.squeeze(0) if input.ndim > 1 else y[0, 0]
+    return stacked_linear(input.unsqueeze(0), weight[None], None if bias is None else bias[None]).squeeze(0)

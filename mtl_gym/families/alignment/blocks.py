@@ -67,7 +67,9 @@ class WeightTensor:
         at = len(lead)
         order = [*range(at), *(at + axis for axis in (0, 3, 5, 2, 4, 1))]  # gates, columns, n, rows, m, places
         whole = tiled.permute(order).reshape(*lead, gates, columns * n, rows * m, places)
-        return whole[..., :outputs, :inputs, :].reshape(*lead, *self.shape)
+        if (columns * n, rows * m) != (outputs, inputs):  # a slice would fill a gradient with zeros, even of everything
+            whole = whole[..., :outputs, :inputs, :]
+        return whole.reshape(*lead, *self.shape)
 
     def cut(self, weight: Tensor, block: Block, fill: Callable[..., Tensor]) -> Tensor:
         """Cut a weight into blocks and fill entries beyond the edges by `fill(*size)`; [*shape] -> [count, m, n]."""

@@ -22,6 +22,7 @@ from mtl_gym.core.nn.weights import renewed, seeded
 from mtl_gym.core.validation import short
 from mtl_gym.families.alignment.blocks import Block, normal, root_mean_square
 from mtl_gym.families.alignment.grouping import alike
+from mtl_gym.families.alignment.mixture import Mixture
 from mtl_gym.families.alignment.stacked import Kind
 
 Index: TypeAlias = NDArray[np.int64]
@@ -234,11 +235,15 @@ class JointModel(nn.Module):
         rows = (run * self.num_modules + slots)[..., None] * c + torch.arange(c, device=slots.device)
         return rows.flatten(0, 1).flatten(1)
 
-    def blocks(self, table: Tensor, belief: Tensor | None = None) -> Tensor:
+    def mixture(self, slots: Tensor) -> Mixture:
+        """Return the mixture of the modules in the slots, for a training in which they stay; as `table` has them."""
+        return Mixture(self.hypermodules, self.table(slots))
+
+    def blocks(self, table: Tensor | Mixture, belief: Tensor | None = None) -> Tensor:
         """Generate all blocks in one batched product.
 
         Args:
-            table: Result of `table`.
+            table: Result of `table`; or of `mixture`, which trains faster.
             belief: Softmax weight of each slot; float32 [runs, locations, slots]. None for one module per location.
 
         Returns:
@@ -247,8 +252,11 @@ class JointModel(nn.Module):
         Source: MUiR, eq. 5 for one module per location, eq. 8 for several.
         """
         counts = self.contexts[:, :, None] if belief is None else belief[..., None] * self.contexts[:, :, None]
-        modules = self.hypermodules.flatten(0, 2).flatten(1)
-        flat = functional.embedding_bag(table, modules, per_sample_weights=counts.reshape(table.shape), mode="sum")
+        if isinstance(table, Mixture):
+            flat = table.sums(counts.reshape(table.table.shape))
+        else:
+            modules = self.hypermodules.flatten(0, 2).flatten(1)
+            flat = functional.embedding_bag(table, modules, per_sample_weights=counts.reshape(table.shape), mode="sum")
         generated = flat.view(self.runs, self.num_locations, *self.form.block)
         return generated + self.down @ self.up if self.form.adapter else generated
 
@@ -256,12 +264,14 @@ class JointModel(nn.Module):
         """Return the parameters of each stack, [runs * members, ...] each; by default under the current assignment."""
         if blocks is None:
             blocks = self.blocks(self.table(self.assignment[..., None]))
-        return [kind.weights(blocks) for kind in self.stacks]
+        # Slices would each fill a gradient of all blocks.
+        parts = blocks.split([kind.locations for kind in self.stacks], 1)
+        return [kind.weights(own) for kind, own in zip(self.stacks, parts, strict=True)]
 
     def forward(self, number: int, x: Tensor, run: int = 0) -> Tensor:
         """Return the output of architecture `number` for a batch `x`, with its generated weights."""
         kind, member = self.find(number, run)
-        weights = kind.weights(self.blocks(self.table(self.assignment[..., None])))
+        weights = self.weights()[self.stacks.index(kind)]
         own = {name: value.contiguous() for name, value in kind.of_member(run, member, weights).items()}
         output: Tensor = kind.call(own, x)
         return output
@@ -295,5 +305,4 @@ class JointModel(nn.Module):
     def export(self, number: int, run: int = 0) -> nn.Module:
         """Return architecture `number` as a plain module with copies of its generated weights."""
         kind, member = self.find(number, run)
-        table = self.table(self.assignment[..., None])
-        return kind.single(kind.of_member(run, member, kind.weights(self.blocks(table))))
+        return kind.single(kind.of_member(run, member, self.weights()[self.stacks.index(kind)]))

@@ -8,10 +8,9 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
 from mtl_gym.core.nn.stacked import Named, StackedModule, at
-from mtl_gym.families.alignment.blocks import UNKNOWN, Block, WeightTensor, left_out, weight_tensors
+from mtl_gym.families.alignment.blocks import UNKNOWN, Block, left_out, weight_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -48,21 +47,13 @@ class Kind(StackedModule):
         """Number of blocks of all members."""
         return len(self.members) * sum(self.counts)
 
-    def ranges(self) -> list[tuple[WeightTensor, slice]]:
-        """Return each weight tensor with the locations of its blocks in all members, member by member."""
-        places, at = [], self.start
-        for tensor, count in zip(self.tensors, self.counts, strict=True):
-            places.append((tensor, slice(at, at + count * len(self.members))))
-            at += count * len(self.members)
-        return places
-
     def weights(self, blocks: Tensor) -> Named:
-        """Return all parameters, generated or not; blocks [runs, locations, m, n] -> [runs * members, ...] each."""
+        """Return all parameters, generated or not; own blocks [runs, locations, m, n] -> [runs * members, ...] each."""
         members = len(self.members)
         named = {name: value.flatten(0, 1) for name, value in self.named().items()}
-        for tensor, places in self.ranges():
-            own = blocks[:, places].unflatten(1, (members, -1)).flatten(0, 1)
-            named[tensor.name] = tensor.join(own)
+        parts = blocks.split([count * members for count in self.counts], 1)
+        for tensor, part in zip(self.tensors, parts, strict=True):
+            named[tensor.name] = tensor.join(part.unflatten(1, (members, -1)).flatten(0, 1))
         return named
 
     def run(self, weights: Named, x: Tensor) -> Tensor:
@@ -82,7 +73,7 @@ class Kind(StackedModule):
         if width == 1 or self._one_by_one:
             stacked = torch.stack([self.call(at(weights, place), x[place]) for place in range(width)])
         else:
-            stacked = vmap(self.call, randomness="different")(weights, x)
+            stacked = self.run_all(weights, x)
         return stacked.unflatten(0, (self.runs, len(self.members)))
 
     def of_member(self, run: int, member: int, weights: Named) -> Named:

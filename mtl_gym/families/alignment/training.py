@@ -18,6 +18,7 @@ from mtl_gym.core.rows import State
 from mtl_gym.data.collection import TaskCollection
 from mtl_gym.families.alignment.competition import Competition
 from mtl_gym.families.alignment.joint import Index, JointModel
+from mtl_gym.families.alignment.mixture import Mixture
 from mtl_gym.families.alignment.samples import Samples
 
 
@@ -98,7 +99,7 @@ class JointTraining:
         contested = competition.contested
         slots = competition.slots if contested else competition.slots[..., :1]
         device = self.joint.contexts.device
-        table = self.joint.table(torch.from_numpy(slots).to(device))
+        mixture = self.joint.mixture(torch.from_numpy(slots).to(device))
         scores = competition.first_scores(self.recipe.challenger_share if contested else None, device)
         # A separate optimizer, because the logits s and their Adam state are reset in every generation.
         ranking = torch.optim.Adam([scores], self.recipe.score_learning_rate, fused=True)
@@ -107,15 +108,15 @@ class JointTraining:
         with self.optimizer.masked({self.joint.hypermodules: used}):
             for _ in range(iterations):
                 belief = competition.spread(scores) if contested else None
-                losses = self._update(table, belief)
+                losses = self._update(mixture, belief)
                 if contested:
                     ranking.step()
                     ranking.zero_grad(set_to_none=True)
         return competition.spread(scores.detach()).cpu().numpy(), losses.cpu().numpy()
 
-    def _update(self, table: Tensor, belief: Tensor | None) -> Tensor:
+    def _update(self, mixture: Mixture, belief: Tensor | None) -> Tensor:
         with seeded(self.updates):  # for dropout in any architecture
-            losses = self._losses(self.joint.weights(self.joint.blocks(table, belief)))
+            losses = self._losses(self.joint.weights(self.joint.blocks(mixture, belief)))
         losses.mean(1).sum().backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
