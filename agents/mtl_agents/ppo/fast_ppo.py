@@ -37,8 +37,11 @@ class FastPPO(Agent[Array | Parts, object]):
     """PPO as in SB3, with masks, for one run or for many runs at once, each with weights and draws of its own.
 
     The rows of an environment with several runs (`env.runs`) are blocks, one for each run. Run r is the agent that
-    `FastPPO(env_of_that_run, seed=seed + r)` would be; `solo(r)` returns it. Decisions of `learn` are those of each
-    run. Updates take place after whole rollouts; steps after the last one wait for the next `learn`.
+    `FastPPO(env_of_that_run, seed=seed + r)` would be; `solo(r)` returns it. They are equal to the bit with one thread
+    of torch where rows, `batch_size` and `width` are multiples of 16, else within float32's precision of each sum.
+
+    Decisions of `learn` are those of each run. Updates take place after whole rollouts; steps after the last one wait
+    for the next `learn`.
 
     Masked choices have probability 0 while acting and learning, as in sb3-contrib's MaskablePPO.
 
