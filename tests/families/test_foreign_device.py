@@ -39,12 +39,12 @@ HELD_OUT = "the reward of the held-out sample is read beside the loss of the epi
 COMPETITION = "losses, accuracies, beliefs, assignments and the slices that Adam leaves alone are read apart"
 SHORT = {"generations": 4, "iterations": 2, "final_generations": 1}
 CASES = {
-    "MTLRouting-Digits-v0": Case(OFTEN, uploads=21),
-    "MTLRouting-Digits-v1": Case(OFTEN | {"reward_split": "validation"}, 35, 2, HELD_OUT),
-    "MTLRouting-Paths-v0": Case(OFTEN, uploads=11),
-    "MTLRouting-Context-v0": Case(OFTEN, uploads=15),
-    "MTLRouting-Groups-v0": Case(OFTEN, uploads=18),
-    "MTLRouting-GroupedDigits-v0": Case(OFTEN, uploads=23),
+    "MTLRouting-Digits-v0": Case(OFTEN, uploads=8),
+    "MTLRouting-Digits-v1": Case(OFTEN | {"reward_split": "validation"}, 10, 2, HELD_OUT),
+    "MTLRouting-Paths-v0": Case(OFTEN, uploads=8),
+    "MTLRouting-Context-v0": Case(OFTEN, uploads=8),
+    "MTLRouting-Groups-v0": Case(OFTEN, uploads=8),
+    "MTLRouting-GroupedDigits-v0": Case(OFTEN, uploads=8),
     "MTLLimitless-Digits-v0": Case(OFTEN, uploads=15),
     "MTLLimitless-Digits-v1": Case(OFTEN, uploads=14),
     "MTLLimitless-Paths-v0": Case(OFTEN, uploads=11),
