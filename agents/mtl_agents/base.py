@@ -311,6 +311,10 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         agent.load_state_dict(self._state_of_run(run))
         return agent
 
+    def take_draws(self, solo: Self, run: int) -> None:
+        """Let a run draw on from where its agent of `solo` is, as after an evaluation of the agent itself."""
+        self.randoms[run].bit_generator.state = solo.np_random.bit_generator.state
+
     def _arguments_of_run(self) -> dict[str, Any]:
         """Return the constructor arguments of the agent of one run."""
         return self._hyperparameters()

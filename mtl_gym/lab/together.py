@@ -54,6 +54,10 @@ class OfRuns(Protocol):
         """Return the agent of one run, in its environment."""
         ...
 
+    def take_draws(self, solo: Learner, run: int) -> None:
+        """Let a run draw on from where its own agent is."""
+        ...
+
 
 def units(runs: Mapping[int, RunSettings], folders: Mapping[int, Path], jobs: int = 1) -> list[list[int]]:
     """Return the numbers of the runs, those that can be trained together in one list.
@@ -213,8 +217,9 @@ class Together(BaseCallback):
         agent: object = self.model
         assert isinstance(agent, OfRuns)
         for record in self.records:
-            record.refresh(agent, self)
+            alone = record.refresh(agent, self)
             act(record)
+            agent.take_draws(alone, record.run)
         taken = time.perf_counter() - start
         self._away += taken
         return taken

@@ -49,6 +49,7 @@ def alike(first, second):
         ("oracle", "MTLRouting-Groups-v0"),
         ("fast-ppo", "MTLRouting-Groups-v0"),
         ("greedy", "MTLScheduling-Prerequisites-v0"),
+        ("random", "MTLRouting-Groups-v0"),
     ],
 )
 def test_every_file_is_that_of_a_run_alone(agent, name, tmp_path):
