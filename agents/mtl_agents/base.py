@@ -325,7 +325,8 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         tasks = {name: self._of_run(table, run) for name, table in state["tables"].items()}
         rows = {name: table.unflatten(0, (self.runs, -1))[run] for name, table in state["rows"].items()}
         last = block_of(state["last_obs"], run, self.runs)
-        own = {"tables": tasks, "rows": rows, "last_obs": last, "np_random": state["np_random"][run]}
+        random = state["np_random"] if self.runs == 1 else state["np_random"][run]
+        own = {"tables": tasks, "rows": rows, "last_obs": last, "np_random": random}
         return state | own | {"episodes": []}
 
     def _of_run(self, table: Any, run: int) -> Any:

@@ -103,3 +103,12 @@ def test_an_agent_of_one_run_says_so():
         agent.set_env(mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=4))
     with pytest.raises(ValueError, match="runs 0 to 1"):
         agent.solo(2)
+
+
+def test_the_only_run_of_an_agent_is_a_copy_of_it():
+    agent = Assignment(mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=4), seed=0).learn(40)
+    solo = agent.solo(0)
+    assert equal(solo.state_dict() | {"episodes": []}, agent.state_dict() | {"episodes": []}) == []
+    solo.learn(40, reset_num_timesteps=False)
+    agent.learn(40, reset_num_timesteps=False)
+    assert equal(solo.state_dict() | {"episodes": []}, agent.state_dict() | {"episodes": []}) == []
