@@ -7,9 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Unpack
 
 from mtl_agents.base import AgentArguments
+from mtl_agents.environments import behind
 from mtl_agents.random import RandomSchedule
 from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, known_losses
 from mtl_gym.core.ranges import NOT_NEGATIVE, Range
@@ -106,6 +108,14 @@ class Proportional(Scheduler):
     """
 
     ROLE: ClassVar[str] = "control"
+
+    def _check_env(self, env: VecEnv) -> None:
+        super()._check_env(env)
+        base = behind(env)
+        if base is not None and not hasattr(base, "data"):
+            raise ValueError(
+                f"Proportional needs an environment with a data set; {type(base).__name__} has none: use uniform."
+            )
 
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:
         (data,), split = self.env.get_attr("data", 0), self.env.get_attr("options", 0)[0].split
