@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_gym.testing import batch, valid_actions
+from mtl_gym.testing import CHECKS, batch, valid_actions
 from tests.foreign import NAME, ForeignDevice, Record, counted, tensors_in
+from tests.test_registry import short
 
 ROWS, MOST_STEPS = 4, 200
 
@@ -91,6 +92,15 @@ def test_a_step_reads_the_device_once(name):
     assert not found.faults, counted(found.faults)
     assert len(found.reads) <= case.reads, counted(found.reads)
     assert len(found.uploads) <= case.uploads, counted(found.uploads)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", CASES)
+def test_the_contract_holds_on_the_device_and_nothing_in_it_fails_on_a_gpu(name, check):
+    with ForeignDevice() as device:
+        check(name, {"device": NAME, **short(name)})
+    assert not device.record.faults, counted(device.record.faults)
 
 
 def test_more_reads_than_the_aim_have_a_reason():
