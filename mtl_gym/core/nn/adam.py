@@ -45,8 +45,9 @@ def consecutive(numbers: NDArray[np.int64]) -> slice | None:
         (slice(4, 7, None), None)
     """
     first, last = int(numbers[0]), int(numbers[-1])
-    whole = last - first == len(numbers) - 1 and bool((np.diff(numbers) == 1).all())
-    return slice(first, last + 1) if whole else None
+    if last - first != len(numbers) - 1 or (len(numbers) > 1 and (np.diff(numbers) != 1).any()):
+        return None
+    return slice(first, last + 1)
 
 
 class FusedAdam(torch.optim.Adam):

@@ -104,12 +104,12 @@ class RunTraining:
         heads = self.runs.heads_at(places)
         losses = self._losses(rows, task, heads)
         norms = self._norms(losses) if self.recipe.gradient_norms else None
-        weights = torch.from_numpy(weight * np.float32(1 / task.shape[1])).to(self.device)
-        shared, own = self._gradients(losses, weights, list(heads.values()))
+        weights = torch.from_numpy(weight if task.shape[1] == 1 else weight * np.float32(1 / task.shape[1]))
+        shared, own = self._gradients(losses, weights.to(self.device), list(heads.values()))
         norms = self._own_norm(losses, shared) if norms is None else norms
-        trained = np.flatnonzero(weight > 0)
-        if len(trained) < task.size:
-            places, own = self._only(trained, places, own)
+        trained = weight > 0
+        if not trained.all():
+            places, own = self._only(np.flatnonzero(trained), places, own)
         self.optimizer.step_by((shared, own), places)
         return Update(losses.detach(), norms)
 
