@@ -14,6 +14,7 @@ from mtl_gym.families.scheduling.lstm import LSTM
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.presets import review_network, tagging_network
 from mtl_gym.families.scheduling.stack import RunStack
+from mtl_gym.families.scheduling.text_mixture import WindowModel
 
 CPU = torch.device("cpu")
 
@@ -208,6 +209,30 @@ def test_the_last_layer_of_the_bundled_text_networks_has_all_of_their_lstms():
         layer = [f"{name}.weight_{kind}_l0" for name in names for kind in ("ih", "hh")]
         own = stack._encoder.named()
         assert [name for name in own if any(own[name] is p for p in stack.last_shared)] == layer
+
+
+TEXTS = SimpleNamespace(vocabulary=range(50), characters=range(30), max_classes=3)
+
+
+@pytest.mark.parametrize(
+    ("template", "x"),
+    [
+        (review_network(TEXTS), torch.randint(1, 50, (3, 2, 4, 9))),
+        (tagging_network(TEXTS), torch.randint(1, 30, (3, 2, 4, 9, 6))),
+        (SharedNetwork(WindowModel(), nn.Identity()), torch.randint(32, (3, 2, 4, 3)).float()),
+    ],
+)
+def test_networks_of_the_package_compute_the_same_alone_to_the_bit(template, x):
+    def found(seeds, x):
+        stack, task = RunStack(template, 2, len(seeds), CPU), np.tile(np.array([1, 0]), (len(seeds), 1))
+        stack.renew(seeds)
+        scores = stack.run(x, stack.heads_at(stack.places(task)))
+        parts = scores if isinstance(scores, tuple) else (scores,)
+        gradients = torch.autograd.grad(sum(part.square().sum() for part in parts), stack.encoder_parameters)
+        return [*(part.unflatten(0, (len(seeds), -1)) for part in parts), *gradients]
+
+    for one, of_three in zip(found([6], x[1:2]), found([5, 6, 7], x), strict=True):
+        assert torch.equal(one[0], of_three[1])
 
 
 def test_an_encoder_without_matrices_has_no_gradient_norm(make):
