@@ -27,8 +27,9 @@ class ActorBoard:
         self.runs[run] = steps, accuracy
 
     def read(self) -> dict[int, tuple[int, float]]:
-        """Return decisions and last accuracy by run."""
-        return self.runs
+        """Return decisions and last accuracy of the runs that moved since the last call."""
+        moved, self.runs = self.runs, {}
+        return moved
 
 
 class Remote(Protocol):
@@ -71,12 +72,18 @@ def on_ray(sweep: Sweep, address: str, watcher: Watcher) -> list[Outcome]:
 
 
 def _carry_out(ray: ModuleType, sweep: Sweep, watcher: Watcher) -> list[Outcome]:
-    board = ray.remote(num_cpus=0)(ActorBoard).remote()
+    # With the driver: were it on a machine that is lost, the sweep would stop.
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    board = ray.remote(num_cpus=0, scheduling_strategy=here)(ActorBoard).remote()
     work = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
-    pending = {work.remote(sweep, unit, board): unit for unit in sweep.units(range(len(sweep.runs)))}
+    shared = ray.put(sweep)  # once: with every task, time and memory would grow with the square of the runs
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    pending = {work.remote(shared, unit, board): unit for unit in sweep.units(range(len(sweep.runs)), cores)}
     outcomes: dict[int, Outcome] = {}
     while pending:
-        done, _ = ray.wait(list(pending), timeout=SECONDS_BETWEEN_LOOKS)
+        done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=SECONDS_BETWEEN_LOOKS)
         for run, (steps, accuracy) in ray.get(board.read.remote()).items():
             if run not in outcomes:
                 watcher.moved(run, steps, accuracy)
