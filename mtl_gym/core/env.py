@@ -232,7 +232,7 @@ class MultiTaskVectorEnv(Reporting, Stateful):
             info |= final_info(transition, final_obs, self.options.tensors)
         figures = (transition.reward, transition.terminated, transition.truncated)
         if self.options.tensors:
-            return obs, *(torch.from_numpy(figure).to(self.device) for figure in figures), info
+            return obs, *(torch.from_numpy(figure).to(self.device, non_blocking=True) for figure in figures), info
         return obs, *figures, info
 
     def advance(self, actions: object) -> tuple[Observation, Transition, Observation | None]:

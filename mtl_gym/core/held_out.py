@@ -95,7 +95,7 @@ class HeldOut:
             float32 [n].
         """
         sample = self.draw(task, randoms)
-        index, tasks = torch.from_numpy(np.stack([sample, task])).to(self._label.device)
+        index, tasks = torch.from_numpy(np.stack([sample, task])).to(self._label.device, non_blocking=True)
         target = torch.stack([self._label[index], tasks])
         with torch.no_grad():
             with eval_mode(network):

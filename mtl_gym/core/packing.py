@@ -19,7 +19,7 @@ def as_tensors(obs: Observed, device: torch.device) -> Observation:
     """Return an observation as tensors on a device, or a dictionary of them."""
     if isinstance(obs, Mapping):
         return {key: as_tensors(part, device) for key, part in obs.items()}
-    return torch.as_tensor(obs, device=device)
+    return torch.as_tensor(obs).to(device, non_blocking=True)
 
 
 def as_arrays(obs: Observed) -> Observation:

@@ -203,7 +203,9 @@ class LimitlessVectorEnv(HeldOutVectorEnv):
 
     def _judge(self, logits: Tensor, samples: Rows) -> tuple[Tensor, Tensor]:
         """Restrict logits to the classes of the tasks, and return them with their losses."""
-        label, task = torch.from_numpy(np.stack([self._label[samples], self._task[samples]])).to(self.device)
+        label, task = torch.from_numpy(np.stack([self._label[samples], self._task[samples]])).to(
+            self.device, non_blocking=True
+        )
         logits = self._classes.restrict(logits, task)
         return logits, torch.nn.functional.cross_entropy(logits, label, reduction="none")
 

@@ -93,7 +93,7 @@ class RowInputs:
     def begin(self, rows: NDArray[np.int64], samples: NDArray[np.int64]) -> None:
         """Assign `samples` to `rows`; int64 [n] each."""
         self.sample[rows] = samples
-        self.images[torch.from_numpy(rows).to(self.images.device)] = self._inputs.pictures(samples)
+        self.images[torch.from_numpy(rows).to(self.images.device, non_blocking=True)] = self._inputs.pictures(samples)
 
     def load(self, sample: NDArray[np.int64]) -> None:
         """Assign one sample to every row; int64 [rows]."""

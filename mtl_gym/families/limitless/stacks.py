@@ -53,7 +53,7 @@ class Segments:
     @cached_property
     def module(self) -> Tensor:
         """Module of each row, by its place in `members`; int64 [rows]."""
-        return torch.from_numpy(np.repeat(np.arange(len(self.counts)), self.counts)).to(self.device)
+        return torch.from_numpy(np.repeat(np.arange(len(self.counts)), self.counts)).to(self.device, non_blocking=True)
 
 
 class Column(Protocol):

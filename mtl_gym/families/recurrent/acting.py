@@ -156,7 +156,7 @@ class Acting:
         self._keep_others(rows)
         part = slice(self.waiting.used, self.waiting.used + len(rows))
         self.episodes.begin(rows, self.waiting.samples[self.waiting.take(len(rows))])
-        index = torch.from_numpy(rows).to(self.device)
+        index = torch.from_numpy(rows).to(self.device, non_blocking=True)
         self._unfilled.append((index, part))
         self.values.memory[index] = 0
         self.values.total[index] = 0
@@ -244,7 +244,7 @@ class Acting:
             self.values.total = self.values.total + step.knowledge
 
     def _given(self, actions: NDArray[np.int8]) -> Given:
-        on = torch.from_numpy(actions).to(self.device, self.values.shared.dtype)
+        on = torch.from_numpy(actions).to(self.device, self.values.shared.dtype, non_blocking=True)
         return Given(self.network.layout, on)
 
     @torch.no_grad()

@@ -67,7 +67,9 @@ class Sequences:
 
     @cached_property
     def _ends(self) -> tuple[Tensor, Tensor]:
-        row, step = torch.from_numpy(np.stack([np.arange(len(self.length)), self.length - 1])).to(self.device)
+        row, step = torch.from_numpy(np.stack([np.arange(len(self.length)), self.length - 1])).to(
+            self.device, non_blocking=True
+        )
         return row, step
 
     def last(self, values: Tensor) -> Tensor:
@@ -82,7 +84,7 @@ class Sequences:
     @cached_property
     def lengths(self) -> Tensor:
         """Lengths on the device; float32 [rows, 1]."""
-        return torch.from_numpy(self.length[:, None]).to(self.device, torch.float32)
+        return torch.from_numpy(self.length[:, None]).to(self.device, torch.float32, non_blocking=True)
 
     @cached_property
     def _full(self) -> bool:

@@ -144,7 +144,7 @@ class Training:
         task = sequences.task
         if self.split.every_step:
             label, task = label[label >= 0], sequences.pair_task
-        targets = torch.from_numpy(np.stack([label, task])).to(outcome.logits.device)
+        targets = torch.from_numpy(np.stack([label, task])).to(outcome.logits.device, non_blocking=True)
         logits = self._classes.restrict(outcome.logits, targets[1])
         loss = functional.cross_entropy(logits, targets[0]) + outcome.auxiliary
         if outcome.gates.requires_grad:

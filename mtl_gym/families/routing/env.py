@@ -148,7 +148,9 @@ class RoutingVectorEnv(HeldOutVectorEnv):
         self._collaboration.counts = source._collaboration.counts.copy()
 
     def _inputs(self, samples: Rows) -> Tensor:
-        return self.data.inputs(self.options.split, torch.from_numpy(samples).clamp(min=0).to(self.device))
+        return self.data.inputs(
+            self.options.split, torch.from_numpy(samples).clamp(min=0).to(self.device, non_blocking=True)
+        )
 
     @property
     def _sample(self) -> Rows:
@@ -227,7 +229,7 @@ class RoutingVectorEnv(HeldOutVectorEnv):
 
     def _answer_held_out(self, routes: Rows, samples: Rows) -> Tensor:
         """Return the answers to held-out samples; int64 [n, depth] and [n] -> float32 [n, classes]."""
-        index = torch.from_numpy(samples).to(self.device)
+        index = torch.from_numpy(samples).to(self.device, non_blocking=True)
         answers: Tensor = self.network(self.data.inputs(self.options.reward_split, index), routes)
         return answers
 
