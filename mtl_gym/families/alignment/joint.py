@@ -22,7 +22,7 @@ from mtl_gym.core.nn.weights import renewed, seeded
 from mtl_gym.core.validation import short
 from mtl_gym.families.alignment.blocks import Block, normal, root_mean_square
 from mtl_gym.families.alignment.grouping import alike
-from mtl_gym.families.alignment.mixture import Mixture
+from mtl_gym.families.alignment.mixture import PART, Mixture
 from mtl_gym.families.alignment.stacked import Kind
 
 Index: TypeAlias = NDArray[np.int64]
@@ -235,9 +235,13 @@ class JointModel(nn.Module):
         rows = (run * self.num_modules + slots)[..., None] * c + torch.arange(c, device=slots.device)
         return rows.flatten(0, 1).flatten(1)
 
-    def mixture(self, slots: Tensor) -> Mixture:
-        """Return the mixture of the modules in the slots, for a training in which they stay; as `table` has them."""
-        return Mixture(self.hypermodules, self.table(slots))
+    def mixture(self, slots: Tensor) -> Tensor | Mixture:
+        """Return what `blocks` takes in a training in which the slots stay, as in `table`.
+
+        Clear gradients before every backward pass: that of many modules is set, not added to, see `Mixture`.
+        """
+        table = self.table(slots)
+        return table if self.hypermodules.numel() <= PART else Mixture(self.hypermodules, table)
 
     def blocks(self, table: Tensor | Mixture, belief: Tensor | None = None) -> Tensor:
         """Generate all blocks in one batched product.

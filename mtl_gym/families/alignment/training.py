@@ -114,7 +114,7 @@ class JointTraining:
                     ranking.zero_grad(set_to_none=True)
         return competition.spread(scores.detach()).cpu().numpy(), losses.cpu().numpy()
 
-    def _update(self, mixture: Mixture, belief: Tensor | None) -> Tensor:
+    def _update(self, mixture: Tensor | Mixture, belief: Tensor | None) -> Tensor:
         with seeded(self.updates):  # for dropout in any architecture
             losses = self._losses(self.joint.weights(self.joint.blocks(mixture, belief)))
         losses.mean(1).sum().backward()
