@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow lint links format hooks dist try clean
 
 # One thread: the digits' network is small, and threads that wait for each other on a busy machine cost far more.
 demo: $(VENV)/.setup  ## find hidden groups of real digits: four agents, a table, routing maps beside the true groups
@@ -22,13 +22,28 @@ lint: $(VENV)/.setup  ## lint, format, type and import checks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+links: $(VENV)/.setup  ## check that links between pages lead somewhere
+	$(BIN)/python -m pytest -q -k links tests/test_examples.py
+
 format: $(VENV)/.setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+hooks: $(VENV)/.setup  ## check every commit as `make lint` does
+	$(BIN)/pre-commit install
+
+# MTL_GYM_REPOSITORY=https://github.com/OWNER/mtl_gym makes the README's links absolute, as a release needs them.
+dist: $(VENV)/.setup  ## build the sdist, and the wheel from it; check what is in them
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python scripts/check_dist.py dist
+
+try: dist  ## install the wheel in a fresh environment of $(PYTHON), and work with it
+	sh scripts/try_dist.sh $(PYTHON) dist/*.whl
+
 # What can be made again; results stay.
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache
 
 # torch comes first: beside the version that the constraints name, nothing else pulls in another build of it.
 $(VENV)/.setup: pyproject.toml constraints.txt
