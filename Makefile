@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow lint links format hooks dist try clean
+.PHONY: setup demo test test-slow lint links format hooks dist try clean
 
 # One thread: the digits' network is small, and threads that wait for each other on a busy machine cost far more.
 demo: $(VENV)/.setup  ## find hidden groups of real digits: four agents, a table, routing maps beside the true groups
 	OMP_NUM_THREADS=1 $(BIN)/mtl-gym compare MTLRouting-GroupedDigits-v0 --agents assignment,ppo,separate,oracle \
 		--seeds 2 --steps 40000 --num-envs 64 --out runs/demo
+
+setup: $(VENV)/.setup  ## make the virtual environment
 
 test: $(VENV)/.setup  ## run the fast tests
 	$(BIN)/python -m pytest -n auto -m "not slow"
