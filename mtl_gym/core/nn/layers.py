@@ -22,6 +22,9 @@ _ELEMENTWISE = (nn.ELU, nn.GELU, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.SiLU, nn
 _ALIKE = (nn.Dropout, nn.Embedding, nn.Flatten, nn.Linear, nn.Sequential, nn.Unflatten, *_ELEMENTWISE)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
+# Attributes of modules that hold functions to call before or after the module.
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
 Layer = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 
 
@@ -52,11 +55,13 @@ class StackedLayers:
             >>> StackedLayers.of(nn.Dropout(0.5), {}) is None
             True
         """
-        parts = _parts(module, "")
+        parts = _parts(module)
         if parts is None:
             return None
+        first: dict[nn.Module, str] = {}  # a layer that stands in several places has its weights at the first
         layers = [
-            _Linear(part, prefix, name_at) if type(part) is nn.Linear else _Function(part) for prefix, part in parts
+            _Linear(part, first.setdefault(part, prefix), name_at) if type(part) is nn.Linear else _Function(part)
+            for prefix, part in parts
         ]
         return cls(layers, frozenset(name for layer in layers for name in layer.names))
 
@@ -67,14 +72,13 @@ class StackedLayers:
         return x
 
 
-def _parts(module: nn.Module, prefix: str) -> list[tuple[str, nn.Module]] | None:
+def _parts(module: nn.Module) -> list[tuple[str, nn.Module]] | None:
     """Return the layers of a module by prefix of their parameters; None if one is of another kind or has hooks."""
-    if any(getattr(module, hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")):
+    found = list(module.named_modules(remove_duplicate=False))
+    if any(getattr(part, hooks) for _, part in found for hooks in HOOKS):
         return None
-    if type(module) is not nn.Sequential:
-        return [(prefix, module)] if type(module) in (nn.Linear, *_ELEMENTWISE) else None
-    found = [_parts(part, f"{prefix}{name}.") for name, part in module.named_children()]
-    return None if None in found else [part for parts in found if parts for part in parts]
+    layers = [(f"{name}." if name else "", part) for name, part in found if type(part) is not nn.Sequential]
+    return layers if all(type(part) in (nn.Linear, *_ELEMENTWISE) for _, part in layers) else None
 
 
 class _Linear:

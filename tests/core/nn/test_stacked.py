@@ -44,6 +44,16 @@ def test_a_weight_that_stands_in_two_places_is_used_in_both():
     torch.testing.assert_close(stack.call(at(stack.named(), 0), x), torch.zeros(4, 2))
 
 
+def test_a_layer_that_stands_in_two_places_runs_in_both():
+    linear, tanh = nn.Linear(3, 3), nn.Tanh()
+    module, x = nn.Sequential(linear, tanh, nn.Sequential(linear, tanh), nn.Linear(3, 2), tanh), torch.randn(2, 5, 3)
+    stack = StackedModule(module, (2,))
+    stack.write((0,), module)
+    stack.write((1,), module)
+    for output, part in zip(stack.run_all(stack.named(), x), x, strict=True):
+        torch.testing.assert_close(output, module(part))
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_mode_reaches_what_runs(training):
     stack = StackedModule(nn.Sequential(nn.Linear(3, 50), nn.Dropout(0.5)), (1,)).train(training)
