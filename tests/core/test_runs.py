@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import mtl_gym
 from mtl_gym.core.errors import MaskedChoice
+from mtl_gym.families.routing import RoutedLayer, RoutedNetwork
 
 # Id and options of environments whose runs stack.
 STACKED = [
@@ -146,3 +148,34 @@ def test_states_of_another_number_of_runs_are_refused():
     with pytest.raises(ValueError, match="runs=3"):
         two.load_state_dict(three.state_dict())
     assert differences(two.state_dict(), before) == []
+
+
+def test_a_reset_within_episodes_counts_them_for_each_run_alone():
+    stacked, alone = (batched("MTLRouting-Groups-v0", runs, train_batch=64) for runs in (RUNS, 1))
+    for env in (stacked, alone):
+        env.reset(seed=SEED)
+        for _ in range(7):
+            env.step(np.zeros(env.num_envs, int))
+            env.reset()
+    assert differences(stacked.of_run(0).state_dict(), alone.state_dict()) == []
+    assert same(played(stacked, generators(), 20), played(alone, generators([0]), 20), slice(ROWS))
+
+
+def test_copies_of_runs_that_do_not_train_continue_exactly():
+    stacked = batched("MTLRouting-Digits-v0", 2, train=False)
+    stacked.reset(seed=0)
+    played(stacked, generators(range(2)), 4)
+    twin, solo = stacked.fork(), stacked.solo(1)
+    assert np.array_equal(stacked.current()[0]["value"], twin.current()[0]["value"])
+    told = played(stacked, generators(range(2)), 7)
+    assert same(told, played(twin, generators(range(2)), 7))
+    assert same(told, played(solo, generators([1]), 7), slice(ROWS, 2 * ROWS))
+
+
+def test_runs_of_a_given_network_that_does_not_train_have_its_weights():
+    layers = [RoutedLayer([nn.Linear(64, 10) for _ in range(3)])]
+    network = RoutedNetwork(None, layers, input_shape=(64,))
+    stacked = batched("MTLRouting-Digits-v0", 2, network=network, train=False)
+    stacked.reset(seed=0)
+    for run in range(2):
+        assert differences(dict(stacked.of_run(run).network.state_dict()), dict(network.state_dict())) == []

@@ -108,6 +108,10 @@ class RoutingVectorEnv(HeldOutVectorEnv):
     def _make_network(self) -> RoutedNetwork:
         return make_network(self.options, self.data, self._context)
 
+    def _given_weights(self) -> State | None:
+        given = super()._given_weights()
+        return given if given is None or self.runs == 1 else NetworkOfRuns([self._template] * self.runs).state_dict()
+
     def _build(self) -> None:
         # Modules may have been made in different modes; `train()` makes all flags agree with that of the network.
         self._train_networks([self._fresh_network().to(self.device).train() for _ in self._seeded_runs()])
@@ -240,7 +244,7 @@ class RoutingVectorEnv(HeldOutVectorEnv):
     def _cut_short(self, rows: Rows) -> None:
         """Count truncated episodes towards `train_batch`; otherwise truncation alone would never free the graph."""
         if self.options.train:
-            self._ended += len(rows)
+            self._ended += len(rows) // self.runs
             self._update_if_due(np.ones(self.num_envs, bool))
 
     def _update(self) -> None:
@@ -251,14 +255,14 @@ class RoutingVectorEnv(HeldOutVectorEnv):
     def _resume(self, under_way: Flags) -> None:
         """Recompute the values of unfinished routes and waiting inputs with the weights after an update."""
         rows, routes = np.flatnonzero(under_way), self._routes
-        samples = np.concatenate([routes.sample[rows], self._waiting.left])  # several runs, in step, have none
-        if len(samples) == 1 and not self._takes_one:
-            samples = np.concatenate([samples, self._draw(rows, self.batch_size)])
-        self._waiting = Waiting(samples, used=len(rows), runs=self.runs)
-        if len(samples) == 0:
+        left, self._waiting = self._waiting.left, Waiting(routes.sample[rows], runs=self.runs)
+        self._waiting.add(left)
+        if len(self._waiting.samples) == 1 and not self._takes_one:
+            self._waiting.add(self._draw(rows, self.batch_size))
+        if len(self._waiting.samples) == 0:
             return
-        self._graph.embed(samples)
-        self._graph.begin(rows, np.arange(len(rows)))
+        self._graph.embed(self._waiting.samples)
+        self._graph.begin(rows, self._waiting.take(len(rows)))
         self._graph.repeat(rows, routes.depth[rows], routes.choice[rows])
 
     @property
@@ -286,6 +290,7 @@ class RoutingVectorEnv(HeldOutVectorEnv):
         self._routes = Routes.joined([solo._routes for solo in solos])
         self._waiting = Waiting.joined([solo._waiting for solo in solos])
         self._graph.join([solo._graph for solo in solos], self._loss)
+        self._resume_untrained()
 
     def _state(self) -> State:
         counts = to_tensors({"usage": self.usage.counts, "collaboration": self._collaboration.counts[0]})
@@ -305,9 +310,13 @@ class RoutingVectorEnv(HeldOutVectorEnv):
         self.usage.counts = state["usage"].numpy().copy()
         self._collaboration.counts = state["collaboration"].numpy().copy()[None]
         self._graph.load(state["graph"], self._loss)
-        if not self.options.train:  # nothing is logged where nothing is trained
-            self._resume(np.ones(self.num_envs, bool))
+        self._resume_untrained()
         self._graph.check_embedded(len(self._waiting.samples))
+
+    def _resume_untrained(self) -> None:
+        """Compute the values of routes that were loaded; where nothing trains, no log can restore them."""
+        if not self.options.train:
+            self._resume(np.ones(self.num_envs, bool))
 
     def evaluation_figures(self) -> Info:
         """Return the counts of choices and the number of blocks in use.
