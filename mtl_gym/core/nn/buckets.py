@@ -38,6 +38,8 @@ class Bucket:
     @classmethod
     def of(cls, dispatch: Dispatch, groups: Index, lengths: Index, longest: int) -> Bucket:
         """Return the bucket of some groups; int64 [groups] each."""
+        if not longest and len(groups) == len(dispatch.groups) == 1:
+            return cls(groups, lengths, longest, torch.empty(0))
         starts, counts = (np.cumsum(dispatch.counts) - dispatch.counts)[groups], dispatch.counts[groups]
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         rows = dispatch.order[np.repeat(starts, counts) + within]

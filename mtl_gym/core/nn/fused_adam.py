@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtl_gym.core.nn.buckets import on_device
-from mtl_gym.core.nn.stacks import BlockStack, Leaf
+from mtl_gym.core.nn.leaves import Leaf
+from mtl_gym.core.nn.stacks import BlockStack
 
 Group = dict[str, Any]  # as torch types its parameter groups
 STATE = ("step", "exp_avg", "exp_avg_sq")
