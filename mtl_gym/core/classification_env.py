@@ -242,12 +242,16 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         self._ended = 0
         self._resume(self.playing & ~done)
 
+    def _deliver(self) -> None:
+        """Bring gradients to where the optimizer looks for them; by default they are there."""
+
     def _descend(self, losses: Sequence[Tensor]) -> None:
         """Take one gradient step of each run on the mean of its losses, unless nothing trains; float32 [n] each."""
         loss = torch.cat([part.view(self.runs, -1) for part in losses], 1).mean(1).sum()
         if not loss.requires_grad:
             return
         loss.backward()
+        self._deliver()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.updates += 1

@@ -71,8 +71,9 @@ class FusedAdam(torch.optim.Adam):
         for stack in self._stacks:
             trained = stack.trained
             for one in [next(moments) for _ in stack.leaves]:
-                if len(trained):
-                    fused_adam_(self.param_groups[0], *one.begin(trained, self.state))
+                own = one.leaf.trained(trained)
+                if len(own):
+                    fused_adam_(self.param_groups[0], *one.begin(own, self.state))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients."""

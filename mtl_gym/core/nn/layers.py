@@ -74,11 +74,21 @@ class StackedLayers:
 
 def _parts(module: nn.Module) -> list[tuple[str, nn.Module]] | None:
     """Return the layers of a module by prefix of their parameters; None if one is of another kind or has hooks."""
-    found = list(module.named_modules(remove_duplicate=False))
-    if any(getattr(part, hooks) for _, part in found for hooks in HOOKS):
+    if has_hooks(module):
         return None
+    found = module.named_modules(remove_duplicate=False)
     layers = [(f"{name}." if name else "", part) for name, part in found if type(part) is not nn.Sequential]
     return layers if all(type(part) in (nn.Linear, *_ELEMENTWISE) for _, part in layers) else None
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether a module, or a part of it, calls functions beside its own, as with `nn.utils.weight_norm`.
+
+    Example:
+        >>> has_hooks(nn.Linear(2, 2)), has_hooks(nn.Sequential(nn.utils.spectral_norm(nn.Linear(2, 2))))
+        (False, True)
+    """
+    return any(getattr(part, hooks) for part in module.modules() for hooks in HOOKS)
 
 
 class _Linear:

@@ -25,26 +25,58 @@ class Leaf:
     """One parameter of every block, in one tensor of which the blocks' own are views.
 
     Attributes:
+        owners: The modules that hold the parameters.
+        name: Name of the parameters there.
         members: The parameters; [...] each.
+        places: Addresses of their values.
         values: Their values; [blocks, ...].
         gradient: Their gradients; [blocks, ...].
         touched: Blocks that have a gradient, of which others are left over from before; bool [blocks].
         device: Their device.
     """
 
+    owners: list[nn.Module]
+    name: str
     members: list[nn.Parameter]
+    places: list[int]
     values: Tensor
     gradient: Tensor
     touched: Flags
     device: torch.device
 
     @classmethod
-    def of(cls, members: list[nn.Parameter]) -> Leaf:
+    def of(cls, owners: list[nn.Module], name: str) -> Leaf:
         """Move parameters of one shape into one tensor."""
+        members = [getattr(owner, name) for owner in owners]
         values = torch.stack([p.data for p in members])
         for p, value in zip(members, values, strict=True):
             p.data = value
-        return cls(members, values, torch.zeros_like(values), np.zeros(len(members), bool), values.device)
+        own = members, [p.data_ptr() for p in members], values, torch.zeros_like(values)
+        return cls(owners, name, *own, np.zeros(len(members), bool), values.device)
+
+    def settle(self) -> None:
+        """Take over values that were set as `data` of parameters, as by `nn.utils.vector_to_parameters`.
+
+        Raises:
+            ValueError: If a parameter was replaced by another, or has another dtype or device now.
+        """
+        held = [owner._parameters.get(self.name) for owner in self.owners]
+        if [0 if p is None else p.data_ptr() for p in held] == self.places:
+            return
+        for p, member, value in zip(held, self.members, self.values, strict=True):
+            if p is not member or (p.dtype, p.device) != (value.dtype, value.device):
+                raise ValueError(
+                    "Parameters of blocks were replaced or converted after their optimizer was made: copy values into "
+                    "the parameters that are there, as load_state_dict does without assign=True, or make another "
+                    "environment with the network."
+                )
+            value.data.copy_(p.data)
+            p.data = value
+
+    def trained(self, blocks: Index) -> Index:
+        """Return those of some blocks whose parameter trains."""
+        trains = [self.members[block].requires_grad for block in blocks.tolist()]
+        return blocks if all(trains) else blocks[trains]
 
     def add(self, blocks: Index, gradient: Tensor) -> None:
         """Add to the gradients of some blocks, ascending; int64 [n] and [n, ...]."""

@@ -7,7 +7,8 @@ over columns that fill no vector, are taken at their own length (`tests/core/nn/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from mtl_gym.core.nn.buckets import Bucket, Gather, Index, Spread, on_device
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.frozen import FrozenLinear
+from mtl_gym.core.nn.layers import has_hooks
 from mtl_gym.core.nn.leaves import Flags, FusedLinear, Leaf, LooseLinear, StackedLinear, safe
 from mtl_gym.core.nn.typing import Modules
 
@@ -36,10 +38,15 @@ SPARE_ROWS_PER_ROW = 1.25
 class BlockStack:
     """Blocks of one structure: linear maps of one shape each, with elementwise functions between them.
 
-    After `fuse`, gradients are gathered in `leaves`, not in the parameters, and `FusedAdam` takes the steps.
+    After `fuse`, gradients of what is computed within `gathering` are gathered in `leaves`, not in the parameters, and
+    `FusedAdam` takes the steps.
 
     Args:
         blocks: The blocks.
+
+    Attributes:
+        leaves: Parameters after `fuse`.
+        gathers: Whether gradients of what is computed now are gathered.
 
     Raises:
         ValueError: If they have no such structure; see `fits`.
@@ -61,6 +68,7 @@ class BlockStack:
         self._safe = isinstance(last, nn.Linear) and safe(last.out_features)
         self._least = max(FEWEST, -(-TINY // min(self.sizes)))
         self.leaves: list[Leaf] = []
+        self.gathers = False
         self._matrices: dict[int, Tensor] = {}
         self._anchor = torch.zeros(0, requires_grad=True)
 
@@ -71,14 +79,26 @@ class BlockStack:
     def fuse(self) -> None:
         """Gather the parameters in `leaves`, if all train."""
         maps = [step for step in self.steps if isinstance(step[0], nn.Linear)]
-        members = [[getattr(one, name) for one in step] for step in maps for name in ("weight", "bias")]
-        if all(p.requires_grad for parameters in members for p in parameters):
-            self.leaves = [Leaf.of(parameters) for parameters in members]
+        places = [(list(step), name) for step in maps for name in ("weight", "bias")]
+        if all(getattr(owner, name).requires_grad for owners, name in places for owner in owners):
+            self.leaves = [Leaf.of(*place) for place in places]
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of all blocks."""
+        for block in self.blocks:
+            yield from block.parameters()
 
     def clear(self) -> None:
         """Forget all gradients."""
         for leaf in self.leaves:
             leaf.touched[:] = False
+
+    def deliver(self) -> None:
+        """Hand the gathered gradients over to the parameters, for other optimizers than `FusedAdam`."""
+        for leaf in self.leaves:
+            for block in leaf.trained(self.trained).tolist():
+                leaf.members[block].grad = leaf.gradient[block].clone()
+        self.clear()
 
     @property
     def trained(self) -> Index:
@@ -87,7 +107,12 @@ class BlockStack:
 
     @classmethod
     def fits(cls, blocks: Sequence[nn.Module]) -> bool:
-        """Return whether all blocks are `nn.Linear` or a sequence of such and elementwise functions, all alike."""
+        """Return whether all blocks are `nn.Linear` or a sequence of such and elementwise functions, all alike.
+
+        Blocks with hooks do not fit, because hooks belong to calls of a module.
+        """
+        if any(map(has_hooks, blocks)):
+            return False
         kinds = [tuple(map(_kind, _parts(block))) for block in blocks]
         return None not in kinds[0] and len(set(kinds)) == 1 and any(isinstance(kind, tuple) for kind in kinds[0])
 
@@ -102,6 +127,8 @@ class BlockStack:
         Returns:
             float32 [rows, outputs].
         """
+        for leaf in self.leaves:
+            leaf.settle()
         buckets = self._buckets(dispatch, *self._lengths(dispatch, len(self.blocks) // runs))
         stacks = Spread.apply(x, buckets)
         outputs = [self._run(stack, bucket, dispatch) for stack, bucket in zip(stacks, buckets, strict=True)]
@@ -154,10 +181,13 @@ class BlockStack:
 
     def _run(self, x: Tensor, bucket: Bucket, dispatch: Dispatch) -> Tensor:
         blocks, leaf = dispatch.groups[bucket.groups], 0
+        fused = self.leaves and (self.gathers or not torch.is_grad_enabled())
+        trains = any(p.requires_grad for one in self.leaves for p in one.members)
+        anchor = self._anchor if trains else self._anchor.detach()
         for step in self.steps:
-            if self.leaves and isinstance(step[0], nn.Linear):
+            if fused and isinstance(step[0], nn.Linear):
                 function = FusedLinear if bucket.longest else LooseLinear
-                x = function.apply(x, self._anchor, self.leaves[leaf : leaf + 2], blocks, bucket.lengths)
+                x = function.apply(x, anchor, self.leaves[leaf : leaf + 2], blocks, bucket.lengths)
                 leaf += 2
             elif isinstance(step[0], Linear):
                 x = self._linear(step, x, bucket, blocks)
@@ -185,14 +215,30 @@ class BlockStack:
         return known if len(blocks) == len(known) else known.index_select(0, on_device(blocks, device))
 
 
+@contextmanager
+def gathering(stack: BlockStack | None) -> Iterator[None]:
+    """Let the gradients of what a stack computes in the context gather in its leaves, once they are computed.
+
+    Elsewhere gradients go to the parameters, so that a caller's own do not mix with those of the next step.
+    """
+    if stack is not None:
+        stack.gathers = True
+    try:
+        yield
+    finally:
+        if stack is not None:
+            stack.gathers = False
+
+
 def _parts(block: nn.Module) -> list[nn.Module]:
     return list(block) if type(block) is nn.Sequential else [block]
 
 
 def _kind(part: nn.Module) -> object:
     """Return what parts must have in common to run as one; None for a part that cannot."""
-    if (type(part) is nn.Linear and part.bias is not None) or type(part) is FrozenLinear:
-        return (type(part).__name__, tuple(part.weight.shape))
+    plain = type(part) is nn.Linear and all(isinstance(p, nn.Parameter) for p in (part.weight, part.bias))
+    if plain or type(part) is FrozenLinear:
+        return (type(part).__name__, tuple(part.weight.shape), part.weight.dtype)
     return repr(part) if type(part) in ELEMENTWISE else None
 
 

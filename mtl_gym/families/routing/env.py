@@ -125,8 +125,8 @@ class RoutingVectorEnv(HeldOutVectorEnv):
         """Train a network in each run."""
         self.network = networks[0] if self.runs == 1 else NetworkOfRuns(networks)
         parameters = [p for network in networks for p in network.parameters()]
-        stacks = self.network.fused_stacks() if self.options.train else []
-        self.optimizer = FusedAdam(parameters, self.options.learning_rate, stacks)
+        self._stacks = self.network.fused_stacks() if self.options.train else []
+        self.optimizer = FusedAdam(parameters, self.options.learning_rate, self._stacks)
 
     def _set_up(self) -> None:
         super()._set_up()
@@ -251,6 +251,11 @@ class RoutingVectorEnv(HeldOutVectorEnv):
         if self._graph.losses:
             self._descend(self._graph.losses)
         self._graph.clear()
+
+    def _deliver(self) -> None:
+        if not isinstance(self.optimizer, FusedAdam):  # a caller may have set another
+            for stack in self._stacks:
+                stack.deliver()
 
     def _resume(self, under_way: Flags) -> None:
         """Recompute the values of unfinished routes and waiting inputs with the weights after an update."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.nn.stacks import gathering
 from mtl_gym.core.rows import State
 from mtl_gym.core.state.structure import Many, Numbers, Wanted, Whole, check, wrong
 from mtl_gym.families.routing.network import RoutedNetwork
@@ -87,7 +88,7 @@ class RouteGraph:
     def apply(self, rows: Index, depth: int, choices: Index) -> None:
         """Apply the choices of `rows`, all at `depth`; int64 [n] each."""
         self._note("apply", rows, depth, choices)
-        with torch.set_grad_enabled(self.train):
+        with torch.set_grad_enabled(self.train), gathering(self.network.layers[depth].trainable_stack):
             everyone = self._is_everything(rows, self.values)
             values = self.values if everyone else self.values[self._index(rows)]
             self._put(rows, self.network.decide(values, depth, choices))

@@ -103,8 +103,22 @@ class RoutedLayer(nn.Module):
         index = torch.from_numpy(routed).to(x.device)
         return x.index_copy(0, index, self._run(x[index], choices[routed]))
 
+    def _whole_stack(self) -> BlockStack | None:
+        """Return the stack; None if blocks were replaced since it was made.
+
+        Raises:
+            ValueError: If the replaced blocks are training.
+        """
+        if self._stack is None or self._stack.blocks == list(self.blocks):
+            return self._stack
+        if self._stack.gathers and self._stack.leaves:
+            raise ValueError(
+                "Blocks were replaced after their optimizer was made: make another environment with the network."
+            )
+        return None
+
     def _run(self, x: Tensor, choices: NDArray[np.int64]) -> Tensor:
-        y = apply_blocks(self.blocks, self._stack, x, Dispatch.of(choices, device=x.device), self._runs)
+        y = apply_blocks(self.blocks, self._whole_stack(), x, Dispatch.of(choices, device=x.device), self._runs)
         return y if self.activation is None else self.activation(y)
 
 
@@ -162,10 +176,11 @@ class RoutedNetwork(nn.Module):
         return len({id(block) for blocks in used for block in blocks})
 
     def fused_stacks(self) -> list[BlockStack]:
-        """Fuse the blocks of every layer that has a stack of its own, and return these stacks."""
-        owners = Counter(id(block) for layer in self.layers for block in layer.blocks)
+        """Fuse the blocks of every layer that has a stack and shares no parameter, and return these stacks."""
+        parts = [self.trunk, *(block for layer in self.layers for block in layer.blocks)]
+        uses = Counter(id(p) for part in parts for _, p in part.named_parameters(remove_duplicate=False))
         stacks = [layer.trainable_stack for layer in self.layers]
-        own = [stack for stack in stacks if stack and all(owners[id(block)] == 1 for block in stack.blocks)]
+        own = [stack for stack in stacks if stack and all(uses[id(p)] == 1 for p in stack.parameters())]
         for stack in own:
             stack.fuse()
         return [stack for stack in own if stack.leaves]

@@ -8,7 +8,7 @@ from torch import nn
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.frozen import FrozenLinear
 from mtl_gym.core.nn.fused_adam import FusedAdam
-from mtl_gym.core.nn.stacks import BlockStack
+from mtl_gym.core.nn.stacks import BlockStack, gathering
 
 BLOCKS = {
     "linear": lambda: nn.Linear(16, 12),
@@ -88,6 +88,14 @@ def test_other_structures_do_not_fit():
     assert not BlockStack.fits([nn.Sequential(nn.Linear(3, 2), nn.Dropout()) for _ in range(2)])
     assert not BlockStack.fits([nn.Sequential(nn.Linear(3, 2), nn.LeakyReLU(slope)) for slope in (0.1, 0.2)])
     assert not BlockStack.fits([nn.Identity(), nn.Identity()])
+    assert not BlockStack.fits([nn.Linear(3, 2), nn.Linear(3, 2).double()])
+
+
+def test_blocks_with_hooks_do_not_fit():
+    assert not BlockStack.fits([nn.utils.spectral_norm(nn.Linear(3, 2)) for _ in range(2)])
+    outer = [nn.Sequential(nn.Linear(3, 2), nn.ReLU()) for _ in range(2)]
+    outer[1].register_forward_hook(lambda *_: None)
+    assert not BlockStack.fits(outer)
     with pytest.raises(ValueError, match="equal shapes"):
         BlockStack([nn.Linear(3, 2), nn.Linear(2, 2)])
 
@@ -111,7 +119,9 @@ def test_a_fused_stack_trains_as_torch_does_and_stays_so_in_a_copy(kind):
         choices = random.integers(6 if step % 3 else 3, size=15)
         x = torch.randn(15, 16)
         for one, optimizer in ((stack, mine), (bare, theirs)):
-            (one(x, Dispatch.of(choices), 1) ** 2).mean().backward()
+            with gathering(one):
+                loss = (one(x, Dispatch.of(choices), 1) ** 2).mean()
+            loss.backward()
             optimizer.step()
             optimizer.zero_grad()
         if step == 5:
