@@ -96,7 +96,11 @@ class Sweep:
         return units({run: self.runs[run] for run in runs}, {run: self.folder(run) for run in runs}, jobs)
 
     def attempt(self, unit: Sequence[int], tell: Tell) -> list[Outcome]:
-        """Carry out the runs of one unit; return their results, or any error as a failure of each."""
+        """Carry out the runs of one unit; return their results, or errors as failures.
+
+        After an error in runs that are trained together, each is carried out alone from its last checkpoint, so that
+        those without the error go on.
+        """
         places = [self.folder(run) for run in unit]
         settings = [self.runs[run] for run in unit]
         try:
@@ -106,6 +110,8 @@ class Sweep:
             alone = lambda steps, accuracy: tell(unit[0], steps, accuracy)  # noqa: E731
             return [train(settings[0], places[0], alone, self.wandb, self.extras)]
         except Exception as error:  # an agent may raise anything, and the other runs must continue
+            if len(unit) > 1:
+                return [outcome for run in unit for outcome in self.attempt([run], tell)]
             return [_failure(*pair, error) for pair in zip(settings, places, strict=True)]
 
 

@@ -69,11 +69,15 @@ def units(runs: Mapping[int, RunSettings], folders: Mapping[int, Path], jobs: in
     """
     alike: dict[str, list[int]] = {}
     for number, run in runs.items():
-        fresh = not any(there(folders[number] / name) for name in (CONFIG, RESULT))
-        alone = f"{number}" if not (fresh and stacks(run)) else ""
+        alone = "" if fresh(folders[number]) and stacks(run) else f"{number}"
         alike.setdefault(f"{alone} {replace(run, seed=0)}", []).append(number)
     most = -(-len(runs) // jobs)
     return [part for numbers in alike.values() for part in _in_a_row(runs, numbers, most)]
+
+
+def fresh(folder: Path) -> bool:
+    """Return whether no run has begun in a folder."""
+    return not any(there(folder / name) for name in (CONFIG, RESULT))
 
 
 def stacks(run: RunSettings) -> bool:
@@ -93,7 +97,7 @@ def _in_a_row(runs: Mapping[int, RunSettings], numbers: Sequence[int], most: int
 
 
 def train_together(runs: Sequence[RunSettings], folders: Sequence[Path], tell: Tell, extras: Extras) -> list[RunResult]:
-    """Carry out runs that differ in their seeds alone, which are consecutive; none has begun.
+    """Carry out runs that differ in their seeds alone, which are consecutive.
 
     Args:
         runs: Settings of the runs.
@@ -103,6 +107,7 @@ def train_together(runs: Sequence[RunSettings], folders: Sequence[Path], tell: T
 
     Raises:
         RunInUseError: If another process uses one of the folders.
+        FileExistsError: If a run has begun.
     """
     env = runs[0].make_env(runs=len(runs))
     agent = fitted(runs[0], env)
@@ -111,6 +116,9 @@ def train_together(runs: Sequence[RunSettings], folders: Sequence[Path], tell: T
     with ExitStack() as locks:
         for folder in folders:
             locks.enter_context(alone_in(folder))
+        begun = [folder for folder in folders if not fresh(folder)]  # another process may have been here since
+        if begun:
+            raise FileExistsError(f"{begun[0]} contains a run; it goes on alone.")
         records = [_Record(env, run, settings, folder, extras) for run, (settings, folder) in _numbered(runs, folders)]
         together = Together(env, records, PolicyRecorder(env.batched, runs[0].steps), tell)
         agent.learn(runs[0].steps, callback=[together])

@@ -8,7 +8,7 @@ import torch
 
 from mtl_gym.core.state import checkpoint
 from mtl_gym.lab.execution import carry_out
-from mtl_gym.lab.files import AGENT, CHECKPOINT, ENVIRONMENT, POLICIES, PROGRESS, RESULT
+from mtl_gym.lab.files import AGENT, CHECKPOINT, ENVIRONMENT, POLICIES, PROGRESS, RESULT, read_result
 from mtl_gym.lab.records import BARE, RunSettings
 from mtl_gym.lab.run import train
 from mtl_gym.lab.sweep import Failure, Sweep
@@ -130,11 +130,33 @@ def test_an_error_fails_every_run_and_names_itself(tmp_path):
     assert not any((tmp_path / "assignment" / f"seed-{seed}" / RESULT).exists() for seed in range(3, 6))
 
 
-def test_nothing_is_trained_in_a_folder_in_use(tmp_path):
+def test_a_folder_in_use_keeps_its_run_alone_from_training(tmp_path):
     from mtl_gym.lab.locks import alone_in
 
-    several = runs(seeds=range(2))
-    sweep = Sweep(several, tmp_path)
+    sweep = Sweep(runs(seeds=range(2)), tmp_path, extras=BARE)
     with alone_in(sweep.folder(1)):
         outcomes = sweep.attempt([0, 1], lambda *_: None)
-    assert all(isinstance(outcome, Failure) for outcome in outcomes)
+    assert [isinstance(outcome, Failure) for outcome in outcomes] == [False, True]
+
+
+def test_an_error_in_one_run_leaves_the_others_alone(tmp_path):
+    def tell(run, steps, accuracy):
+        if run == 1 and steps > 1000:
+            raise ArithmeticError("It diverged.")
+
+    several = runs(seeds=range(3))
+    outcomes = Sweep(several, tmp_path, extras=BARE).attempt([0, 1, 2], tell)
+    assert [isinstance(outcome, Failure) for outcome in outcomes] == [False, True, False]
+    assert outcomes[1].error == "It diverged."
+    assert outcomes[2].figure == train(several[2], tmp_path / "alone", extras=BARE).figure
+
+
+def test_a_run_that_began_since_the_plan_is_not_overwritten(tmp_path):
+    several = runs(seeds=range(2))
+    sweep = Sweep(several, tmp_path, extras=BARE)
+    assert sweep.units(range(2)) == [[0, 1]]
+    other = train(dataclasses.replace(several[1], steps=400), sweep.folder(1), extras=BARE)
+    outcomes = sweep.attempt([0, 1], lambda *_: None)
+    assert isinstance(outcomes[1], Failure) and "another run" in outcomes[1].error
+    assert read_result(sweep.folder(1)) == other
+    assert outcomes[0].settings == several[0]
