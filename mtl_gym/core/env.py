@@ -92,8 +92,12 @@ class MultiTaskVectorEnv(Reporting, Stateful):
             self._counted("num_envs", num_envs),
             self._counted("runs", options.pop("runs", 1)),
         )
+        kind, rows = type(self).__name__, self.rows_per_run * self.runs
+        if rows not in ROWS:
+            raise ValueError(
+                f"{kind}: num_envs={num_envs} in runs={self.runs} are {rows} rows; {int(ROWS.most):,} at most."
+            )
         if self.runs > 1 and not self.STACKS:
-            kind = type(self).__name__
             raise ValueError(f"{kind}: runs={self.runs} is not possible; its runs do not stack: use runs=1.")
         self.options = make_options(self.Options, type(self).__name__, options)
         self.num_envs, self.render_mode = self.rows_per_run * self.runs, self.options.render_mode
@@ -176,13 +180,13 @@ class MultiTaskVectorEnv(Reporting, Stateful):
         return self._masks()
 
     def render(self) -> Any:  # Gymnasium allows vector environments tuples of frames only
-        """Return a picture or text, or show a window, as `render_mode` says.
+        """Return a picture or text, or show a window, as `render_mode` says; with several runs, of the first.
 
         Raises:
             ResetNeeded: Before the first `reset`.
         """
         self._require_reset("render()")
-        return self._render()
+        return self.of_run(0)._render()
 
     def _require_reset(self, what: str) -> None:
         if self.seed is None:

@@ -27,11 +27,12 @@ class BatchOfOne(gym.Env[Observation, Array]):
     metadata = {"render_modes": ["rgb_array", "human", "ansi"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, **options: object) -> None:
-        if "num_envs" in options:
-            raise ValueError(
-                f"gym.make has one row, so that num_envs={options['num_envs']!r} is not possible: "
-                "use gym.make_vec(id, num_envs=...)."
-            )
+        for name in ("num_envs", "runs"):
+            if name in options:
+                raise ValueError(
+                    f"gym.make has one row, so that {name}={options[name]!r} is not possible: "
+                    f"use gym.make_vec(id, {name}=...)."
+                )
         if options.get("tensors"):
             raise ValueError("tensors=True is for batched environments: use gym.make_vec(..., tensors=True).")
         self._wrap(self.vector_class(1, **options))

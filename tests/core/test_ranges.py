@@ -87,6 +87,8 @@ def test_num_envs_accepts_numpy_integers_and_evaluations_check_it():
 def test_gym_make_refuses_num_envs():
     with pytest.raises(ValueError, match=r"num_envs=3 is not possible: use gym\.make_vec"):
         gym.make(ROUTING, num_envs=3)
+    with pytest.raises(ValueError, match=r"runs=3 is not possible: use gym\.make_vec"):
+        gym.make(ROUTING, runs=3)
 
 
 def test_ranges_include_their_ends_unless_open():

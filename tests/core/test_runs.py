@@ -179,3 +179,17 @@ def test_runs_of_a_given_network_that_does_not_train_have_its_weights():
     stacked.reset(seed=0)
     for run in range(2):
         assert differences(dict(stacked.of_run(run).network.state_dict()), dict(network.state_dict())) == []
+
+
+def test_so_many_rows_that_no_memory_holds_them_are_refused():
+    with pytest.raises(ValueError, match="num_envs=16 in runs=50000 are 800000 rows; 100,000 at most"):
+        batched("MTLRouting-Paths-v0", 50_000)
+
+
+@pytest.mark.parametrize("name", ["MTLRouting-Digits-v0", "MTLScheduling-Skills-v0"])
+def test_pictures_show_the_first_run(name):
+    stacked, alone = (batched(name, runs, render_mode="ansi") for runs in (2, 1))
+    for env in (stacked, alone):
+        env.reset(seed=0)
+        played(env, generators(range(env.runs)), 6)
+    assert stacked.render() == alone.render()

@@ -35,9 +35,12 @@ class Batch:
 
     def __init__(self, pool: ModulePool, inputs: Inputs, judge: Judge, train: bool) -> None:
         self.pool, self.inputs, self.judge, self.train = pool, inputs, judge, train
-        self._trains = train and any(parameter.requires_grad for parameter in pool.parameters())
         self._log: list[tuple[Rows, Rows]] = []
         self._losses: Tensor | None = None
+
+    @property
+    def _trains(self) -> bool:
+        return self.train and any(parameter.requires_grad for parameter in self.pool.parameters())
 
     def answer(self, samples: Rows, networks: Rows, last: bool) -> tuple[Tensor, Tensor]:
         """Run finished networks, int64 [n, max_depth], on their samples, int64 [n].

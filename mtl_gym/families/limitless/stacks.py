@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, layer_norm
 
 from mtl_gym.core.nn.frozen import FrozenLinear
+from mtl_gym.core.nn.layers import has_hooks
 from mtl_gym.core.rows import Rows
 from mtl_gym.families.limitless.segmented import Segmented
 
@@ -88,23 +89,40 @@ class Stack:
 
 
 def layers_of(body: nn.Module) -> list[nn.Module]:
-    """Return the layers that run one after another."""
-    if type(body) is not nn.Sequential:
+    """Return the layers that run one after another; a module with hooks is one layer."""
+    if type(body) is not nn.Sequential or has_hooks(body):
         return [body]
     return [layer for part in body for layer in layers_of(part)]
 
 
 def build_of(body: nn.Module) -> tuple[object, ...]:
-    """Return what modules of one stack have in common: the classes, settings and shapes of their layers."""
+    """Return what modules of one stack have in common: the classes, settings and shapes of their layers.
+
+    A module with hooks, which belong to its calls, has nothing in common with others.
+    """
+    if has_hooks(body):
+        return (id(body),)
     return tuple(
-        (type(layer), layer.extra_repr(), *((name, value.shape) for name, value in layer.state_dict().items()))
+        (
+            type(layer),
+            *_settings(layer),
+            *((name, value.shape, value.dtype) for name, value in layer.state_dict().items()),
+        )
         for layer in layers_of(body)
     )
+
+
+def _settings(layer: nn.Module) -> tuple[str, ...]:
+    """Return the settings of a layer; for pools, `extra_repr` leaves some out."""
+    own = {name: value for name, value in vars(layer).items() if name[0] != "_" and name != "training"}
+    return layer.extra_repr(), repr(own) if type(layer) in ROW_BY_ROW else ""
 
 
 def _column(layers: Sequence[nn.Module]) -> Column:
     """Return how the layers at one place of their modules run."""
     kind, weights = type(layers[0]), layers[0].state_dict()
+    if has_hooks(layers[0]):
+        return OneByOne(layers)
     if kind in ROW_BY_ROW and not weights:
         return Shared(layers[0])
     if kind in (nn.Linear, FrozenLinear):

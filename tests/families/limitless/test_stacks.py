@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from mtl_gym.core.nn.frozen import FrozenLinear
+from mtl_gym.data import load
+from mtl_gym.families.limitless import LimitlessVectorEnv, ModulePool, PoolModule
 from mtl_gym.families.limitless.modules import paper_pool
 from mtl_gym.families.limitless.stacks import OneByOne, Segments, Stack, build_of
 
@@ -104,3 +106,29 @@ def test_gradients_that_are_held_are_not_overwritten():
         run(other).square().sum().backward()  # added to what is there
         gradient = module.weight.grad
         torch.testing.assert_close(gradient, layer.weight.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_layers_with_hooks_are_called():
+    bodies = [nn.Sequential(nn.utils.spectral_norm(nn.Linear(4, 3)), nn.ReLU()) for _ in range(2)]
+    assert build_of(bodies[0]) != build_of(bodies[1])
+    for body in bodies:
+        Stack([body])(torch.randn(5, 4), segmented([5], [0])).sum().backward()
+        assert body[0].weight_orig.grad is not None
+
+
+def test_pools_with_other_settings_are_not_built_alike():
+    assert build_of(nn.AvgPool2d(3, padding=1)) == build_of(nn.AvgPool2d(3, padding=1))
+    assert build_of(nn.AvgPool2d(3, padding=1)) != build_of(nn.AvgPool2d(3, padding=1, count_include_pad=False))
+
+
+def test_a_pool_whose_training_is_switched_on_later_trains():
+    shape = load("digits").input_shape
+    body = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 10))
+    pool = ModulePool([PoolModule(body, shape, head=True)], shape).requires_grad_(False)
+    env = LimitlessVectorEnv(num_envs=4, data="digits", network=pool, train_batch=4, max_depth=1)
+    env.reset(seed=0)
+    env.step(np.zeros(4, int))
+    assert env.updates == 0
+    env.network.requires_grad_(True)
+    env.step(np.zeros(4, int))
+    assert env.updates == 1
