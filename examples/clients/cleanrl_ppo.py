@@ -3,7 +3,7 @@
 The environments of CleanRL's `SyncVectorEnv` would each train a network of their own; the rows of `gym.make_vec` train
 one. Gymnasium's vector wrappers of observations refuse autoreset in the same step; `flatten_rows` flattens a batch.
 
-    python examples/clients/cleanrl_ppo.py --id MTLRouting-Context-v0 --steps 40000
+    python examples/clients/cleanrl_ppo.py --env MTLRouting-Context-v0 --steps 40000
 """
 
 import argparse
@@ -21,12 +21,12 @@ from mtl_gym.core.wrappers import flatten_rows
 
 ROWS, ROLLOUT = 8, 32
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--id", default="MTLRouting-Context-v0", help="environment with discrete or binary actions")
+parser.add_argument("--env", default="MTLRouting-Context-v0", help="environment with discrete or binary actions")
 parser.add_argument("--steps", type=int, default=8_192, help="decisions over all rows")
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()
 torch.manual_seed(args.seed)
-envs = RecordEpisodeStatistics(gym.make_vec(args.id, ROWS, vectorization_mode="vector_entry_point"))
+envs = RecordEpisodeStatistics(gym.make_vec(args.env, ROWS, vectorization_mode="vector_entry_point"))
 seen_space, space = envs.single_observation_space, envs.single_action_space
 if isinstance(space, Box):
     raise SystemExit(f"does not fit: {type(space).__name__}")
@@ -64,5 +64,5 @@ for _ in range(max(1, args.steps // (ROLLOUT * ROWS))):
         optimizer.zero_grad()
         (0.5 * (critic(seen) - goal).square().mean() - surrogate - 0.01 * policy.entropy().sum(-1).mean()).backward()
         optimizer.step()
-print(f"{args.id}: {envs.unwrapped.updates} updates of the environment, {envs.episode_count} episodes")
+print(f"{args.env}: {envs.unwrapped.updates} updates of the environment, {envs.episode_count} episodes")
 print(f"mean return of the last {len(envs.return_queue)}: {np.mean(envs.return_queue or [np.nan]):.2f}")

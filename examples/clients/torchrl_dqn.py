@@ -2,7 +2,7 @@
 
     pip install torchrl
     python examples/clients/torchrl_dqn.py
-    python examples/clients/torchrl_dqn.py --id MTLScheduling-Skills-v0 --steps 10000
+    python examples/clients/torchrl_dqn.py --env MTLScheduling-Skills-v0 --steps 10000
 
 Source: Bou et al. 2023, TorchRL; Mnih et al. 2015.
 """
@@ -24,13 +24,13 @@ from torchrl.objectives import DQNLoss, SoftUpdate
 import mtl_gym  # noqa: F401
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--id", default="MTLRouting-Context-v0", help="environment with discrete actions")
+parser.add_argument("--env", default="MTLRouting-Context-v0", help="environment with discrete actions")
 parser.add_argument("--steps", type=int, default=4_000, help="decisions")
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()
 
 torch.manual_seed(args.seed)
-single = gym.make(args.id)
+single = gym.make(args.env)
 if not isinstance(single.action_space, gym.spaces.Discrete):
     raise SystemExit(f"does not fit: {type(single.action_space).__name__}")
 env = GymWrapper(DtypeObservation(FlattenObservation(single), np.float32), categorical_action_encoding=True)
@@ -59,5 +59,5 @@ weights = list(single.unwrapped.network.parameters())
 changed = sum(not torch.equal(new, old) for new, old in zip(weights, started, strict=True))
 reward = batch["next", "reward"].mean().item()
 collector.shutdown()
-print(f"{args.id}: {single.unwrapped.updates} updates of the environment, {changed} of {len(weights)} weights changed")
+print(f"{args.env}: {single.unwrapped.updates} updates of the environment, {changed} of {len(weights)} weights changed")
 print(f"reward per decision of the last batch: {reward:.2f}")

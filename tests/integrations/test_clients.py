@@ -4,11 +4,22 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
 CLIENTS = Path(__file__).parents[2] / "examples" / "clients"
+
+
+def load_matrix():
+    spec = spec_from_file_location("matrix", CLIENTS / "matrix.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+matrix = load_matrix()
 
 
 def run(client, *arguments):
@@ -18,31 +29,59 @@ def run(client, *arguments):
     return done.stdout
 
 
+def needs(client):
+    """Skip a test, by the client's name, if a module of it is not installed."""
+    lacking = matrix.missing(client)
+    return pytest.mark.skipif(bool(lacking), reason=f"{client} needs {' and '.join(lacking)}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", [pytest.param(name, marks=needs(name)) for name in matrix.CLIENTS])
+@pytest.mark.parametrize("env_id", ["MTLRouting-Context-v0"])
+def test_every_client_that_is_installed_passes(client, env_id):
+    assert matrix.cell(client, env_id, 64) == ("passes", "")
+
+
 @pytest.mark.slow
 def test_cleanrls_ppo_trains_on_the_batched_environment():
-    printed = run("cleanrl_ppo.py", "--id", "MTLRouting-Context-v0", "--steps", "512")
+    printed = run("cleanrl_ppo.py", "--env", "MTLRouting-Context-v0", "--steps", "512")
     found = re.search(r"^MTLRouting-Context-v0: (\d+) updates of the environment, 512 episodes$", printed, re.MULTILINE)
     assert found and int(found[1]) > 0, printed
 
 
 @pytest.mark.slow
+@needs("torchrl_dqn")
 def test_torchrls_collector_lets_the_environment_train():
-    pytest.importorskip("torchrl")
-    printed = run("torchrl_dqn.py", "--id", "MTLRouting-Context-v0", "--steps", "200")
+    printed = run("torchrl_dqn.py", "--env", "MTLRouting-Context-v0", "--steps", "200")
     found = re.search(r"(\d+) updates of the environment, (\d+) of (\d+) weights changed", printed)
     assert found and int(found[1]) > 0 and found[2] == found[3] != "0", printed
 
 
 @pytest.mark.slow
+@needs("tianshou_ppo")
+def test_tianshous_collector_lets_the_environment_train():
+    printed = run("tianshou_ppo.py", "--env", "MTLRouting-Context-v0", "--steps", "512")
+    found = re.search(r"(\d+) updates of the environment, 512 episodes", printed)
+    assert found and int(found[1]) > 0, printed
+
+
+@pytest.mark.slow
+@needs("optuna_settings")
+def test_optuna_finds_settings_of_an_agent():
+    printed = run("optuna_settings.py", "--steps", "512", "--trials", "3")
+    assert re.search(r"^MTLRouting-Context-v0: 3 trials, \d pruned$", printed, re.MULTILINE), printed
+    assert "'learning_rate':" in printed and "'n_epochs':" in printed, printed
+
+
+@pytest.mark.slow
 def test_the_matrix_has_a_line_for_each_id():
-    printed = run("matrix.py", "--ids", "MTLRouting-Paths-v0", "--steps", "64")
-    assert printed.startswith("| environment | cleanrl_ppo | torchrl_dqn |\n")
-    line = r"^\| `MTLRouting-Paths-v0` \| passes \| (passes|needs torchrl) \|$"
-    assert re.search(line, printed, re.MULTILINE), printed
+    clients = ("sb3_contrib_maskable_ppo", "cleanrl_ppo")
+    printed = run("matrix.py", "--ids", "MTLRouting-Paths-v0", "--clients", *clients)
+    assert printed.startswith("| environment | sb3_contrib_maskable_ppo | cleanrl_ppo |\n")
+    assert printed.endswith("| `MTLRouting-Paths-v0` | passes | passes |\n")
 
 
 @pytest.mark.slow
 def test_a_client_says_in_one_line_which_actions_it_has_no_policy_for():
-    pytest.importorskip("torchrl")
-    printed = run("matrix.py", "--ids", "MTLAlignment-Linear-v1", "--clients", "torchrl_dqn", "--steps", "64")
-    assert printed.splitlines()[-1] == "| `MTLAlignment-Linear-v1` | does not fit |"
+    printed = run("matrix.py", "--ids", "MTLRecurrent-Switching-v0", "--clients", "sb3_dqn")
+    assert printed.splitlines()[-1] == "| `MTLRecurrent-Switching-v0` | does not fit |"
