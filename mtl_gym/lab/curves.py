@@ -5,7 +5,7 @@ Source: Rosenbaum et al. 2018, figures 4 to 8.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -38,6 +38,14 @@ class Curve:
     epochs: Floats
     figure: Floats
 
+    def __len__(self) -> int:
+        """Return the number of evaluations."""
+        return len(self.decisions)
+
+    def begins(self, other: Curve) -> bool:
+        """Return whether the evaluations so far were made where the first of `other` were."""
+        return np.array_equal(self.decisions, other.decisions[: len(self)])
+
 
 def read_curve(path: Path) -> Curve:
     """Return the validation figures in a run's `progress.csv`; its epochs are NaN if it has none.
@@ -58,10 +66,11 @@ def learning_curves(
     """Draw validation figures over epochs, or over decisions if a run has no epochs.
 
     Each agent gets a line, the mean over its runs, in a band from the lowest run to the highest. The legend orders
-    agents by their final figure, the best first.
+    agents by their final figure, the best first; colours follow the order of `runs`.
 
     Args:
-        runs: Curves of each agent's seeds, by agent name; the curves of an agent share their evaluation points.
+        runs: Curves of each agent's seeds, by agent name; the curves of an agent share their evaluation points, as far
+            as each has come.
         title: Title of the picture.
         measure: Name, unit and direction of the figures.
 
@@ -75,18 +84,25 @@ def learning_curves(
     means = {agent: _mean(agent, curves) for agent, curves in runs.items()}
     in_epochs = bool(all(np.isfinite(mean.epochs).all() for mean in means.values()))
     figure, axes = figure_with_legend(list(runs), title)
-    for number, agent in enumerate(_ranked(means, measure)):
-        _draw_curve(axes, agent, means[agent], runs[agent], in_epochs, number)
+    numbers = {agent: number for number, agent in enumerate(runs)}
+    for agent in _ranked(means, measure):
+        _draw_curve(axes, agent, means[agent], runs[agent], in_epochs, numbers[agent])
     axes.set_xlabel("epochs" if in_epochs else "decisions", color=INK)
     axes.xaxis.set_major_formatter("{x:g}" if in_epochs else "{x:,.0f}")
     axes.set_ylabel(f"validation {measure}", color=INK, parse_math=False)
     axes.set_xlim(left=0)
     add_legend(figure)
+    _add_caption(figure, runs)
+    return figure
+
+
+def _add_caption(figure: Figure, runs: Mapping[str, Sequence[Curve]]) -> None:
     seeds = sorted({len(curves) for curves in runs.values()})
     if seeds[-1] > 1:
         count = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
-        add_caption(figure, f"Line: mean over {count} seeds; band: from the lowest to the highest.")
-    return figure
+        ragged = any(len(set(map(len, curves))) > 1 for curves in runs.values())
+        so_far = ", at each point over those that have reached it" if ragged else ""
+        add_caption(figure, f"Line: mean over {count} seeds{so_far}; band: from the lowest to the highest.")
 
 
 def _ranked(means: Mapping[str, Curve], measure: Measure) -> list[str]:
@@ -98,15 +114,21 @@ def _draw_curve(axes: Axes, agent: str, mean: Curve, curves: Sequence[Curve], in
     look = line_style(number)
     axes.plot(x, mean.figure, label=agent, lw=1.8, marker="o", ms=3, **look)
     if len(curves) > 1:
-        all_runs = np.stack([curve.figure for curve in curves])
-        axes.fill_between(x, all_runs.min(0), all_runs.max(0), color=look["color"], alpha=0.18, lw=0)
+        low, high = (_at_each(curves, "figure", end) for end in (np.min, np.max))
+        axes.fill_between(x, low, high, color=look["color"], alpha=0.18, lw=0)
 
 
 def _mean(agent: str, curves: Sequence[Curve]) -> Curve:
-    first = curves[0]
-    if not all(np.array_equal(curve.decisions, first.decisions) for curve in curves):
+    longest = max(curves, key=len)
+    if not all(curve.begins(longest) for curve in curves):
         raise ValueError(
             f"The runs of {agent!r} were evaluated at different decisions and have no mean curve; drop the odd ones."
         )
-    epochs, figure = (np.mean([getattr(curve, name) for curve in curves], 0) for name in ("epochs", "figure"))
-    return Curve(first.decisions, epochs, figure)
+    return Curve(longest.decisions, *(_at_each(curves, name, np.mean) for name in ("epochs", "figure")))
+
+
+def _at_each(curves: Sequence[Curve], name: str, function: Callable[[list[float]], np.floating]) -> Floats:
+    """Return a function of the runs' values at each evaluation, over the runs that have come to it."""
+    columns = [getattr(curve, name) for curve in curves]
+    longest = max(map(len, columns))
+    return np.array([function([column[at] for column in columns if at < len(column)]) for at in range(longest)])

@@ -23,6 +23,7 @@ def carry_out(sweep: Sweep, jobs: int = 1, ray: str | None = None, watcher: Watc
     if ray is not None and jobs > 1:
         raise ValueError("--jobs and --ray exclude each other: give one of them.")
     watcher = watcher or Watcher()
+    sweep.write_plan()
     if ray is not None:
         return on_ray(sweep, ray, watcher)
     if jobs > 1:

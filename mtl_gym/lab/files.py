@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import gymnasium as gym
@@ -18,14 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.measure import Measure
 from mtl_gym.core.policies import PolicyHistory
 from mtl_gym.core.rows import State
 from mtl_gym.core.state.checkpoint import said
+from mtl_gym.core.validation import short
 from mtl_gym.lab.parsing import parse_json, read_text
-from mtl_gym.lab.records import RunResult, RunSettings, result_of, settings_of
+from mtl_gym.lab.records import RunResult, RunSettings, built, require, result_of, settings_of
 
 CONFIG, RESULT, ERROR, CHECKPOINT = "config.json", "result.json", "error.json", "checkpoint.pt"
 ENVIRONMENT, AGENT, PROGRESS, POLICIES = "environment.pt", "agent.pt", "progress.csv", "policies.npz"
+PLAN = "plan.json"
 AGAIN = "; remove it to run again"
 Read = TypeVar("Read")
 
@@ -79,6 +82,42 @@ def read_settings(out: Path) -> RunSettings:
     fields = _config(out)
     with reading("settings", out / CONFIG):
         return settings_of(_field(fields, "settings"))
+
+
+def read_measure(out: Path) -> Measure | None:
+    """Return the measure of the run in `out`; None if it is older than this entry of `config.json`.
+
+    Raises:
+        FileNotFoundError: If `out` contains no run.
+        CheckpointError: If the measure cannot be read.
+    """
+    fields = _config(out)
+    with reading("measure", out / CONFIG):
+        return built(Measure, fields["measure"]) if "measure" in fields else None
+
+
+def read_plan(out: Path) -> dict[PurePosixPath, int]:
+    """Return the number of decisions of every run of a sweep, by its folder relative to `out`.
+
+    Raises:
+        FileNotFoundError: If `out` has no plan.
+        CheckpointError: If the plan cannot be read.
+    """
+    if not there(out / PLAN):
+        raise FileNotFoundError(f"There is no {PLAN} in {out}.")
+    with reading("plan", out / PLAN, AGAIN):
+        runs = _field(read_mapping(out / PLAN), "runs")
+        if not isinstance(runs, dict):
+            raise ValueError("runs takes a mapping from folders to decisions")
+        for folder, steps in runs.items():
+            _check_planned(PurePosixPath(folder), steps)
+    return {PurePosixPath(folder): steps for folder, steps in runs.items()}
+
+
+def _check_planned(folder: PurePosixPath, steps: object) -> None:
+    if folder.is_absolute() or ".." in folder.parts or not folder.name.startswith("seed-"):
+        raise ValueError(f"runs has the folder {short(str(folder))}; it takes folders such as 'wpl/seed-0'")
+    require(f"runs[{str(folder)!r}]", steps, 1)
 
 
 def _config(out: Path) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -39,13 +40,29 @@ Read = TypeVar("Read")
 
 def write_picture(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; names in titles, legends and notes are not parsed as formulas."""
+    _take_literally(figure)
+    checkpoint.write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=100))
+
+
+def svg_of(figure: Figure, salt: str) -> bytes:
+    """Return a figure as SVG, equal byte for byte for equal figures with equal `salt`."""
+    from matplotlib import rc_context
+
+    _take_literally(figure)
+    file = io.BytesIO()
+    # Without a fixed date and salt every drawing of an SVG differs.
+    with rc_context({"svg.hashsalt": salt}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def _take_literally(figure: Figure) -> None:
     from matplotlib.text import Text
 
     # Tick labels of formatters contain formulas.
     ticks = {text for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for text in axis.findobj(Text)}
     for text in set(figure.findobj(Text)) - ticks:
         text.set_parse_math(False)
-    checkpoint.write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=100))
 
 
 def title_of(settings: RunSettings) -> str:

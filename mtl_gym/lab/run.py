@@ -117,7 +117,7 @@ def _train(
     policies = PolicyRecorder(env.batched, settings.steps)
     checkpoints = Checkpoints(out / CHECKPOINT, env, curve, policies)
     done = checkpoints.restore(agent)
-    _write_json(out / CONFIG, {"settings": asdict(settings), **_origin(out, done)})
+    _write_config(settings, env, out, done)
     with logging_to(agent, settings, out, done, wandb, extras.events) as options:
         going_on = options | ({"reset_num_timesteps": False} if done else {})
         callbacks = [ProgressReporter(tell, curve), policies, curve, checkpoints]
@@ -126,10 +126,15 @@ def _train(
     return conclude(settings, out, env, agent, checkpoints, policies, extras)
 
 
-def begin(settings: RunSettings, out: Path) -> None:
+def begin(settings: RunSettings, env: BatchedVecEnv, out: Path) -> None:
     """Begin the folder of a run that has not begun."""
     clear(out)
-    _write_json(out / CONFIG, {"settings": asdict(settings), **_origin(out, 0)})
+    _write_config(settings, env, out, 0)
+
+
+def _write_config(settings: RunSettings, env: BatchedVecEnv, out: Path, done: int) -> None:
+    told = {"settings": asdict(settings), "measure": asdict(env.batched.measure)}
+    _write_json(out / CONFIG, told | _origin(out, done))
 
 
 def conclude(

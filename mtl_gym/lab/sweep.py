@@ -16,7 +16,7 @@ from typing import TypeAlias
 import gymnasium as gym
 
 from mtl_gym.core.state import checkpoint
-from mtl_gym.lab.files import ERROR
+from mtl_gym.lab.files import ERROR, PLAN
 from mtl_gym.lab.locks import RunInUseError
 from mtl_gym.lab.records import EVERYTHING, Extras, RunResult, RunSettings
 from mtl_gym.lab.run import train
@@ -88,6 +88,16 @@ class Sweep:
     def folder(self, run: int) -> Path:
         """Return the folder of run number `run`."""
         return folder(self.out / self.parts[run] if self.parts else self.out, self.runs[run])
+
+    def write_plan(self) -> None:
+        """Write the folder and the decisions of every run into `plan.json`, unless `out` cannot be written."""
+        folders = [self.folder(run).relative_to(self.out).as_posix() for run in range(len(self.runs))]
+        runs = {folder: run.steps for folder, run in zip(folders, self.runs, strict=True)}
+        text = json.dumps({"runs": runs}, indent=2) + "\n"
+        try:
+            checkpoint.write_atomically(self.out / PLAN, lambda file: file.write(text.encode()))
+        except OSError as error:  # a finished comparison may stand in a read-only folder
+            logger.info("%s could not be written into %s: %s.", PLAN, self.out, error)
 
     def units(self, runs: Sequence[int], jobs: int = 1) -> list[list[int]]:
         """Divide runs among which are those that can be trained together; see `mtl_gym.lab.together`."""

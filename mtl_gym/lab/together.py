@@ -138,7 +138,7 @@ class _Record:
 
     def __init__(self, env: BatchedVecEnv, run: int, settings: RunSettings, folder: Path, extras: Extras) -> None:
         self.run, self.settings, self.folder, self.extras, self._all = run, settings, folder, extras, env
-        begin(settings, folder)
+        begin(settings, env, folder)
         self.env = BatchedVecEnv(env.batched.of_run(run))
         self.spacing = evaluation_spacing(self.env.batched, settings.steps, extras)
         self.curve = HeldOutCurve(self.env.batched, self.spacing, folder / PROGRESS)

@@ -1,4 +1,4 @@
-"""Fixtures: finished runs that are trained once, and read-only folders."""
+"""Fixtures: finished runs that are trained once, read-only folders, and pages in a browser."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 DIGITS = "MTLRouting-Digits-v0"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +50,29 @@ def read_only(folder):
         yield
     finally:
         undo()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"there is no browser: none of {', '.join(BROWSERS)}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser, path):
+    """Open a page; record its requests in `asked` and its errors and console messages in `complaints`."""
+    page = browser.new_page()
+    page.asked, page.complaints = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.goto(path.as_uri())
+    yield page
+    page.close()

@@ -129,6 +129,20 @@ def test_a_learning_curve_shows_mean_and_range_over_seeds() -> None:
     assert "2 seeds" in str(figure.get_supxlabel())
 
 
+def test_seeds_that_are_behind_count_as_far_as_they_are() -> None:
+    figure = learning_curves({"wpl": [curve([0.2, 0.6, 0.9]), curve([0.4, 0.8])]})
+    (line,) = figure.axes[0].lines
+    np.testing.assert_allclose(np.asarray(line.get_ydata()), [30, 70, 90])
+    assert "over those that have reached it" in str(figure.get_supxlabel())
+
+
+def test_an_agent_keeps_its_colour_when_ranks_change() -> None:
+    before = learning_curves({"one": [curve([0.2])], "two": [curve([0.1])]}).axes[0].lines
+    after = learning_curves({"one": [curve([0.2, 0.3])], "two": [curve([0.1, 0.4])]}).axes[0].lines
+    colours = [{line.get_label(): line.get_color() for line in lines} for lines in (before, after)]
+    assert colours[0] == colours[1]
+
+
 def test_one_seed_has_no_band() -> None:
     figure = learning_curves({"wpl": [curve([0.2, 0.6])]})
     assert not bands(figure) and figure.get_supxlabel() == ""
@@ -150,7 +164,7 @@ def test_without_epochs_the_axis_counts_decisions() -> None:
 
 def test_runs_evaluated_at_different_decisions_have_no_mean() -> None:
     with pytest.raises(ValueError, match=r"'wpl' .*different decisions"):
-        learning_curves({"wpl": [curve([0.2, 0.6]), curve([0.2])]})
+        learning_curves({"wpl": [curve([0.2, 0.6]), Curve(np.array([150]), np.ones(1), np.ones(1))]})
     with pytest.raises(ValueError, match="no curve to draw"):
         learning_curves({"wpl": []})
 

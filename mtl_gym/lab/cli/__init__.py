@@ -14,7 +14,7 @@ with needed_by("The command line"):
     import typer
     import yaml  # noqa: F401
 
-    from mtl_gym.lab.cli import catalogue, compare, gate, leaderboard, recommend, report, train, transfer  # noqa: F401 (adds commands)
+    from mtl_gym.lab.cli import catalogue, compare, gate, leaderboard, recommend, report, train, transfer, watch  # noqa: F401 (adds commands)
     from mtl_gym.lab.cli.common import app, console
 
 __all__ = ["app", "program"]

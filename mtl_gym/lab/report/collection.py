@@ -103,7 +103,7 @@ def read_comparisons(folder: Path) -> list[Comparison]:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     found: dict[Path, Comparison] = {}
-    for path in _run_folders(folder):
+    for path in run_folders(folder):
         place = path.parent.parent
         name = name_of(folder) if place == folder else place.name
         _add(found.setdefault(place, Comparison(name, place)), path)
@@ -120,7 +120,8 @@ def name_of(folder: Path) -> str:
     return os.path.basename(os.path.realpath(folder))
 
 
-def _run_folders(folder: Path) -> Iterator[Path]:
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Return the folders AGENT/seed-N and COMPARISON/AGENT/seed-N below a folder that contain a run."""
     for pattern in ("*/seed-*", "*/*/seed-*"):
         for path in sorted(folder.glob(pattern)):
             astray = there(path) and not path.exists()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.lab.environments import is_benchmark
 from mtl_gym.lab.files import PROGRESS
-from mtl_gym.lab.pictures import write_picture
+from mtl_gym.lab.pictures import svg_of, write_picture
 from mtl_gym.lab.report import figures, tables
 from mtl_gym.lab.report.aggregate import (
     NoStatisticsError,
@@ -197,15 +197,9 @@ class Author:
         return sentence.replace(f"{self.folder}/", "")
 
     def _picture(self, figure: Figure, stem: str, kind: str) -> Picture:
-        from matplotlib import rc_context
-
         path = (self.out or self.folder) / FIGURES / f"{stem}-{kind}.png"
         write_picture(figure, path)
-        # Without a fixed date and salt every drawing of an SVG differs.
-        with rc_context({"svg.hashsalt": path.stem}):
-            write_atomically(
-                path.with_suffix(".svg"), lambda file: figure.savefig(file, format="svg", metadata={"Date": None})
-            )
+        write_atomically(path.with_suffix(".svg"), lambda file: file.write(svg_of(figure, path.stem)))
         return Picture(path, *CAPTIONS[kind])
 
 

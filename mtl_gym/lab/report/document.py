@@ -50,6 +50,26 @@ class Picture:
         """Path of the SVG."""
         return self.png.with_suffix(".svg")
 
+    @property
+    def source(self) -> str:
+        """Data URI of the SVG."""
+        return embedded(self.svg)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that is stored in no file; SVG with a title and a caption that explains how to read it."""
+
+    svg: bytes
+    title: str
+    text: str
+    kind: str = "picture"
+
+    @property
+    def source(self) -> str:
+        """Data URI of the SVG."""
+        return _data_uri(self.svg, "svg+xml")
+
 
 @dataclass(frozen=True)
 class Code:
@@ -76,7 +96,7 @@ class Items:
     kind: str = "items"
 
 
-Block: TypeAlias = "str | Table | Picture | Code | Items"
+Block: TypeAlias = "str | Table | Picture | Drawing | Code | Items"
 
 
 @dataclass(frozen=True)
@@ -99,8 +119,10 @@ def _markdown(block: Block, folder: Path) -> str:
     if isinstance(block, Table):
         return f"{plain(block.caption)}\n\n{markdown_table(block.lines)}".rstrip("\n")
     if isinstance(block, Picture):
-        link = f"![{plain(block.title)}]({_link(block.png, folder)})"
-        return f"{link}\n\n**{plain(block.title)}.** {plain(block.text)} ([SVG]({_link(block.svg, folder)}))"
+        link = f"![{plain(block.title)}]({link_to(block.png, folder)})"
+        return f"{link}\n\n**{plain(block.title)}.** {plain(block.text)} ([SVG]({link_to(block.svg, folder)}))"
+    if isinstance(block, Drawing):
+        return f"**{plain(block.title)}.** {plain(block.text)}"
     if isinstance(block, Code):
         return fenced(block.text, block.language)
     if isinstance(block, Items):
@@ -109,28 +131,48 @@ def _markdown(block: Block, folder: Path) -> str:
 
 
 def _links(pictures: Sequence[Path], folder: Path) -> str:
-    return ", ".join(f"[{plain(path.stem)}]({_link(path, folder)})" for path in pictures) or "no picture"
+    return ", ".join(f"[{plain(path.stem)}]({link_to(path, folder)})" for path in pictures) or "no picture"
 
 
-def _link(path: Path, folder: Path) -> str:
+def link_to(path: Path, folder: Path) -> str:
+    """Return the URL of a file relative to a folder."""
     from urllib.parse import quote
 
     return quote(Path(os.path.relpath(path, folder)).as_posix())
 
 
-def to_html(title: str, sections: Sequence[Section]) -> str:
-    """Return the report as one HTML page with embedded pictures and no network requests."""
+@dataclass(frozen=True)
+class Live:
+    """A page about files that change: it links the pictures of items, and reloads itself.
+
+    Attributes:
+        folder: Folder of the page.
+        every: Seconds between two reloads; None for a last page, which does not reload.
+    """
+
+    folder: Path
+    every: float | None
+
+    def source(self, path: Path) -> str:
+        """Return the URL of a picture, another one after each change, so that browsers do not show an old one."""
+        return f"{link_to(path, self.folder)}?{path.stat().st_mtime_ns if path.exists() else 0}"
+
+
+def to_html(title: str, sections: Sequence[Section], live: Live | None = None) -> str:
+    """Return one HTML page without network requests; its pictures are embedded unless it is live."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["embedded"] = embedded
+    environment.filters["source"] = live.source if live else embedded
     template = resources.files(__package__).joinpath(TEMPLATE).read_text()
-    return environment.from_string(template).render(title=title, sections=sections)
+    return environment.from_string(template).render(title=title, sections=sections, live=live)
 
 
 def embedded(path: Path) -> str:
     """Return a picture as a data URI; PNGs are reduced to 64 colours, enough for drawings."""
-    if path.suffix == ".svg":
-        return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
-    return f"data:image/png;base64,{base64.b64encode(shrunk(path)).decode()}"
+    return _data_uri(path.read_bytes(), "svg+xml") if path.suffix == ".svg" else _data_uri(shrunk(path), "png")
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def shrunk(path: Path) -> bytes:

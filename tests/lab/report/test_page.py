@@ -1,21 +1,15 @@
 """The page in a browser: sorting, pictures on a click, and no network requests."""
 
-import shutil
-
 import pytest
 
 from mtl_gym.lab.report import aggregate, report
+from tests.lab.conftest import opened
 
 from .conftest import PATHS, write_comparison, write_run
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"there is no browser: none of {', '.join(BROWSERS)}")
-
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
+def written(browser, tmp_path_factory):
     """Write a page about four agents; the name of the best looks like HTML."""
     folder = write_comparison(tmp_path_factory.mktemp("page") / "paths")
     write_run(folder, "<b>bold", 0, 0.95, env_id=PATHS)
@@ -25,27 +19,10 @@ def written(tmp_path_factory):
     return folder / "report.html"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(written, browser):
-    """Open the page; record its requests in `asked` and its errors and console messages in `complaints`."""
-    page = browser.new_page()
-    page.asked, page.complaints = [], []
-    page.on("request", lambda request: page.asked.append(request.url))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("console", lambda message: page.complaints.append(message.text))
-    page.goto(written.as_uri())
-    yield page
-    page.close()
+def page(browser, written):
+    with opened(browser, written) as page:
+        yield page
 
 
 def column(page, number=0):
