@@ -33,7 +33,7 @@ class _Constants(NamedTuple):
 
 @lru_cache(maxsize=32)
 def _constants(lr: float, betas: tuple[float, float], eps: float, device: torch.device) -> _Constants:
-    numbers = [torch.tensor(number, device=device) for number in (lr, betas, eps, 1.0)]
+    numbers = [torch.tensor(number, device=device) for number in (float(lr), betas, eps, 1.0)]
     return _Constants(numbers[0], numbers[1][:, None], numbers[2], numbers[3])
 
 
@@ -48,65 +48,6 @@ def consecutive(numbers: NDArray[np.int64]) -> slice | None:
     if last - first != len(numbers) - 1 or (len(numbers) > 1 and (np.diff(numbers) != 1).any()):
         return None
     return slice(first, last + 1)
-
-
-class FusedAdam(torch.optim.Adam):
-    """`torch.optim.Adam(fused=True)` to the bit, states included, without the bookkeeping of its step.
-
-    Parameters without a gradient keep their values, moments and step counts. All parameters are on one device. For
-    hundreds of small parameters, the bookkeeping takes as long as the step.
-
-    Args:
-        params: Parameters or parameter groups, as for `torch.optim.Adam`.
-        lr: Learning rate.
-
-    Source: Kingma and Ba 2015, algorithm 1.
-
-    Example:
-        >>> weight = torch.zeros(2, requires_grad=True)
-        >>> optimizer = FusedAdam([weight], lr=0.1)
-        >>> weight.grad = torch.ones(2)
-        >>> optimizer.step(); weight.data
-        tensor([-0.1000, -0.1000])
-    """
-
-    def __init__(self, params: ParamsT, lr: float = 1e-3) -> None:
-        super().__init__(params, lr, fused=True)
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update all parameters that have a gradient."""
-        used = [[p for p in group["params"] if p.grad is not None] for group in self.param_groups]
-        if closure is not None or not all(self.state.get(p) for params in used for p in params):
-            return super().step(closure)  # which makes the states
-        for group, params in zip(self.param_groups, used, strict=True):
-            if params:
-                self._step(params, group)
-        return None
-
-    def _step(self, params: list[Tensor], group: Group) -> None:
-        names, (beta1, beta2) = ("exp_avg", "exp_avg_sq", "step"), group["betas"]
-        means, squares, steps = ([self.state[p][name] for p in params] for name in names)
-        torch._foreach_add_(steps, 1)
-        torch._fused_adam_(
-            params,
-            [p.grad for p in params if p.grad is not None],
-            means,
-            squares,
-            [],
-            steps,
-            lr=group["lr"],
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
-        )
 
 
 class MaskedAdam(torch.optim.Optimizer):

@@ -19,7 +19,7 @@ from mtl_gym.core.classification_env import ClassificationVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.held_out import HeldOutVectorEnv
 from mtl_gym.core.interfaces import POOL, ROUTES, Interface
-from mtl_gym.core.nn.adam import FusedAdam
+from mtl_gym.core.nn.fused_adam import FusedAdam
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.reporting import Curves
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
@@ -112,8 +112,7 @@ class LimitlessVectorEnv(HeldOutVectorEnv):
     def _build(self) -> None:
         pool = self._template.renewed() if isinstance(self.options.network, ModulePool) else self._make_pool()
         self.network = pool.to(self.device).train()
-        weights = [{"params": list(self.network.parameters())}]  # Adam rejects an empty list of parameters itself
-        self.optimizer = FusedAdam(weights, self.options.learning_rate)
+        self.optimizer = FusedAdam(list(self.network.parameters()), self.options.learning_rate)
         self._set_up()
 
     def _set_up(self) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_gym.core.nn.adam import FusedAdam, MaskedAdam, consecutive
+from mtl_gym.core.nn.adam import MaskedAdam, consecutive
+from mtl_gym.core.nn.fused_adam import FusedAdam
 
 
 def parameter(*shape):
@@ -132,7 +133,7 @@ def test_fused_adam_is_torchs_to_the_bit_and_leaves_unused_parameters_alone():
     shapes = [(3, 2), (4,), (5, 1), (2, 2)]
     first = [torch.randn(shape, generator=random, requires_grad=True) for shape in shapes]
     second = [p.detach().clone().requires_grad_() for p in first]
-    mine, theirs = FusedAdam([{"params": first}], 0.1), torch.optim.Adam([{"params": second}], 0.1, fused=True)
+    mine, theirs = FusedAdam(first, 0.1), torch.optim.Adam([{"params": second}], 0.1, fused=True)
     for step in range(12):
         for group in (*mine.param_groups, *theirs.param_groups):
             group["lr"] = 0.1 * 0.9**step
