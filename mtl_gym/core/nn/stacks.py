@@ -234,10 +234,14 @@ def _parts(block: nn.Module) -> list[nn.Module]:
     return list(block) if type(block) is nn.Sequential else [block]
 
 
+def _is_plain(part: nn.Linear) -> bool:
+    """Return whether weight and bias are parameters of the layer itself, and no parametrisation."""
+    return all(isinstance(p, nn.Parameter) for p in (part.weight, part.bias))
+
+
 def _kind(part: nn.Module) -> object:
     """Return what parts must have in common to run as one; None for a part that cannot."""
-    plain = type(part) is nn.Linear and all(isinstance(p, nn.Parameter) for p in (part.weight, part.bias))
-    if plain or type(part) is FrozenLinear:
+    if (type(part) is nn.Linear and _is_plain(part)) or type(part) is FrozenLinear:
         return (type(part).__name__, tuple(part.weight.shape), part.weight.dtype)
     return repr(part) if type(part) in ELEMENTWISE else None
 
