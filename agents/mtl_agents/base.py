@@ -102,6 +102,10 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
             raise ValueError(f"The agent needs {self.sizes} {self.SIZES}; this environment has {sizes}.")
         self._check_env(vec_env)
         self._check_runs(runs_of(vec_env))
+        if runs_of(vec_env) > 1 and unwrap_vec_normalize(vec_env) is not None:
+            raise ValueError(
+                "VecNormalize has one mean for all runs, so that runs would depend on each other: leave it out."
+            )
         self.env, self.n_envs, self.sizes = vec_env, vec_env.num_envs, sizes
         self.observation_space, self.action_space = vec_env.observation_space, vec_env.action_space
         if force_reset:
@@ -336,7 +340,9 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
     def save(self, path: str | Path) -> Path:
         """Write the agent to `path`, as plain values and tensors without code."""
         common = {"seed": self.seed, "verbose": self.verbose, "tensorboard_log": self.tensorboard_log}
-        return write_agent(path, type(self).__name__, common | self._hyperparameters(), self.env, self.state_dict())
+        return write_agent(
+            path, type(self).__name__, common | self._hyperparameters(), self.env, self.state_dict(), self.runs
+        )
 
     @classmethod
     def load(cls, path: str | Path, env: EnvLike | None = None) -> Self:
@@ -358,6 +364,10 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
             known, sizes = cls._sizes_of(there), cls._sizes_of(here)
             if known != sizes:
                 raise CheckpointError(f"The saved agent needs {list(known)} {cls.SIZES}, not {list(sizes)}.")
+            if runs_of(here) != runs_of(there):
+                raise CheckpointError(
+                    f"The saved agent has {runs_of(there)} runs, not {runs_of(here)}; solo(run) has one."
+                )
             agent = cls(here, **saved["arguments"] | {"seed": None})
             agent.seed = saved["arguments"]["seed"]
             state, same = saved["state"], here.num_envs == there.num_envs

@@ -25,16 +25,20 @@ class StandIn(VecEnv):
         num_envs: Number of rows.
         observation_space: Observation space of one row.
         action_space: Action space of one row.
+        runs: Number of runs side by side.
     """
 
-    def __init__(self, num_envs: int, observation_space: AnySpace, action_space: AnySpace) -> None:
+    def __init__(self, num_envs: int, observation_space: AnySpace, action_space: AnySpace, runs: int = 1) -> None:
         self.num_envs, self.observation_space, self.action_space = num_envs, observation_space, action_space
+        self.runs = runs
         self.render_mode = None
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> StandIn:
         """Make a stand-in from a dictionary of `plain_spaces`."""
-        return cls(int(plain["num_envs"]), space_of(plain["observation"]), space_of(plain["action"]))
+        return cls(
+            int(plain["num_envs"]), space_of(plain["observation"]), space_of(plain["action"]), int(plain.get("runs", 1))
+        )
 
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
         raise ValueError("This agent was loaded without an environment: give it one with set_env(env).")
@@ -46,10 +50,10 @@ class StandIn(VecEnv):
         raise AttributeError(attr_name)
 
 
-def plain_spaces(env: VecEnv) -> dict[str, Any]:
-    """Return an environment's number of rows and spaces as a JSON-able dictionary."""
+def plain_spaces(env: VecEnv, runs: int = 1) -> dict[str, Any]:
+    """Return an environment's numbers of rows and runs and its spaces as a JSON-able dictionary."""
     parts = {"observation": plain_space(env.observation_space), "action": plain_space(env.action_space)}
-    return {"num_envs": env.num_envs, **parts}
+    return {"num_envs": env.num_envs, "runs": runs, **parts}
 
 
 def behind(env: VecEnv) -> MultiTaskVectorEnv | None:
@@ -71,6 +75,8 @@ def all_behind(env: VecEnv) -> list[MultiTaskVectorEnv]:
 
 def runs_of(env: VecEnv) -> int:
     """Return the number of runs of the environment behind `env`; 1 for environments of other packages."""
+    if isinstance(env, StandIn):
+        return env.runs
     base = behind(env)
     return 1 if base is None else base.runs
 

@@ -18,7 +18,9 @@ from mtl_gym.core.state import checkpoint
 Tables: TypeAlias = dict[str, Array]
 
 
-def write_agent(path: str | Path, name: str, arguments: Mapping[str, object], env: VecEnv, state: State) -> Path:
+def write_agent(
+    path: str | Path, name: str, arguments: Mapping[str, object], env: VecEnv, state: State, runs: int = 1
+) -> Path:
     """Write an agent to `path`.
 
     Args:
@@ -27,9 +29,10 @@ def write_agent(path: str | Path, name: str, arguments: Mapping[str, object], en
         arguments: Constructor arguments of the agent, JSON-able.
         env: Environment of the agent; the file holds its spaces.
         state: Result of the agent's `state_dict()`.
+        runs: Number of runs that the agent learns in.
     """
     plain = json.loads(json.dumps(arguments))
-    return checkpoint.save({"agent": name, "arguments": plain, "env": plain_spaces(env), "state": state}, path)
+    return checkpoint.save({"agent": name, "arguments": plain, "env": plain_spaces(env, runs), "state": state}, path)
 
 
 def read_agent(path: str | Path, name: str) -> State:

@@ -12,6 +12,7 @@ from mtl_agents.routing.tables import TabularPolicyGradient, TabularQ, TabularQH
 from mtl_agents.routing.wpl import WPL
 from mtl_agents.scheduling.bandits import ODM, TargetGain
 from mtl_agents.scheduling.rules import Greedy, Uniform
+from stable_baselines3.common.vec_env import VecNormalize
 
 import mtl_gym
 
@@ -112,3 +113,18 @@ def test_the_only_run_of_an_agent_is_a_copy_of_it():
     solo.learn(40, reset_num_timesteps=False)
     agent.learn(40, reset_num_timesteps=False)
     assert equal(solo.state_dict() | {"episodes": []}, agent.state_dict() | {"episodes": []}) == []
+
+
+def test_an_agent_of_several_runs_is_loaded_as_such(tmp_path):
+    agent = Assignment(mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=4, runs=2), seed=0).learn(40)
+    path = agent.save(tmp_path / "agent.pt")
+    assert Assignment.load(path).runs == 2
+    assert equal(Assignment.load(path).solo(1).state_dict(), agent.solo(1).state_dict()) == []
+    with pytest.raises(ValueError, match="2 runs"):
+        Assignment.load(path, mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=4, runs=3))
+
+
+def test_observations_are_not_normalised_over_several_runs():
+    several = mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=4, runs=2)
+    with pytest.raises(ValueError, match="one mean for all runs"):
+        Assignment(VecNormalize(several, norm_obs_keys=["value"]))
