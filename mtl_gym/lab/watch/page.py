@@ -69,14 +69,14 @@ class Page:
 
     def _curves(self, name: str, runs: Sequence[RunState]) -> list[Block]:
         """Return the learning curves of a comparison, and a sentence about runs that are not in them."""
-        known = [run for run in runs if run.curve is not None]
+        known = [(run, run.curve) for run in runs if run.curve is not None]
         if not known:
             return []
-        state = [(run.folder, run.measure, run.curve.decisions.tobytes(), run.curve.figure.tobytes()) for run in known]
+        state = [(run.folder, run.measure, curve.decisions.tobytes(), curve.figure.tobytes()) for run, curve in known]
         before, drawing = self._drawn.get(name, (None, None))
         kept, odd = _side_by_side(known)
         if drawing is None or state != before:
-            title = f"{name}: {known[0].env_id}"
+            title = f"{name}: {known[0][0].env_id}"
             svg = svg_of(learning_curves(kept, title, measure_of(runs)), name)
             drawing = Drawing(svg, f"Learning curves of {name}", CAPTION)
             self._drawn[name] = state, drawing
@@ -109,12 +109,11 @@ def measure_of(runs: Sequence[RunState]) -> Measure:
     return next((run.measure for run in runs if run.measure is not None), UNKNOWN)
 
 
-def _side_by_side(runs: Sequence[RunState]) -> tuple[dict[str, list[Curve]], list[str]]:
+def _side_by_side(runs: Sequence[tuple[RunState, Curve]]) -> tuple[dict[str, list[Curve]], list[str]]:
     """Return the curves by agent, and a sentence about each that was evaluated at other decisions than the longest."""
     curves: dict[str, list[tuple[RunState, Curve]]] = {}
-    for run in runs:
-        if run.curve is not None:
-            curves.setdefault(run.name, []).append((run, run.curve))
+    for run, curve in runs:
+        curves.setdefault(run.name, []).append((run, curve))
     kept, odd = {}, []
     for agent, those in curves.items():
         longest = max((curve for _, curve in those), key=len)
