@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test test-slow lint links format hooks dist try clean
+.PHONY: setup demo test test-slow lint links format hooks site dist try clean
 
 # One thread: the digits' network is small, and threads that wait for each other on a busy machine cost far more.
 demo: $(VENV)/.setup  ## find hidden groups of real digits: four agents, a table, routing maps beside the true groups
@@ -27,6 +27,9 @@ lint: $(VENV)/.setup  ## lint, format, type and import checks
 links: $(VENV)/.setup  ## check that links between pages lead somewhere
 	$(BIN)/python -m pytest -q -k links tests/test_examples.py
 
+site: $(VENV)/.setup  ## build the documentation in build/site; warnings are errors
+	$(BIN)/python -m mkdocs build --strict
+
 format: $(VENV)/.setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -45,7 +48,7 @@ try: dist  ## install the wheel in a fresh environment of $(PYTHON), and work wi
 
 # What can be made again; results stay.
 clean:
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
 
 # torch comes first: beside the version that the constraints name, nothing else pulls in another build of it.
 $(VENV)/.setup: pyproject.toml constraints.txt

@@ -1,6 +1,7 @@
 """What all tests share: one thread each, so that parallel workers do not fight, and ids whose data is there."""
 
 import os
+import shutil
 
 import gymnasium as gym
 import pytest
@@ -9,6 +10,8 @@ import torch
 import mtl_gym  # noqa: F401
 from mtl_gym.data import catalogue, data_root, loading
 from mtl_gym.registration import registered_ids
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the programs that tests start
@@ -20,6 +23,19 @@ def _few_data_sets_in_memory():
     yield
     if loading._build.cache_info().currsize > 1:
         loading._build.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"there is no browser: none of {', '.join(BROWSERS)}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 def has_data(env_id):

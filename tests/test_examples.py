@@ -23,6 +23,8 @@ from tests.conftest import has_data
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 LINKING = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+SLOW = ("index", "schedule", "compare-and-publish")  # pages that train for longer than five seconds
+RUNNABLE = [pytest.param(page, marks=[pytest.mark.slow] if page.stem in SLOW else []) for page in PAGES]
 PYTHON_AND_OUTPUT = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -172,7 +174,7 @@ def blocks(page: Path) -> Iterator[tuple[str, str | None]]:
         yield "\n" * text.count("\n", 0, match.start(1)) + match[1], match[2]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ with needed_by("A report"):
     from jinja2 import Environment
 
 TEMPLATE = "page.html.jinja"
+SCRIPT = "sort-tables.js"  # the documentation has it too
 SHADES = 64
 
 
@@ -162,8 +163,8 @@ def to_html(title: str, sections: Sequence[Section], live: Live | None = None) -
     """Return one HTML page without network requests; its pictures are embedded unless it is live."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["source"] = live.source if live else embedded
-    template = resources.files(__package__).joinpath(TEMPLATE).read_text()
-    return environment.from_string(template).render(title=title, sections=sections, live=live)
+    template, script = (resources.files(__package__).joinpath(name).read_text() for name in (TEMPLATE, SCRIPT))
+    return environment.from_string(template).render(title=title, sections=sections, live=live, script=script)
 
 
 def embedded(path: Path) -> str:
