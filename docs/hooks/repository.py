@@ -20,20 +20,22 @@ DOCS = ROOT / "docs"
 SORTING = ROOT / "mtl_gym" / "lab" / "report" / "sort-tables.js"  # that of reports
 LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)#\s]+)(#[^)\s]*)?(?=\))")
 WIDE = ("index.md", "leaderboard.md", "leaderboard-of-replications.md")  # pages without a menu at their side
+HIDDEN = "dot-"  # MkDocs leaves out what begins with a dot
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml"}
 
 
 def source_of(place: str) -> Path:
     """Return the file or folder that a page of the site shows."""
     inside = place.removeprefix("repository/")
-    return ROOT / inside.removesuffix(".md") if inside != place else DOCS / place
+    return ROOT / inside.removesuffix(".md").replace(HIDDEN, ".") if inside != place else DOCS / place
 
 
 def place_of(source: Path) -> str:
     """Return the page of the site that shows a file or folder of the repository."""
     if source.is_relative_to(DOCS) and source.is_file():
         return source.relative_to(DOCS).as_posix()
-    return f"repository/{source.relative_to(ROOT).as_posix()}.md"
+    place = "/".join(re.sub(r"^\.", HIDDEN, part) for part in source.relative_to(ROOT).parts)
+    return f"repository/{place}.md"
 
 
 def linked(source: Path, text: str) -> Iterator[Path]:
