@@ -21,7 +21,7 @@ SORTING = ROOT / "mtl_gym" / "lab" / "report" / "sort-tables.js"  # that of repo
 LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)#\s]+)(#[^)\s]*)?(?=\))")
 WIDE = ("index.md", "leaderboard.md", "leaderboard-of-replications.md")  # pages without a menu at their side
 HIDDEN = "dot-"  # MkDocs leaves out what begins with a dot
-LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml"}
+LANGUAGES = {".ipynb": "json", ".py": "python", ".yaml": "yaml", ".yml": "yaml"}
 
 
 def source_of(place: str) -> Path:
