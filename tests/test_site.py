@@ -175,7 +175,7 @@ def test_a_click_sorts_the_leaderboard_and_the_search_finds_pages(browser, addre
     numbers = [float(text) for text in scores if text != "-"]
     assert head.get_attribute("aria-sort") == "descending" and numbers == sorted(numbers, reverse=True)
     assert "-" not in scores[: len(numbers)]
-    page.locator("input[name=query]").fill("myopic")
+    page.locator("input[name=query]").press_sequentially("myopic")
     page.locator(".md-search-result__link").first.wait_for()
     assert "Skills" in page.locator(".md-search-result__list").inner_text()
     page.close()

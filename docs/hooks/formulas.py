@@ -18,4 +18,5 @@ def on_page_markdown(markdown: str, **rest: object) -> str:
 def _mathml(found: re.Match[str]) -> str:
     if found[1]:
         return f'<div class="formula">{convert(found[1], display="block")}</div>'
-    return convert(found[2]) if found[2] else found[0]
+    # A line that begins with <math> would be a paragraph of its own.
+    return f"<span>{convert(found[2])}</span>" if found[2] else found[0]
