@@ -242,7 +242,8 @@ def key_of(tensor):
 
 def event(what):
     """Return an event with the innermost line of the repository outside this file."""
-    frames = [one for one in traceback.extract_stack() if one.filename.startswith(str(ROOT))]
+    stack = [one for one in traceback.extract_stack() if one.filename.startswith(str(ROOT))]
+    frames = [one for one in stack if "site-packages" not in Path(one.filename).parts]
     frame = next((one for one in reversed(frames) if one.filename != __file__), frames[-1])
     return Event(what, f"{Path(frame.filename).relative_to(ROOT)}:{frame.lineno}")
 

@@ -37,9 +37,9 @@ def needs(client):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("client", [pytest.param(name, marks=needs(name)) for name in matrix.CLIENTS])
-@pytest.mark.parametrize("env_id", ["MTLRouting-Context-v0"])
-def test_every_client_that_is_installed_passes(client, env_id):
-    assert matrix.cell(client, env_id, 64) == ("passes", "")
+@pytest.mark.parametrize("benchmark", ["MTLRouting-Context-v0"])
+def test_every_client_that_is_installed_passes(client, benchmark):
+    assert matrix.cell(client, benchmark, 64) == ("passes", "")
 
 
 @pytest.mark.slow
