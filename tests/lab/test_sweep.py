@@ -122,11 +122,11 @@ def test_only_a_run_whose_process_always_dies_is_given_up(tmp_path, monkeypatch)
 work = processes._work
 
 
-def die_in_the_second(run):
-    if run == 1:
-        processes._board.runs[run] = processes.UNDER_WAY, 0, 0
+def die_in_the_second(unit):
+    if 1 in unit:
+        processes._board.runs[unit] = processes.UNDER_WAY, 0, 0
         os.kill(os.getpid(), signal.SIGKILL)
-    return work(run)
+    return work(unit)
 
 
 def command(settings, out, *more):
