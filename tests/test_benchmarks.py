@@ -53,12 +53,11 @@ def run_here(name, monkeypatch, *arguments):
     runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
 
 
-LONG = ("agents", "limitless")
+TWO_SIDES = pytest.mark.xfail(reason="LRN lies on the host, and the watched device takes its products for its own")
+LONG = {"agents": [pytest.mark.slow], "limitless": [pytest.mark.slow, TWO_SIDES]}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in SMALL]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LONG.get(name, [])) for name in SMALL])
 def test_with_a_device_all_that_is_measured_lies_there(name, monkeypatch):
     with ForeignDevice() as device:
         run_here(name, monkeypatch, "--device", NAME, *SMALL[name])
