@@ -98,7 +98,7 @@ def way_of(way: str, stack: ExitStack) -> tuple[dict[str, Any], Callable[[float]
 
 @dataclass(frozen=True)
 class Cost:
-    """What a sweep cost.
+    """Cost of a sweep.
 
     Attributes:
         seconds: Duration, with the start of processes.
@@ -140,7 +140,7 @@ def _refuse_failures(outcomes: list[Outcome]) -> None:
 
 @dataclass(frozen=True)
 class Loss:
-    """What the death of a worker or node cost.
+    """Cost of the death of a worker or node.
 
     Attributes:
         under_way: Runs under way at the time of the kill.

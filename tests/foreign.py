@@ -48,7 +48,7 @@ class Event:
 
 @dataclass
 class Record:
-    """What happened since the last `clear`.
+    """Events since the last `clear`.
 
     Attributes:
         reads: The host waited for values of the device.

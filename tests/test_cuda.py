@@ -1,4 +1,4 @@
-"""What holds on a CPU holds on a GPU; skipped without one."""
+"""Checks of every id on a GPU; skipped without one."""
 
 import warnings
 
@@ -47,7 +47,7 @@ def test_a_step_waits_no_more_often_than_was_counted_without_a_gpu(name):
 
 
 def waits(env, actions):
-    """How often the host waits for the GPU in a step."""
+    """Return how often the host waits for the GPU in a step."""
     mode = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("warn")
     try:

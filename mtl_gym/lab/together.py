@@ -134,7 +134,7 @@ def _numbered(runs: Sequence[RunSettings], folders: Sequence[Path]) -> list[tupl
 
 
 class _Record:
-    """What one of the runs writes."""
+    """Files that one of the runs writes."""
 
     def __init__(self, env: BatchedVecEnv, run: int, settings: RunSettings, folder: Path, extras: Extras) -> None:
         self.run, self.settings, self.folder, self.extras, self._all = run, settings, folder, extras, env

@@ -84,7 +84,7 @@ def hooked(x):
 
 
 def watched(action):
-    """What happens in an action on a tensor of the device and one of the host."""
+    """Return what an action on a tensor of the device and one of the host records."""
     with ForeignDevice() as device:
         x, host = torch.arange(3.0, device=NAME), torch.arange(3.0)
         device.record.clear()

@@ -1,4 +1,4 @@
-"""What a step makes the host wait for on a GPU, counted without one.
+"""Count what a step makes the host wait for on a GPU, without one.
 
 The aim: with `tensors=True` a step reads the device once, for the final reward. Uploads without `non_blocking=True` are
 counted apart: the host waits for these, too. The limits are what was measured, so that a new read or upload is noticed.
@@ -19,7 +19,7 @@ ROWS, MOST_STEPS = 4, 200
 
 @dataclass(frozen=True)
 class Case:
-    """What the steps of an environment may do.
+    """Limits of the steps of an environment.
 
     Attributes:
         options: Options that shorten its episodes.

@@ -39,7 +39,7 @@ class Distribution(ABC):
 
 
 class ActionKind(ABC):
-    """How the actor's outputs become actions of a space.
+    """Conversion of the actor's outputs to actions of a space.
 
     Attributes:
         sizes: Choices of each number of an action; 0 for a real number.

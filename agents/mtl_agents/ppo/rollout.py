@@ -78,7 +78,7 @@ class Rollout:
 
     @property
     def full(self) -> bool:
-        """Whether the rollout is complete."""
+        """Return whether the rollout is complete."""
         return self.filled == self.steps
 
     def clear(self) -> None:

@@ -76,7 +76,7 @@ class KeptFile(Generic[Read]):
 
 @dataclass(frozen=True)
 class RunState:
-    """What is known of a run.
+    """State of a run, as its files tell it.
 
     Attributes:
         folder: Folder of the run.
