@@ -1,4 +1,4 @@
-"""Gymnasium environments in which the thing to be controlled is multi-task learning itself.
+"""Gymnasium environments for the discrete decisions of multi-task learning.
 
 Importing the package registers every environment with Gymnasium; it does not import torch.
 """
