@@ -79,6 +79,15 @@ def test_own_tables_blocks_and_reward_make_an_environment(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_frames_folders_and_datasets_of_ones_own_are_read(tmp_path: Path) -> None:
+    printed = run("data_from_files.py", tmp_path, "--epochs", "1", "--folder", "files")
+    assert "MultiTaskDataset('digits', 3 tasks, classes (2, 2, 2), input [64] float32" in printed
+    assert "MultiTaskDataset('groups', 2 tasks, classes (4, 3), input [3, 8, 8] uint8" in printed
+    assert "MultiTaskDataset('each', 10 tasks, classes 2, input [3, 8, 8] uint8" in printed
+    assert re.search(r"^round +\d+ +\d+\.\d   \[\d, \d\]$", printed, re.MULTILINE)
+
+
+@pytest.mark.slow
 def test_hidden_groups_are_recommended_beside_the_oracle(tmp_path: Path) -> None:
     printed = run("which_tasks_share.py", tmp_path, "--id", "MTLRouting-Groups-v0", "--samples", "640")
     assert re.search(r"^grouped +\d+ +\d+\.\d\d +\d+\.\d\d \[", printed, re.MULTILINE)

@@ -20,6 +20,7 @@ EXTRAS = {
     "pettingzoo": ("pettingzoo", "pettingzoo"),
     "ray": ("ray", "ray"),
     "torchjd": ("torchjd", "torchjd"),
+    "datasets": ("datasets", "huggingface"),
 }
 
 

@@ -1,0 +1,124 @@
+"""Samples of data sets of the library `datasets`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mtl_gym.core.extras import needed_by
+from mtl_gym.data.arrays import described
+from mtl_gym.data.doors.columns import Column, check_present, input_columns
+from mtl_gym.data.doors.frame import Roles, read_columns
+from mtl_gym.data.doors.samples import SPLIT_NAMES, Categories, Samples, distinct_splits
+from mtl_gym.data.split import SPLITS
+
+_UNLABELLED = -1
+
+
+def read_huggingface(name: str, dataset: object, roles: Roles, splits: Mapping[str, str] | None) -> Samples:
+    """Return the samples of a `Dataset` or `DatasetDict`, or of one that `save_to_disk` wrote.
+
+    Args:
+        name: Name of the data set.
+        dataset: The object, or the folder that holds it.
+        roles: Columns by their use.
+        splits: Name in `dataset` of each split, if the names differ or some are to be left out.
+
+    Raises:
+        MissingExtraError: If `datasets` is not installed.
+        ValueError: If it is another object, a split or column does not exist, or a value is missing or of the wrong
+            kind.
+    """
+    where = f"data set {name!r}"
+    parts = _parts(where, dataset, splits)
+    positions = distinct_splits(where, list(parts))
+    used = _used_columns(where, parts, roles)
+    tables = [_columns(part.select_columns(used)) for part in parts.values()]
+    columns = {column: _stacked([table[column] for table in tables]) for column in used}
+    split = np.repeat(positions, [len(part) for part in parts.values()])
+    features = next(iter(parts.values())).features
+    named = {column: features[column].names for column in roles.used if hasattr(features[column], "names")}
+    known = {column: _class_labels(where, column, columns[column], split, names) for column, names in named.items()}
+    return read_columns(name, columns, split, roles, known)
+
+
+def _parts(where: str, dataset: Any, splits: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return the `Dataset` of each split, by the name that tells the split."""
+    with needed_by("MultiTaskDataset.from_huggingface"):
+        import datasets
+    if isinstance(dataset, str | os.PathLike):
+        try:
+            dataset = datasets.load_from_disk(os.fspath(dataset))
+        except (FileNotFoundError, ValueError) as error:
+            raise ValueError(f"{where}: {dataset!r} holds no data set; write one with save_to_disk ({error})") from None
+    if isinstance(dataset, datasets.Dataset):
+        dataset = {"train": dataset}
+    elif not isinstance(dataset, Mapping) or not all(isinstance(part, datasets.Dataset) for part in dataset.values()):
+        raise ValueError(
+            f"{where}: dataset is {described(dataset)}, but must be a Dataset, a DatasetDict or a folder written by "
+            "save_to_disk; load streams without streaming=True"
+        )
+    if splits is None:
+        others = [str(part) for part in dataset if str(part).lower() not in SPLIT_NAMES]
+        if others:
+            raise ValueError(
+                f"{where} has the splits {', '.join(dataset)}, and {others[0]!r} is none of train, validation, test; "
+                "tell which to take: splits={'train': ..., 'test': ...}"
+            )
+        return dict(dataset)
+    absent = [part for part in splits.values() if part not in dataset]
+    if absent:
+        raise ValueError(f"{where} has no split {absent[0]!r}; its splits are {', '.join(dataset)}")
+    return {name: dataset[part] for name, part in splits.items()}
+
+
+def _used_columns(where: str, parts: Mapping[str, Any], roles: Roles) -> list[str]:
+    """Return the columns to read; images and texts that nobody uses are never decoded."""
+    names = next(iter(parts.values())).column_names
+    for split, part in parts.items():
+        roles.check(f"{where}, split {split!r}", part.column_names)
+        input_columns(f"{where}, split {split!r}", roles.inputs, roles.used, part.column_names)
+    return [*input_columns(where, roles.inputs, roles.used, names), *roles.used]
+
+
+def _columns(part: Any) -> dict[str, Column]:
+    """Return the values of all columns; None stays None, and arrays of different shapes stay apart."""
+    read: dict[str, Any] = part.with_format("numpy")[:]
+    return {column: _column(part, column, values) for column, values in read.items()}
+
+
+def _column(part: Any, column: str, values: Any) -> Column:
+    array = np.asarray(values) if not isinstance(values, list) else _objects(values)
+    if array.ndim == 1 and array.dtype.kind in "fO" and part.data.column(column).null_count:
+        return _objects(part.with_format(None)[column][:])
+    return array
+
+
+def _objects(values: list[Any]) -> Column:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _stacked(parts: list[Column]) -> Column:
+    """Concatenate a column of several splits; rows of different shapes stay apart."""
+    if len({(part.shape[1:], part.dtype.kind) for part in parts}) == 1:
+        return np.concatenate(parts)
+    return np.concatenate([_objects(list(part)) for part in parts])
+
+
+def _class_labels(where: str, column: str, values: Column, split: Column, names: list[str]) -> Categories:
+    """Return the categories of a `ClassLabel` column, in the order of its names."""
+    check_present(where, column, values)
+    codes = values.astype(np.int64)
+    absent = np.flatnonzero(codes == _UNLABELLED)
+    if len(absent):
+        place = SPLITS[split[absent[0]]]
+        raise ValueError(
+            f"{where}, split {place!r}: column {column!r} is -1, no label, in {len(absent)} row(s); drop them, or "
+            "leave the split out with splits={...}, so that it is drawn from the training rows"
+        )
+    return Categories(codes, tuple(names))

@@ -1,0 +1,287 @@
+"""Frames, objects of the library `datasets`, and image folders as data sets."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from mtl_gym import MultiTaskDataset
+from mtl_gym.core.extras import MissingExtraError
+from mtl_gym.data.doors.dealing import deal
+
+
+def frame(rows=60, **columns):
+    random = np.random.default_rng(0)
+    table = {
+        "width": random.normal(size=rows),
+        "height": random.normal(size=rows),
+        "shop": np.tile(["south", "north"], rows // 2),
+        "sold": np.repeat(["yes", "no"], rows // 2),
+    }
+    return pd.DataFrame(table | columns)
+
+
+def shops(table=None, **arguments):
+    return MultiTaskDataset.from_frame(
+        "shops", frame() if table is None else table, **{"label": "sold", "task": "shop", **arguments}
+    )
+
+
+def rows_of(data, split):
+    return [row.numpy().tobytes() for row in data.split(split).x]
+
+
+def test_a_column_of_tasks_makes_a_task_of_each_of_its_values():
+    data = shops()
+    assert data.task_names == ("north", "south") and data.class_names == (("no", "yes"),) * 2
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 40, "validation": 8, "test": 12}
+    assert data.inputs("train", torch.arange(40)).mean(0).abs().max() < 1e-6
+    table, part = frame(), data.split("test")
+    for x, task, y in zip(part.x.numpy(), part.task, part.y, strict=True):
+        (row,) = np.flatnonzero(np.isclose(table["width"], x[0]))
+        assert (table["shop"][row], table["sold"][row]) == (data.task_names[task], data.class_names[task][y])
+
+
+def test_the_seed_draws_the_split_and_nothing_else():
+    assert rows_of(shops(), "test") == rows_of(shops(), "test") != rows_of(shops(seed=1), "test")
+    first, second = (
+        {row for split in data.splits for row in rows_of(data, split)} for data in (shops(), shops(seed=1))
+    )
+    assert first == second and len(first) == 60
+
+
+def test_whole_numbers_are_classes_in_their_order_and_other_columns_stay_out():
+    marks = np.tile(np.repeat([10.0, 2.0, 3.0], 20), 1)
+    data = shops(frame(mark=marks, name=np.repeat("text", 60)), label="mark", inputs=["height"])
+    assert data.class_names == (("2", "3", "10"),) * 2 and data.input_shape == (1,)
+    assert shops(frame(sold=np.repeat([True, False], 30))).class_names[0] == ("False", "True")
+
+
+def test_splits_of_the_user_are_kept_and_a_missing_one_is_drawn_from_training_alone():
+    part = np.repeat(["train", "test", "train", "test", "train"], 12)
+    table = frame(part=part)
+    data = shops(table, split="part")
+    tested = table[part == "test"][["width", "height"]].to_numpy(np.float32)
+    assert sorted(rows_of(data, "test")) == sorted(row.tobytes() for row in tested)
+    assert len(data.split("train")) == 32 and len(data.split("validation")) == 4
+    by_split = {"train": table[part == "train"], "val": table[part == "test"]}
+    parted = shops({name: own.drop(columns="part") for name, own in by_split.items()})
+    assert sorted(rows_of(parted, "validation")) == sorted(rows_of(data, "test"))
+
+
+def test_columns_of_labels_are_tasks_whose_rows_share_a_split():
+    random = np.random.default_rng(1)
+    labels = {name: random.integers(0, 2, 200).astype(float) for name in ("smiles", "hat", "tie")}
+    labels["tie"][:150] = np.nan
+    table = pd.DataFrame({"x": np.arange(200.0), **labels})
+    data = MultiTaskDataset.from_frame("faces", table, label=list(labels))
+    assert data.task_names == ("smiles", "hat", "tie")
+    assert sum(map(len, data.splits.values())) == 450
+    rows = [set(rows_of(data, split)) for split in data.splits]
+    assert sum(map(len, rows)) == len(set.union(*rows)) == 200
+
+
+def test_equal_inputs_stay_in_one_split_and_rare_classes_are_in_all():
+    random = np.random.default_rng(0)
+    cell, unit = np.where(np.arange(600) < 590, random.integers(0, 3, 600), 3), random.integers(0, 300, 600)
+    unit[590:] = 300 + np.arange(10)
+    split = deal(cell, unit, {1: 0.1, 2: 0.2}, random)
+    assert all(len(set(split[unit == one])) == 1 for one in np.unique(unit))
+    assert np.bincount(split[590:]).tolist() == [7, 1, 2]
+    assert np.abs(np.bincount(split) / 600 - [0.7, 0.1, 0.2]).max() < 0.05
+
+
+def test_training_inputs_in_the_test_split_are_told(caplog):
+    table = frame(part=np.tile(["train", "train", "train", "test", "test"], 12))
+    table.loc[3, ["width", "height"]] = table.loc[0, ["width", "height"]]
+    with caplog.at_level(logging.WARNING):
+        shops(table, split="part")
+    assert "1 test rows have inputs that are training inputs as well" in caplog.text
+
+
+def test_a_column_of_arrays_is_one_input():
+    images = list(np.random.default_rng(0).integers(0, 256, (60, 4, 4, 3), dtype=np.uint8))
+    data = shops(frame().assign(image=images), inputs="image")
+    assert data.input_shape == (3, 4, 4) and data.split("train").x.dtype == torch.uint8
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        ({"width": [np.nan] * 2 + [1.0] * 58}, {}, r"column 'width' has no value in row 0 \(2 of 60 rows\); fill"),
+        ({"width": [np.inf] + [1.0] * 59}, {}, r"row 0 of column 'width' holds NaN, infinity"),
+        ({"width": ["wide"] * 60}, {}, r"column 'width' holds text \('wide' in row 0\), but inputs are numbers"),
+        ({"width": pd.Timestamp("2020-01-01")}, {}, r"column 'width' holds dates .* leave it out of inputs"),
+        ({"sold": ["yes", None] * 30}, {}, r"column 'sold' has no value in row 1 \(30 of 60 rows\)"),
+        ({"sold": "yes"}, {}, r"'sold' has the one class 'yes' in all 30 rows of task 'north'.* nothing to learn"),
+        ({"sold": np.linspace(0, 1, 60)}, {}, r"'sold' holds 0.0169492 in row 1, but classes .* whole numbers; round"),
+        ({"sold": ["yes"] * 58 + ["no"] * 2}, {}, r"class 'no' of column 'sold' has 1 row\(s\) to split, but needs 3"),
+        ({"shop": [None] * 60}, {}, r"column 'shop' has no value in row 0"),
+        (
+            {},
+            {"label": "solds"},
+            r"no column 'solds'\. Did you mean 'sold'\? Its columns are width, height, shop, sold",
+        ),
+        ({}, {"task": None}, r"label='sold' and task=None do not tell the tasks; name one column of labels and"),
+        ({}, {"inputs": ["width", "sold"]}, r"column 'sold' is an input and a label, task or split"),
+        ({}, {"split": "shop"}, r"column 'shop': 'south' is no split; name the splits train, validation, test"),
+        ({"part": "test"}, {"split": "part"}, r"column 'part' has no training rows; name them 'train'"),
+        ({}, {"validation": 0.0}, r"validation=0.0 is not possible; it takes a share above 0"),
+        ({}, {"seed": -1}, r"seed=-1 is not possible"),
+    ],
+)
+def test_what_does_not_fit_is_told_by_column_and_remedy(change, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        shops(frame(**change), **arguments)
+
+
+def test_arrays_of_two_shapes_are_told_by_row():
+    images = [np.zeros((4, 4), np.uint8)] * 59 + [np.zeros((5, 4), np.uint8)]
+    with pytest.raises(ValueError, match=r"column 'image' is ragged: row 59 has shape \[5, 4\], and row 0 \[4, 4\]"):
+        shops(frame().assign(image=images), inputs="image")
+
+
+def test_classes_and_tasks_that_training_lacks_are_told():
+    part = np.array(["train"] * 40 + ["test"] * 20)
+    with pytest.raises(ValueError, match=r"class 'new' of column 'sold' has 10 row\(s\) and none for training"):
+        shops(frame(part=part, sold=["yes", "yes", "no", "no"] * 10 + ["new"] * 20), split="part")
+    with pytest.raises(ValueError, match=r"task 'north' has no row in 'test', but every task needs rows in every"):
+        shops(frame(part=part, sold=["a", "b", "b"] * 20, shop=["north", "south"] * 20 + ["south"] * 20), split="part")
+
+
+def test_something_else_than_a_frame_is_refused():
+    with pytest.raises(ValueError, match=r"frame is a list of 1, but must be a pandas DataFrame or a mapping"):
+        shops([1])
+    with pytest.raises(ValueError, match=r"column 'height' is in only one of the splits 'train' and 'test'"):
+        shops({"train": frame(), "test": frame().drop(columns="height")})
+
+
+def test_without_the_library_a_message_names_the_extra(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
+    with pytest.raises(
+        MissingExtraError, match=r'from_huggingface needs datasets: pip install "mtl-gym\[huggingface\]"'
+    ):
+        MultiTaskDataset.from_huggingface("shops", "folder", label="sold", task="shop")
+
+
+def test_a_dataset_on_disk_gives_what_its_frame_gives(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_pandas(frame()).save_to_disk(tmp_path / "shops")
+    stored = MultiTaskDataset.from_huggingface("shops", tmp_path / "shops", label="sold", task="shop")
+    assert repr(stored) == repr(shops())
+    assert all(torch.equal(stored.split(name).x, shops().split(name).x) for name in stored.splits)
+
+
+def test_named_classes_and_images_of_datasets(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    random = np.random.default_rng(0)
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=["zebra", "ape"]),
+            "place": datasets.Value("string"),
+            "text": datasets.Value("string"),
+        }
+    )
+    table = {
+        "image": [Image.fromarray(pixels) for pixels in random.integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)],
+        "label": [0, 1] * 20,
+        "place": ["zoo", "zoo", "wild", "wild"] * 10,
+        "text": ["unused"] * 40,
+    }
+    whole = datasets.Dataset.from_dict(table, features=features)
+    parts = datasets.DatasetDict({"train": whole.select(range(28)), "unsupervised": whole.select(range(28, 40))})
+    arguments = {"label": "label", "task": "place", "inputs": "image"}
+    with pytest.raises(ValueError, match=r"'unsupervised' is none of train, validation, test; tell which to take"):
+        MultiTaskDataset.from_huggingface("animals", parts, **arguments)
+    splits = {"train": "train", "test": "unsupervised"}
+    data = MultiTaskDataset.from_huggingface("animals", parts, splits=splits, **arguments)
+    assert data.class_names == (("zebra", "ape"),) * 2 and data.task_names == ("wild", "zoo")
+    assert data.input_shape == (3, 6, 5) and len(data.split("test")) == 12
+    with pytest.raises(ValueError, match=r"column 'text' holds text \('unused' in row 0\)"):
+        MultiTaskDataset.from_huggingface("animals", whole, label="label", task="place", inputs="text")
+
+
+def test_missing_labels_and_values_of_datasets_are_told():
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {
+            "x": datasets.Value("float32"),
+            "label": datasets.ClassLabel(names=["no", "yes"]),
+            "task": datasets.Value("string"),
+        }
+    )
+    given = {"x": [0.0, 1.0] * 20, "label": [0, 1] * 20, "task": ["a", "a", "b", "b"] * 10}
+    train = datasets.Dataset.from_dict(given, features=features)
+    hidden = datasets.Dataset.from_dict(given | {"label": [-1] * 40}, features=features)
+    parts = datasets.DatasetDict({"train": train, "test": hidden})
+    with pytest.raises(ValueError, match=r"split 'test': column 'label' is -1, no label, in 40 row\(s\); drop them"):
+        MultiTaskDataset.from_huggingface("hidden", parts, label="label", task="task")
+    empty = datasets.Dataset.from_dict(given | {"x": [None, 1.0] * 20}, features=features)
+    with pytest.raises(ValueError, match=r"column 'x' has no value in row 0 \(20 of 40 rows\)"):
+        MultiTaskDataset.from_huggingface("empty", empty, label="label", task="task")
+    with pytest.raises(ValueError, match=r"no split 'val'; its splits are train, test"):
+        MultiTaskDataset.from_huggingface("typo", parts, label="label", task="task", splits={"train": "val"})
+
+
+def write_images(root, classes, count=10, size=(6, 5), seed=0):
+    random = np.random.default_rng(seed)
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+
+
+def test_a_folder_of_classes_for_each_task(tmp_path):
+    write_images(tmp_path / "pets", ("cat", "dog"))
+    write_images(tmp_path / "cars", ("bus", "van", "tram"), seed=1)
+    data = MultiTaskDataset.from_image_folders("two", tmp_path)
+    assert data.task_names == ("cars", "pets") and data.class_names == (("bus", "tram", "van"), ("cat", "dog"))
+    assert data.input_shape == (3, 5, 6) and data.split("train").x.dtype == torch.uint8
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 35, "validation": 5, "test": 10}
+    named = MultiTaskDataset.from_image_folders("two", {"animals": tmp_path / "pets", "cars": str(tmp_path / "cars")})
+    assert named.task_names == ("animals", "cars")
+
+
+def test_classes_of_one_folder_are_grouped_to_tasks_or_are_tasks_each(tmp_path):
+    write_images(tmp_path, ("cat", "dog", "bus", "van"))
+    tasks = {"pets": ["dog", "cat"], "cars": ["bus", "van"]}
+    grouped = MultiTaskDataset.from_image_folders("four", tmp_path, tasks=tasks, size=4)
+    assert grouped.class_names == (("cat", "dog"), ("bus", "van")) and grouped.input_shape == (3, 4, 4)
+    each = MultiTaskDataset.from_image_folders("four", tmp_path, tasks="one-vs-rest")
+    assert each.task_names == ("bus", "cat", "dog", "van") and each.class_names[0] == ("another class", "this class")
+    rows = [set(rows_of(each, split)) for split in each.splits]
+    assert sum(map(len, rows)) == len(set.union(*rows)) == 40
+    assert each.task_sizes("train") == (len(rows[0]),) * 4
+
+
+@pytest.mark.parametrize("layout", ["{split}/{task}", "{task}/{split}"])
+def test_folders_named_as_splits_are_kept(tmp_path, layout):
+    for number, split in enumerate(("train", "val", "test")):
+        for task in ("pets", "cars"):
+            write_images(tmp_path / layout.format(split=split, task=task), ("old", "new"), 3, seed=number)
+    data = MultiTaskDataset.from_image_folders("split", tmp_path)
+    assert data.task_names == ("cars", "pets")
+    assert [data.task_sizes(split) for split in data.splits] == [(6, 6)] * 3
+
+
+def test_images_that_do_not_fit_are_told_by_file(tmp_path):
+    write_images(tmp_path / "pets", ("cat", "dog"))
+    write_images(tmp_path / "cars", ("bus", "van"), size=(7, 5), seed=1)
+    with pytest.raises(ValueError, match=r"different sizes, 7 by 5 and 6 by 5 pixels .* resize them with size=32"):
+        MultiTaskDataset.from_image_folders("two", tmp_path)
+    with pytest.raises(ValueError, match=r"task 'x': there is no class 'cow' among cat, dog"):
+        MultiTaskDataset.from_image_folders("two", tmp_path / "pets", tasks={"x": ["cat", "cow"]})
+    with pytest.raises(ValueError, match=r"size=0 is not possible; it takes a side such as 32"):
+        MultiTaskDataset.from_image_folders("two", tmp_path, size=0)
+    (tmp_path / "pets" / "cat" / "0.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"0\.png cannot be read as an image .* delete it or get it again"):
+        MultiTaskDataset.from_image_folders("two", tmp_path, size=4)
+    with pytest.raises(ValueError, match=r"needs a folder of images for each class"):
+        MultiTaskDataset.from_image_folders("two", {"one": tmp_path / "pets" / "dog"})
+    with pytest.raises(ValueError, match=r"is no folder; give the folder that holds a folder per class"):
+        MultiTaskDataset.from_image_folders("two", tmp_path / "nowhere")
