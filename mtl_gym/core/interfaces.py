@@ -92,12 +92,12 @@ class HasMix(Protocol):
         ...
 
 
-class HasTarget(Protocol):
-    """Protocol of `TARGET`."""
+class HasTargets(Protocol):
+    """Protocol of `TARGETS`."""
 
     @property
-    def target(self) -> int:
-        """Number of the task that counts."""
+    def targets(self) -> NDArray[np.int64]:
+        """Numbers of the tasks that count; int64 [targets]."""
         ...
 
 
@@ -135,4 +135,4 @@ SUBMAPPINGS = Interface[HasSubmappings]("SUBMAPPINGS", "maps locations to module
 ORACLE = Interface[HasOracle]("ORACLE", "knows its best decisions (best_actions)")
 GAINS = Interface[HasGains]("GAINS", "knows what the next decision gains (next_gains)")
 MIX = Interface[HasMix]("MIX", "knows the best constant shares of its tasks (best_mix)")
-TARGET = Interface[HasTarget]("TARGET", "has a single task that counts (target)")
+TARGETS = Interface[HasTargets]("TARGETS", "tells which tasks count (targets)")

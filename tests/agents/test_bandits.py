@@ -75,7 +75,7 @@ def with_target(**arguments):
 
 def test_target_gain_prefers_what_lowered_the_loss_of_the_target():
     env, agent = with_target(temperature=0.5, smoothing=0.5)
-    tasks, target = env.data.num_tasks, env.target
+    tasks, target = env.data.num_tasks, env.targets[0]
     loss, trained = np.ones(tasks), np.zeros(tasks)
     steps = [now(0, trained, loss)]
     for task, gained in ((0, 0.2), (1, 0.4), (0, 0.1)):
@@ -97,11 +97,11 @@ def test_target_gain_begins_with_equal_shares_and_trains_no_task_that_hurts():
     steps = [now(0, np.zeros(tasks), np.ones(tasks))]
     assert shares(agent, *steps) == pytest.approx(np.full(tasks, 1 / tasks))
     worse = np.ones(tasks)
-    worse[env.target] = 1.5
+    worse[env.targets[0]] = 1.5
     every = [now(1, np.eye(tasks)[0], worse)]
     assert shares(agent, *steps, *every)[0] == pytest.approx(1 / tasks)  # the only one tried is the best one so far
     better = worse.copy()
-    better[env.target] = 1.2
+    better[env.targets[0]] = 1.2
     third = now(2, np.eye(tasks)[0] + np.eye(tasks)[1], better)
     assert shares(agent, *steps, *every, third)[0] < 1e-6
 
@@ -129,7 +129,7 @@ def test_a_loaded_bandit_acts_like_the_saved_one(kind, tmp_path):
 
 
 def test_what_cannot_work_is_refused():
-    with pytest.raises(ValueError, match="TargetGain needs an environment that has a single task that counts"):
+    with pytest.raises(ValueError, match="TargetGain needs to know which tasks count"):
         TargetGain("MTLScheduling-Digits-v1")
     with pytest.raises(ValueError, match=r'TargetGain needs decisions that train a single task.*control="choice"'):
         TargetGain(make_vec_env("MTLScheduling-TextMixture-v0", control="weights", updates=12, target_bytes=500))

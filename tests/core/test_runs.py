@@ -41,6 +41,7 @@ OF_ROWS = [
     ("MTLScheduling-Skills-v0", {}),
     ("MTLScheduling-Skills-v0", {"instance": [3, 5, 9]}),
     ("MTLScheduling-Prerequisites-v0", {}),
+    ("MTLScheduling-Prerequisites-v0", {"early_stopping": True}),
     ("MTLScheduling-TextMixture-v0", {}),
 ]
 
@@ -80,7 +81,7 @@ def test_every_run_is_equal_to_the_bit_to_one_of_its_own(name, options):
         assert alone.episodes == stacked.of_run(run).episodes
 
 
-@pytest.mark.parametrize(("name", "options"), STACKED[2:5] + OF_ROWS[1:3])
+@pytest.mark.parametrize(("name", "options"), STACKED[2:5] + OF_ROWS[1:4])
 @pytest.mark.parametrize("steps", [20, 21])
 def test_copies_and_single_runs_continue_exactly(name, options, steps):
     stacked = batched(name, RUNS, **options)

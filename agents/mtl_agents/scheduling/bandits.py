@@ -13,9 +13,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Unpack
 
 from mtl_agents.base import AgentArguments
-from mtl_agents.environments import StandIn, interface
-from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, known_losses
-from mtl_gym.core.interfaces import TARGET
+from mtl_agents.environments import StandIn
+from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, known_losses, targets_of
 from mtl_gym.core.ranges import POSITIVE, Range
 from mtl_gym.families.scheduling.progress import Progress
 from mtl_gym.integrations.sb3 import EnvLike
@@ -145,9 +144,9 @@ class ODM(Bandit):
 
 
 class TargetGain(Bandit):
-    """Draw tasks by a softmax of what training each of them gained on the only task that counts.
+    """Draw tasks by a softmax of what training each of them gained on the tasks that count.
 
-    The estimate of a task is a running mean of the decrease of the target's validation loss in the decisions that
+    The estimate of a task is a running mean of the decrease of the targets' mean validation loss in the decisions that
     trained it. Estimates are divided by the largest, in absolute terms, and by the temperature. A task not trained yet
     counts as the best one.
 
@@ -158,14 +157,14 @@ class TargetGain(Bandit):
     begins with optimism tries every task once.
 
     Args:
-        env: As for `Scheduler`, of an environment that declares `target`.
+        env: As for `Scheduler`, of an environment with `target_tasks`.
         smoothing: Share of the old estimate in the new one.
         temperature: Temperature of the softmax, in units of the largest estimate.
         **arguments: Arguments of `Agent`.
 
     Raises:
-        ValueError: If the environment does not declare `target`, or trains all tasks in a decision
-            (control="weights"), which does not tell what each of them gained.
+        ValueError: If all tasks of the environment count, or it trains all in a decision (control="weights"), which
+            does not tell what each of them gained.
 
     Example:
         >>> from mtl_gym.integrations.sb3 import make_vec_env
@@ -192,7 +191,7 @@ class TargetGain(Bandit):
     @classmethod
     def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
         if not isinstance(env, StandIn):
-            interface(env, TARGET, cls.__name__)
+            targets_of(env, cls.__name__)
         sizes = super()._sizes_of(env)
         if not isinstance(env.action_space, spaces.Discrete):
             raise ValueError(
@@ -202,8 +201,8 @@ class TargetGain(Bandit):
         return sizes
 
     def _rewards(self, progress: Progress, memory: Memory) -> Floats:
-        target = interface(self.env, TARGET, type(self).__name__).target
-        return (memory["loss"] - progress.validation_loss)[:, [target]]
+        targets = targets_of(self.env, type(self).__name__)
+        return (memory["loss"] - progress.validation_loss)[:, targets].mean(1, keepdims=True)
 
     def _kept(self, memory: Memory) -> Floats:
         return np.where(memory["trained"] > 0, self.smoothing, 0)

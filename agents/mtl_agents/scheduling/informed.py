@@ -1,4 +1,4 @@
-"""Controls that know more than an observation tells: the next gain, the best shares, or the task that counts."""
+"""Controls that know more than an observation tells: the next gain, the best shares, or the tasks that count."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_agents.environments import StandIn, interface
-from mtl_agents.scheduling.rule import Floats, Memory, Scheduler
+from mtl_agents.scheduling.rule import Floats, Memory, Scheduler, targets_of
 from mtl_agents.scheduling.rules import one_hot
-from mtl_gym.core.interfaces import GAINS, MIX, TARGET
+from mtl_gym.core.interfaces import GAINS, MIX
 from mtl_gym.families.scheduling.progress import Progress
 
 
@@ -82,20 +82,20 @@ class BestStatic(Scheduler):
 
 
 class TargetOnly(Scheduler):
-    """Train the only task that counts, and nothing else.
+    """Train the tasks that count, in turn or together, and nothing else.
 
     Args:
-        env: As for `Scheduler`, of an environment that declares `target`.
+        env: As for `Scheduler`, of an environment with `target_tasks`.
         **arguments: Arguments of `Agent`.
 
     Raises:
-        ValueError: If the environment does not declare `target`.
+        ValueError: If all tasks of the environment count.
 
     Example:
         >>> from mtl_gym.integrations.sb3 import make_vec_env
         >>> env = make_vec_env("MTLScheduling-TextMixture-v0")
         >>> agent = TargetOnly(env, seed=0).learn(4)
-        >>> int(agent.env.get_attr("progress")[0].trained[0].argmax()) == env.batched.target
+        >>> int(agent.env.get_attr("progress")[0].trained[0].argmax()) in env.batched.targets
         True
     """
 
@@ -104,9 +104,11 @@ class TargetOnly(Scheduler):
     @classmethod
     def _sizes_of(cls, env: VecEnv) -> tuple[int, ...]:
         if not isinstance(env, StandIn):
-            interface(env, TARGET, cls.__name__)
+            targets_of(env, cls.__name__)
         return super()._sizes_of(env)
 
     def _weigh(self, progress: Progress, memory: Memory) -> Floats:
-        target = interface(self.env, TARGET, type(self).__name__).target
-        return one_hot(np.full(len(progress.updates), target), self.num_tasks)
+        targets = targets_of(self.env, type(self).__name__)
+        if self.chooses:
+            return one_hot(targets[progress.trained[:, targets].argmin(1)], self.num_tasks)
+        return np.broadcast_to(np.isin(np.arange(self.num_tasks), targets).astype(float), progress.trained.shape)

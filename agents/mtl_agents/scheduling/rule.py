@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_agents.base import Agent
-from mtl_agents.environments import StandIn, declares
+from mtl_agents.environments import StandIn, declares, interface, options_of
 from mtl_agents.runs import block_of
-from mtl_gym.core.interfaces import RUNS
-from mtl_gym.core.rows import Array, State
+from mtl_gym.core.interfaces import RUNS, TARGETS
+from mtl_gym.core.rows import Array, Rows, State
 from mtl_gym.core.state.checkpoint import to_arrays, to_tensors
 from mtl_gym.core.state.structure import Maybe
 from mtl_gym.families.scheduling.progress import Progress
@@ -173,6 +173,25 @@ def joined(parts: Sequence[Progress]) -> Progress:
     names = [field.name for field in fields(Progress) if field.name != "reference"]
     rows = {name: np.concatenate([vars(part)[name] for part in distinct]) for name in names}
     return Progress(reference=distinct[0].reference, **rows)
+
+
+def targets_of(env: VecEnv, who: str) -> Rows:
+    """Return the numbers of the tasks that count; int64 [targets].
+
+    Args:
+        env: The environment.
+        who: Name of the agent, for the error message.
+
+    Raises:
+        ValueError: If the environment does not tell, or all of its tasks count.
+    """
+    base = interface(env, TARGETS, who)
+    if options_of(env).get("target_tasks") is None:
+        raise ValueError(
+            f"{who} needs to know which tasks count, but all tasks of {type(base).__name__} do: make it with "
+            "target_tasks=[...], or choose another agent."
+        )
+    return base.targets
 
 
 def known_losses(progress: Progress) -> Floats:

@@ -103,7 +103,7 @@ class Proportional(Scheduler):
         >>> env = make_vec_env("MTLScheduling-TextMixture-v0", 512)
         >>> agent = Proportional(env, seed=0).learn(4096)
         >>> progress = agent.env.get_attr("progress")[0]
-        >>> bool(progress.trained[:, env.batched.target].mean() < 1)  # of 48 updates
+        >>> bool(progress.trained[:, env.batched.targets].mean() < 1)  # of 48 updates
         True
     """
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mtl_agents.environments import interface
 from mtl_agents.scheduling.rule import Floats
+from mtl_gym.core.interfaces import TARGETS
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
 
 
@@ -21,7 +23,8 @@ def search_weights(
 ) -> tuple[list[float], Floats]:
     """Train runs with candidate weights, and return the weights of highest final mean validation accuracy.
 
-    The test split is not used. All runs are trained together, as one stacked computation.
+    The mean is over the tasks that count. The test split is not used. All runs are trained together, as one stacked
+    computation.
 
     Args:
         env_id: Id of a scheduling environment.
@@ -64,4 +67,5 @@ def _final_accuracy(env: BatchedVecEnv, weights: Floats) -> Floats:
     dones = np.zeros(env.num_envs, bool)
     while not dones.all():
         _, _, dones, infos = env.step(weights.astype(np.float32))
-    return np.array([info["mean_accuracy"] for info in infos], float)
+    targets = interface(env, TARGETS, "search_weights").targets
+    return np.array([info["accuracy"][targets].mean() for info in infos], float)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_gym.core.episode import Floats, TrainingResult
-from mtl_gym.core.interfaces import RUNS, Interface
+from mtl_gym.core.interfaces import RUNS, TARGETS, Interface
 from mtl_gym.core.options import EnvOptions, NetworkContext
 from mtl_gym.core.packing import read_together
 from mtl_gym.core.rows import Array, Flags, Rows, State
@@ -27,7 +27,9 @@ from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.structure import Maybe
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
 from mtl_gym.data import MultiTaskDataset, resolve
+from mtl_gym.data.task_numbers import task_numbers
 from mtl_gym.families.scheduling import render
+from mtl_gym.families.scheduling.early_stopping import BestWeights
 from mtl_gym.families.scheduling.held_out import HeldOut
 from mtl_gym.families.scheduling.making import make_template
 from mtl_gym.families.scheduling.network import SharedNetwork
@@ -59,7 +61,8 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
       `progress_features`.
     * Action: int64 [num_envs] in [0, tasks); with control="weights" float32 [num_envs, tasks] in [0, 1].
     * Reward: float32 [num_envs]: minus the validation loss, the mean or the sum over tasks, or the gain in mean
-      validation accuracy; `penalty` where mean validation accuracy is below `tolerance` times the reference.
+      validation accuracy; `penalty` where mean validation accuracy is below `tolerance` times the reference. With
+      `target_tasks`, over these alone.
     * Truncation: after `updates` gradient steps. Episodes never terminate.
     * Info, at every step: `train_loss`, `validation_loss`, `validation_accuracy`, `gradient_norm`, `trained`
       [num_envs, tasks] and `updates`, as in `Progress`, with 0 in place of NaN.
@@ -86,7 +89,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     """
 
     Options: ClassVar[type[EnvOptions]] = SchedulingOptions
-    INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({RUNS})
+    INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({RUNS, TARGETS})
     PROGRESS: ClassVar[type[Any]] = Progress
     WINDOW: ClassVar[str] = render.WINDOW
     PICTURE: ClassVar[str] = "timeline.png"
@@ -110,6 +113,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         self._aggregate = aggregator(self.options.aggregator) if self.options.aggregator else None
         tasks = self.data.num_tasks
         self._tasks, self._one_hot = np.arange(tasks), np.eye(tasks, dtype=np.float32)
+        self._paying: slice | Rows = slice(None) if self.options.target_tasks is None else self.targets
         action = spaces.Discrete(tasks) if self.chooses else spaces.Box(0, 1, (tasks,), np.float32)
         self._set_spaces(observation_space(tasks, self._bins), action)
 
@@ -119,6 +123,12 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     def _network_for(self, data: MultiTaskDataset) -> SharedNetwork:
         """Make the network where the option `network` gives none."""
         return network_for(data)
+
+    @cached_property
+    def targets(self) -> Rows:
+        """Numbers of the tasks that count: `target_tasks`, or all; int64 [targets]."""
+        chosen = self.options.target_tasks
+        return np.array(range(self.data.num_tasks) if chosen is None else task_numbers(self.data, chosen))
 
     @property
     def run_length(self) -> int:
@@ -156,7 +166,11 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         tasks = self.data.num_tasks
         self.timeline = Timeline.empty(self.num_envs, tasks, self._bins, self.run_length)
         unknown = np.full(tasks, np.nan, np.float32)
-        return self._measured(Progress.none_yet(self.num_envs, unknown if self.reference is None else self.reference))
+        reference = unknown if self.reference is None else self.reference
+        progress = self._measured(Progress.none_yet(self.num_envs, reference))
+        if self.options.early_stopping:
+            self._best = BestWeights(self.training.runs, self._worth_of(progress))
+        return progress
 
     def _measured(self, progress: Progress) -> Progress:
         """Measure the validation samples for the next observation; return the progress with their loss and accuracy."""
@@ -209,33 +223,51 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         self._count(updates=1, samples=task.size * self.options.minibatch)
 
     def _reward(self, before: Progress, after: Progress) -> Floats:
-        loss = after.validation_loss
+        loss = after.validation_loss[:, self._paying]
+        gain = self._gain(before, after)
         if self.options.reward == "gain":
-            paid = self._worth_of(after) - self._worth_of(before)
+            paid = gain
         else:
             paid = -(loss.sum(1) if self.options.reward == "sum" else loss.mean(1))
         return np.where(self._reached(after), paid, np.float32(self.options.penalty)).astype(np.float32)
+
+    def _gain(self, before: Progress, after: Progress) -> Floats:
+        """Return what a decision added to a run's worth; with early stopping, to its highest so far."""
+        worth = self._worth_of(after)
+        return (
+            self._best.offer(self.training.runs, worth)
+            if self.options.early_stopping
+            else worth - self._worth_of(before)
+        )
 
     def _worth_of(self, progress: Progress) -> Floats:
         return self._worth(progress.validation_accuracy, progress.validation_loss)
 
     def _worth(self, accuracy: Array, loss: Array) -> Array:
         """Return what a run is worth, higher is better; [..., tasks] -> [...]. By default mean accuracy."""
-        return accuracy.mean(-1)
+        return accuracy[..., self._paying].mean(-1)
+
+    def figure(self, accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> float:
+        """Return the mean accuracy of the targets in per cent."""
+        return super().figure(accuracy[self._paying], loss[self._paying])
 
     def _reached(self, progress: Progress) -> Flags:
         """Return the runs whose mean validation accuracy reaches `tolerance` times the reference; all without one."""
         if self.reference is None:
             return np.ones(self.num_envs, bool)
-        reached: Flags = progress.validation_accuracy.mean(1) >= self.options.tolerance * self.reference.mean()
+        accuracy, needed = progress.validation_accuracy[:, self._paying], self.reference[self._paying]
+        reached: Flags = accuracy.mean(1) >= self.options.tolerance * needed.mean()
         return reached
 
     def _result(self, split: str) -> TrainingResult:
         self._ended, progress = self.timeline, self.progress
         loss, accuracy = progress.validation_loss, progress.validation_accuracy
-        if self.evaluated_split is not None:
+        if self.options.early_stopping:
+            self._best.restore(self.training.runs)
+        if self.evaluated_split is not None or self.options.early_stopping:
             loss, accuracy = self._measured_at_end.figures(self.training.runs).per_task().cpu().numpy()
             self._check_losses(loss, self._tasks)
+        if self.evaluated_split is not None:
             self.trained = copy.deepcopy(self.training.runs)
         return TrainingResult(
             ended=np.ones(self.num_envs, bool),
@@ -279,7 +311,8 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def _runs_state(self) -> State:
         ended = None if self._ended is None else tensors_of(self._ended)
-        return {"training": self.training.state(), "timeline": tensors_of(self.timeline), "ended": ended}
+        best = {"best": self._best.state()} if self.options.early_stopping else {}
+        return {"training": self.training.state(), "timeline": tensors_of(self.timeline), "ended": ended, **best}
 
     def _runs_model(self) -> State:
         return self._runs_state() | {"ended": Maybe(tensors_of(self.timeline))}
@@ -288,6 +321,8 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         self.training.load(state["training"])
         self.timeline = replace(arrays_of(Timeline, state["timeline"]), step=self.timeline.step)
         self._ended = None if state["ended"] is None else arrays_of(Timeline, state["ended"])
+        if self.options.early_stopping:
+            self._best.load(state["best"])
         self._progress = self._measured(self._progress)
 
     @property

@@ -24,6 +24,14 @@ class KnownOptions(SchedulingOptions, GeneratedOptions):
     reward: str = "gain"
     reference: str | float | Sequence[float] | None = None
 
+    def __post_init__(self) -> None:
+        """Reject invalid values, and other target tasks than those of the known schedule."""
+        super().__post_init__()
+        given, known = (
+            None if tasks is None else list(tasks) for tasks in (self.target_tasks, type(self).target_tasks)
+        )
+        self._require("target_tasks", given == known, f"{known!r} only: the known schedule is for these")
+
 
 class KnownScheduleVectorEnv(SchedulingVectorEnv):
     """Batch of training runs for which a good schedule is known, and whose tasks stand in a secret order."""

@@ -44,6 +44,10 @@ class SchedulingOptions(EnvOptions):
             validation accuracy, so that rewards sum to the gain of the run. The paper has the sum (eq. 3 with equal
             weights). The default is the mean, which stays above the penalty for any number of tasks: the sum of 16
             tasks of two classes begins at -11, below the paper's penalty of -10.
+        target_tasks: Names or numbers of the tasks that count, in reward, reference and figure; all others only help.
+            None counts all.
+        early_stopping: Whether a run ends with the weights after which the targets' mean validation accuracy was
+            highest, the first of equals. reward="gain" then pays what a decision added to the highest so far.
         tolerance: Share of the reference below which a step earns `penalty`.
         penalty: Reward of a step below the tolerated accuracy.
         focal_gamma: Focusing parameter of the focal loss; 0 trains with the cross-entropy.
@@ -71,6 +75,8 @@ class SchedulingOptions(EnvOptions):
     validation_samples: int | None = None
     reference: str | float | Sequence[float] | None = SINGLE_TASK
     reward: str = "mean"
+    target_tasks: Sequence[str | int] | None = None
+    early_stopping: bool = False
     tolerance: float = 0.95
     penalty: float = -10.0
     focal_gamma: float = 0.0

@@ -5,17 +5,14 @@ Source: the tasks of `examples/learned_schedule.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.ranges import Range
-from mtl_gym.core.rows import Array, Rows
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.scheduling.known import KnownOptions, KnownScheduleVectorEnv
@@ -45,6 +42,7 @@ class PrerequisitesOptions(KnownOptions):
     updates_per_step: int = 4
     minibatch: int = 32
     learning_rate: float = 0.04
+    target_tasks: Sequence[str | int] | None = (PATTERN, PARITY)
     parity_samples: int = 16
     noise_tasks: int = 2
 
@@ -75,7 +73,7 @@ class PrerequisitesVectorEnv(KnownScheduleVectorEnv):
         >>> obs, info = env.reset(seed=0)
         >>> for _ in range(env.run_length):
         ...     obs, reward, terminated, truncated, info = env.step(env.best_actions())
-        >>> accuracy = info["final_info"]["accuracy"][:, env.chain].mean(0)
+        >>> accuracy = info["final_info"]["accuracy"][:, env.targets].mean(0)
         >>> bool(accuracy.min() > 0.8)
         True
     """
@@ -93,18 +91,6 @@ class PrerequisitesVectorEnv(KnownScheduleVectorEnv):
     def plan(self) -> tuple[int, ...]:
         """The best schedule that is known, in equal parts of a run: 0 is pattern, 1 parity."""
         return BEST
-
-    @property
-    def chain(self) -> Rows:
-        """Numbers of the tasks pattern and parity; int64 [2]."""
-        return self.order[:2]
-
-    def figure(self, accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> float:
-        """Return the mean accuracy of pattern and parity in per cent."""
-        return float(100 * self._worth(accuracy, loss))
-
-    def _worth(self, accuracy: Array, loss: Array) -> Array:
-        return accuracy[..., self.chain].mean(-1)
 
     def _load_data(self) -> MultiTaskDataset:
         return prerequisites(self.options.parity_samples, self.options.noise_tasks, self.options.instance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import ClassVar
@@ -12,8 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtl_gym.core.interfaces import TARGET as DECLARES_TARGET
-from mtl_gym.core.interfaces import Interface
 from mtl_gym.core.measure import Measure
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.ranges import Range
@@ -62,6 +60,7 @@ class TextMixtureOptions(KnownOptions):
     updates_per_step: int = 6
     minibatch: int = 48
     learning_rate: float = 0.02
+    target_tasks: Sequence[str | int] | None = (TARGET,)
     text: str = "generated"
     target_bytes: int = 1000
     junk: int = 2
@@ -100,7 +99,6 @@ class TextMixtureVectorEnv(KnownScheduleVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = TextMixtureOptions
     STACKS: ClassVar[bool] = True
-    INTERFACES: ClassVar[frozenset[Interface[object]]] = KnownScheduleVectorEnv.INTERFACES | {DECLARES_TARGET}
     options: TextMixtureOptions
 
     @property
@@ -109,11 +107,6 @@ class TextMixtureVectorEnv(KnownScheduleVectorEnv):
         if self.options.text != "auto":
             return self.options.text
         return "reviews" if is_present(data_root(self.options.data_root)) else "generated"
-
-    @property
-    def target(self) -> int:
-        """Number of the source that counts."""
-        return self.task_names.index(TARGET)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -136,7 +129,7 @@ class TextMixtureVectorEnv(KnownScheduleVectorEnv):
         return float(-self._worth(accuracy, loss))
 
     def _worth(self, accuracy: Array, loss: Array) -> Array:
-        return -loss[..., self.target] / log(2)
+        return -loss[..., self._paying].mean(-1) / log(2)
 
     def _load_data(self) -> MultiTaskDataset:
         size, junk, instance = self.options.target_bytes, self.options.junk, self.options.instance

@@ -36,7 +36,7 @@ def test_the_known_schedule_beats_every_control_by_ten_points(options):
 
 def test_parity_needs_its_prerequisite_first():
     env = made()
-    pattern, parity = env.chain
+    pattern, parity = env.targets
     alone, before, after = (
         played(env, [parity] * 8),
         played(env, [parity] * 4 + [pattern] * 4),
@@ -47,11 +47,11 @@ def test_parity_needs_its_prerequisite_first():
 
 def test_rewards_sum_to_the_gain_of_the_figure_on_validation_data():
     env = made(4)
-    start, total = env.progress.validation_accuracy[:, env.chain].mean(1), 0
+    start, total = env.progress.validation_accuracy[:, env.targets].mean(1), 0
     for _ in range(env.run_length - 1):
         _, reward, *_ = env.step(env.best_actions())
         total = total + reward
-    assert total == pytest.approx(env.progress.validation_accuracy[:, env.chain].mean(1) - start, abs=1e-5)
+    assert total == pytest.approx(env.progress.validation_accuracy[:, env.targets].mean(1) - start, abs=1e-5)
 
 
 def test_a_run_terminates_so_that_nothing_is_bootstrapped_beyond_its_budget():
@@ -71,9 +71,9 @@ def test_few_samples_favour_no_label():
 def test_the_figure_counts_pattern_and_parity_alone():
     env = made(1)
     accuracy = np.zeros(env.data.num_tasks)
-    accuracy[env.chain] = 0.9, 0.6
+    accuracy[env.targets] = 0.9, 0.6
     assert env.figure(accuracy, accuracy) == pytest.approx(75)
-    assert [env.task_names[task] for task in env.chain] == ["pattern", "parity"]
+    assert [env.task_names[task] for task in env.targets] == ["pattern", "parity"]
 
 
 def test_the_order_of_tasks_and_the_data_are_those_of_the_instance():
@@ -98,7 +98,7 @@ def test_labels_follow_from_two_bits_and_noise_from_nothing():
 
 def test_best_actions_weight_the_losses_where_weights_are_chosen():
     env = made(3, control="weights")
-    assert (env.best_actions() == np.eye(5, dtype=np.float32)[np.full(3, env.chain[0])]).all()
+    assert (env.best_actions() == np.eye(5, dtype=np.float32)[np.full(3, env.targets[0])]).all()
 
 
 @pytest.mark.parametrize("options", [{"data": "digits"}, {"parity_samples": 2}, {"noise_tasks": -1}])

@@ -66,17 +66,17 @@ def test_a_smaller_target_is_memorised_sooner():
 def test_the_figure_is_the_targets_loss_in_bits_and_lower_is_better():
     env = made(1)
     loss = np.full(env.data.num_tasks, 9.0)
-    loss[env.target] = np.log(8)
+    loss[env.targets[0]] = np.log(8)
     assert env.figure(np.zeros(len(loss)), loss) == pytest.approx(3) and not env.measure.higher
 
 
 def test_rewards_sum_to_the_bits_that_the_target_lost():
     env = made(4)
-    start, total = env.progress.validation_loss[:, env.target], 0
+    start, total = env.progress.validation_loss[:, env.targets[0]], 0
     for task in (0, 1, 2):
         _, reward, *_ = env.step(np.full(4, task))
         total = total + reward
-    assert total == pytest.approx((start - env.progress.validation_loss[:, env.target]) / np.log(2), abs=1e-5)
+    assert total == pytest.approx((start - env.progress.validation_loss[:, env.targets[0]]) / np.log(2), abs=1e-5)
 
 
 def test_all_sources_share_one_output():
