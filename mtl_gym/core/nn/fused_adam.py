@@ -67,13 +67,10 @@ class FusedAdam(torch.optim.Adam):
             torch._foreach_add_([state["step"] for state in states], 1)
             gradients = [p.grad for p in others if p.grad is not None]
             fused_adam_(self.param_groups[0], others, gradients, *zip(*map(parts_of, states), strict=True))
-        moments = iter(self._moments)
-        for stack in self._stacks:
-            trained = stack.trained
-            for one in [next(moments) for _ in stack.leaves]:
-                own = one.leaf.trained(trained)
-                if len(own):
-                    fused_adam_(self.param_groups[0], *one.begin(own, self.state))
+        for moments in self._moments:
+            trained = moments.leaf.trained
+            if len(trained):
+                fused_adam_(self.param_groups[0], *moments.begin(trained, self.state))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients."""

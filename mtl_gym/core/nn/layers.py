@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -88,7 +88,15 @@ def has_hooks(module: nn.Module) -> bool:
         >>> has_hooks(nn.Linear(2, 2)), has_hooks(nn.Sequential(nn.utils.spectral_norm(nn.Linear(2, 2))))
         (False, True)
     """
-    return any(getattr(part, hooks) for part in module.modules() for hooks in HOOKS)
+    return any(hooks_of([module]))
+
+
+def hooks_of(modules: Iterable[nn.Module]) -> list[Mapping[int, Callable[..., object]]]:
+    """Return the mappings that hold the hooks of modules and of their parts; all are empty if there are no hooks.
+
+    Hooks that are registered later stand in the same mappings.
+    """
+    return [getattr(part, hooks) for module in modules for part in module.modules() for hooks in HOOKS]
 
 
 class _Linear:

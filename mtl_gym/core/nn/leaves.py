@@ -73,8 +73,10 @@ class Leaf:
             value.data.copy_(p.data)
             p.data = value
 
-    def trained(self, blocks: Index) -> Index:
-        """Return those of some blocks whose parameter trains."""
+    @property
+    def trained(self) -> Index:
+        """Blocks whose parameter trains and has a gradient; int64 [n]."""
+        blocks = np.flatnonzero(self.touched)
         trains = [self.members[block].requires_grad for block in blocks.tolist()]
         return blocks if all(trains) else blocks[trains]
 
@@ -110,6 +112,24 @@ class Leaf:
         """Return the values of some blocks, ascending; [n, ...]."""
         whole = len(blocks) == len(self.values)
         return self.values if whole else self.values.index_select(0, on_device(blocks, self.device))
+
+
+class Tapped(torch.autograd.Function):
+    """The parameter of one block, whose gradient goes to its leaf."""
+
+    @staticmethod
+    def forward(ctx: Context, parameter: Tensor, leaf: Leaf, block: int) -> Tensor:
+        """Return the parameter as it is."""
+        ctx.more = leaf, block  # type: ignore[attr-defined]
+        return parameter.view_as(parameter)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[None, ...]:
+        """Keep the gradient in the leaf."""
+        leaf, block = ctx.more  # type: ignore[attr-defined]
+        leaf.add(np.array([block]), gradients[0][None])
+        return None, None, None
 
 
 class StackedLinear(torch.autograd.Function):

@@ -7,18 +7,20 @@ over columns that fill no vector, are taken at their own length (`tests/core/nn/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from mtl_gym.core.nn.buckets import Bucket, Gather, Index, Spread, on_device
 from mtl_gym.core.nn.dispatch import Dispatch
 from mtl_gym.core.nn.frozen import FrozenLinear
-from mtl_gym.core.nn.layers import has_hooks
-from mtl_gym.core.nn.leaves import Flags, FusedLinear, Leaf, LooseLinear, StackedLinear, safe
+from mtl_gym.core.nn.layers import hooks_of
+from mtl_gym.core.nn.leaves import Flags, FusedLinear, Leaf, LooseLinear, StackedLinear, Tapped, safe
 from mtl_gym.core.nn.typing import Modules
 
 Linear = nn.Linear | FrozenLinear
@@ -71,10 +73,16 @@ class BlockStack:
         self.gathers = False
         self._matrices: dict[int, Tensor] = {}
         self._anchor = torch.zeros(0, requires_grad=True)
+        self._hooks = hooks_of(blocks)
 
-    def __reduce__(self) -> tuple[type[BlockStack], tuple[list[nn.Module]]]:
+    def __reduce__(self) -> tuple[Callable[..., BlockStack | None], tuple[list[nn.Module]]]:
         """Return what copies and pickles are made of: the blocks, each with parameters of its own."""
-        return BlockStack, (self.blocks,)
+        return BlockStack.of, (self.blocks,)
+
+    @classmethod
+    def of(cls, blocks: Sequence[nn.Module]) -> BlockStack | None:
+        """Return a stack of the blocks, or None if they do not fit."""
+        return cls(blocks) if cls.fits(blocks) else None
 
     def fuse(self) -> None:
         """Gather the parameters in `leaves`, if all train."""
@@ -96,22 +104,18 @@ class BlockStack:
     def deliver(self) -> None:
         """Hand the gathered gradients over to the parameters, for other optimizers than `FusedAdam`."""
         for leaf in self.leaves:
-            for block in leaf.trained(self.trained).tolist():
+            for block in leaf.trained.tolist():
                 leaf.members[block].grad = leaf.gradient[block].clone()
         self.clear()
-
-    @property
-    def trained(self) -> Index:
-        """Blocks that have a gradient; int64 [n]."""
-        return np.flatnonzero(self.leaves[0].touched)
 
     @classmethod
     def fits(cls, blocks: Sequence[nn.Module]) -> bool:
         """Return whether all blocks are `nn.Linear` or a sequence of such and elementwise functions, all alike.
 
-        Blocks with hooks do not fit, because hooks belong to calls of a module.
+        Blocks with hooks do not fit, because hooks belong to calls of a module. A stack whose blocks get hooks later
+        calls them one by one.
         """
-        if any(map(has_hooks, blocks)):
+        if any(hooks_of(blocks)):
             return False
         kinds = [tuple(map(_kind, _parts(block))) for block in blocks]
         return None not in kinds[0] and len(set(kinds)) == 1 and any(isinstance(kind, tuple) for kind in kinds[0])
@@ -129,10 +133,20 @@ class BlockStack:
         """
         for leaf in self.leaves:
             leaf.settle()
+        if any(self._hooks):
+            return each_alone([partial(self._call, place) for place in range(len(self.blocks))], x, dispatch)
         buckets = self._buckets(dispatch, *self._lengths(dispatch, len(self.blocks) // runs))
         stacks = Spread.apply(x, buckets)
         outputs = [self._run(stack, bucket, dispatch) for stack, bucket in zip(stacks, buckets, strict=True)]
         return Gather.apply(len(x), buckets, *outputs)
+
+    def _call(self, block: int, x: Tensor) -> Tensor:
+        """Call one block, so that its hooks are called as well; float32 [rows, inputs] -> [rows, outputs]."""
+        module, own = self.blocks[block], self.leaves if self.gathers else []
+        names = {id(p): name for name, p in module.named_parameters()}
+        tapped = {names[id(leaf.members[block])]: Tapped.apply(leaf.members[block], leaf, block) for leaf in own}
+        y: Tensor = functional_call(module, tapped, (x,)) if tapped else module(x)
+        return y
 
     def _lengths(self, dispatch: Dispatch, each: int) -> tuple[Index, Flags]:
         """Return the rows that each group counts as, its own or the most of its run, and whether it is the latter."""
@@ -263,5 +277,12 @@ def apply_blocks(
     """
     if stack is not None:
         return stack(x, dispatch, runs)
+    return each_alone(blocks, x, dispatch)
+
+
+def each_alone(
+    blocks: Modules[nn.Module] | Sequence[Callable[[Tensor], Tensor]], x: Tensor, dispatch: Dispatch
+) -> Tensor:
+    """Call each block that has rows on these; float32 [rows, *in_shape] -> [rows, *out_shape]."""
     parts = zip(dispatch.groups, dispatch.split(x), strict=True)
     return dispatch.unsort(torch.cat([blocks[block](part) for block, part in parts]))

@@ -227,7 +227,8 @@ class PoolStacks:
         for stack, numbers in enumerate(stacks.values()):
             self.of[numbers], self.member[numbers] = stack, np.arange(len(numbers))
         self.rank[np.lexsort((self.member, self.of))] = np.arange(len(modules))
-        self._stacks = [Stack([modules[number].body for number in numbers]) for numbers in stacks.values()]
+        members = [[modules[number] for number in numbers] for numbers in stacks.values()]
+        self._stacks = [Stack([module.body for module in alike], alike) for alike in members]
         kinds = [layout.kind[numbers[0]] for numbers in stacks.values()]
         takes, gives = layout.takes[kinds], layout.gives[kinds]
         self.ends = (gives < 0).tolist()

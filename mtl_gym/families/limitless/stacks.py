@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, layer_norm
 
 from mtl_gym.core.nn.frozen import FrozenLinear
-from mtl_gym.core.nn.layers import has_hooks
+from mtl_gym.core.nn.layers import has_hooks, hooks_of
 from mtl_gym.core.rows import Rows
 from mtl_gym.families.limitless.segmented import Segmented
 
@@ -70,6 +70,7 @@ class Stack:
 
     Args:
         bodies: The modules.
+        modules: Modules around them, which have hooks of their own; by default there are none.
 
     Example:
         >>> stack = Stack([nn.Sequential(nn.Flatten(), nn.Linear(4, 2)) for _ in range(3)])
@@ -78,19 +79,26 @@ class Stack:
         torch.Size([5, 2])
     """
 
-    def __init__(self, bodies: Sequence[nn.Module]) -> None:
+    def __init__(self, bodies: Sequence[nn.Module], modules: Sequence[nn.Module] | None = None) -> None:
+        outer = bodies if modules is None else modules
+        self._one_by_one, self._hooks = OneByOne(outer), hooks_of(outer)
         self.columns = [_column(layers) for layers in zip(*map(layers_of, bodies), strict=True)]
 
     def __call__(self, x: Tensor, segments: Segments) -> Tensor:
-        """Return the outputs of rows in the order of their modules; float32 [rows, *in_shape]."""
+        """Return the outputs of rows in the order of their modules; float32 [rows, *in_shape].
+
+        Modules run one by one if any has hooks, also those that it got since the stack was made.
+        """
+        if any(self._hooks):
+            return self._one_by_one(x, segments)
         for column in self.columns:
             x = column(x, segments)
         return x
 
 
 def layers_of(body: nn.Module) -> list[nn.Module]:
-    """Return the layers that run one after another; a module with hooks is one layer."""
-    if type(body) is not nn.Sequential or has_hooks(body):
+    """Return the layers that run one after another."""
+    if type(body) is not nn.Sequential:
         return [body]
     return [layer for part in body for layer in layers_of(part)]
 
@@ -98,7 +106,7 @@ def layers_of(body: nn.Module) -> list[nn.Module]:
 def build_of(body: nn.Module) -> tuple[object, ...]:
     """Return what modules of one stack have in common: the classes, settings and shapes of their layers.
 
-    A module with hooks, which belong to its calls, has nothing in common with others.
+    A module with hooks, which belong to its calls, has nothing in common with others, so that these run together.
     """
     if has_hooks(body):
         return (id(body),)
@@ -121,8 +129,6 @@ def _settings(layer: nn.Module) -> tuple[str, ...]:
 def _column(layers: Sequence[nn.Module]) -> Column:
     """Return how the layers at one place of their modules run."""
     kind, weights = type(layers[0]), layers[0].state_dict()
-    if has_hooks(layers[0]):
-        return OneByOne(layers)
     if kind in ROW_BY_ROW and not weights:
         return Shared(layers[0])
     if kind in (nn.Linear, FrozenLinear):

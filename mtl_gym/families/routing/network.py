@@ -55,7 +55,7 @@ class RoutedLayer(nn.Module):
         self.in_shape = tuple(in_shape) if in_shape is not None else _linear_input(blocks[0])
         self.out_shape = _common_output(blocks, self.in_shape)
         _check_single_rows(blocks, self.in_shape)
-        self._stack = BlockStack(blocks) if len(self.in_shape) == 1 and BlockStack.fits(blocks) else None
+        self._stack = BlockStack.of(blocks) if len(self.in_shape) == 1 else None
 
     @property
     def choices(self) -> int:

@@ -135,3 +135,37 @@ def test_a_fused_stack_trains_as_torch_does_and_stays_so_in_a_copy(kind):
     assert all(torch.equal(a["exp_avg"], saved["state"][i]["exp_avg"]) for i, a in mine.state_dict()["state"].items())
     twin = copy.deepcopy(stack)
     assert not twin.leaves and twin.blocks[0] is not stack.blocks[0]
+
+
+@pytest.mark.parametrize("kind", ["linear", "perceptron"])
+def test_hooks_on_blocks_of_a_fused_stack_are_called_and_the_blocks_train_on(kind):
+    torch.manual_seed(0)
+    plain = [BLOCKS[kind]() for _ in range(4)]
+    hooked = copy.deepcopy(plain)
+    pairs = []
+    for blocks in (plain, hooked):
+        stack = BlockStack(blocks)
+        stack.fuse()
+        pairs.append((stack, FusedAdam([p for block in blocks for p in block.parameters()], 0.01, [stack])))
+    seen = []
+    hooked[1].register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    last = next(part for part in reversed(list(hooked[2].modules())) if isinstance(part, nn.Linear))
+    last.register_full_backward_hook(lambda module, *_: seen.append("backward"))
+    x, choices = torch.randn(12, 16, requires_grad=True), np.arange(12) % 3
+    for _ in range(3):
+        for stack, optimizer in pairs:
+            with gathering(stack):
+                loss = (stack(x, Dispatch.of(choices), 1) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert seen == 3 * [4, "backward"]
+    for one, other in zip(plain, hooked, strict=True):
+        assert all(map(torch.allclose, one.parameters(), other.parameters()))
+    assert all(torch.equal(p, q) for p, q in zip(plain[3].parameters(), hooked[3].parameters(), strict=True))
+
+
+def test_a_copy_of_a_stack_whose_blocks_got_hooks_is_none():
+    stack = BlockStack([nn.Linear(3, 2) for _ in range(2)])
+    stack.blocks[0].register_forward_hook(lambda *_: None)
+    assert copy.deepcopy(stack) is None

@@ -116,6 +116,26 @@ def test_layers_with_hooks_are_called():
         assert body[0].weight_orig.grad is not None
 
 
+def test_hooks_that_a_pool_gets_later_are_called():
+    env = LimitlessVectorEnv(num_envs=4, data="digits", image_shape=(1, 8, 8), train_batch=4)
+    env.reset(seed=0)
+    seen = []
+
+    def play():
+        for _ in range(6):
+            env.step(env.action_masks().argmax(1))
+        seen.clear()
+        for _ in range(3):
+            env.step(env.action_masks().argmax(1))
+
+    play()
+    module = env.network[int(env.action_masks().argmax(1)[0])]
+    for part in (module, module.body):
+        part.register_forward_hook(lambda module, *_: seen.append(type(module)))
+    play()
+    assert set(seen) == {PoolModule, type(module.body)}
+
+
 def test_pools_with_other_settings_are_not_built_alike():
     assert build_of(nn.AvgPool2d(3, padding=1)) == build_of(nn.AvgPool2d(3, padding=1))
     assert build_of(nn.AvgPool2d(3, padding=1)) != build_of(nn.AvgPool2d(3, padding=1, count_include_pad=False))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 import mtl_gym
 from mtl_gym.families.routing import RoutedLayer, RoutedNetwork
@@ -27,7 +28,7 @@ def made(first=None, seed=0):
 def played(env, steps=40):
     random = np.random.default_rng(0)
     for _ in range(steps):
-        env.step(random.integers(3, size=ROWS))
+        env.step(random.integers(3, size=env.num_envs))
     return env
 
 
@@ -152,3 +153,31 @@ def test_blocks_with_hooks_or_common_weights_train_as_torch_has_them(first):
     x = torch.randn(5, 64)
     for number, block in enumerate(layer.blocks):
         torch.testing.assert_close(layer.eval()(x, np.full(5, number)), block(x))
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_hooks_that_blocks_get_later_are_called_and_the_blocks_train_on(runs):
+    env = mtl_gym.make_vec_env("MTLRouting-Digits-v0", num_envs=ROWS, runs=runs, network=network()).batched
+    env.reset(seed=0)
+    seen, alone = [], env.network if runs == 1 else env.network.networks[1]
+    alone.layers[0].blocks[1].register_forward_hook(lambda *_: seen.append("forward"))
+    alone.layers[1].blocks[1].register_full_backward_hook(lambda *_: seen.append("backward"))
+    before = weights(env.network)
+    assert all(moved(played(env).network, before))
+    assert set(seen) == {"forward", "backward"}
+
+
+def test_a_parametrization_that_comes_later_is_refused():
+    env = made(lambda: [nn.Linear(64, 64) for _ in range(3)])
+    parametrize.register_parametrization(env.network.layers[0].blocks[1], "weight", nn.Identity())
+    with pytest.raises(ValueError, match="make another environment"):
+        played(env)
+
+
+def test_a_network_that_got_hooks_before_the_environment_was_made_is_copied():
+    given, seen = network(), []
+    given.layers[0].blocks[1].register_forward_hook(lambda *_: seen.append(1))
+    env = mtl_gym.make_vec_env("MTLRouting-Digits-v0", num_envs=ROWS, network=given).batched
+    env.reset(seed=0)
+    played(env)
+    assert seen
