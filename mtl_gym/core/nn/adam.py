@@ -16,9 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.optimizer import ParamsT
 
-from mtl_gym.core.nn.fused_adam import Group, fused_adam_, parts_of
+from mtl_gym.core.nn.fused_adam import Group, fused_adam_, parts_of, refuse_settings
 
 HOST = torch.device("cpu")
+# Settings of `torch.optim.Adam` that its users may look for.
+MISSING = ("weight_decay", "amsgrad", "maximize")
 Place: TypeAlias = slice | Tensor  # of slices: one after the other, or int64 [slices]
 
 
@@ -64,6 +66,9 @@ class MaskedAdam(torch.optim.Optimizer):
         eps: Added to the denominator.
         axes: Leading axes of slices, each with a step count of its own; a group may have its own `axes`. With 0, a
             parameter has one step count, fused kernels run, and only an explicit mask keeps slices.
+
+    Raises:
+        ValueError: In a step, if a group was given weight decay, or another setting of `torch.optim.Adam` beside these.
 
     Source: Kingma and Ba 2015, algorithm 1.
 
@@ -129,6 +134,7 @@ class MaskedAdam(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            refuse_settings("MaskedAdam", group, MISSING)
             params = [p for p in group["params"] if p.grad is not None]
             gradients = [p.grad for p in params if p.grad is not None]
             if group["axes"]:
@@ -182,6 +188,7 @@ class MaskedAdam(torch.optim.Optimizer):
                     [-0.1000, -0.1000]])
         """
         for group, given in zip(self.param_groups, gradients, strict=True):
+            refuse_settings("MaskedAdam", group, MISSING)
             params = [p for p, gradient in zip(group["params"], given, strict=True) if gradient is not None]
             found = [gradient for gradient in given if gradient is not None]
             if params and group["axes"]:

@@ -22,12 +22,15 @@ class FusedAdam(torch.optim.Adam):
     """`torch.optim.Adam(fused=True)`, equal to the bit, without its overhead for every small parameter.
 
     Parameters without a gradient keep their values, moments and step counts, as in `torch.optim.Adam`. Those of fused
-    stacks have their gradients there.
+    stacks have their gradients there. Settings of the group may be changed between steps, except `amsgrad`.
 
     Args:
         params: Parameters, of one dtype and device.
         lr: Learning rate.
         stacks: Fused stacks whose parameters are among them.
+
+    Raises:
+        ValueError: In a step with `amsgrad`.
 
     Source: Kingma and Ba 2015, algorithm 1.
 
@@ -48,6 +51,7 @@ class FusedAdam(torch.optim.Adam):
     def of(self, module: nn.Module) -> FusedAdam:
         """Return an optimizer of the parameters of `module` alone, with the moments and step counts that they have."""
         twin = FusedAdam(list(module.parameters()), self.param_groups[0]["lr"])
+        twin.param_groups[0].update(self._settings)
         twin.state.update({p: self.state[p] for p in module.parameters() if p in self.state})
         return twin
 
@@ -55,12 +59,31 @@ class FusedAdam(torch.optim.Adam):
         """Take over the moments and step counts of optimizers whose parameters are among these."""
         for part in parts:
             self.state.update({p: dict(state) for p, state in part.state.items()})
-        self.param_groups[0]["lr"] = parts[0].param_groups[0]["lr"]
+        self.param_groups[0].update(parts[0]._settings)
         self._gather()
+
+    @property
+    def _settings(self) -> Group:
+        """The group, without its parameters."""
+        return {name: value for name, value in self.param_groups[0].items() if name != "params"}
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add the parameters that the constructor was given.
+
+        Raises:
+            ValueError: If there are some, because steps, copies and checkpoints know those of the network alone.
+        """
+        if self.param_groups:
+            raise ValueError(
+                "FusedAdam trains the parameters that it was made with: make another environment with the network that "
+                "has the new ones, or set env.optimizer to another optimizer."
+            )
+        super().add_param_group(param_group)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update all parameters that have a gradient."""
+        refuse_settings("FusedAdam", self.param_groups[0], ["amsgrad"])
         others = [p for p in self._others if p.grad is not None]
         states = [self._state_of(p) for p in others]
         if others:
@@ -141,6 +164,15 @@ def parts_of(state: Mapping[str, Tensor]) -> list[Tensor]:
     return [state[name] for name in STATE]
 
 
+def refuse_settings(kind: str, group: Group, names: Sequence[str]) -> None:
+    """Raise ValueError if a group was given settings that an optimizer does not have."""
+    for name in names:
+        if group.get(name):
+            raise ValueError(
+                f"{kind} has no {name}, so that {name}={group[name]!r} would change nothing: remove it from param_groups."
+            )
+
+
 def fused_adam_(
     group: Group,
     params: Sequence[Tensor],
@@ -150,7 +182,8 @@ def fused_adam_(
     squares: Sequence[Tensor],
 ) -> None:
     """Step whole parameters of one device by torch's kernel, without the work that `torch.optim.Adam` adds."""
-    torch._fused_adam_(
+    kernel = torch._fused_adamw_ if group.get("decoupled_weight_decay") else torch._fused_adam_
+    kernel(
         list(params),
         list(gradients),
         list(means),
@@ -160,8 +193,8 @@ def fused_adam_(
         lr=group["lr"],
         beta1=group["betas"][0],
         beta2=group["betas"][1],
-        weight_decay=0,
+        weight_decay=group.get("weight_decay", 0),
         eps=group["eps"],
         amsgrad=False,
-        maximize=False,
+        maximize=group.get("maximize", False),
     )

@@ -148,3 +148,38 @@ def test_fused_adam_is_torchs_to_the_bit_and_leaves_unused_parameters_alone():
         assert torch.equal(p, twin)
         assert all(torch.equal(value, theirs.state[twin][name]) for name, value in mine.state[p].items())
     assert mine.state_dict()["param_groups"] == theirs.state_dict()["param_groups"]
+
+
+SETTINGS = [{"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled_weight_decay": True}, {"maximize": True}]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: list(settings)[-1])
+def test_settings_of_fused_adam_that_are_changed_by_hand_count_as_torchs(settings):
+    first = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    second = first.detach().clone().requires_grad_()
+    mine, theirs = FusedAdam([first], 0.1), torch.optim.Adam([second], 0.1, fused=True)
+    for optimizer, p in ((mine, first), (theirs, second)):
+        optimizer.param_groups[0].update(settings)
+        p.grad = torch.ones(5, 3)
+        optimizer.step(), optimizer.step()
+    assert torch.equal(first, second)
+    twin = mine.of(torch.nn.ParameterList([first]))
+    assert settings.items() <= twin.param_groups[0].items()
+
+
+def test_settings_that_an_optimizer_does_not_have_are_refused():
+    p = parameter(2)
+    fused = FusedAdam([p], 0.1)
+    fused.param_groups[0]["amsgrad"] = True
+    with pytest.raises(ValueError, match="no amsgrad, so that amsgrad=True would change nothing"):
+        fused.step()
+    with pytest.raises(ValueError, match="trains the parameters that it was made with"):
+        FusedAdam([p], 0.1).add_param_group({"params": [parameter(2)]})
+    for axes in (0, 1):
+        masked = MaskedAdam([p], lr=0.1, axes=axes)
+        masked.param_groups[0]["weight_decay"] = 0.1
+        p.grad = torch.ones(2)
+        with pytest.raises(ValueError, match="no weight_decay"):
+            masked.step()
+        with pytest.raises(ValueError, match="no weight_decay"):
+            masked.step_by([[p.grad]], slice(0, 2))

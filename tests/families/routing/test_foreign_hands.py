@@ -181,3 +181,12 @@ def test_a_network_that_got_hooks_before_the_environment_was_made_is_copied():
     env.reset(seed=0)
     played(env)
     assert seen
+
+
+def test_weight_decay_set_by_hand_holds_for_stacks_and_copies():
+    env, plain = made(), made()
+    env.optimizer.param_groups[0]["weight_decay"] = 1.0
+    twin = env.fork()
+    mine, theirs, without = (played(one).network.state_dict() for one in (env, twin, plain))
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert all(mine[name].norm() < without[name].norm() for name in mine if name.endswith("weight"))
