@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypeIs
 
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import Transition
-from mtl_gym.core.interfaces import HasOracle, PlaysPlans
+from mtl_gym.core.interfaces import OPEN_LOOP, HasOracle, PlaysPlans
 from mtl_gym.core.measure import Measure
 from mtl_gym.core.rows import AnyEnv, AnySpace, AnyVectorEnv, Array, Flags, Info, Observation, Rows
 from mtl_gym.core.validation import class_advice, short
@@ -43,9 +44,11 @@ class Policy(Protocol):
         ...
 
 
-@runtime_checkable
 class Planner(Protocol):
-    """A policy that does not look: its actions depend on the task and the step alone."""
+    """A policy that does not look: its actions depend on the task and the step alone.
+
+    It is recognised by the names of the parameters of `plan`, because other policies plan as well.
+    """
 
     def plan(self, task: Rows, steps: int) -> Array:
         """Return the actions of whole episodes of the given tasks, int64 [rows]; [rows, steps, *action]."""
@@ -146,8 +149,8 @@ def evaluate(
     Args:
         policy: An object with Stable-Baselines3's `predict`, or a function from a batched observation to actions. A
             `predict` with the parameters `action_masks` or, if the view has them, `progress` or `best_actions` receives
-            them. Functions and other objects receive the environment's unwrapped observations. One with `plan`, as
-            `Planner` has it, plays whole episodes in environments that declare `OPEN_LOOP`.
+            them. Functions and other objects receive the environment's unwrapped observations. One with
+            `plan(task, steps)`, as `Planner` has it, plays whole episodes in environments that declare `OPEN_LOOP`.
         env: Any environment of this package, wrapped or not, or an SB3 `VecEnv` around it.
         split: "test", "validation" or "train".
         deterministic: Passed to `predict`.
@@ -199,7 +202,7 @@ def roll_out(
 def _transitions(policy: Chooser, view: MultiTaskVectorEnv, deterministic: bool, env: object) -> Iterator[Transition]:
     act = _acting(policy, view, deterministic, env)
     obs, _ = view.reset()
-    if isinstance(policy, Planner) and isinstance(view, PlaysPlans) and not _layers(policy, env).effects:
+    if _is_planner(policy) and _plays_plans(view) and not _layers(policy, env).effects:
         while view.in_step and not view.pass_over:
             yield view.play(policy.plan(view.tasks, view.steps))[1]
     start = np.ones(view.num_envs, bool)
@@ -207,6 +210,16 @@ def _transitions(policy: Chooser, view: MultiTaskVectorEnv, deterministic: bool,
         obs, transition, _ = view.advance(act(obs, view.action_masks(), start))
         start = transition.done
         yield transition
+
+
+def _is_planner(policy: Chooser) -> TypeIs[Planner]:
+    plan = getattr(policy, "plan", None)
+    known = inspect.ismethod(plan) or inspect.isfunction(plan)
+    return known and list(inspect.signature(plan).parameters) == ["task", "steps"]
+
+
+def _plays_plans(view: MultiTaskVectorEnv) -> TypeIs[PlaysPlans]:
+    return OPEN_LOOP in view.INTERFACES
 
 
 def _means(

@@ -101,7 +101,6 @@ class HasTargets(Protocol):
         ...
 
 
-@runtime_checkable
 class PlaysPlans(Protocol):
     """Protocol of `OPEN_LOOP`."""
 

@@ -169,7 +169,7 @@ def refuse_settings(kind: str, group: Group, names: Sequence[str]) -> None:
     for name in names:
         if group.get(name):
             raise ValueError(
-                f"{kind} has no {name}, so that {name}={group[name]!r} would change nothing: remove it from param_groups."
+                f"{kind} has no {name}, so that {name}={group[name]!r} changes nothing: remove it from param_groups."
             )
 
 

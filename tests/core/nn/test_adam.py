@@ -171,7 +171,7 @@ def test_settings_that_an_optimizer_does_not_have_are_refused():
     p = parameter(2)
     fused = FusedAdam([p], 0.1)
     fused.param_groups[0]["amsgrad"] = True
-    with pytest.raises(ValueError, match="no amsgrad, so that amsgrad=True would change nothing"):
+    with pytest.raises(ValueError, match="no amsgrad, so that amsgrad=True changes nothing"):
         fused.step()
     with pytest.raises(ValueError, match="trains the parameters that it was made with"):
         FusedAdam([p], 0.1).add_param_group({"params": [parameter(2)]})

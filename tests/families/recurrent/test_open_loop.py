@@ -176,3 +176,25 @@ def test_an_update_has_a_forward_pass_of_its_own_where_training_differs():
     assert plain._training.answers(None) and not env._training.answers(None)
     _, last = env.play(np.zeros((6, STEPS, 1), int))
     assert env.updates == 1 and np.isfinite(last.result.loss).all()
+
+
+class Searcher:
+    """A policy that looks, and has a `plan` of its own."""
+
+    def __init__(self, plan, width):
+        self.plan, self.width, self.looks = plan, width, 0
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        self.looks += 1
+        return np.zeros((len(observation["task"]), self.width), int), None
+
+
+@pytest.mark.parametrize(
+    "plan", [{"depth": 3}, lambda observation: observation, lambda task, steps, observation: task, max]
+)
+def test_policies_with_another_plan_look_at_every_step(plan):
+    env = make(6)
+    env.reset(seed=0)
+    policy = Searcher(plan, env.connections)
+    mtl_gym.evaluate(policy, env)
+    assert policy.looks >= STEPS
