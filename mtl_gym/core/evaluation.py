@@ -6,12 +6,11 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import TypeIs
 
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import Transition
@@ -202,9 +201,11 @@ def roll_out(
 def _transitions(policy: Chooser, view: MultiTaskVectorEnv, deterministic: bool, env: object) -> Iterator[Transition]:
     act = _acting(policy, view, deterministic, env)
     obs, _ = view.reset()
-    if _is_planner(policy) and _plays_plans(view) and not _layers(policy, env).effects:
-        while view.in_step and not view.pass_over:
-            yield view.play(policy.plan(view.tasks, view.steps))[1]
+    plan = _plan_of(policy)
+    if plan is not None and OPEN_LOOP in view.INTERFACES and not _layers(policy, env).effects:
+        stage = cast(PlaysPlans, view)
+        while stage.in_step and not view.pass_over:
+            yield stage.play(plan(stage.tasks, stage.steps))[1]
     start = np.ones(view.num_envs, bool)
     while not view.pass_over:
         obs, transition, _ = view.advance(act(obs, view.action_masks(), start))
@@ -212,14 +213,12 @@ def _transitions(policy: Chooser, view: MultiTaskVectorEnv, deterministic: bool,
         yield transition
 
 
-def _is_planner(policy: Chooser) -> TypeIs[Planner]:
+def _plan_of(policy: Chooser) -> Callable[[Rows, int], Array] | None:
+    """Return the method `plan` of a `Planner`, None for other policies."""
     plan = getattr(policy, "plan", None)
-    known = inspect.ismethod(plan) or inspect.isfunction(plan)
-    return known and list(inspect.signature(plan).parameters) == ["task", "steps"]
-
-
-def _plays_plans(view: MultiTaskVectorEnv) -> TypeIs[PlaysPlans]:
-    return OPEN_LOOP in view.INTERFACES
+    if not (inspect.ismethod(plan) or inspect.isfunction(plan)):
+        return None
+    return plan if list(inspect.signature(plan).parameters) == ["task", "steps"] else None
 
 
 def _means(
