@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from mtl_agents.environments import StandIn, options_of, runs_of, solo_env
 from mtl_agents.files import Tables, load_tables, read_agent, write_agent
-from mtl_agents.runs import block_of
+from mtl_agents.runs import block_of, rows_in
 from mtl_agents.sb3 import checked_folder, collect_callbacks, log_episodes, refuse_wrong_training
 from mtl_agents.states import agent_model
 from mtl_gym.core.arguments import Checked
@@ -176,10 +176,10 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[Array, StateT | None]:
-        """Choose actions; for several runs, ask the agents of `solo`.
+        """Choose actions.
 
         Args:
-            observation: One observation or a batch of them.
+            observation: One observation or a batch of them; with several runs all rows of their environment.
             state: State returned by the last call, for recurrent agents.
             episode_start: Rows in which an episode begins; bool [rows].
             deterministic: Choose the likeliest action instead of sampling.
@@ -191,6 +191,21 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
     def _seen(self, obs: ObsT) -> ObsT:
         """Return an observation during learning as the agent looks at it."""
         return obs
+
+    def _of_runs(self, observation: ObsT) -> ObsT:
+        """Return an observation to predict from as the agent looks at it.
+
+        Raises:
+            ValueError: If there are several runs and it does not have all rows, so that nothing tells the run of a row.
+        """
+        if self.runs > 1:
+            rows = rows_in(cast(Array | Parts, observation), self.observation_space)
+            if rows != self.n_envs:
+                raise ValueError(
+                    f"{type(self).__name__} has learned in {self.runs} runs and answers all {self.n_envs} rows of "
+                    f"their environment, not {'a single one' if rows is None else rows}: use agent.solo(run)."
+                )
+        return self._seen(observation)
 
     def _act(self, obs: ObsT) -> Array:
         """Return the actions of all rows during learning."""

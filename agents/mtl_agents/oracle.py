@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from mtl_agents.base import Agent, Parts
 from mtl_agents.environments import StandIn, interfaces
-from mtl_agents.random import rows_in
+from mtl_agents.runs import rows_in
 from mtl_gym.core.interfaces import ORACLE
 from mtl_gym.core.rows import Array
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -15,7 +14,7 @@ from mtl_agents.base import AgentArguments, Parts
 from mtl_agents.environments import StandIn, interface
 from mtl_agents.files import Tables
 from mtl_agents.open_loop import OpenLoop
-from mtl_agents.runs import part_of_tasks, with_tasks_of_runs
+from mtl_agents.runs import part_of_tasks, rows_in, with_tasks_of_runs
 from mtl_gym.core.interfaces import ROUTES
 from mtl_gym.core.rows import AnySpace, Array
 from mtl_gym.core.spaces import part_of
@@ -81,9 +80,8 @@ class Random(OpenLoop[Array | Parts, object]):
         Returns:
             One action per row, or a single action for a single observation; and `state`.
         """
-        rows = rows_in(observation, self.observation_space)
-        masks = None if action_masks is None else np.atleast_2d(action_masks)
-        actions = draw(self.action_space, 1 if rows is None else rows, masks, self.np_random)
+        rows = rows_in(self._of_runs(observation), self.observation_space)
+        actions = self._drawn(rows or 1, None if action_masks is None else np.atleast_2d(action_masks))
         return (actions[0] if rows is None else actions), state
 
     def plan(self, task: NDArray[np.int64], steps: int) -> Array:
@@ -91,10 +89,13 @@ class Random(OpenLoop[Array | Parts, object]):
         return np.stack([draw(self.action_space, len(task), None, self.np_random) for _ in range(steps)], 1)
 
     def _act(self, obs: Array | Parts) -> Array:
-        masks = np.split(masks_of(self.env), self.runs) if has_masks(self.env) else [None] * self.runs
-        rows = self.n_envs // self.runs
-        parts = zip(masks, self.randoms, strict=True)
-        return np.concatenate([draw(self.action_space, rows, mask, random) for mask, random in parts])
+        return self._drawn(self.n_envs, masks_of(self.env) if has_masks(self.env) else None)
+
+    def _drawn(self, rows: int, masks: Masks | None) -> Array:
+        """Draw actions of all rows, those of each run from its generator; [rows, *action]."""
+        parts = [None] * self.runs if masks is None else np.split(masks, self.runs)
+        each = zip(parts, self.randoms, strict=True)
+        return np.concatenate([draw(self.action_space, rows // self.runs, mask, random) for mask, random in each])
 
 
 class RandomFixed(OpenLoop[Parts, object]):
@@ -162,28 +163,17 @@ class RandomFixed(OpenLoop[Parts, object]):
         deterministic: bool = False,
     ) -> tuple[Array, object]:
         """Return the next action of each row's route, and `state`."""
+        return self._act(self._of_runs(observation)), state
+
+    def _act(self, obs: Parts) -> Array:
         if isinstance(self.action_space, spaces.Discrete):
-            return self.routes[observation["task"], observation["depth"]], state
-        return self.routes[observation["task"]], state
+            return self.routes[obs["task"], obs["depth"]]
+        return self.routes[obs["task"]]
 
     def plan(self, task: NDArray[np.int64], steps: int) -> Array:
         """Return the routes of the tasks, as `OpenLoop.plan`."""
         routes = self.routes[task]
         return routes if isinstance(self.action_space, spaces.Discrete) else np.stack([routes] * steps, 1)
-
-
-def rows_in(observation: Array | Parts, space: AnySpace) -> int | None:
-    """Return the number of observations in a batch, or None for a single observation.
-
-    Example:
-        >>> rows_in(np.zeros((3, 8)), spaces.Box(0, 1, (8,))), rows_in(np.zeros(8), spaces.Box(0, 1, (8,)))
-        (3, None)
-    """
-    if isinstance(observation, Mapping):
-        assert isinstance(space, spaces.Dict)
-        key = next(iter(observation))
-        return rows_in(observation[key], space[key])
-    return None if np.ndim(observation) == len(space.shape or ()) else len(observation)
 
 
 def draw(space: AnySpace, rows: int, masks: Masks | None, random: np.random.Generator) -> Array:

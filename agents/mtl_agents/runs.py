@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
-from mtl_gym.core.rows import Array
+from mtl_gym.core.rows import AnySpace, Array
 
 
 def with_tasks_of_runs(obs: Mapping[str, Array], runs: int, tasks: int) -> Mapping[str, Array]:
@@ -38,3 +39,17 @@ def block_of(observation: Any, run: int, runs: int) -> Any:
     if isinstance(observation, Mapping):
         return {name: block_of(part, run, runs) for name, part in observation.items()}
     return None if observation is None else observation.unflatten(0, (runs, -1))[run]
+
+
+def rows_in(observation: Array | Mapping[str, Array], space: AnySpace) -> int | None:
+    """Return the number of observations in a batch, or None for a single observation.
+
+    Example:
+        >>> rows_in(np.zeros((3, 8)), spaces.Box(0, 1, (8,))), rows_in(np.zeros(8), spaces.Box(0, 1, (8,)))
+        (3, None)
+    """
+    if isinstance(observation, Mapping):
+        assert isinstance(space, spaces.Dict)
+        key = next(iter(observation))
+        return rows_in(observation[key], space[key])
+    return None if np.ndim(observation) == len(space.shape or ()) else len(observation)

@@ -12,9 +12,11 @@ from mtl_agents.routing.tables import TabularPolicyGradient, TabularQ, TabularQH
 from mtl_agents.routing.wpl import WPL
 from mtl_agents.scheduling.bandits import ODM, TargetGain
 from mtl_agents.scheduling.rules import Greedy, Uniform
+from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
 import mtl_gym
+from mtl_gym.integrations.sb3 import as_vec_env
 
 RUNS, SEED = 3, 5
 CASES = [
@@ -104,6 +106,40 @@ def test_an_agent_of_one_run_says_so():
         agent.set_env(mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=4))
     with pytest.raises(ValueError, match="runs 0 to 1"):
         agent.solo(2)
+
+
+PREDICTING = [case for case in CASES if case[0] in (Assignment, WPL, TabularQHistory, Random, RandomFixed)]
+
+
+@pytest.mark.parametrize(("kind", "benchmark", "arguments"), PREDICTING)
+def test_each_run_answers_its_own_rows(kind, benchmark, arguments):
+    several = as_vec_env(mtl_gym.make_vec_env(benchmark, num_envs=16, runs=RUNS))
+    agent = kind(several, seed=SEED, **arguments).learn(400)
+    obs = several.reset()
+    alone = [agent.solo(run) for run in range(RUNS)]
+    parts = [{name: part[run * 16 : run * 16 + 16] for name, part in obs.items()} for run in range(RUNS)]
+    for deterministic in (True, False):
+        together = agent.predict(obs, deterministic=deterministic)[0]
+        apart = [one.predict(part, deterministic=deterministic)[0] for one, part in zip(alone, parts, strict=True)]
+        np.testing.assert_array_equal(together, np.concatenate(apart))
+    for rows, said in ((parts[0], "16"), ({name: part[0] for name, part in obs.items()}, "a single one")):
+        with pytest.raises(ValueError, match=rf"in 3 runs and answers all 48 rows .*, not {said}: use"):
+            agent.predict(rows)
+
+
+def test_sb3_evaluates_no_agent_of_several_runs_in_an_environment_of_one():
+    agent = Assignment(mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=16, runs=RUNS), seed=SEED).learn(100)
+    one = as_vec_env(mtl_gym.make_vec_env("MTLRouting-Groups-v0", num_envs=16))
+    with pytest.raises(ValueError, match=r"use agent\.solo\(run\)"):
+        evaluate_policy(agent, one, n_eval_episodes=4, warn=False)
+    assert evaluate_policy(agent.solo(1), one, n_eval_episodes=4, warn=False)
+
+
+def test_a_rule_of_several_runs_says_so():
+    env = mtl_gym.make_vec_env("MTLScheduling-Skills-v0", num_envs=4, runs=2)
+    rule = Uniform(env, seed=0)
+    with pytest.raises(ValueError, match=r"answers all 8 rows .*, not 4: use agent\.solo"):
+        rule.predict(rule.env.reset()[:4])
 
 
 def test_the_only_run_of_an_agent_is_a_copy_of_it():

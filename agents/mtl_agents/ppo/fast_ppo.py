@@ -23,7 +23,7 @@ from mtl_agents.ppo.actions import action_kind
 from mtl_agents.ppo.features import Features
 from mtl_agents.ppo.learner import Learner, Settings
 from mtl_agents.ppo.rollout import Rollout
-from mtl_agents.random import rows_in
+from mtl_agents.runs import rows_in
 from mtl_agents.sb3 import collect_callbacks
 from mtl_gym.core.ranges import COUNTS, NOT_NEGATIVE, POSITIVE, SHARES, Range
 from mtl_gym.core.rows import Array, Flags, Info, State
@@ -158,7 +158,7 @@ class FastPPO(Agent[Array | Parts, object]):
         """Choose actions.
 
         Args:
-            observation: One observation or a batch of them; with several runs a batch of a block of rows for each.
+            observation: One observation or a batch of them; with several runs all rows of their environment.
             state: Returned unchanged.
             episode_start: Unused.
             deterministic: Choose the likeliest action instead of sampling.
@@ -166,9 +166,9 @@ class FastPPO(Agent[Array | Parts, object]):
                 if all are valid.
 
         Raises:
-            ValueError: If the rows are no multiple of the runs.
+            ValueError: If there are several runs and other rows.
         """
-        one = rows_in(observation, self.observation_space) is None
+        one = rows_in(self._of_runs(observation), self.observation_space) is None
         batch = _as_batch(observation) if one else observation
         masks = None if action_masks is None else np.atleast_2d(action_masks)
         actions = self.learner.choose(self._features(batch), self._by_run(masks), deterministic)
@@ -177,13 +177,7 @@ class FastPPO(Agent[Array | Parts, object]):
 
     def _features(self, observation: Array | Parts) -> Tensor:
         """Return features of a batch; float32 [runs, rows, inputs]."""
-        features = self.features(observation, self.device)
-        if len(features) % self.runs:
-            raise ValueError(
-                f"{len(features)} observations are not a block for each of {self.runs} runs; solo(run) returns the "
-                "agent of one run."
-            )
-        return features.unflatten(0, (self.runs, -1))
+        return self.features(observation, self.device).unflatten(0, (self.runs, -1))
 
     def _by_run(self, masks: Flags | None) -> Tensor | None:
         """Return masks of all rows by run, or None if everything is valid."""

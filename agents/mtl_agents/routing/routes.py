@@ -169,7 +169,7 @@ class LearningRouter(Agent[Parts, Index]):
 
         The state contains the earlier choices of each row; pass it to the next call, as for a recurrent policy.
         """
-        at = self._situations(observation, state, episode_start)
+        at = self._situations(self._of_runs(observation), state, episode_start)
         weights = self._weights(at, not deterministic, None if action_masks is None else np.atleast_2d(action_masks))
         choice = weights.argmax(-1) if deterministic else self._sample(weights)
         at.earlier[np.arange(len(choice)), at.depth] = choice

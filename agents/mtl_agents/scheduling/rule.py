@@ -107,7 +107,7 @@ class Scheduler(Agent[Array, Memory]):
         Raises:
             ValueError: If `progress` is missing or has another number of rows.
         """
-        runs = len(np.atleast_2d(observation))
+        runs = len(np.atleast_2d(self._of_runs(observation)))
         if progress is None or len(progress.updates) != runs:
             given = "none" if progress is None else f"that of {len(progress.updates)}"
             raise ValueError(
