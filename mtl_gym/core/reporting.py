@@ -56,6 +56,10 @@ class Reporting:
         """Return pictures of an evaluation by file name, from the `evaluation_figures` of its view."""
         return {}
 
+    def training_pictures(self, title: str) -> dict[str, Figure]:
+        """Return pictures of the training under way, with the file names of `pictures`."""
+        return self.pictures(self.evaluation_figures(), title)
+
     @classmethod
     def curve_pictures(cls, runs: Mapping[str, Sequence[Curves]], title: str) -> dict[str, Figure]:
         """Return pictures of the learning curves of a comparison, beyond accuracy, by file name.

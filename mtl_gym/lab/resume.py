@@ -50,7 +50,7 @@ class Checkpoints(BaseCallback):
         policies: Policies of the run over time.
 
     Attributes:
-        seconds: Seconds of training in all processes of the run, without evaluations and checkpoints.
+        seconds: Seconds of training in all processes of the run, without evaluations, pictures and checkpoints.
         cpu_seconds: Processor seconds of all processes of the run, with everything.
     """
 
@@ -69,13 +69,17 @@ class Checkpoints(BaseCallback):
 
     @property
     def seconds(self) -> float:
-        """Seconds of training, without evaluations and checkpoints."""
+        """Seconds of training, without evaluations, pictures and checkpoints."""
         return self._before + time.perf_counter() - self._start - self._away - self.curve.seconds
 
     @property
     def cpu_seconds(self) -> float:
         """Processor seconds of the run so far, with evaluations and checkpoints."""
         return self._cpu_before + time.process_time() - self._cpu_start
+
+    def set_aside(self, seconds: float) -> None:
+        """Leave seconds of something else out of those of training."""
+        self._away += seconds
 
     def set_seconds(self, seconds: float, cpu_seconds: float) -> None:
         """Set the seconds of training, without evaluations, and the processor seconds so far."""
@@ -148,7 +152,7 @@ class Checkpoints(BaseCallback):
         checkpoint.save(plain(state), self.path)
         self._saved = time.perf_counter()
         self._cost = self._saved - start
-        self._away += self._cost
+        self.set_aside(self._cost)
 
 
 def can_be_kept(agent: object) -> bool:

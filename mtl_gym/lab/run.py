@@ -52,6 +52,7 @@ from mtl_gym.lab.protocols import Learner, Loadable, Saved
 from mtl_gym.lab.provenance import git_state, versions
 from mtl_gym.lab.records import EVERYTHING, Extras, RunResult, RunSettings
 from mtl_gym.lab.resume import Checkpoints
+from mtl_gym.lab.sketches import Sketch, Sketches
 from mtl_gym.registration import SB3
 
 __all__ = ["RunResult", "RunSettings", "restore", "train"]
@@ -120,7 +121,8 @@ def _train(
     _write_config(settings, env, out, done)
     with logging_to(agent, settings, out, done, wandb, extras.events) as options:
         going_on = options | ({"reset_num_timesteps": False} if done else {})
-        callbacks = [ProgressReporter(tell, curve), policies, curve, checkpoints]
+        sketches = [Sketches(Sketch(env.batched, settings, out), checkpoints.set_aside)] if extras.pictures else []
+        callbacks = [ProgressReporter(tell, curve), policies, curve, *sketches, checkpoints]
         checkpoints.start_clock()
         agent.learn(settings.steps - done, callback=callbacks, **going_on)
     return conclude(settings, out, env, agent, checkpoints, policies, extras)

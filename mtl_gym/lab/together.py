@@ -30,6 +30,7 @@ from mtl_gym.lab.protocols import Learner
 from mtl_gym.lab.records import Extras, RunResult, RunSettings
 from mtl_gym.lab.resume import COSTS_APART, LEAST_APART, Checkpoints
 from mtl_gym.lab.run import begin, conclude, evaluation_spacing, tidy
+from mtl_gym.lab.sketches import Pace, Sketch
 
 # Most rows of runs that are trained together.
 MOST_ROWS = 4096
@@ -144,6 +145,7 @@ class _Record:
         self.curve = HeldOutCurve(self.env.batched, self.spacing, folder / PROGRESS)
         self.policies = PolicyRecorder(self.env.batched, settings.steps)
         self.checkpoints = Checkpoints(folder / CHECKPOINT, self.env, self.curve, self.policies)
+        self.sketch = Sketch(self.env.batched, settings, folder)
 
     def refresh(self, agent: OfRuns, together: Together) -> Learner:
         """Bring environment and callbacks up to now, and return the agent of the run."""
@@ -176,6 +178,7 @@ class Together(BaseCallback):
         self.env, self.records, self.policies, self.tell = env, records, policies, tell
         self._away = self._cost = 0.0
         self._ended: tuple[float, float] | None = None
+        self._pace = Pace()
         self._start_clocks()
 
     def _start_clocks(self) -> None:
@@ -190,7 +193,7 @@ class Together(BaseCallback):
 
     @property
     def shares(self) -> tuple[float, float]:
-        """Seconds and processor seconds of each run, the former without evaluations and checkpoints."""
+        """Seconds and processor seconds of each run, the former without evaluations, pictures and checkpoints."""
         seconds, cpu = time.perf_counter() - self._start - self._away, time.process_time() - self._cpu_start
         return self._ended or (seconds / len(self.records), cpu / len(self.records))
 
@@ -214,6 +217,8 @@ class Together(BaseCallback):
         parts = int(shown.epoch) if spacing is None else self.num_timesteps // spacing
         if parts > self.records[0].curve.evaluated:
             self._aside(lambda record: record.curve.evaluate(parts))
+        if self.records[0].extras.pictures and self._pace.due:
+            self._pace.took(self._aside(lambda record: record.sketch.draw(self.num_timesteps)))
         for record in self.records:
             rows = record.curve.rows
             self.tell(record.run, self.num_timesteps, rows[-1]["accuracy"] if rows else float("nan"))

@@ -286,6 +286,11 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         run = figures["history"], figures["assignment"][0], self.network.locations, self.task_names
         return render.evaluation(*run, title, shows_sharing=self.data.groups is None)
 
+    def training_pictures(self, title: str) -> dict[str, Figure]:
+        """Return pictures of the training under way, with the file names of `pictures`."""
+        history = self.shown.history
+        return self.pictures({"history": history, "assignment": history.assignment[-1:]}, title)
+
     def _render(self) -> Array | str | None:
         """Show the assignments of the first run over its generations, and the current sharing of modules by layers."""
         return render.show(self.render_mode, self.course.history, self.network.locations, self.task_names)

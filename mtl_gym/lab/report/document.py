@@ -83,10 +83,11 @@ class Code:
 
 @dataclass(frozen=True)
 class Item:
-    """Pictures behind a title, shown on a click."""
+    """Pictures behind a title, shown on a click or, if `open`, from the beginning."""
 
     title: str
     pictures: list[Path]
+    open: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The page about runs under way: summary, learning curves, states, and the pictures in their folders."""
+"""The page about runs under way: summary, learning curves, the pictures in their folders, and states."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ TOLD = (FINISHED, TRAINING, WAITING, FAILED, DAMAGED)
 UNKNOWN = Measure("figure")
 CAPTION = (
     "Figures on the validation split so far. A run is evaluated about ten times, so a line begins after a tenth of it."
+)
+PICTURES = (
+    "A run draws its pictures while it trains, the first after ten seconds. A click on a run opens or closes them."
 )
 NONE_YET = "There is no run here yet, neither in this folder nor in AGENT/seed-N or COMPARISON/AGENT/seed-N."
 
@@ -54,9 +57,9 @@ class Page:
         return [
             head,
             Section("Learning curves", curves or ["No run has been evaluated yet."]),
+            Section("Pictures", [*self._pictures(by_comparison, several)]),
             Section("Agents", [agents_table(by_comparison, several)]),
             Section("Runs", [runs_table(by_comparison, several, now)]),
-            Section("Pictures", [*self._pictures(by_comparison, several)]),
         ]
 
     def _by_comparison(self, runs: Sequence[RunState]) -> dict[str, list[RunState]]:
@@ -89,8 +92,10 @@ class Page:
             whole = [] if runs[0].folder == self.folder else pictures_in(place)
             items += [Item(f"{name}: {path.stem.replace('_', ' ')}", [path]) for path in whole]
             of = f"{name}, " if several else ""
-            items += [Item(f"{of}{run.name}, seed {run.seed}", run.pictures) for run in runs if run.pictures]
-        return [Items(items)] if items else ["No run has drawn a picture yet."]
+            drawn = [run for run in runs if run.pictures]
+            shown = next((run for run in drawn if run.state == TRAINING), drawn[-1] if drawn else None)
+            items += [Item(f"{of}{run.name}, seed {run.seed}", run.pictures, run is shown) for run in drawn]
+        return [PICTURES, Items(items)] if items else ["No run has drawn a picture yet."]
 
 
 def summary(runs: Sequence[RunState]) -> str:

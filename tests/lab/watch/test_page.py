@@ -1,5 +1,7 @@
 """The page in a browser: it reloads and keeps what is open, asks nobody for anything, and fits a phone."""
 
+import shutil
+
 import pytest
 
 from mtl_gym.lab.watch import Watch, _Writer
@@ -15,7 +17,8 @@ pytestmark = pytest.mark.slow
 def writer(tmp_path):
     """Write a page about finished, failed and unfinished runs, which reloads every second."""
     folder = write_comparison(tmp_path / "paths")
-    write_unfinished(folder, "<b>bold", 0, [0.25, 0.5])
+    run = write_unfinished(folder, "<b>bold", 0, [0.25, 0.5])
+    shutil.copy(folder / "wpl" / "seed-0" / "routing_map.png", run)
     write_failure(folder, "lrn", 7, "The training diverged: " + "a long reason " * 20)
     writer = _Writer(Watch(folder, every=1.0))
     writer.write(writer.folder.look(), live=True)
@@ -36,17 +39,27 @@ def test_the_page_asks_nobody_for_anything(page):
     assert page.locator("figure img").evaluate("image => image.naturalWidth") > 100
 
 
-def test_a_reload_shows_what_is_new_and_keeps_what_is_open(page, writer):
+DRAWN = "[...document.querySelectorAll('details[open] img')].every(image => image.naturalWidth > 100)"
+
+
+def test_the_first_run_in_training_is_open(page):
+    opened = page.locator("details[open] summary")
+    assert opened.all_inner_texts() == ["<b>bold, seed 0"]
+    page.wait_for_function(DRAWN)
+
+
+def test_a_reload_shows_what_is_new_and_keeps_what_was_opened_and_closed(page, writer):
+    page.locator("details[open] summary").click()
     run = page.locator("details", has_text="wpl, seed 0")
     run.locator("summary").click()
-    page.wait_for_function("document.querySelector('details[open] img').naturalWidth > 100")
+    page.wait_for_function(DRAWN)
     head = page.locator("table").nth(1).locator("th", has_text="validation")
     head.locator("button").click()
     write_run(writer.settings.folder, "new", 0, 0.99)
     writer.write(writer.folder.look(), live=True)
     page.locator("td", has_text="new").first.wait_for()
-    assert run.get_attribute("open") is not None
-    page.wait_for_function("document.querySelector('details[open] img').naturalWidth > 100")
+    assert page.locator("details[open] summary").all_inner_texts() == [run.locator("summary").inner_text()]
+    page.wait_for_function(DRAWN)
     assert head.get_attribute("aria-sort") == "descending"
 
 
