@@ -23,21 +23,21 @@ LINEAR = replace(
     ALIGNMENT,
     controls=("fixed-alignment", "random", "random-alignment"),
     dials={
-        "noise": Dial("more noise: samples tell less about the groups"),
+        "noise": Dial("more noise: samples reveal less about the groups"),
         "modules": Dial("more hypermodules: more assignments"),
         "generations": Dial("longer runs: more decisions"),
     },
 )
 DISCRETE = Card(
-    decision="The hypermodule of the location whose turn it is, or to leave it as it is.",
-    difficulty="A module serves the tasks of one group only, and the groups are unknown.",
+    decision="The hypermodule of the current location, or no change.",
+    difficulty="A module fits the tasks of one group only, and the groups are unknown.",
     controls=("fixed-alignment", "random", "random-alignment"),
     oracle="oracle",
     evidence="By construction: one module per group; without noise its tasks' 100 samples determine the 20 weights.",
     dials={
-        "noise": Dial("more noise: samples tell less about the groups", (0.0, 0.25, 0.5, 1.0)),
+        "noise": Dial("more noise: samples reveal less about the groups", (0.0, 0.25, 0.5, 1.0)),
         "modules": Dial("more hypermodules: more wrong choices", (3, 4, 6)),
-        "generations": Dial("longer runs: locations have more turns, and modules settle", (20, 40, 80)),
+        "generations": Dial("longer runs: more decisions per location, and modules converge", (20, 40, 80)),
     },
     learners=("decomposed-ea",),
     steps=40_960,

@@ -25,13 +25,13 @@ BALANCED = Card(
 )
 PATHS = Card(
     decision="The frozen module that processes an input next, or the end of the network.",
-    difficulty="Only the right network of a task answers its inputs; every network without learning is a guess.",
+    difficulty="Only the right network of a task is always right; without learning, every network is a guess.",
     controls=("random-fixed",),
     oracle="oracle",
     optimum=100.0,
-    evidence="By construction: the label of an input is what the right network of its task answers.",
+    evidence="By construction: labels are the predictions of the right network of the task.",
     dials={
-        "partial_credit": Dial("more: networks that are partly right answer better", (0.75, 0.5, 0.25, 0.0)),
+        "partial_credit": Dial("more: partly right networks are more accurate", (0.75, 0.5, 0.25, 0.0)),
         "max_depth": Dial("longer right networks: more networks, and longer credit assignment", (3, 4, 5)),
         "duplicates": Dial("more modules of each kind: more networks", (2, 3, 4)),
         "tasks": Dial("more tasks: fewer episodes of each", (2, 4, 8)),

@@ -15,16 +15,16 @@ RECURRENT = Card(
     dials={"layers": Dial("more sub-networks per layer: more connections")},
 )
 SWITCHING = Card(
-    decision="The linear modules that are on at each step of a sequence, whose regime changes.",
-    difficulty="A regime asks for another module in every task: without the cue, or the task, answers are a guess.",
+    decision="The linear modules that are on at each step of a sequence with changing regimes.",
+    difficulty="The right module depends on regime and task; a choice that ignores either is right by chance.",
     controls=("random-fixed", "all-connected"),
     oracle="oracle",
     evidence="By construction: labels follow the rule of one module, and the oracle computes the most likely regime.",
     dials={
         "regimes": Dial("more regimes: more modules to choose from", (2, 4, 6)),
         "num_tasks": Dial("more tasks: fewer episodes of each", (2, 4, 8)),
-        "noise": Dial("more noise: cues are mistaken for each other", (0.5, 1.0, 1.5, 2.0)),
-        "head_start": Dial("more: modules are easier to tell apart", (0.5, 1.0, 2.0, 4.0)),
+        "noise": Dial("more noise: cues are confused more often", (0.5, 1.0, 1.5, 2.0)),
+        "head_start": Dial("more: modules are easier to distinguish", (0.5, 1.0, 2.0, 4.0)),
     },
     learners=("straight-through",),
     steps=80_000,

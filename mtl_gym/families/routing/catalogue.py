@@ -28,13 +28,13 @@ BALANCED = Card(
 )
 PATHS = Card(
     decision="The frozen block that an input takes at each routed layer.",
-    difficulty="Only the secret path of a task answers its inputs; every path without learning is a guess.",
+    difficulty="Only the secret path of a task is always right; without learning, every path is a guess.",
     controls=("random-fixed", "shared", "task-specific-all", "task-specific-last"),
     oracle="oracle",
     optimum=100.0,
-    evidence="By construction: the label of an input is what the secret path of its task answers.",
+    evidence="By construction: labels are the predictions of the secret path of the task.",
     dials={
-        "partial_credit": Dial("more: paths that are partly right answer better", (0.75, 0.5, 0.25, 0.0)),
+        "partial_credit": Dial("more: partly right paths are more accurate", (0.75, 0.5, 0.25, 0.0)),
         "depth": Dial("more routed layers: more paths, and longer credit assignment", (2, 3, 4)),
         "blocks": Dial("more blocks per layer: more paths", (2, 4, 8)),
         "tasks": Dial("more tasks: fewer episodes of each", (4, 8, 16)),
@@ -46,17 +46,19 @@ PATHS = Card(
     measured=measured(PATHS_ID),
 )
 CONTEXT = Card(
-    decision="The block that answers an input, of which a part tells which rule holds.",
-    difficulty="The rules come in opposite pairs, so that every choice that ignores the context answers at chance.",
+    decision="The block that classifies an input. Part of the input identifies its rule.",
+    difficulty="The rules come in opposite pairs, so a choice that ignores the context is right by chance.",
     controls=("random-fixed", "task-specific-all", "shared"),
     oracle="oracle",
-    evidence="By construction: the nearest prototype is the most likely context, and each rule has a block. With exact "
-    "blocks this is the Bayes rate; trained ones stay below it, and a router that also looks at the content may pass "
-    "the oracle.",
+    evidence=(
+        "By construction: the nearest prototype is the most likely context, and each rule has a block. With exact "
+        "blocks this is the Bayes rate. Trained blocks stay below it, and a router that also uses the content may "
+        "exceed the oracle."
+    ),
     dials={
-        "noise": Dial("more noise: contexts are mistaken for each other", (0.5, 1.0, 1.5, 2.0)),
-        "contexts": Dial("more contexts: more rules to tell apart", (2, 4, 6, 8)),
-        "permuted": Dial("True: the rule of a context is another one in every task", (False, True)),
+        "noise": Dial("more noise: contexts are confused more often", (0.5, 1.0, 1.5, 2.0)),
+        "contexts": Dial("more contexts: more rules to separate", (2, 4, 6, 8)),
+        "permuted": Dial("True: the rule of a context differs between tasks", (False, True)),
     },
     learners=("input-assignment", "q-net", "reinforce"),
     steps=40_000,
@@ -67,13 +69,13 @@ GROUPED_CONTROLS = ("separate", "random-fixed", "task-specific-all", "shared")
 GROUPED_LEARNERS = ("assignment", "hardening-mixture", "pg-table", "q-table", "wpl")
 GROUPED_DIGITS = Card(
     decision="The block that classifies an image of a digit, whose label depends on the hidden group of its task.",
-    difficulty="Blocks that tasks of two groups share learn contradictions; a block of a single task sees few images.",
+    difficulty="A block shared by two groups learns contradictory labels; a block of a single task has few images.",
     controls=GROUPED_CONTROLS,
     oracle="oracle",
     evidence="By construction: tasks of one group are alike, and no digit has the same label in two groups.",
     dials={
-        "samples": Dial("more images per task: a block of a single task suffices", (10, 20, 40, 80)),
-        "groups": Dial("more groups: fewer tasks to share a block with", (2, 3, 4, 6)),
+        "samples": Dial("more images per task: sharing matters less", (10, 20, 40, 80)),
+        "groups": Dial("more groups: fewer tasks per group", (2, 3, 4, 6)),
     },
     learners=GROUPED_LEARNERS,
     steps=40_000,
@@ -82,13 +84,13 @@ GROUPED_DIGITS = Card(
 )
 GROUPS = Card(
     decision="The block that classifies a generated input, labelled by the hidden teacher of its task's group.",
-    difficulty="Blocks that tasks of two groups share learn contradictions; a block of a single task sees few samples.",
+    difficulty="A block shared by two groups learns contradictory labels; a block of a single task has few samples.",
     controls=GROUPED_CONTROLS,
     oracle="oracle",
     evidence="By construction: tasks of one group have one teacher, and no two teachers give an input the same label.",
     dials={
-        "samples": Dial("more samples per task: a block of a single task suffices", (20, 40, 80, 160)),
-        "groups": Dial("more groups: fewer tasks to share a block with", (2, 3, 4)),
+        "samples": Dial("more samples per task: sharing matters less", (20, 40, 80, 160)),
+        "groups": Dial("more groups: fewer tasks per group", (2, 3, 4)),
     },
     learners=GROUPED_LEARNERS,
     steps=40_000,

@@ -22,8 +22,8 @@ SKILLS_ID = "MTLScheduling-Skills-v0"
 SKILLS = Card(
     decision="The task that a learner practises next.",
     difficulty=(
-        "A skill grows only once its prerequisite is mastered, so the best next gain and constant shares both leave a "
-        "skill too early. The budget is the problem: the distance holds at half and at twice the budget."
+        "A skill grows only once its prerequisite is mastered, so both the best next gain and constant shares "
+        "leave a skill too early. The budget is limited: the distance also holds at half and at twice the budget."
     ),
     controls=("myopic", "best-static", "uniform"),
     oracle="oracle",
@@ -32,10 +32,12 @@ SKILLS = Card(
         "benchmarks/optima/skills.py. With forgetting, a beam search."
     ),
     dials={
-        "forgetting": Dial("more: sequences give way to mixing, the distance shrinks", (0.0, 0.002, 0.005, 0.01, 0.02)),
+        "forgetting": Dial(
+            "more: mixing replaces sequences, and the distance shrinks", (0.0, 0.002, 0.005, 0.01, 0.02)
+        ),
         "skills": Dial("more: a longer chain for the same budget", (3, 4, 5, 6, 7)),
-        "budget": Dial("more: every schedule comes further", (30, 45, 60, 90, 120)),
-        "noise_tasks": Dial("more: fewer decisions of a scheduler without knowledge help", (0, 1, 3, 6)),
+        "budget": Dial("more: every schedule ends higher", (30, 45, 60, 90, 120)),
+        "noise_tasks": Dial("more: uninformed schedulers waste more decisions", (0, 1, 3, 6)),
     },
     learners=("qls",),
     steps=60_000,
@@ -47,16 +49,17 @@ PREREQUISITES_ID = "MTLScheduling-Prerequisites-v0"
 PREREQUISITES = Card(
     decision="The task of the next four minibatches.",
     difficulty=(
-        "Parity has too few samples to be learned before its prerequisite, and equal shares or the highest loss spend "
-        "the run on tasks of no use. The budget is the problem: the distance holds at half and at twice the budget."
+        "Parity has too few samples to be learned before its prerequisite. Equal shares, and training the highest "
+        "loss, spend the run on useless tasks. The budget is limited: the distance also holds at half and at twice the "
+        "budget."
     ),
     controls=("uniform", "greedy", "proportional"),
     oracle="oracle",
     evidence="Search over all schedules of pattern and parity: benchmarks/optima/prerequisites.py.",
     dials={
-        "parity_samples": Dial("fewer: parity needs its prerequisite more", (64, 32, 16, 12)),
-        "noise_tasks": Dial("more: equal shares and random choices waste more", (0, 1, 2, 4)),
-        "updates": Dial("fewer: less time for what is of no use", (64, 32, 16)),
+        "parity_samples": Dial("fewer: parity depends more on its prerequisite", (64, 32, 16, 12)),
+        "noise_tasks": Dial("more: uniform and random schedules waste more", (0, 1, 2, 4)),
+        "updates": Dial("fewer: useless tasks cost more", (64, 32, 16)),
     },
     learners=("qls",),
     steps=16_384,
@@ -68,16 +71,17 @@ TEXT_MIXTURE_ID = "MTLScheduling-TextMixture-v0"
 TEXT_MIXTURE = Card(
     decision="The source of the next six minibatches of a language model.",
     difficulty=(
-        "The target alone is memorised, equal shares and shares by size spend the run on junk, and the highest loss is "
-        "that of junk. The budget is the problem: the distance holds at half and at twice the budget."
+        "A model trained on the target alone memorises it. Equal shares and shares by size spend the run on junk, "
+        "which also has the highest loss. The budget is limited: the distance also holds at half and at twice the "
+        "budget."
     ),
     controls=("uniform", "target-only", "proportional", "greedy"),
     oracle="oracle",
     evidence="Search over schedules of the target and related sources: benchmarks/optima/text_mixture.py.",
     dials={
-        "junk": Dial("more: equal shares and random choices waste more", (0, 1, 2, 4)),
-        "target_bytes": Dial("fewer: the target alone is memorised sooner", (2000, 1000, 500, 250)),
-        "updates": Dial("more: the target alone is memorised, and junk matters less", (24, 48, 96)),
+        "junk": Dial("more: uniform and random schedules waste more", (0, 1, 2, 4)),
+        "target_bytes": Dial("fewer: the target is memorised sooner", (2000, 1000, 500, 250)),
+        "updates": Dial("more: the target is memorised, and junk matters less", (24, 48, 96)),
     },
     learners=("qls",),
     steps=16_384,
