@@ -20,10 +20,11 @@ from typing_extensions import Self
 from mtl_agents.environments import StandIn, options_of, runs_of, solo_env
 from mtl_agents.files import Tables, load_tables, read_agent, write_agent
 from mtl_agents.runs import block_of, rows_in
-from mtl_agents.sb3 import checked_folder, collect_callbacks, log_episodes, refuse_wrong_training
+from mtl_agents.sb3 import ENTRANCES, checked_folder, collect_callbacks, log_episodes, refuse_wrong_training
 from mtl_agents.states import agent_model
 from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
+from mtl_gym.core.modes import enter_in_own_mode, in_own_mode
 from mtl_gym.core.rows import Array, Info, State
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting, to_arrays, to_tensors
@@ -80,6 +81,11 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
     env: VecEnv
     sizes: tuple[int, ...] | None = None
     runs: int = 1
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a class train in its own mode of torch, whatever that of its caller; see `mtl_gym.core.modes`."""
+        super().__init_subclass__(**kwargs)
+        enter_in_own_mode(cls, ENTRANCES)
 
     def __init__(
         self, env: EnvLike, *, seed: int | None = None, verbose: int = 0, tensorboard_log: str | None = None
@@ -218,6 +224,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         """Return the constructor arguments that `Agent` does not have, JSON-able."""
         return {}
 
+    @in_own_mode
     def learn(
         self,
         total_timesteps: int,
@@ -277,6 +284,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         """Return the arrays about episodes under way, [rows, ...] each; loading writes into them."""
         return {}
 
+    @in_own_mode
     def state_dict(self) -> State:
         """Return everything that determines the agent's future, as tensors and plain values."""
         states = [random.bit_generator.state for random in self.randoms]
@@ -285,6 +293,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
         counts = {"num_timesteps": self.num_timesteps, "steps": self._steps, "episodes": episodes}
         return {"tables": to_tensors(self._tables()), "rows": to_tensors(self._rows()), **last, **counts}
 
+    @in_own_mode
     def load_state_dict(self, state: State) -> None:
         """Restore the result of `state_dict`.
 

@@ -21,6 +21,7 @@ from mtl_agents.files import read_agent, write_agent
 from mtl_gym.core.arguments import Checked
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.extras import require
+from mtl_gym.core.modes import in_own_mode
 from mtl_gym.core.ranges import COUNTS, out_of_range
 from mtl_gym.core.rows import State, clone
 from mtl_gym.core.state import checkpoint
@@ -29,6 +30,9 @@ from mtl_gym.core.state.moments import OptimizerState
 from mtl_gym.core.state.structure import Maybe, Observed, RandomState, weights_like
 from mtl_gym.core.validation import complaint
 from mtl_gym.integrations.sb3 import EnvLike, as_vec_env
+
+# Methods of agents that make tensors or train networks.
+ENTRANCES = ("__init__", "learn", "predict", "state_dict", "load_state_dict")
 
 
 class SB3Agent(BaseAlgorithm, metaclass=Checked):
@@ -49,6 +53,12 @@ class SB3Agent(BaseAlgorithm, metaclass=Checked):
     OWN: ClassVar[frozenset[str]]
     hyperparameters: Mapping[str, object]
     np_random: np.random.Generator
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a class train in its own mode of torch, whatever that of its caller; see `mtl_gym.core.modes`."""
+        super().__init_subclass__(**kwargs)
+        for name in ENTRANCES:
+            setattr(cls, name, in_own_mode(getattr(cls, name)))
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed the environment's next reset; the constructor seeds the agent's own generators."""

@@ -1,12 +1,14 @@
-"""Modes of torch: environments train alike, whatever mode their caller is in.
+"""Modes of torch: environments and agents train alike, whatever mode their caller is in.
 
-Collectors of experience step inside `torch.no_grad()` or `torch.inference_mode()`, some inside autocast. An environment
-that adopted such a mode could not train its network, or would train another one.
+Collectors of experience step inside `torch.no_grad()` or `torch.inference_mode()`, some inside autocast, and some
+programs set another default dtype. An environment that adopted such a mode could not train its network, or would train
+another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -23,7 +25,7 @@ ENTRANCES = (
 
 
 def in_own_mode(method: Callable[P, T]) -> Callable[P, T]:
-    """Return a method that runs with gradients and full precision, and makes no inference tensors.
+    """Return a method that runs with gradients in float32, and makes no inference tensors.
 
     Example:
         >>> make = in_own_mode(lambda: torch.ones(1, requires_grad=True) * 2)
@@ -35,21 +37,33 @@ def in_own_mode(method: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(method)
     def inside(*args: P.args, **kwargs: P.kwargs) -> T:
-        if torch.is_grad_enabled() and not torch.is_inference_mode_enabled() and not _autocast():
+        usual = torch.get_default_dtype() is torch.float32 and not _autocast()
+        if usual and torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
             return method(*args, **kwargs)
         full = [torch.autocast(device, enabled=False) for device in DEVICES]
-        with torch.inference_mode(False), torch.enable_grad(), full[0], full[1]:
+        with torch.inference_mode(False), torch.enable_grad(), full[0], full[1], _float32():
             return method(*args, **kwargs)
 
     return inside
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Make new tensors float32 within a `with` block."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(default)
 
 
 def _autocast() -> bool:
     return any(torch.is_autocast_enabled(device) for device in DEVICES)
 
 
-def enter_in_own_mode(kind: type) -> None:
+def enter_in_own_mode(kind: type, entrances: Sequence[str] = ENTRANCES) -> None:
     """Let the entrances that a class defines run in their own mode."""
-    for name in ENTRANCES:
+    for name in entrances:
         if name in vars(kind):
             setattr(kind, name, in_own_mode(vars(kind)[name]))

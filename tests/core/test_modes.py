@@ -1,13 +1,15 @@
 """Environments of every family train the same weights, whatever mode of torch their caller is in."""
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from mtl_agents import LRN, QLS, FastPPO, Reinforce, StraightThroughRouter
 
+import mtl_gym
 from mtl_gym.core.rows import State
 from mtl_gym.lab.environments import class_of
 from mtl_gym.testing import valid_actions
@@ -24,7 +26,20 @@ IDS = (
     "MTLAlignment-Linear-v0",
     "MTLAlignment-LinearDiscrete-v1",
 )
+
+
+@contextmanager
+def float64():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+        assert torch.get_default_dtype() is torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 MODES = {
+    "float64": float64,
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
@@ -74,6 +89,27 @@ def test_weights_are_equal_to_the_bit_in_every_mode(usual, mode):
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
     assert not any(tensor.is_inference() for tensor in (*ours, *env.network.parameters()))
+
+
+AGENTS = [
+    (FastPPO, "MTLRouting-Context-v0", {"n_steps": 8}),
+    (Reinforce, "MTLRouting-Digits-v0", {}),
+    (LRN, "MTLLimitless-Digits-v0", {"d_model": 8, "feed_forward": 16, "n_steps": 8}),
+    (StraightThroughRouter, "MTLRecurrent-Switching-v0", {}),
+    (QLS, "MTLScheduling-Prerequisites-v0", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "arguments"), AGENTS)
+def test_agents_learn_in_float32_whatever_the_default(kind, name, arguments):
+    states = []
+    for mode in (nullcontext, float64):
+        with mode():
+            states.append(kind(mtl_gym.make_vec_env(name, num_envs=4), seed=0, **arguments).learn(64).state_dict())
+    ours, theirs = map(list, map(tensors, states))
+    assert len(ours) == len(theirs) > 0
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("mode", MODES)
