@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 .PHONY: setup demo test test-slow lint links format hooks site dist try clean
 
 # One thread: the digits' network is small, and threads that wait for each other on a busy machine cost far more.
-demo: $(VENV)/.setup  ## find hidden groups of real digits: four agents, a table, routing maps beside the true groups
+demo: $(VENV)/.demo  ## find hidden groups of real digits: four agents, a table, routing maps beside the true groups
 	OMP_NUM_THREADS=1 $(BIN)/mtl-gym compare MTLRouting-GroupedDigits-v0 --agents assignment,ppo,separate,oracle \
 		--seeds 2 --steps 40000 --num-envs 64 --out runs/demo
 
@@ -51,8 +51,13 @@ clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
 
 # torch comes first: beside the version that the constraints name, nothing else pulls in another build of it.
-$(VENV)/.setup: pyproject.toml constraints.txt
+$(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report]'
+	touch $@
+
+# What tests, checks and the site need besides: Ray, a browser's driver, a site builder.
+$(VENV)/.setup: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

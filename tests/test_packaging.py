@@ -62,3 +62,10 @@ def test_workflows_run_targets_and_scripts_that_are_there(path):
         program, argument, *_ = command.split()
         assert argument in targets if program == "make" else (ROOT / argument).is_file(), command
     assert commands
+
+
+@pytest.mark.parametrize(("workflow", "job"), [("tests", "fast"), ("tests", "package"), ("versions", "environments")])
+def test_workflows_run_on_every_promised_python(workflow, job):
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / f"{workflow}.yml").read_text())["jobs"]
+    promised = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text())
+    assert jobs[job]["strategy"]["matrix"]["python"] == promised

@@ -104,6 +104,7 @@ def check_gymnasium(env_id: str, options: Options) -> None:
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*A Box observation space m.* value is -?infinity")
         warnings.filterwarnings("ignore", message=".*The environment .* is out of date")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="matplotlib")  # old beside new pyparsing
         try:
             check_env(single(env_id, options))
         except (Warning, AssertionError) as found:
