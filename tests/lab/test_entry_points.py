@@ -22,3 +22,9 @@ def test_the_package_is_a_command():
 def test_shells_can_complete_commands():
     outcome = CliRunner().invoke(cli.app, ["--help"])
     assert "--install-completion" in outcome.output
+
+
+def test_shells_can_complete_ids():
+    typed = {"COMP_WORDS": "mtl-gym compare MTLRouting-P", "COMP_CWORD": "2", "_MTL_GYM_COMPLETE": "complete_bash"}
+    outcome = CliRunner().invoke(cli.app, [], prog_name="mtl-gym", env=typed)
+    assert outcome.output.split() == ["MTLRouting-Paths-v0"]

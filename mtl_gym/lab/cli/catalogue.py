@@ -8,7 +8,7 @@ import gymnasium as gym
 import typer
 from rich.table import Table
 
-from mtl_gym.lab.cli.common import Root, app, console, sentences
+from mtl_gym.lab.cli.common import Root, app, console, ids, sentences
 from mtl_gym.lab.screen import say, warn
 from mtl_gym.registration import card, registered_ids
 
@@ -19,7 +19,10 @@ app.add_typer(data_app, name="data")
 @app.command("list")
 def list_environments(
     env: Annotated[
-        str | None, typer.Argument(metavar="[ENV]", help="Show the card of this id and the agents that fit it.")
+        str | None,
+        typer.Argument(
+            metavar="[ENV]", help="Show the card of this id and the agents that fit it.", autocompletion=ids
+        ),
     ] = None,
 ) -> None:
     """List benchmarks with their measured figures, replications, the state of their data, and the agents."""

@@ -13,6 +13,7 @@ import typer
 
 from mtl_gym.core.validation import short
 from mtl_gym.lab.screen import complain, console_of, say, warn
+from mtl_gym.registration import registered_ids
 
 if TYPE_CHECKING:
     from mtl_gym.lab.records import RunSettings
@@ -25,11 +26,23 @@ console = console_of()
 # Error numbers of writes into a read-only folder.
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
-Env = Annotated[str, typer.Argument(metavar="ENV", help="Environment id, or MODULE:ID; `mtl-gym list` shows ids.")]
+
+def ids(incomplete: str) -> list[str]:
+    """Return the environment ids that begin so, for completion in a shell."""
+    return [env_id for env_id in registered_ids() if env_id.startswith(incomplete)]
+
+
+Env = Annotated[
+    str,
+    typer.Argument(metavar="ENV", help="Environment id, or MODULE:ID; `mtl-gym list` shows ids.", autocompletion=ids),
+]
 OptionalEnv = Annotated[
     str | None,
     typer.Argument(
-        metavar="[ENV]", help="Environment id, or MODULE:ID; required without --settings.", show_default=False
+        metavar="[ENV]",
+        help="Environment id, or MODULE:ID; required without --settings.",
+        show_default=False,
+        autocompletion=ids,
     ),
 ]
 Agents = Annotated[str | None, typer.Option(help="Comma-separated agent names; required without --settings.")]
