@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+RLLIB = build/rllib
 
-.PHONY: setup demo test test-slow lint links format hooks site dist try clean
+.PHONY: setup demo test test-slow test-rllib lint links format hooks site dist try clean
 
 # One thread: the digits' network is small, and threads that wait for each other on a busy machine cost far more.
 demo: $(VENV)/.demo  ## find hidden groups of real digits: four agents, a table, routing maps beside the true groups
@@ -17,6 +18,10 @@ test: $(VENV)/.setup  ## run the fast tests
 
 test-slow: $(VENV)/.setup  ## run the others: trainings, killed processes, checks of every id
 	$(BIN)/python -m pytest -n auto -m slow
+
+test-rllib: $(RLLIB)/.setup  ## run RLlib's PPO on an id of each family, in a virtual environment of its own
+	OMP_NUM_THREADS=1 $(RLLIB)/bin/python examples/clients/matrix.py --clients rllib_ppo --ids MTLRouting-Context-v0 \
+		MTLLimitless-Paths-v0 MTLScheduling-Skills-v0 MTLRecurrent-Switching-v0 MTLAlignment-LinearDiscrete-v1
 
 lint: $(VENV)/.setup  ## lint, format, type and import checks
 	$(BIN)/ruff check .
@@ -60,4 +65,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 # What tests, checks and the site need besides: Ray, a browser's driver, a site builder.
 $(VENV)/.setup: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(RLLIB)/.setup: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(RLLIB)
+	$(RLLIB)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(RLLIB)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[rllib]'
 	touch $@

@@ -27,7 +27,7 @@ parser.add_argument("--steps", type=int, default=4_000, help="decisions over all
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()
 if not args.env.startswith("MTLRouting-"):
-    raise SystemExit("does not fit: no game of one agent per task")
+    raise SystemExit("does not apply: no game of one agent per task")
 
 torch.manual_seed(args.seed)
 tasks = parallel_env(args.env)

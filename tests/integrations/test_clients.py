@@ -66,11 +66,25 @@ def test_tianshous_collector_lets_the_environment_train():
 
 
 @pytest.mark.slow
+@needs("rllib_ppo")
+def test_rllibs_runner_lets_the_environment_train():
+    printed = run("rllib_ppo.py", "--env", "MTLRouting-Context-v0", "--steps", "512")
+    found = re.search(r"(\d+) updates of the environment, 512 episodes", printed)
+    assert found and int(found[1]) > 0, printed
+
+
+@pytest.mark.slow
 @needs("optuna_settings")
 def test_optuna_finds_settings_of_an_agent():
     printed = run("optuna_settings.py", "--steps", "512", "--trials", "3")
     assert re.search(r"^MTLRouting-Context-v0: 3 trials, \d pruned$", printed, re.MULTILINE), printed
     assert "'learning_rate':" in printed and "'n_epochs':" in printed, printed
+
+
+@pytest.mark.slow
+@needs("torchrl_mappo")
+def test_mappo_says_in_one_line_what_is_no_game_of_several_agents():
+    assert matrix.cell("torchrl_mappo", "MTLScheduling-Skills-v0", 64) == ("does not apply", "")
 
 
 @pytest.mark.slow
