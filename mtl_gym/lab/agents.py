@@ -30,7 +30,7 @@ ROLLOUT = 2048
 
 CONTINUOUS = ("crossq", "ddpg", "sac", "td3", "tqc")
 DISCRETE = ("dqn", "qr-dqn")
-MASKED = "maskable-ppo"
+MASKED, RECURRENT = "maskable-ppo", "recurrent-ppo"
 # Arguments that a run passes to its agent, and further ones that `make_sb3` passes.
 OF_A_RUN, OF_SB3 = frozenset({"env", "seed"}), frozenset({"policy", "device"})
 
@@ -149,9 +149,7 @@ def make_sb3(
         ValueError: If the algorithm does not support the action or observation space.
     """
     _check_spaces(name, env)
-    recurrent = name == "recurrent-ppo"
-    policy = "MultiInput" if isinstance(env.observation_space, spaces.Dict) else "Mlp"
-    if name in ("ppo", "maskable-ppo", "trpo", "recurrent-ppo"):
+    if name in ("ppo", "maskable-ppo", "trpo", RECURRENT):
         rollout = 1 << max(1, min(ROLLOUT, training).bit_length() - 1)
         steps = max(1, rollout // env.num_envs)
         arguments = {"n_steps": steps, "batch_size": _largest_divisor(steps * env.num_envs, 256)} | arguments
@@ -159,7 +157,15 @@ def make_sb3(
         rows = env.num_envs
         share = {"train_freq": max(1, DECISIONS_PER_STEP // rows), "gradient_steps": max(1, rows // DECISIONS_PER_STEP)}
         arguments = share | arguments
-    return _algorithm(name)(f"{policy}{'Lstm' * recurrent}Policy", env, seed=seed, device="cpu", **arguments)
+    return _algorithm(name)(_policy(name, env), env, seed=seed, device="cpu", **arguments)
+
+
+def _policy(name: str, env: VecEnv) -> str | type:
+    inputs = "MultiInput" if isinstance(env.observation_space, spaces.Dict) else "Mlp"
+    if name != RECURRENT:
+        return f"{inputs}Policy"
+    policy: type = getattr(import_module("mtl_gym.integrations.recurrent_policies"), f"{inputs}LstmPolicy")
+    return policy
 
 
 def fits(name: str, env: VecEnv) -> bool:

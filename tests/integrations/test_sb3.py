@@ -1,7 +1,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from sb3_contrib import QRDQN, MaskablePPO
+from sb3_contrib import QRDQN, MaskablePPO, RecurrentPPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.callbacks import EvalCallback
@@ -9,6 +9,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 import mtl_gym
 from mtl_gym.integrations.sb3 import BatchedVecEnv, as_vec_env, make_vec_env
+from mtl_gym.lab.agents import make_sb3
 
 DIGITS = "MTLRouting-Digits-v0"
 
@@ -136,3 +137,25 @@ def test_evaluating_a_foreign_environment_is_refused():
 def test_the_number_of_rows_has_gymnasiums_name():
     with pytest.raises(ValueError, match="no n_envs=8, as SB3's own has: use num_envs"):
         make_vec_env("MTLRouting-Digits-v0", n_envs=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "benchmark", ["MTLAlignment-LinearDiscrete-v1", "MTLAlignment-Linear-v1", "MTLRecurrent-Switching-v0"]
+)
+def test_recurrent_ppo_learns_from_multi_discrete_observations_and_binary_actions(benchmark):
+    env = make_vec_env(benchmark, 4, seed=0)
+    agent = make_sb3("recurrent-ppo", env, seed=0, training=64, n_steps=8)
+    before = [weights.detach().clone() for weights in agent.policy.parameters()]
+    agent.learn(64)
+    assert any(not after.equal(start) for after, start in zip(agent.policy.parameters(), before, strict=True))
+    assert env.action_space.contains(agent.predict(env.reset())[0][0])
+
+
+def test_recurrent_ppo_learns_as_that_of_sb3_contrib_where_that_works():
+    ours = make_sb3("recurrent-ppo", make_vec_env(DIGITS, 4, seed=0), seed=0, n_steps=8, batch_size=32).learn(64)
+    theirs = RecurrentPPO(
+        "MultiInputLstmPolicy", make_vec_env(DIGITS, 4, seed=0), seed=0, n_steps=8, batch_size=32, device="cpu"
+    ).learn(64)
+    for one, other in zip(ours.policy.parameters(), theirs.policy.parameters(), strict=True):
+        assert one.equal(other)
