@@ -15,7 +15,7 @@ is a training run.
 
 It also has two properties, `task_names` and `epoch`. Everything else has a default: `_masks` and `_valid` for choices
 that are not always valid, `playing`, `_cut_short`, `_given_weights`, `_task_name`, `_new_view`, `samples`, `signature`
-and `_model` for the states that can be loaded, and the hooks of `core/reporting.py`.
+and `_model` for the states that can be loaded, `max_episode_steps`, and the hooks of `core/reporting.py`.
 
 This module turns the hooks into Gymnasium's vector API: seeding, action checks, masks, autoreset, checkpoints, forks
 and evaluation views.
@@ -39,6 +39,7 @@ from mtl_gym.core.actions import checked
 from mtl_gym.core.episode import Transition
 from mtl_gym.core.errors import MaskedChoice, TrainingDiverged
 from mtl_gym.core.interfaces import Interface
+from mtl_gym.core.lengths import TellsLength
 from mtl_gym.core.options import EnvOptions, choose_device, make_options, shallow_dict
 from mtl_gym.core.packing import Observed, as_arrays, as_tensors, final_info, row_not_finite
 from mtl_gym.core.ranges import Range, out_of_range
@@ -50,7 +51,7 @@ from mtl_gym.core.validation import bare, complaint
 ROWS = Range(1, 100_000)
 
 
-class MultiTaskVectorEnv(Reporting, Stateful):
+class MultiTaskVectorEnv(TellsLength, Reporting, Stateful):
     """`num_envs` episodes side by side over one network that acting trains.
 
     Autoreset is `SAME_STEP`: a row whose episode ends begins the next one in the same step, and `info["final_obs"]`
@@ -92,6 +93,7 @@ class MultiTaskVectorEnv(Reporting, Stateful):
             self._counted("num_envs", num_envs),
             self._counted("runs", options.pop("runs", 1)),
         )
+        self._told_length = options.pop("max_episode_steps", None)  # of a spec, by gym.make_vec(env.spec)
         kind, rows = type(self).__name__, self.rows_per_run * self.runs
         if rows not in ROWS:
             raise ValueError(
@@ -116,6 +118,11 @@ class MultiTaskVectorEnv(Reporting, Stateful):
         return count
 
     def _set_spaces(self, observation: AnySpace, action: AnySpace) -> None:
+        if self._told_length not in (None, self.max_episode_steps):
+            raise ValueError(
+                f"{type(self).__name__}: max_episode_steps={self._told_length!r} is not possible; an episode of a "
+                f"batch has up to {self.max_episode_steps} decisions: use gym.make(id, max_episode_steps=...)."
+            )
         self.single_observation_space, self.single_action_space = observation, action
         self.observation_space = batch_space(observation, self.num_envs)
         self.action_space = batch_space(action, self.num_envs)

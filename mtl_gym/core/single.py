@@ -10,13 +10,14 @@ import gymnasium as gym
 import numpy as np
 
 from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.lengths import TellsLength
 from mtl_gym.core.rows import Array, Flags, Info, Observation, Picture, State, array_of, row_of
 
 # By these attributes libraries take an environment for a batched one.
 HIDDEN = frozenset({"batched", "num_envs", "single_observation_space", "single_action_space"})
 
 
-class BatchOfOne(gym.Env[Observation, Array]):
+class BatchOfOne(TellsLength, gym.Env[Observation, Array]):
     """A batched environment of one row without its leading axis, as `gym.make` returns it.
 
     Args:
@@ -43,6 +44,11 @@ class BatchOfOne(gym.Env[Observation, Array]):
         self.observation_space = batched.single_observation_space
         self.action_space = batched.single_action_space
         self._begun = False  # whether the next episode has begun that `reset` will show
+
+    @property
+    def max_episode_steps(self) -> int | None:
+        """Decisions of the longest episode; None if nothing bounds it."""
+        return self.batched.max_episode_steps
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, object] | None = None

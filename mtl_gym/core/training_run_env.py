@@ -93,6 +93,11 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
     def run_length(self) -> int:
         """Decisions of a run."""
 
+    @property
+    def max_episode_steps(self) -> int:
+        """Decisions of an episode, which is a run."""
+        return self.run_length
+
     @abstractmethod
     def _build_runs(self) -> None:
         """Make `network` and `optimizer` of all runs; torch's CPU generator is seeded meanwhile."""

@@ -128,6 +128,11 @@ class LimitlessVectorEnv(HeldOutVectorEnv):
         self.usage = ModuleUsage(self.data.num_tasks, self.pool_size)
 
     @property
+    def max_episode_steps(self) -> int:
+        """Decisions of the longest episode, PASS included."""
+        return self.max_depth
+
+    @property
     def _sample(self) -> Rows:
         return self._rows.sample
 

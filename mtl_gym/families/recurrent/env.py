@@ -136,6 +136,11 @@ class RecurrentVectorEnv(OpenLoopVectorEnv):
         super()._open_stream()
 
     @property
+    def max_episode_steps(self) -> int:
+        """Decisions of the longest episode, one per time step."""
+        return self._split.steps
+
+    @property
     def _sample(self) -> Rows:
         return self._acting.episodes.sample
 

@@ -91,6 +91,11 @@ class RoutingVectorEnv(HeldOutVectorEnv):
         self._count_anew()
 
     @property
+    def max_episode_steps(self) -> int:
+        """Decisions of the longest episode, one per routed layer, PASS included."""
+        return self.routed_depth
+
+    @property
     def agents(self) -> int:
         """Number of agents of the dispatcher; 0 without a dispatcher."""
         return number_of_agents(self.options, self.data)
