@@ -17,6 +17,7 @@ import yaml
 from stable_baselines3 import DQN, PPO
 
 import mtl_gym
+from mtl_gym.data import data_root
 from mtl_gym.registration import registered_ids
 from tests.conftest import has_data
 
@@ -85,6 +86,20 @@ def test_frames_folders_and_datasets_of_ones_own_are_read(tmp_path: Path) -> Non
     assert "MultiTaskDataset('groups', 2 tasks, classes (4, 3), input [3, 8, 8] uint8" in printed
     assert "MultiTaskDataset('each', 10 tasks, classes 2, input [3, 8, 8] uint8" in printed
     assert re.search(r"^round +\d+ +\d+\.\d   \[\d, \d\]$", printed, re.MULTILINE)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_data("MTLRouting-CIFAR-v0"), reason="CIFAR-100's files are not there")
+def test_heads_are_routed_over_features_of_an_encoder_trained_on_other_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in data_root().glob("cifar*"):
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.setenv("MTL_GYM_DATA", str(tmp_path))
+    printed = run("frozen_features.py", tmp_path, "--images", "256", "--epochs", "1", timeout=1200)
+    assert re.search(r"^Wrote .*cifar-half\.npz: \d+ KiB$", printed, re.MULTILINE)
+    for name, width in (("patches", 400), ("cifar-half", 128)):
+        assert re.search(rf"^{name} +{width} +\d+\.\d +[\d,]+ +\d+\.\d$", printed, re.MULTILINE), printed
 
 
 @pytest.mark.slow

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtl_gym.core.validation import short
 from mtl_gym.data.arrays import Values
 from mtl_gym.data.checks import check_name, check_splits, read_all_names, read_statistics, tell_single_class
+from mtl_gym.data.doors import Doors
 from mtl_gym.data.normalisation import standardised, statistics
 from mtl_gym.data.sequence_checks import check_tokens
 from mtl_gym.data.split import SPLITS, Split
@@ -19,15 +20,13 @@ from mtl_gym.data.tables import name_classes, read_tables, split_tables
 from mtl_gym.data.task_numbers import task_numbers
 
 if TYPE_CHECKING:
-    import pandas
-
-    from mtl_gym.data.doors import PathLike, Size, Tasks
+    from mtl_gym.data.doors import PathLike
 
 __all__ = ["SPLITS", "MultiTaskDataset", "Split"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MultiTaskDataset:
+class MultiTaskDataset(Doors):
     """Several classification tasks over inputs of one shape, in three splits.
 
     It is checked on construction and immutable afterwards. Environments share it, so ``copy.deepcopy`` (which Gymnasium
@@ -153,133 +152,6 @@ class MultiTaskDataset:
         mean, std = statistics(x, per_channel=x.ndim in (2, 4)) if normalise else (None, None)
         return cls(name, splits, tuple(tables), named, mean, std)
 
-    @classmethod
-    def from_frame(
-        cls,
-        name: str,
-        frame: "pandas.DataFrame | Mapping[str, pandas.DataFrame]",
-        *,
-        label: str | Sequence[str],
-        task: str | None = None,
-        inputs: str | Sequence[str] | None = None,
-        split: str | None = None,
-        validation: float = 0.1,
-        test: float = 0.2,
-        seed: int = 0,
-        normalise: bool = True,
-    ) -> "MultiTaskDataset":
-        """Build a data set from a pandas frame with a column of tasks, or with a column of labels per task.
-
-        Splits that you have stay as they are. A missing one is drawn from the training rows by `seed`, with its share
-        of each class of each task; equal inputs stay in one split.
-
-        Args:
-            name: Name in messages and results.
-            frame: The frame, or a frame per split (``{"train": ..., "test": ...}``).
-            label: Column of labels (names or whole numbers), or several, each a task; rows without a label of a task
-                are left out of that task.
-            task: Column of tasks, if there is one column of labels.
-            inputs: Columns of numbers, or one column of arrays of equal shape; the default is all other columns.
-            split: Column that names the split of each row.
-            validation: Share to draw for validation, if there is no such split.
-            test: Share to draw for test, if there is no such split.
-            seed: Seed of the draw.
-            normalise: As for `from_tasks`.
-
-        Raises:
-            ValueError: If a value is missing, text or not finite, or a class cannot be split or learned; the message
-                names the column, what it holds and the remedy.
-
-        Example:
-            >>> import pandas
-            >>> rows = {"width": range(40), "shop": ["north", "south"] * 20, "sold": ["no", "no", "yes", "yes"] * 10}
-            >>> MultiTaskDataset.from_frame("shops", pandas.DataFrame(rows), label="sold", task="shop")
-            MultiTaskDataset('shops', 2 tasks, classes (2, 2), input [1] float32, train 28, validation 4, test 8)
-        """
-        from mtl_gym.data.doors import Roles, Splitting, assemble, read_frame
-
-        samples = read_frame(name, frame, Roles(label, task, inputs, split))
-        return cls(**assemble(name, samples, Splitting(validation, test, seed), normalise))
-
-    @classmethod
-    def from_huggingface(
-        cls,
-        name: str,
-        dataset: object,
-        *,
-        label: str | Sequence[str],
-        task: str | None = None,
-        inputs: str | Sequence[str] | None = None,
-        splits: Mapping[str, str] | None = None,
-        validation: float = 0.1,
-        test: float = 0.2,
-        seed: int = 0,
-        normalise: bool = True,
-    ) -> "MultiTaskDataset":
-        """Build a data set from an object of the library `datasets`, or from a folder that ``save_to_disk`` wrote.
-
-        Other arguments are those of `from_frame`. The network is never used.
-
-        Args:
-            name: Name in messages and results.
-            dataset: `datasets.Dataset`, `datasets.DatasetDict`, or the path of a folder.
-            label: Column of labels, or several; a ``ClassLabel`` keeps its names.
-            task: Column of tasks, if there is one column of labels.
-            inputs: Columns of numbers, one column of arrays, or one of images of one size.
-            splits: Name in `dataset` of each split to take, such as ``{"train": "train", "test": "validation"}``; the
-                default is all, by their own names.
-            validation: Share to draw for validation, if there is no such split.
-            test: Share to draw for test, if there is no such split.
-            seed: Seed of the draw.
-            normalise: As for `from_tasks`.
-
-        Raises:
-            MissingExtraError: If `datasets` is not installed.
-            ValueError: As for `from_frame`.
-        """
-        from mtl_gym.data.doors import Roles, Splitting, assemble, read_huggingface
-
-        samples = read_huggingface(name, dataset, Roles(label, task, inputs), splits)
-        return cls(**assemble(name, samples, Splitting(validation, test, seed), normalise))
-
-    @classmethod
-    def from_image_folders(
-        cls,
-        name: str,
-        folders: "PathLike | Mapping[str, PathLike]",
-        *,
-        tasks: "Tasks" = None,
-        size: "Size" = None,
-        validation: float = 0.1,
-        test: float = 0.2,
-        seed: int = 0,
-        normalise: bool = True,
-    ) -> "MultiTaskDataset":
-        """Build a data set from folders of images, one folder per class, as for torchvision's `ImageFolder`.
-
-        Folders named "train", "val" and "test" above the classes or tasks are kept as splits; others are drawn as in
-        `from_frame`. Inputs are uint8 ``[3, height, width]``.
-
-        Args:
-            name: Name in messages and results.
-            folders: Folder of each task by its name, or one folder, as `tasks` says.
-            tasks: None if each task has a folder (``folder/TASK/CLASS/*.jpg``); the classes of each task (``{"pets":
-                ["cat", "dog"], ...}``) or "one-vs-rest", a task per class, if one folder holds all classes.
-            size: Side, or height and width, to resize images to; None if all have one size.
-            validation: Share to draw for validation, if there is no such split.
-            test: Share to draw for test, if there is no such split.
-            seed: Seed of the draw.
-            normalise: As for `from_tasks`.
-
-        Raises:
-            ValueError: If a folder or class does not exist, an image is damaged, or sizes differ; otherwise as for
-                `from_frame`.
-        """
-        from mtl_gym.data.doors import Splitting, assemble, read_image_folders
-
-        samples = read_image_folders(name, folders, tasks, size)
-        return cls(**assemble(name, samples, Splitting(validation, test, seed), normalise))
-
     @property
     def num_tasks(self) -> int:
         """Number of tasks."""
@@ -377,6 +249,37 @@ class MultiTaskDataset:
         words = (self.vocabulary, self.characters)
         name = f"{self.name}, {len(numbers)} of {self.num_tasks} tasks"
         return MultiTaskDataset(name, splits, names, classes, self.mean, self.std, *words)
+
+    def with_features(
+        self, encoder: nn.Module | str, *, cache: "PathLike | None" = None, batch: int = 256
+    ) -> "MultiTaskDataset":
+        """Return the data set with features of a frozen encoder as inputs, normalised over the training rows.
+
+        Features are computed once, in batches, and cached in ``cache/features``. The cache file belongs to these
+        weights, these inputs and their normalisation; one that is damaged or foreign is replaced, with a warning in
+        the log.
+
+        Args:
+            encoder: Module from ``inputs``, float32 ``[rows, *input_shape]``, to features ``[rows, *shape]``; it runs
+                on its own device, in evaluation mode and without gradients. Or a name: "patches" (k-means of image
+                patches, fitted to the training inputs without labels) or that of a file in ``encoders`` of the data
+                root.
+            cache: Folder of the cache; the default is the data root.
+            batch: Inputs per call of the encoder.
+
+        Raises:
+            ValueError: If there is no such encoder, or it does not give one finite row of features per input.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from mtl_gym.data import load
+            >>> with TemporaryDirectory() as folder:
+            ...     load("digits").with_features(torch.nn.Linear(64, 5), cache=folder).input_shape
+            (5,)
+        """
+        from mtl_gym.data.features import with_features
+
+        return with_features(self, encoder, cache, batch)
 
     def to(self, device: str | torch.device) -> "MultiTaskDataset":
         """Return the data set with its tensors on ``device``.

@@ -7,6 +7,8 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
+from torch import nn
+
 from mtl_gym.core.validation import short
 from mtl_gym.data import fetching
 from mtl_gym.data.collection import TaskCollection
@@ -24,10 +26,18 @@ def load(  # type: ignore[overload-overlap]  # the names of collections are stri
 ) -> TaskCollection: ...
 @overload
 def load(
-    name: str, root: str | os.PathLike[str] | None = None, download: bool = False, **arguments: Any
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    features: nn.Module | str | None = None,
+    **arguments: Any,
 ) -> MultiTaskDataset: ...
 def load(
-    name: str, root: str | os.PathLike[str] | None = None, download: bool = False, **arguments: Any
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    features: nn.Module | str | None = None,
+    **arguments: Any,
 ) -> MultiTaskDataset | TaskCollection:
     """Load a data set by name; calls with the same name, root and arguments share one object within a process.
 
@@ -35,6 +45,8 @@ def load(
         name: One of ``names()``.
         root: Folder of the data; see ``data_root`` for the default.
         download: Whether to download missing files. Without it the network is never used.
+        features: Encoder whose features replace the inputs, as in `MultiTaskDataset.with_features`; they are cached in
+            the root.
         **arguments: Arguments of the data set, such as ``relatedness`` of ``brain-series``.
 
     Returns:
@@ -45,7 +57,7 @@ def load(
         MissingDataError: If its files are not in the root.
         DamagedDataError: If the contents of a file are invalid.
         DownloadError: If the download fails.
-        ValueError: If the data set does not take one of the arguments.
+        ValueError: If the data set does not take one of the arguments, or the encoder does not fit.
 
     Example:
         >>> load("digits")
@@ -58,7 +70,12 @@ def load(
         raise MissingDataError(_missing(source, folder))
     # A data set without files is the same in every root, so its root is not part of the cache key.
     _check_arguments(source, arguments)
-    return _build(name, folder if source.files else Path(), **arguments)
+    data = _build(name, folder if source.files else Path(), **arguments)
+    if features is None:
+        return data
+    if isinstance(data, TaskCollection):
+        raise ValueError(f"data set {name!r} has tasks with inputs of their own, which no single encoder takes")
+    return data.with_features(features, cache=folder)
 
 
 @functools.lru_cache(maxsize=16)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from mtl_gym.data.caching import DAMAGED
 from mtl_gym.data.dataset import MultiTaskDataset
 
 ARRAYS = ("x", "y", "task")
-# Errors of np.load on a file that is damaged, encrypted or of another format.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, AttributeError, RuntimeError, TypeError, ValueError)
 _WRITE = "write it with numpy.savez(path, x=inputs, y=labels, task=tasks)"
 
 
@@ -65,5 +62,5 @@ def _stored(path: Path) -> tuple[list[str], dict[str, npt.NDArray[np.generic]]]:
         # Opened here, as np.load leaves the file of a damaged archive open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return file.files, {name: file[name] for name in ARRAYS if name in file.files}
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise ValueError(f"{path} is no file of plain arrays ({error}); {_WRITE}.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mtl_gym.core.validation import short
 from mtl_gym.data.collection import TaskCollection
@@ -18,7 +18,7 @@ def resolve(
     data: object,
     kind: type[Kind],
     root: str | os.PathLike[str] | None = None,
-    arguments: Mapping[str, object] | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Kind:
     """Return a data set from its name or from the object itself.
 

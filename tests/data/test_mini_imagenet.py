@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mtl_gym.data import DamagedDataError
+from mtl_gym.data import DamagedDataError, caching
 from mtl_gym.data.sources import decoded, mini_imagenet
 
 from .fabricated import assert_no_image_in_two_splits, rows_of_each_task
@@ -136,7 +136,7 @@ def test_a_read_only_folder_is_reported_and_used_without_a_cache(folder, caplog,
     def refuse(*args, **kwargs):
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(decoded.tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(caching.tempfile, "TemporaryDirectory", refuse)
     with caplog.at_level(logging.WARNING):
         data = build(folder)
     assert len(data.split("test")) == 24
@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_no_partial_file(folder, monkeypatch):
         path.write_bytes(b"half")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(decoded.np, "savez", fill)
+    monkeypatch.setattr(caching.np, "savez", fill)
     build(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["test", "train"]
 

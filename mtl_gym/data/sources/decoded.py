@@ -1,10 +1,6 @@
 """Decoding of tens of thousands of JPEG files, with a cache of their pixels."""
 
 import logging
-import os
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mtl_gym.data.caching import read_cached, write_cached
 from mtl_gym.data.copies import fingerprints
 from mtl_gym.data.errors import damaged
 
@@ -58,17 +55,11 @@ def read_cache(folder: Path, digest: str, rows: int) -> Decoded | None:
         other files.
     """
     path = folder / CACHE_NAME
-    if not path.is_file():
+    found = read_cached(path, ("digest", "images", "fingerprints"), "decoding the images again")
+    if found is None:
         return None
-    try:
-        # Opened here, because NumPy does not close a file that it cannot read.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            found = str(archive["digest"])
-            decoded = Decoded(archive["images"], archive["fingerprints"])
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, TypeError) as error:
-        _LOG.warning("%s is damaged (%s); decoding the images again", path, error)
-        return None
-    if found != digest or not _fits(decoded, rows):
+    decoded = Decoded(found["images"], found["fingerprints"])
+    if str(found["digest"]) != digest or not _fits(decoded, rows):
         _LOG.warning("%s does not belong to the images beside it; decoding them again", path)
         return None
     return decoded
@@ -76,14 +67,8 @@ def read_cache(folder: Path, digest: str, rows: int) -> Decoded | None:
 
 def write_cache(folder: Path, digest: str, decoded: Decoded) -> None:
     """Write the pixels to a cache in ``folder``; log a warning if that fails."""
-    try:
-        # Renamed when complete, so that another process never reads half a file.
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".decoding-") as scratch:
-            path = Path(scratch) / CACHE_NAME
-            np.savez(path, digest=np.array(digest), images=decoded.images, fingerprints=decoded.fingerprints)
-            os.replace(path, folder / CACHE_NAME)
-    except OSError as error:
-        _LOG.warning("cannot cache the decoded images in %s (%s); they will be decoded again next time", folder, error)
+    arrays = {"digest": np.array(digest), "images": decoded.images, "fingerprints": decoded.fingerprints}
+    write_cached(folder / CACHE_NAME, arrays, "the decoded images")
 
 
 def _fits(decoded: Decoded, rows: int) -> bool:

@@ -1,0 +1,154 @@
+"""Features of a frozen encoder in place of inputs, computed once and cached."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mtl_gym.core.validation import short
+from mtl_gym.data.arrays import described
+from mtl_gym.data.caching import Arrays, read_cached, write_cached
+from mtl_gym.data.copies import fingerprints
+from mtl_gym.data.encoders import FittedEncoder, encoder_of
+from mtl_gym.data.normalisation import statistics
+from mtl_gym.data.roots import data_root
+from mtl_gym.data.split import SPLITS
+
+if TYPE_CHECKING:
+    from mtl_gym.data.dataset import MultiTaskDataset
+
+Encoder: TypeAlias = nn.Module | FittedEncoder
+FOLDER = "features"
+_FORMAT = "features-v1"
+_PROBES = 4
+_LOG = logging.getLogger(__name__)
+
+
+def with_features(
+    data: MultiTaskDataset, encoder: nn.Module | str, cache: str | os.PathLike[str] | None, batch: int
+) -> MultiTaskDataset:
+    """Return a data set of the same samples, whose inputs are features; see `MultiTaskDataset.with_features`."""
+    if data.has_sequences:
+        raise ValueError(f"data set {data.name!r} has a label for every step, and features have no steps")
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise ValueError(f"batch={short(batch)} is not possible; it takes a whole number of 1 or more")
+    root = data_root(cache)
+    source = encoder_of(encoder, data_root()) if isinstance(encoder, str) else encoder
+    if not isinstance(source, nn.Module | FittedEncoder):
+        raise ValueError(f"encoder is {described(encoder)}, but must be an nn.Module or the name of an encoder")
+    key = _key(data, source)
+    slug = re.sub(r"\W+", "-", data.name).strip("-") or "data"
+    features = _features(data, source, key, root / FOLDER / f"{slug}-{key[:16]}.npz", batch)
+    splits = {name: replace(data.split(name), x=x) for name, x in features.items()}
+    x = splits["train"].x
+    moments = statistics(x, per_channel=x.ndim in (2, 4))
+    return type(data)(data.name, splits, data.task_names, data.class_names, *moments)
+
+
+def _key(data: MultiTaskDataset, encoder: Encoder) -> str:
+    """Return a digest of the encoder's modules and weights (or its recipe), of the data, and of their normalisation."""
+    recipe = encoder.recipe if isinstance(encoder, FittedEncoder) else str(encoder)
+    digest = hashlib.sha256(f"{_FORMAT}\n{recipe}".encode())
+    tensors = {} if isinstance(encoder, FittedEncoder) else dict(encoder.state_dict())
+    tensors |= {f"x {name}": split.x for name, split in data.splits.items()}
+    tensors |= {name: value for name, value in (("mean", data.mean), ("std", data.std)) if value is not None}
+    for name, value in tensors.items():
+        array = np.ascontiguousarray(value.detach().cpu().numpy())
+        digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _features(data: MultiTaskDataset, encoder: Encoder, key: str, path: Path, batch: int) -> dict[str, Tensor]:
+    """Return the features of each split, from the cache if it is sound."""
+    distinct = {name: _distinct(split.x) for name, split in data.splits.items()}
+    found = read_cached(path, ("key", *SPLITS), "computing the features again")
+    if found is not None and not _belongs(data, encoder, key, found, distinct):
+        _LOG.warning("%s holds features of other data or of another encoder; computing them again", path)
+        found = None
+    if found is None:
+        module = _fitted(data, encoder, distinct["train"][0])
+        _LOG.info("computing features of %r with %s", data.name, type(module).__name__)
+        found = {name: _encoded(data, module, name, rows, batch) for name, (rows, _) in distinct.items()}
+        write_cached(path, found | {"key": np.array(key)}, "the features")
+    return {name: torch.from_numpy(found[name])[inverse] for name, (_, inverse) in distinct.items()}
+
+
+def _fitted(data: MultiTaskDataset, encoder: Encoder, rows: Tensor) -> nn.Module:
+    return encoder.fit(data.inputs("train", rows)) if isinstance(encoder, FittedEncoder) else encoder
+
+
+def _distinct(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a row of each distinct input, and the place of each input among these; tasks often share inputs."""
+    _, rows, inverse = np.unique(fingerprints(x.cpu().numpy()), return_index=True, return_inverse=True)
+    return torch.from_numpy(rows), torch.from_numpy(inverse)
+
+
+def _belongs(
+    data: MultiTaskDataset, encoder: Encoder, key: str, found: Arrays, distinct: Mapping[str, tuple[Tensor, Tensor]]
+) -> bool:
+    """Return whether cached features have this key and size, and the first equal what the encoder gives now.
+
+    The second look finds a module whose code has changed; the recipe of a fitted encoder tells that by itself.
+    """
+    sizes = [len(found[name]) == len(rows) and found[name].dtype == np.float32 for name, (rows, _) in distinct.items()]
+    if str(found["key"]) != key or not all(sizes) or not all(np.isfinite(found[name]).all() for name in SPLITS):
+        return False
+    if isinstance(encoder, FittedEncoder):
+        return True
+    fresh = _encoded(data, encoder, "train", distinct["train"][0][:_PROBES], _PROBES)
+    kept = found["train"][:_PROBES]
+    return fresh.shape == kept.shape and np.allclose(fresh, kept, rtol=1e-3, atol=1e-4)
+
+
+def _encoded(
+    data: MultiTaskDataset, encoder: nn.Module, split: str, rows: Tensor, batch: int
+) -> npt.NDArray[np.float32]:
+    """Return the features of rows of a split; float32 `[rows, *shape]`."""
+    here = data.split(split).x.device
+    device = next((tensor.device for tensor in encoder.state_dict().values()), here)
+    with frozen(encoder):
+        parts = [
+            _checked(data, encoder, encoder(data.inputs(split, part.to(here)).to(device)), part)
+            for part in rows.split(batch)
+        ]
+    return torch.cat(parts).numpy()
+
+
+def _checked(data: MultiTaskDataset, encoder: nn.Module, features: object, rows: Tensor) -> Tensor:
+    who = type(encoder).__name__
+    if not isinstance(features, Tensor) or features.ndim < 2 or len(features) != len(rows):
+        given = described(features)
+        raise ValueError(
+            f"{who} gave {given} for {len(rows)} inputs of {data.name!r}, but must give a tensor "
+            f"[{len(rows)}, features]"
+        )
+    found = features.detach().float().cpu()
+    if not bool(torch.isfinite(found).all()):
+        raise ValueError(f"{who} gave NaN or infinity for inputs of {data.name!r}; check its weights and input range")
+    return found
+
+
+@contextmanager
+def frozen(encoder: nn.Module) -> Iterator[None]:
+    """Put a module in evaluation mode without gradients; afterwards every part has its own mode again."""
+    modes = {module: module.training for module in encoder.modules()}
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

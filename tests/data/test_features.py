@@ -1,0 +1,216 @@
+"""Features of frozen encoders in place of inputs, and their cache."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mtl_gym import MultiTaskDataset
+from mtl_gym.data import DamagedDataError, features, load
+from mtl_gym.data.encoders import ConvEncoder, FittedEncoder, encoder_of, fit_patches, write_encoder
+from mtl_gym.data.split import Split
+
+
+class Counting(nn.Module):
+    """A linear map that counts its rows, with parts that behave differently in training."""
+
+    def __init__(self, width=3, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layers = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(48), nn.Dropout(0.5), nn.Linear(48, width))
+        self.rows, self.sizes = 0, []
+
+    def forward(self, x):
+        assert not torch.is_grad_enabled()
+        self.rows, self.sizes = self.rows + len(x), [*self.sizes, len(x)]
+        return self.layers(x)
+
+
+@pytest.fixture
+def images():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (60, 3, 4, 4), dtype=torch.uint8, generator=generator)
+    x[1] = x[0]
+
+    def split(first, last):
+        rows = torch.arange(first, last)
+        task = torch.arange(2).repeat_interleave(len(rows))
+        return Split(x[rows].repeat(2, 1, 1, 1), task, rows.repeat(2) % 2)
+
+    splits = {"train": split(0, 30), "validation": split(30, 40), "test": split(40, 60)}
+    return MultiTaskDataset(
+        "pictures", splits, ("a", "b"), (("no", "yes"),) * 2, torch.full((3, 1, 1), 128.0), torch.full((3, 1, 1), 64.0)
+    )
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("MTL_GYM_DATA", str(tmp_path))
+    return tmp_path
+
+
+def cache_of(root):
+    return sorted((root / "features").glob("*.npz"))
+
+
+def test_features_are_those_of_the_normalised_inputs_in_evaluation_mode(images):
+    encoder = Counting()
+    data = images.with_features(encoder)
+    expected = encoder.eval().layers(images.inputs("test", torch.arange(40)))
+    assert torch.allclose(data.split("test").x, expected, atol=1e-5)
+    assert data.task_names == images.task_names and torch.equal(data.split("test").y, images.split("test").y)
+    assert data.input_shape == (3,) and data.inputs("train", torch.arange(60)).std(0, correction=0) == pytest.approx(1)
+
+
+def test_each_distinct_input_is_encoded_once_in_batches(images):
+    encoder = Counting()
+    images.with_features(encoder, batch=8)
+    assert encoder.rows == 59 and max(encoder.sizes) == 8
+
+
+def test_the_encoder_keeps_its_modes_and_gradients(images):
+    encoder = Counting()
+    encoder.layers[1].eval()
+    images.with_features(encoder)
+    assert encoder.training and encoder.layers[2].training and not encoder.layers[1].training
+    assert all(weight.requires_grad and weight.grad is None for weight in encoder.parameters())
+
+
+def test_the_second_call_reads_the_cache(images, root):
+    first = images.with_features(Counting())
+    encoder = Counting()
+    second = images.with_features(encoder)
+    assert encoder.rows == 4 and len(cache_of(root)) == 1  # a few are compared with the cache
+    assert all(torch.equal(first.split(name).x, second.split(name).x) for name in first.splits)
+    assert [path.name for path in (root / "features").iterdir()] == [cache_of(root)[0].name]
+
+
+@pytest.mark.parametrize("change", ["weights", "buffers", "structure", "inputs", "normalisation"])
+def test_another_encoder_or_other_data_have_a_cache_of_their_own(images, root, change):
+    images.with_features(Counting())
+    encoder, data = Counting(seed=int(change == "weights")), images
+    if change == "buffers":
+        encoder.layers[1].running_mean += 1
+    if change == "structure":
+        encoder.layers[2].p = 0.1
+    if change == "inputs":
+        train = images.split("train")
+        splits = {**images.splits, "train": Split(255 - train.x, train.task, train.y)}
+        data = MultiTaskDataset("pictures", splits, images.task_names, images.class_names, images.mean, images.std)
+    if change == "normalisation":
+        data = MultiTaskDataset("pictures", images.splits, images.task_names, images.class_names)
+    data.with_features(encoder)
+    assert encoder.rows == 59 and len(cache_of(root)) == 2
+
+
+@pytest.mark.parametrize("keep", [0, 300, -100])
+def test_a_damaged_cache_is_told_and_replaced(images, root, caplog, keep):
+    first = images.with_features(Counting())
+    (path,) = cache_of(root)
+    path.write_bytes(path.read_bytes()[:keep])
+    with caplog.at_level(logging.WARNING):
+        again = images.with_features(Counting())
+    assert f"{path.name} is damaged" in caplog.text and "computing the features again" in caplog.text
+    assert torch.equal(first.split("test").x, again.split("test").x)
+    caplog.clear()
+    images.with_features(Counting())
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key": np.array("of another")},
+        {"test": np.zeros((3, 3), np.float32)},
+        {"train": np.zeros((29, 3), np.float32)},
+        {"validation": np.full((10, 3), np.nan, np.float32)},
+        {"train": np.zeros((29, 3))},
+        {"key": np.array([None], dtype=object)},
+    ],
+)
+def test_a_foreign_cache_is_told_and_replaced(images, root, caplog, changes):
+    first = images.with_features(Counting())
+    (path,) = cache_of(root)
+    with np.load(path) as archive:
+        np.savez(path, **{**archive, **changes})
+    with caplog.at_level(logging.WARNING):
+        again = images.with_features(Counting())
+    assert "of other data or of another encoder" in caplog.text or "is damaged" in caplog.text
+    assert torch.equal(first.split("train").x, again.split("train").x)
+
+
+def test_an_encoder_whose_code_has_changed_is_noticed(images, caplog, monkeypatch):
+    images.with_features(Counting())
+    monkeypatch.setattr(Counting, "forward", lambda self, x: 2 * self.layers(x) + 1)
+    with caplog.at_level(logging.WARNING):
+        changed = images.with_features(Counting())
+    assert "of another encoder" in caplog.text
+    assert torch.allclose(
+        changed.split("test").x, 2 * Counting().eval().layers(images.inputs("test", torch.arange(40))) + 1, atol=1e-5
+    )
+
+
+def test_without_a_writable_folder_features_come_without_a_cache(images, caplog, monkeypatch, root):
+    def fill(path, **arrays):
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("mtl_gym.data.caching.np.savez", fill)
+    assert images.with_features(Counting()).input_shape == (3,)
+    assert "cannot cache the features" in caplog.text and not list((root / "features").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        ("alexnet", r"no encoder 'alexnet' in .*encoders; choose one of patches, or pass an nn.Module"),
+        (lambda x: x, r"encoder is a function, but must be an nn.Module or the name of an encoder"),
+        (nn.Flatten(0), r"Flatten gave a tensor of torch.float32 and shape \[1392\] for 29 inputs of 'pictures'"),
+        (nn.Threshold(9.0, float("nan")), r"Threshold gave NaN or infinity for inputs of 'pictures'"),
+    ],
+)
+def test_encoders_that_do_not_fit_are_refused(images, encoder, message):
+    with pytest.raises(ValueError, match=message):
+        images.with_features(encoder)
+    with pytest.raises(ValueError, match=r"batch=0 is not possible"):
+        images.with_features(Counting(), batch=0)
+
+
+def test_data_sets_by_name_take_features(root):
+    encoder = nn.Linear(64, 5)
+    data = load("digits", root, features=encoder)
+    assert data.input_shape == (5,) and len(cache_of(root)) == 1
+    with pytest.raises(ValueError, match=r"'linear' has tasks with inputs of their own"):
+        load("linear", features=encoder)
+
+
+def test_patches_are_fitted_to_training_images_alone_and_tell_classes_apart(root):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(240) % 2
+    stripes = (torch.arange(12) % 4 < 2).float()
+    x = torch.where(y[:, None, None] == 0, stripes, stripes[:, None]).expand(240, 12, 12)[:, None]
+    x = (200 * x + 40 * torch.rand(240, 1, 12, 12, generator=generator)).roll(1, 2).to(torch.uint8)
+    data = MultiTaskDataset.from_tasks("stripes", {"which": (x, y)})
+    featured = data.with_features("patches")
+    train, test = featured.split("train"), featured.split("test")
+    means = torch.stack([train.x[train.y == label].mean(0) for label in (0, 1)])
+    assert bool((torch.cdist(test.x, means).argmin(1) == test.y).all())
+    expected = fit_patches(data.inputs("train", features._distinct(data.split("train").x)[0]))
+    assert torch.allclose(expected(data.inputs("test", torch.arange(5))), test.x[:5], atol=1e-5)
+    with pytest.raises(ValueError, match=r"'patches' takes images \[channels, height, width\], not inputs \[64\]"):
+        load("digits").with_features("patches")
+
+
+def test_an_encoder_by_name_is_read_from_its_file(images, root):
+    encoder = ConvEncoder((3, 4, 6)).eval()
+    write_encoder(root / "encoders" / "own.npz", encoder)
+    named, given = images.with_features("own"), images.with_features(encoder)
+    assert torch.equal(named.split("test").x, given.split("test").x) and len(cache_of(root)) == 1
+    assert isinstance(encoder_of("patches", root), FittedEncoder)
+    (root / "encoders" / "own.npz").write_bytes(b"PK")
+    with pytest.raises(DamagedDataError, match=r"own\.npz is damaged: it holds no encoder"):
+        images.with_features("own")
+    with pytest.raises(ValueError, match=r"no encoder '\.\./own' .* choose one of patches, own"):
+        images.with_features("../own")
