@@ -21,6 +21,7 @@ EXTRAS = {
     "ray": ("ray", "ray"),
     "torchjd": ("torchjd", "torchjd"),
     "datasets": ("datasets", "huggingface"),
+    "sacrebleu": ("sacrebleu", "translation"),
 }
 
 

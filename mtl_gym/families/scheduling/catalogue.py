@@ -8,6 +8,7 @@ from mtl_gym.registration import Card, Dial, register_family
 _ENV, _SKILLS = "mtl_gym.families.scheduling.env", "mtl_gym.families.scheduling.skills"
 _PREREQUISITES = "mtl_gym.families.scheduling.prerequisites"
 _TEXT_MIXTURE = "mtl_gym.families.scheduling.text_mixture"
+_TRANSLATION = "mtl_gym.families.scheduling.translation"
 
 SCHEDULING = Card(
     decision="The task of the next minibatch, or the weights of the tasks' losses.",
@@ -99,6 +100,8 @@ PRESETS: dict[str, dict[str, object]] = {
     "MTLScheduling-CIFAR-v0": {"data": "cifar", "validation_samples": 32, **LOOK},
 }
 
+TRANSLATION_ID = "MTLScheduling-Translation-v0"
+
 
 def register() -> None:
     """Register the ids."""
@@ -119,4 +122,10 @@ def register() -> None:
         vector_env=f"{_TEXT_MIXTURE}:TextMixtureVectorEnv",
         presets={TEXT_MIXTURE_ID: {}},
         card=TEXT_MIXTURE,
+    )
+    register_family(
+        env=f"{_TRANSLATION}:TranslationEnv",
+        vector_env=f"{_TRANSLATION}:TranslationVectorEnv",
+        presets={TRANSLATION_ID: {}},
+        card=SCHEDULING,
     )

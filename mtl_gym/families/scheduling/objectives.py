@@ -11,6 +11,7 @@ from torch.nn import functional
 from mtl_gym.core.classification import Classes
 from mtl_gym.core.rows import Rows
 from mtl_gym.data import MultiTaskDataset
+from mtl_gym.data.split import NO_LABEL
 from mtl_gym.families.scheduling import crf
 
 Scores: TypeAlias = Any  # a tensor or a tuple of tensors, depending on the objective
@@ -91,6 +92,31 @@ class Focal(Classification):
         # Where p rounds to 1, 1 - p would be 0, at which a power below 1 has an infinite gradient.
         missing = (1 - (-plain).exp()).clamp(min=torch.finfo(plain.dtype).tiny)
         return missing**self.gamma * plain
+
+
+class SequenceClassification(Classification):
+    """Softmax classification of every step; scores are logits [rows, steps, classes].
+
+    Losses are means over steps, so that tasks with long sequences do not weigh more.
+
+    Example:
+        >>> SequenceClassification().losses(torch.zeros(1, 3, 2), torch.tensor([[1, 0, -1]]))
+        tensor([0.6931])
+    """
+
+    def losses(self, scores: Tensor, label: Tensor) -> Tensor:
+        """Return the mean cross-entropy of the labels of each row; float32 [rows]."""
+        there = label >= 0
+        each = functional.cross_entropy(scores.transpose(1, 2), label.clamp(min=0), reduction="none")
+        return (each * there).sum(1) / there.sum(1).clamp(min=1)
+
+    def predict(self, scores: Tensor, label: Tensor) -> Tensor:
+        """Return the likeliest classes, -1 after the end; int64 [rows, steps]."""
+        return scores.argmax(-1).masked_fill(label < 0, NO_LABEL)
+
+    def restrict(self, scores: Tensor, allowed: Tensor) -> Tensor:
+        """Set the logits of classes outside the row's task to minus infinity."""
+        return scores.masked_fill(~allowed[:, None], -torch.inf)
 
 
 class Tagging:

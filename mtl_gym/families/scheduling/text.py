@@ -195,9 +195,7 @@ class TaggingEncoder(nn.Module):
         """
         words = x[..., 0]
         tokens = self.dropout(torch.cat([self.words(words), self.spelling(x[..., 1:])], -1))
-        order = _reversed((words != 0).sum(1), words.shape[1])
-        back = _taken(self.back(_taken(tokens, order)), order)
-        return self.dropout(torch.cat([self.ahead(tokens), back], -1))
+        return self.dropout(both_directions(self.ahead, self.back, tokens, (words != 0).sum(1)))
 
 
 class CRFHead(nn.Module):
@@ -228,6 +226,22 @@ class CRFHead(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return emissions [rows, steps, tags] and transitions [rows, tags + 1, tags] of [rows, steps, features]."""
         return self.emissions(features), self.transitions.expand(len(features), -1, -1)
+
+
+def both_directions(ahead: LSTM, back: LSTM, tokens: Tensor, lengths: Tensor) -> Tensor:
+    """Return the states of an LSTM in each direction, side by side.
+
+    Args:
+        ahead: LSTM from the first token to the last.
+        back: LSTM from the last token of a text to the first.
+        tokens: float32 [rows, steps, width].
+        lengths: Tokens of each text; int64 [rows].
+
+    Returns:
+        float32 [rows, steps, 2 * hidden], undefined for padding.
+    """
+    order = _reversed(lengths, tokens.shape[1])
+    return torch.cat([ahead(tokens), _taken(back(_taken(tokens, order)), order)], -1)
 
 
 def _dropout(share: float) -> nn.Module:
