@@ -83,8 +83,8 @@ def cost_of_the_state(arguments: argparse.Namespace) -> None:
         rows += [
             [name, way, *_figures(timing, timings["plain loop"], timings["update"])] for way, timing in timings.items()
         ]
-    print("### One run: what does the state cost?\n")
-    print("A state looks at so many validation samples of each task. Aims: an update at 0.8, a state in 0.5 updates.\n")
+    print("### One run: the cost of the state\n")
+    print("A state reads this many samples of each task. Aims: an update at 0.8, a state in 0.5 updates.\n")
     print(table(["data", "way", "per second", "spread", "against the plain loop", "time in updates"], rows), flush=True)
 
 
