@@ -38,6 +38,7 @@ from mtl_gym.core.errors import TrainingDiverged
 from mtl_gym.core.options import EnvOptions, shallow_dict
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
+from mtl_gym.core.state.moments import after_a_step
 from mtl_gym.core.state.parts import merged, part_of
 from mtl_gym.core.state.structure import Whole
 from mtl_gym.core.validation import short
@@ -299,7 +300,7 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
     def _show(self, shown: Self, run: int) -> None:
         if not hasattr(shown, "optimizer"):
             shown.reset(seed=int(self.seeds[run]))
-        part = part_of(self._learned(), shown._learned(), run, self.runs, self.num_envs)
+        part = part_of(self._learned(), shown._model_of_learned(), run, self.runs, self.num_envs)
         counts = part["family"]["counts"]
         own = {"samples": counts["samples"] // self.runs, "episodes": counts["episodes"] // self.runs}
         part["family"]["counts"] = counts | own
@@ -311,9 +312,15 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
         """Return the state without what a single run has of its own: seed, generators and signature."""
         return {key: value for key, value in self._whole_state().items() if key in ("updates", *PARTS)}
 
+    def _model_of_learned(self) -> State:
+        """Return the model of `_learned`, with what there is only after some steps."""
+        own = self._learned()
+        optimizer = own["optimizer"] | {"state": after_a_step(self.optimizer)}
+        return own | {"optimizer": optimizer, "family": self._model()}
+
     def _join(self, solos: Sequence[Self]) -> None:
         self._begin(np.arange(self.num_envs))
-        whole = merged([solo._learned() for solo in solos], self._learned(), self.num_envs)
+        whole = merged([solo._learned() for solo in solos], self._model_of_learned(), self.num_envs)
         counts = whole["family"]["counts"]
         sums = {name: sum(getattr(solo, name) for solo in solos) for name in ("samples", "episodes")}
         whole["family"]["counts"] = counts | sums

@@ -94,6 +94,18 @@ def test_copies_and_single_runs_continue_exactly(name, options, steps):
     assert solo.seed == 9 and solo.runs == 1
 
 
+def test_timelines_of_as_many_steps_as_rows_belong_to_every_run():
+    stacked = mtl_gym.make_vec_env("MTLScheduling-Prerequisites-v0", num_envs=4, runs=2).batched
+    stacked.reset(seed=SEED)
+    steps = stacked.num_envs + 2
+    assert stacked.run_length == stacked.num_envs
+    played(stacked, generators(range(2)), steps)
+    alone = mtl_gym.make_vec_env("MTLScheduling-Prerequisites-v0", num_envs=4).batched
+    alone.reset(seed=SEED + 1)
+    played(alone, generators([1]), steps)
+    assert differences(stacked.of_run(1).state_dict(), alone.state_dict()) == []
+
+
 def test_views_see_the_network_of_one_run():
     stacked = batched("MTLRouting-Groups-v0", RUNS)
     stacked.reset(seed=0)
