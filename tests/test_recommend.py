@@ -1,6 +1,7 @@
 """Recommendations of groups: the grouping itself, the figures, and the command."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -232,7 +233,7 @@ def test_damaged_files_are_named(tmp_path, save):
             read_npz(path)
 
 
-def test_the_command_says_what_is_wrong(tmp_path):
+def test_the_command_says_what_is_wrong(tmp_path, monkeypatch):
     def message(*arguments):
         result = CliRunner().invoke(app, ["recommend", *arguments])
         assert result.exit_code == 1
@@ -242,7 +243,11 @@ def test_the_command_says_what_is_wrong(tmp_path):
     assert "No such file" in message(str(tmp_path / "none.npz"))
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
     assert "cut.npz is no file of plain arrays" in message(str(tmp_path / "cut.npz"))
+    assert "none.npz cannot be read or written" in message(str(tmp_path / "none.npz"))
     assert "make it first" in message("digits", "--out", str(tmp_path / "none" / "found.json"))
+    assert "is a folder: name a file, such as" in message("digits", "--out", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "choose another folder" in message("digits", "--out", str(tmp_path / "found.json"))
 
 
 def test_the_function_is_public():

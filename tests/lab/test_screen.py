@@ -6,9 +6,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from mtl_gym.core.measure import ACCURACY
 from mtl_gym.lab import cli
+from mtl_gym.lab.cli.tables import table_of
+from mtl_gym.lab.compare import Row
 from mtl_gym.lab.progress import Bar
 from mtl_gym.lab.run import RunSettings, train
+from mtl_gym.lab.statistics import Estimate
 
 DIGITS = "MTLRouting-Digits-v0"
 NAMES = ("wpl[lr=0.1]", "wpl[lr=0.01]", "o [/b] y", "[red]x", ":smile:")
@@ -33,6 +37,13 @@ def test_names_are_printed_in_full_in_tables_and_messages(tmp_path):
         assert f"  {name} " in outcome.output[outcome.output.index("minus that of") :] or name == NAMES[0]
     assert f"minus that of {NAMES[0]}" in outcome.output
     assert outcome.output.replace("\n", "").count("longer-than-most-a-name") >= 2
+
+
+def test_figures_and_scores_stand_on_one_line_in_a_narrow_terminal():
+    row = Row("wpl", ACCURACY, 3, 61.5, 1.25, Estimate(0.5, 0.25, 1.0), 60.0, ("one", 1.0), ("two", 2.0), 3, 1.5, 900)
+    screen = io.StringIO()
+    Console(file=screen, width=80).print(table_of([row, row], DIGITS))
+    assert screen.getvalue().count("0.50 [0.25, 1.00]") == screen.getvalue().count("61.50 ± 1.25") == 2
 
 
 def test_a_path_like_markup_is_printed_literally(tmp_path):

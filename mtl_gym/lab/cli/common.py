@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,11 +84,38 @@ def sentences(
     try:
         yield
     except (ValueError, OSError, ArithmeticError, ImportError, gym.error.Error) as error:
-        complain(str(error))
+        complain(sentence_of(error))
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         say(console_of(stderr=True), f"interrupted: {interrupted}")
         raise typer.Exit(130) from error
+
+
+def sentence_of(error: Exception) -> str:
+    """Return the message of an error, that of the system without its number.
+
+    Example:
+        >>> sentence_of(PermissionError(13, "Permission denied", "runs/result.json"))
+        'runs/result.json cannot be read or written: Permission denied.'
+    """
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return f"{error.filename or 'A file'} cannot be read or written: {error.strerror}."
+
+
+def check_out(out: Path) -> None:
+    """Refuse a path at which no file can be written, before anything takes time.
+
+    Raises:
+        ValueError: If it is a folder, or its folder is missing or read-only.
+    """
+    folder = out.absolute().parent
+    if out.is_dir():
+        raise ValueError(f"--out {out} is a folder: name a file, such as {out / 'found.json'}.")
+    if not folder.is_dir():
+        raise ValueError(f"--out {out}: there is no folder {folder}; make it first.")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"--out {out}: nothing can be written in {folder}; choose another folder.")
 
 
 @contextmanager

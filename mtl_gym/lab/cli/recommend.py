@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 
-from mtl_gym.lab.cli.common import Quiet, Root, app, console, sentences
+from mtl_gym.lab.cli.common import Quiet, Root, app, check_out, console, sentences
 from mtl_gym.lab.screen import descriptions, say
 
 if TYPE_CHECKING:
@@ -42,18 +42,20 @@ def recommend(
     Trains a network per task, one for all, and one per group found. This costs at most ten trainings if --samples is at
     least 4 x tasks x tasks; with fewer, a warning says so.
     """
+    from mtl_gym.core.state.checkpoint import write_atomically
     from mtl_gym.recommend import recommend_groups
 
     with sentences("nothing is kept."):
-        if out is not None and not out.absolute().parent.is_dir():
-            raise ValueError(f"--out {out}: there is no folder {out.absolute().parent}; make it first.")
+        if out is not None:
+            check_out(out)
         with bar(quiet) as move:
             found = recommend_groups(
                 read(data), seeds=range(seeds), samples=samples, hidden=hidden, data_root=root, progress=move
             )
         console.print(str(found), soft_wrap=True)
         if out is not None:
-            out.write_text(json.dumps(found.to_json(), indent=2) + "\n", encoding="utf-8")
+            text = json.dumps(found.to_json(), indent=2) + "\n"
+            write_atomically(out, lambda file: file.write(text.encode()))
             say(console, f"wrote {out}")
 
 

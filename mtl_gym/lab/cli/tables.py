@@ -28,7 +28,7 @@ def table_of(rows: Sequence[Row], env: str) -> Table:
     table.add_column(head[0], min_width=names, overflow="fold")
     for name in head[1:]:
         left = name in ("worst task", "best task")
-        table.add_column(name, justify="left" if left else "right", no_wrap=name == measure, overflow="fold")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name in (measure, "score"), overflow="fold")
     for line in body:
         table.add_row(*line)
     return table
