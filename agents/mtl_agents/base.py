@@ -328,7 +328,7 @@ class Agent(Generic[ObsT, StateT], metaclass=Checked):
             env: Environment of the agent; None for a copy of that of the run, in which it learns on exactly.
 
         Raises:
-            ValueError: If there is no such run.
+            ValueError: If there is no such run, or no copy of a wrapper around the environment.
         """
         if not 0 <= run < self.runs:
             raise ValueError(f"run={run} is not possible; the agent has runs 0 to {self.runs - 1}.")

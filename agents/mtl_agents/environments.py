@@ -12,7 +12,7 @@ from mtl_gym.core.interfaces import Interface
 from mtl_gym.core.options import shallow_dict
 from mtl_gym.core.rows import AnySpace
 from mtl_gym.core.spaces import plain_space, space_of
-from mtl_gym.core.wrappers import base_of
+from mtl_gym.core.wrappers import base_of, is_harmless
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 
 T = TypeVar("T")
@@ -82,8 +82,19 @@ def runs_of(env: VecEnv) -> int:
 
 
 def solo_env(env: VecEnv, run: int, runs: int) -> VecEnv:
-    """Return a copy of the environment of one of several runs; a stand-in for environments of other packages."""
-    base = behind(env)
+    """Return a copy of the environment of one of several runs; a stand-in for environments of other packages.
+
+    Raises:
+        ValueError: If it has a wrapper that changes observations, actions or rewards, of which there is no copy.
+    """
+    base, around = behind(env), env
+    while isinstance(around, VecEnvWrapper):
+        if not is_harmless(around):
+            raise ValueError(
+                f"There is no copy of {type(around).__name__} for a single run: give the agent an environment of one "
+                f"run with this wrapper, solo({run}, env)."
+            )
+        around = around.venv
     if base is None or base.runs != runs:
         return StandIn(env.num_envs // runs, env.observation_space, env.action_space)
     return BatchedVecEnv(base.solo(run))

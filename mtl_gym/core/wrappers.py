@@ -146,6 +146,14 @@ def effect_of(wrapper: object) -> Effect:
     raise _unknown(wrapper)
 
 
+def is_harmless(wrapper: object) -> bool:
+    """Return whether a wrapper is known to change neither observations nor actions."""
+    try:
+        return effect_of(wrapper) == Effect()
+    except ValueError:
+        return False
+
+
 def _unknown(wrapper: object) -> ValueError:
     name = type(wrapper).__name__
     return ValueError(

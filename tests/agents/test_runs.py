@@ -13,7 +13,7 @@ from mtl_agents.routing.wpl import WPL
 from mtl_agents.scheduling.bandits import ODM, TargetGain
 from mtl_agents.scheduling.rules import Greedy, Uniform
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecFrameStack, VecMonitor, VecNormalize
 
 import mtl_gym
 from mtl_gym.integrations.sb3 import as_vec_env
@@ -133,6 +133,15 @@ def test_sb3_evaluates_no_agent_of_several_runs_in_an_environment_of_one():
     with pytest.raises(ValueError, match=r"use agent\.solo\(run\)"):
         evaluate_policy(agent, one, n_eval_episodes=4, warn=False)
     assert evaluate_policy(agent.solo(1), one, n_eval_episodes=4, warn=False)
+
+
+def test_the_agent_of_one_run_does_not_lose_wrappers_that_count():
+    made = [as_vec_env(mtl_gym.make_vec_env("MTLScheduling-Skills-v0", num_envs=4, runs=runs)) for runs in (2, 1)]
+    assert Random(VecMonitor(made[0]), seed=0).solo(1).env.num_envs == 4
+    agent = Random(VecFrameStack(made[0], 2), seed=0)
+    with pytest.raises(ValueError, match=r"no copy of VecFrameStack for a single run: .* solo\(1, env\)"):
+        agent.solo(1)
+    assert agent.solo(1, VecFrameStack(made[1], 2)).observation_space == agent.observation_space
 
 
 def test_a_rule_of_several_runs_says_so():
