@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import Transition
 from mtl_gym.core.rows import AnyEnv, AnyVectorEnv, Array, Flags, Info, Observation, Rows, State, rows_of
+from mtl_gym.core.wrappers import is_harmless
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class BatchedVecEnv(VecEnv):
 
     Raises:
         TypeError: If `batched` is not a batched environment of this package.
-        ValueError: If it was made with `tensors=True`.
+        ValueError: If it was made with `tensors=True`, or has a wrapper whose effect would be lost.
 
     Example:
         >>> import gymnasium as gym, mtl_gym
@@ -54,6 +55,7 @@ class BatchedVecEnv(VecEnv):
             raise TypeError(f"{batched} is not a batched environment of mtl_gym; make it with gym.make_vec(id).")
         if base.options.tensors:
             raise ValueError("Stable-Baselines3 works on NumPy arrays: make the environment without tensors=True.")
+        _refuse_lost_wrappers(batched)
         self.batched = base
         self.render_mode = base.render_mode
         super().__init__(base.num_envs, base.single_observation_space, base.single_action_space)
@@ -280,6 +282,18 @@ def masks_of(env: VecEnv) -> Flags:
 def has_masks(env: VecEnv) -> bool:
     """Return whether an environment tells which choices are valid."""
     return env.has_attr("action_masks")
+
+
+def _refuse_lost_wrappers(env: AnyVectorEnv) -> None:
+    """Refuse wrappers that change observations, actions or rewards: the adapter steps the environment inside."""
+    while isinstance(env, gym.vector.VectorWrapper):
+        pays = isinstance(env, (gym.vector.VectorRewardWrapper, gym.wrappers.vector.NormalizeReward))
+        if pays or not is_harmless(env):
+            raise ValueError(
+                f"The effect of {type(env).__name__} would be lost: give Stable-Baselines3 the environment without it, "
+                "and wrap the VecEnv of mtl_gym.make_vec_env in a VecEnvWrapper."
+            )
+        env = env.env
 
 
 def as_vec_env(env: EnvLike, num_envs: int = 1, **kwargs: object) -> VecEnv:

@@ -1,6 +1,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.wrappers import vector
 from sb3_contrib import QRDQN, MaskablePPO, RecurrentPPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3 import A2C, DQN, PPO
@@ -159,3 +160,11 @@ def test_recurrent_ppo_learns_as_that_of_sb3_contrib_where_that_works():
     ).learn(64)
     for one, other in zip(ours.policy.parameters(), theirs.policy.parameters(), strict=True):
         assert one.equal(other)
+
+
+def test_wrappers_of_gymnasium_whose_effect_would_be_lost_are_refused():
+    made = [gym.make_vec(DIGITS, num_envs=2) for _ in range(3)]
+    assert as_vec_env(vector.RecordEpisodeStatistics(made[0])).num_envs == 2
+    for wrapped in (vector.TransformReward(made[1], lambda reward: 2 * reward), vector.NormalizeReward(made[2])):
+        with pytest.raises(ValueError, match=rf"effect of {type(wrapped).__name__} would be lost"):
+            as_vec_env(wrapped)
