@@ -179,9 +179,21 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
     def _task_name(self, row: int) -> str:
         return self.data.task_names[self._tasks()[row]]
 
-    def _carry_out(self, actions: Rows) -> tuple[Observation, Transition, Observation | None]:
+    def _where(self) -> str:
+        return f"{self._decisions} for {'' if self.narration is None else self.narration.task}"
+
+    def _verdict(self) -> str:
+        told = self.narration
+        if told is None or not told.over or told.refused:
+            return super()._verdict()
+        return "The answer is right." if told.success else "The answer is wrong."
+
+    def _admitted(self, actions: Array) -> Array:
         if self.options.invalid == "nearest" and isinstance(self.single_action_space, gym.spaces.Discrete):
-            actions = nearest_valid(actions, self._masks())
+            return nearest_valid(actions, self._masks())
+        return actions
+
+    def _carry_out(self, actions: Rows) -> tuple[Observation, Transition, Observation | None]:
         if self._order is None:
             return super()._carry_out(actions)
         playing = self.playing

@@ -40,6 +40,7 @@ from mtl_gym.core.episode import Transition
 from mtl_gym.core.errors import MaskedChoice, TrainingDiverged
 from mtl_gym.core.interfaces import Interface
 from mtl_gym.core.lengths import TellsLength
+from mtl_gym.core.narration import Narrated, Narration
 from mtl_gym.core.options import EnvOptions, choose_device, make_options, shallow_dict
 from mtl_gym.core.packing import Observed, as_arrays, as_tensors, final_info, row_not_finite
 from mtl_gym.core.ranges import Range, out_of_range
@@ -51,7 +52,7 @@ from mtl_gym.core.validation import bare, complaint
 ROWS = Range(1, 100_000)
 
 
-class MultiTaskVectorEnv(TellsLength, Reporting, Stateful):
+class MultiTaskVectorEnv(Narrated, TellsLength, Reporting, Stateful):
     """`num_envs` episodes side by side over one network that acting trains.
 
     Autoreset is `SAME_STEP`: a row whose episode ends begins the next one in the same step, and `info["final_obs"]`
@@ -104,6 +105,7 @@ class MultiTaskVectorEnv(TellsLength, Reporting, Stateful):
         self.options = make_options(self.Options, type(self).__name__, options)
         self.num_envs, self.render_mode = self.rows_per_run * self.runs, self.options.render_mode
         self._check_render_mode()
+        self.narration = Narration(self.num_envs) if self.render_mode in ("rgb_array", "human") else None
         self.device = choose_device(self.options.device)
         self.seed: int | None = None
         self._shown = {}
@@ -170,6 +172,10 @@ class MultiTaskVectorEnv(TellsLength, Reporting, Stateful):
         flat = gym.spaces.utils.flatdim(self.single_action_space)
         return np.ones((self.num_envs, flat), bool)
 
+    def _admitted(self, actions: Array) -> Array:
+        """Return the actions that are carried out in place of these; by default the same."""
+        return actions
+
     def _valid(self, actions: Array) -> Flags:
         """Return the rows whose action is valid; bool [num_envs]."""
         return np.ones(self.num_envs, bool)
@@ -189,11 +195,15 @@ class MultiTaskVectorEnv(TellsLength, Reporting, Stateful):
     def render(self) -> Any:  # Gymnasium allows vector environments tuples of frames only
         """Return a picture or text, or show a window, as `render_mode` says; with several runs, of the first.
 
+        With "human", every `reset` and `step` shows the window as well.
+
         Raises:
             ResetNeeded: Before the first `reset`.
         """
         self._require_reset("render()")
-        return self.of_run(0)._render()
+        shown = self.of_run(0)
+        shown.narration = self.narration
+        return shown._render()
 
     def _require_reset(self, what: str) -> None:
         if self.seed is None:
@@ -223,12 +233,22 @@ class MultiTaskVectorEnv(TellsLength, Reporting, Stateful):
             self._cut_short(np.flatnonzero(self.playing))
         self._begin(np.arange(self.num_envs))
         self._interrupted = None
+        if self.narration is not None:
+            self.narration.cut_short()
+        self._show_if_human()
         return self.current()
 
     def current(self) -> tuple[Observation, Info]:
         """Return the observation and info of the episodes under way, as `reset` does."""
         seeds, everyone = np.repeat(self.seeds, self.rows_per_run), np.ones(self.num_envs, bool)
         return self._export(self._observe()), {"seed": seeds, "_seed": everyone, **self.mask_info()}
+
+    def carry_on(self) -> tuple[Observation, Info]:
+        """Return `current()`, and show the episode that has begun in place of the last."""
+        if self.narration is not None:
+            self.narration.begin()
+        self._show_if_human()
+        return self.current()
 
     def step(self, actions: object) -> tuple[Observation, Figures, Figures, Figures, Info]:
         """Carry out one decision in every row; shapes as in `action_space`.
@@ -257,9 +277,18 @@ class MultiTaskVectorEnv(TellsLength, Reporting, Stateful):
         self._refuse_if_interrupted()
         if self.pass_over:
             raise gym.error.ResetNeeded("The pass is over: call reset() to begin it anew.")
-        whole = checked(actions, self.action_space, self.single_action_space)
+        whole = self._admitted(checked(actions, self.action_space, self.single_action_space))
+        task = None if self.narration is None else self._task_name(0)
         with self._all_or_reset():
-            return self._carry_out(whole)
+            outcome = self._carry_out(whole)
+        if self.narration is not None and task is not None:
+            self.narration.add(whole[0], task, outcome[1])
+            self._show_if_human()
+        return outcome
+
+    def _show_if_human(self) -> None:
+        if self.render_mode == "human":
+            self.render()
 
     def _carry_out(self, actions: Array) -> tuple[Observation, Transition, Observation | None]:
         playing, valid = self.playing, self._valid(actions)

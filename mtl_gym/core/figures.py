@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 import numpy as np
 from gymnasium import logger
@@ -26,10 +26,18 @@ INK, FAINT = "#333333", "#b8b8b8"
 # Each group of ten lines has its own dash pattern.
 DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("solid", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 INCHES_PER_CHARACTER = 0.085
+# Lines above a rendered picture: a title, then sentences.
+HEADING_INCHES, HEADING_LINE = 0.8, 0.23
+HEADING_STYLES: tuple[dict[str, Any], dict[str, Any]] = ({"fontsize": 11, "fontweight": "bold"}, {"fontsize": 9.5})
 
 
 def show(
-    mode: str | None, draw: Draw, text: Callable[[], str], size: tuple[float, float], window: str
+    mode: str | None,
+    draw: Draw,
+    text: Callable[[], str],
+    size: tuple[float, float],
+    window: str,
+    heading: Callable[[], Sequence[str]] | None = None,
 ) -> NDArray[np.uint8] | str | None:
     """Return pixels for "rgb_array", text for "ansi", else None; a mode of None logs a warning.
 
@@ -39,7 +47,10 @@ def show(
         text: Function that returns the text.
         size: Width and height of the figure in inches.
         window: Title of the window for "human".
+        heading: Function that returns lines above the drawing, the first a title; equally many every time.
     """
+    if heading is not None and mode in ("rgb_array", "human"):
+        draw, size = _under_heading(draw, size, heading())
     if mode == "rgb_array":
         return pixels(figure_of(draw, size))
     if mode == "ansi":
@@ -49,6 +60,29 @@ def show(
     else:
         logger.warn('render() was called without a render mode; choose one: gym.make(id, render_mode="rgb_array").')
     return None
+
+
+def _under_heading(draw: Draw, size: tuple[float, float], lines: Sequence[str]) -> tuple[Draw, tuple[float, float]]:
+    """Return a function that draws under lines of text, and the size of its figure."""
+    width, height = size[0], size[1] + HEADING_INCHES
+
+    def whole(figure: Figure) -> None:
+        draw(figure)
+        layout = figure.get_layout_engine()
+        assert layout is not None
+        layout.set(rect=(0, 0, 1, size[1] / height))  # type: ignore[call-arg]
+        for number, line in enumerate(lines):
+            style, top = HEADING_STYLES[min(number, 1)], 1 - (0.08 + HEADING_LINE * number) / height
+            words = _fitting(line, width, style["fontsize"])
+            text = figure.text(0.1 / width, top, words, va="top", color=INK, parse_math=False, **style)
+            text.set_in_layout(False)
+
+    return whole, (width, height)
+
+
+def _fitting(line: str, width: float, size: float) -> str:
+    most = int(width / (0.0082 * size)) - 1
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def figure_of(draw: Draw, size: tuple[float, float]) -> Figure:

@@ -55,7 +55,7 @@ class BatchOfOne(TellsLength, gym.Env[Observation, Array]):
     ) -> tuple[Observation, Info]:
         """Begin an episode; with a seed, start the whole environment anew."""
         begun, self._begun = self._begun and seed is None, False
-        batch, infos = self.batched.current() if begun else self.batched.reset(seed=seed)
+        batch, infos = self.batched.carry_on() if begun else self.batched.reset(seed=seed)
         self._np_random, self._np_random_seed = self.batched.np_random, self.batched.seed
         return row_of(batch, 0), self._info(infos)
 

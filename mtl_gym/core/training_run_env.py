@@ -176,6 +176,25 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
         """Raise `TrainingDiverged`, with the task, where a figure is not finite; [num_envs, tasks]."""
         self._check_finite(figures, np.arange(len(self.task_names)))
 
+    def _where(self) -> str:
+        return f"{self._decisions:,} of {self.run_length:,}"
+
+    def _verdict(self) -> str:
+        return "The run is over." if self._shows_end else ""
+
+    def _standing(self) -> str:
+        told = self.narration
+        if told is None:
+            return ""
+        run = self.episodes // self.num_envs + (not told.over)
+        past = f" Mean reward of {len(told.returns)} finished: {np.mean(told.returns):+.3g}." if told.returns else ""
+        reached = self._reached_text()
+        return f"Run {run}: reward so far {told.total:+.3g}{reached and f', {reached}'}.{past}"
+
+    def _reached_text(self) -> str:
+        """Return what the first run that is shown has reached, in words without a full stop."""
+        return ""
+
     def _build(self) -> None:
         self._check_declarations()
         self._build_runs()

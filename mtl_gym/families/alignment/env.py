@@ -89,6 +89,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
     TRAINING: ClassVar[type[JointTraining]] = JointTraining
     VIEWS_TRAIN: ClassVar[bool] = False
     WINDOW: ClassVar[str] = render.WINDOW
+    SEEN: ClassVar[str] = "Alignment: which module each location of the tasks' networks uses"
     PICTURE: ClassVar[str] = "assignment.png"
     options: AlignmentOptions
     data: TaskCollection
@@ -293,7 +294,32 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
 
     def _render(self) -> Array | str | None:
         """Show the assignments of the first run over its generations, and the current sharing of modules by layers."""
-        return render.show(self.render_mode, self.course.history, self.network.locations, self.task_names)
+        told, course = self.narration, self._course_shown()
+        mark = None
+        if told is not None:
+            mark = self._challenged(told.actions[-1]) if told.actions else np.zeros(self.network.num_locations, bool)
+        places = self.network.locations
+        return render.show(self.render_mode, course.history, places, self.task_names, mark, self.heading)
+
+    def _course_shown(self) -> RunsCourse:
+        return self._ended if self._shows_end and self._ended is not None else self.course
+
+    def _challenged(self, action: Array) -> Flags:
+        """Return the locations for which an action proposes challengers; bool [locations]."""
+        return np.any(action.reshape(self.network.num_locations, -1) < self.network.num_modules, axis=1)
+
+    def _named(self, action: Array) -> str:
+        places, history = np.flatnonzero(self._challenged(action)), self._course_shown().history.assignment
+        if not len(places):
+            return "no challenger"
+        won = int((history[-1] != history[-2])[places].sum())
+        at = self.task_names[self.network.locations.architecture[places[0]]]
+        where = f"a location of {at}" if len(places) == 1 else f"{len(places)} locations"
+        return f"challengers for {where}, {won} won"
+
+    def _reached_text(self) -> str:
+        loss = self._course_shown().best.score[0]
+        return f"lowest relative validation loss {loss:.3f}" if np.isfinite(loss) else ""
 
 
 class AlignmentEnv(BatchOfOne):

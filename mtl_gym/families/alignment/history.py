@@ -23,6 +23,11 @@ class AssignmentHistory:
         self.length = 0
         self._assignment = np.zeros((generations + 1, locations), np.int32)
 
+    @property
+    def generations(self) -> int:
+        """Maximum number of generations."""
+        return len(self._assignment) - 1
+
     @classmethod
     def of(cls, assignment: NDArray[np.int32], generations: int) -> AssignmentHistory:
         """Restore a history from its assignments; [length, locations]."""

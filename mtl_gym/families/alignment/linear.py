@@ -182,6 +182,13 @@ class LinearVectorEnv(AlignmentVectorEnv):
     def _compete(self, challengers: Index) -> None:
         super()._compete(self._at_location(challengers) if self._by_turns else challengers)
 
+    def _challenged(self, action: Array) -> Flags:
+        if not self._by_turns:
+            return super()._challenged(action)
+        proposed = np.zeros(TASKS, bool)
+        proposed[(self._decisions - 1) % TASKS] = action < self.network.num_modules
+        return proposed
+
     def _at_location(self, challengers: Index) -> Index:
         """Return challengers of all locations, none but for the current one; int64 [num_envs] -> [num_envs, 30]."""
         whole = np.full((self.num_envs, TASKS), self.network.num_modules)

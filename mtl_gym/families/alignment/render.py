@@ -20,16 +20,32 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WINDOW = "mtl_gym: alignment"
+CAPTION = """Left: one colour per module; line: the last generation; triangles: challengers, black if one won.
+Right: rate at which two layers share modules, relative to chance; white 0, darkest the highest."""
 MOST_SUBSETS, MOST_NAMES = 8, 60
 GOLDEN = 0.618033988749895
 
 
 def show(
-    mode: str | None, history: AssignmentHistory, places: Locations, task_names: Sequence[str]
+    mode: str | None,
+    history: AssignmentHistory,
+    places: Locations,
+    task_names: Sequence[str],
+    challenged: NDArray[np.bool_] | None = None,
+    heading: Callable[[], Sequence[str]] | None = None,
 ) -> NDArray[np.uint8] | str | None:
-    """Render the assignments so far beside the current sharing of modules between layers."""
-    draw = partial(_draw_all, history=history, places=places, task_names=task_names)
-    return pictures.show(mode, draw, partial(ansi, history, places, task_names), (11.0, 5.0), WINDOW)
+    """Render the assignments so far beside the current sharing of modules between layers.
+
+    Args:
+        mode: Render mode.
+        history: Assignments of one run.
+        places: Architecture and layer of each location.
+        task_names: One name per architecture.
+        challenged: Locations with challengers in the last decision, which are marked; bool [locations], or None.
+        heading: Function that returns the lines above the picture.
+    """
+    draw = partial(_draw_all, history=history, places=places, task_names=task_names, challenged=challenged)
+    return pictures.show(mode, draw, partial(ansi, history, places, task_names), (11.0, 5.5), WINDOW, heading)
 
 
 def evaluation(
@@ -136,10 +152,31 @@ def colours_of(modules: NDArray[np.integer]) -> NDArray[np.float64]:
     return hsv_to_rgb(np.stack([hue, np.full(modules.shape, 0.6), value], -1))
 
 
-def _draw_all(figure: Figure, history: AssignmentHistory, places: Locations, task_names: Sequence[str]) -> None:
+def _draw_all(
+    figure: Figure,
+    history: AssignmentHistory,
+    places: Locations,
+    task_names: Sequence[str],
+    challenged: NDArray[np.bool_] | None,
+) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(6, 5))
     _draw_over_time(left, history, places, task_names, None)
     _draw_between(right, history.assignment[-1], places, task_names, None)
+    if challenged is not None:
+        _mark_challengers(left, history, places, challenged)
+        figure.supxlabel(CAPTION, x=0.01, ha="left", fontsize=8, color=INK)
+
+
+def _mark_challengers(axes: Axes, history: AssignmentHistory, places: Locations, challenged: NDArray[np.bool_]) -> None:
+    """Point at the challenged locations of the last generation, in black where a challenger won."""
+    order, now = np.lexsort((places.order, places.architecture)), history.length - 1
+    won = (history.assignment[now] != history.assignment[max(now - 1, 0)])[order]
+    for which, fill in ((challenged[order] & ~won, "white"), (challenged[order] & won, "black")):
+        row = np.flatnonzero(which) + 0.5
+        x = np.full(len(row), now + 0.8)
+        axes.scatter(x, row, s=30, marker="<", c=fill, edgecolors="black", zorder=3, clip_on=False)
+    axes.set_xlim(-0.5, history.generations + 0.5)
+    axes.axvline(now + 0.5, color=INK, lw=0.8)
 
 
 def _draw_over_time(

@@ -76,6 +76,7 @@ class LimitlessVectorEnv(HeldOutVectorEnv):
     Options: ClassVar[type[EnvOptions]] = LimitlessOptions
     INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({POOL, ROUTES})
     WINDOW: ClassVar[str] = render.WINDOW
+    SEEN: ClassVar[str] = "Networks: the modules of each task, and their order"
     FAMILY: ClassVar[str] = "MTLLimitless"
     PICTURE: ClassVar[str] = "networks.png"
     CURVES: ClassVar[tuple[str, ...]] = ("modules_unused",)
@@ -291,7 +292,14 @@ class LimitlessVectorEnv(HeldOutVectorEnv):
 
     def _render(self) -> Array | str | None:
         """Show the networks of about the last 200 episodes of each task."""
-        return render.show(self.render_mode, self.usage.edges, self.usage.taken, self.task_names, self.names)
+        counts, told = (self.usage.edges, self.usage.taken), self.narration
+        mark = None
+        if told is not None:
+            mark = render.Mark(told.task, [int(action) for action in told.actions if action < self.pool_size])
+        return render.show(self.render_mode, *counts, self.task_names, self.names, mark=mark, heading=self.heading)
+
+    def _named(self, action: Array) -> str:
+        return "PASS" if action == self.pool_size else f"module {self.names[int(action)]!r}"
 
 
 class LimitlessEnv(BatchOfOne):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from math import ceil
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +23,33 @@ Floats: TypeAlias = NDArray[np.float64]
 
 WINDOW = "mtl_gym: networks"
 LEAST_SHARE = 0.01
+MARK = "#ffd9a0"
+MARKED = "Black: the last decision's task and modules so far. Shares: of about the last 200 networks of each task."
 CAPTION = f"""Arrows: share of all networks, {LEAST_SHARE:.0%} or more. Dashed: unused modules.
 Heat map: share of a task's networks with a module, white 0%, darkest 100%."""
 
 
+@dataclass(frozen=True)
+class Mark:
+    """The network of one input: its task, and the modules so far."""
+
+    task: str
+    modules: Sequence[int]
+
+
 def show(
-    mode: str | None, edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str]
+    mode: str | None,
+    edges: Floats,
+    usage: Floats,
+    task_names: Sequence[str],
+    names: Sequence[str],
+    mark: Mark | None = None,
+    heading: Callable[[], Sequence[str]] | None = None,
 ) -> NDArray[np.uint8] | str | None:
     """Return the rendering for `mode`: pixels for "rgb_array", text for "ansi", else None; arguments of `networks`."""
-    draw = partial(_draw, edges=edges, usage=usage, task_names=task_names, names=names, title=None)
+    draw = partial(_draw, edges=edges, usage=usage, task_names=task_names, names=names, title=None, mark=mark)
     text = partial(ansi, edges, usage, task_names, names)
-    return pictures.show(mode, draw, text, _size(task_names, names), WINDOW)
+    return pictures.show(mode, draw, text, _size(task_names, names), WINDOW, heading)
 
 
 def networks(
@@ -98,18 +116,39 @@ def _size(task_names: Sequence[str], names: Sequence[str]) -> tuple[float, float
 
 
 def _draw(
-    figure: Figure, edges: Floats, usage: Floats, task_names: Sequence[str], names: Sequence[str], title: str | None
+    figure: Figure,
+    edges: Floats,
+    usage: Floats,
+    task_names: Sequence[str],
+    names: Sequence[str],
+    title: str | None,
+    mark: Mark | None = None,
 ) -> None:
     shares = _shares(edges, usage, task_names, names)
     graph, heat = figure.subplots(2, 1, height_ratios=(3.2, 0.6 + 0.2 * len(task_names)))
-    _draw_graph(graph, edges, names)
+    _draw_graph(graph, edges, names, () if mark is None else mark.modules)
     _draw_heat_map(heat, shares, task_names, names)
-    figure.supxlabel(CAPTION, x=0.01, ha="left", fontsize=8, color=INK)
+    if mark is not None:
+        _mark_cells(heat, task_names, mark)
+    short = next((f" {_short(name)}: {name}." for name in names if " from " in name), "")
+    caption = f"{MARKED}\n" * (mark is not None) + CAPTION.replace("modules.\n", f"modules.{short}\n")
+    figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color=INK)
     if title is not None:
         figure.suptitle(title, color=INK)
 
 
-def _draw_graph(axes: Axes, edges: Floats, names: Sequence[str]) -> None:
+def _mark_cells(axes: Axes, task_names: Sequence[str], mark: Mark) -> None:
+    """Outline the modules of one input in the line of its task."""
+    from matplotlib.patches import Rectangle
+
+    if mark.task in task_names:
+        task = list(task_names).index(mark.task)
+        axes.get_yticklabels()[task].set_fontweight("bold")
+        for module in mark.modules:
+            axes.add_patch(Rectangle((module, task), 1, 1, fill=False, edgecolor="black", lw=2.5, clip_on=False))
+
+
+def _draw_graph(axes: Axes, edges: Floats, names: Sequence[str], taken: Sequence[int] = ()) -> None:
     flow = edges / max(edges[-1].sum(), 1)
     places = _places(flow)
     axes.axis("off")
@@ -121,9 +160,15 @@ def _draw_graph(axes: Axes, edges: Floats, names: Sequence[str]) -> None:
         arrow |= {"shrinkA": 9, "shrinkB": 9}
         axes.annotate("", tuple(places[after]), tuple(places[before]), arrowprops=arrow).set_in_layout(False)
     used = np.append(flow.sum(0) > 0, True)
-    for name, (x, y), seen in zip([*map(_short, names), "input"], places.tolist(), used, strict=True):
+    for before, after in pairwise([len(names), *taken] if taken else []):
+        arrow = {"arrowstyle": "-|>", "lw": 2.5, "color": "black", "shrinkA": 9, "shrinkB": 9}
+        axes.annotate("", tuple(places[after]), tuple(places[before]), arrowprops=arrow).set_in_layout(False)
+    places_by_name = zip([*map(_short, names), "input"], places.tolist(), used, strict=True)
+    for number, (name, (x, y), seen) in enumerate(places_by_name):
         ink = INK if seen else FAINT
-        style = {"boxstyle": "round", "fc": "white", "ec": ink, "ls": "solid" if seen else "dashed"}
+        style: dict[str, Any] = {"boxstyle": "round", "fc": "white", "ec": ink, "ls": "solid" if seen else "dashed"}
+        if number in taken:
+            ink, style = "black", {"boxstyle": "round", "fc": MARK, "ec": "black", "lw": 2.5}
         text = axes.text(x, y, name, size=7, ha="center", va="center", color=ink, bbox=style)
         text.set_in_layout(False)
 

@@ -79,6 +79,7 @@ class RecurrentVectorEnv(OpenLoopVectorEnv):
     Options: ClassVar[type[EnvOptions]] = RecurrentOptions
     INTERFACES: ClassVar[frozenset[Interface[object]]] = OpenLoopVectorEnv.INTERFACES | {ROUTES}
     WINDOW: ClassVar[str] = render.WINDOW
+    SEEN: ClassVar[str] = "Routing patterns: the sub-encoders that each task takes at each time step"
     FAMILY: ClassVar[str] = "MTLRecurrent"
     PICTURE: ClassVar[str] = "routing_patterns.png"
     options: RecurrentOptions
@@ -318,7 +319,18 @@ class RecurrentVectorEnv(OpenLoopVectorEnv):
 
     def _render(self) -> Array | str | None:
         """Show the routing patterns of about the last 200 episodes of each task."""
-        return render.show(self.render_mode, self.usage.shares, self.layout, self.task_names)
+        told = self.narration
+        mark = None if told is None else render.Mark(told.task, [np.asarray(action) for action in told.actions])
+        return render.show(
+            self.render_mode, self.usage.shares, self.layout, self.task_names, mark=mark, heading=self.heading
+        )
+
+    def _named(self, action: Array) -> str:
+        on = np.flatnonzero(np.asarray(action))
+        on = on[on < self.layout.size]  # without connections an action is a placeholder
+        names = ", ".join(self.layout.names[connection] for connection in on[:4])
+        more = ", ..." * (len(on) > 4)
+        return f"{len(on)} of {self.layout.size} connections on{names and f' ({names}{more})'}"
 
 
 class RecurrentEnv(BatchOfOne):

@@ -5,7 +5,8 @@ Source: Xu et al. 2021 (MT-RMN), figure 4.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,17 +27,31 @@ Floats: TypeAlias = NDArray[np.float64]
 
 WINDOW = "mtl_gym: routing patterns"
 STEPS_SHOWN = 28
+MARKED = "Dots: sub-encoders of the sequence under way; the frame is its last time step. Shares: of about 200 episodes."
 CAPTION = """Left: share of a task's sequences that take a sub-encoder at a time step, white 0%, darkest 100%.
 Middle: share of each task in the use of a sub-encoder. Right: overlap of two tasks, mean over time steps."""
 
 
+@dataclass(frozen=True)
+class Mark:
+    """The connections of one sequence: its task, and for each time step so far bool [connections]."""
+
+    task: str
+    actions: Sequence[NDArray[np.generic]]
+
+
 def show(
-    mode: str | None, shares: Floats, layout: ConnectionLayout, task_names: Sequence[str]
+    mode: str | None,
+    shares: Floats,
+    layout: ConnectionLayout,
+    task_names: Sequence[str],
+    mark: Mark | None = None,
+    heading: Callable[[], Sequence[str]] | None = None,
 ) -> NDArray[np.uint8] | str | None:
     """Return pixels for "rgb_array", text for "ansi", else None; other arguments as for `routing_patterns`."""
-    draw = partial(_draw, shares=shares, layout=layout, task_names=task_names, title=None)
+    draw = partial(_draw, shares=shares, layout=layout, task_names=task_names, title=None, mark=mark)
     text = partial(ansi, shares, layout, task_names)
-    return pictures.show(mode, draw, text, _size(layout, task_names), WINDOW)
+    return pictures.show(mode, draw, text, _size(layout, task_names), WINDOW, heading)
 
 
 def routing_patterns(
@@ -98,7 +113,12 @@ def _size(layout: ConnectionLayout, task_names: Sequence[str]) -> tuple[float, f
 
 
 def _draw(
-    figure: Figure, shares: Floats, layout: ConnectionLayout, task_names: Sequence[str], title: str | None
+    figure: Figure,
+    shares: Floats,
+    layout: ConnectionLayout,
+    task_names: Sequence[str],
+    title: str | None,
+    mark: Mark | None = None,
 ) -> None:
     taken = _taken(shares, layout, task_names)
     parts: Any = figure.subfigures(1, 3, width_ratios=(5, 3, 3))
@@ -106,12 +126,28 @@ def _draw(
     panels = left.subplots(len(task_names), 1, squeeze=False, sharex=True)[:, 0]
     for axes, pattern, name in zip(panels, taken[:, :STEPS_SHOWN], task_names, strict=True):
         _draw_pattern(axes, pattern, name, _names(layout))
+    if mark is not None and mark.task in task_names:
+        _draw_mark(panels[list(task_names).index(mark.task)], mark, layout)
     panels[-1].set_xlabel("time step", color=INK, fontsize=8)
     _draw_shares(middle.subplots(), taken, task_names, _names(layout))
     _draw_overlap(right.subplots(), overlap(taken).mean(0), task_names)
-    figure.supxlabel(CAPTION, x=0.01, ha="left", fontsize=8, color=INK)
+    caption = CAPTION if mark is None else f"{MARKED}\n{CAPTION}"
+    figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color=INK)
     if title is not None:
         figure.suptitle(title, color=INK)
+
+
+def _draw_mark(axes: Axes, mark: Mark, layout: ConnectionLayout) -> None:
+    """Draw dots at the sub-encoders that one sequence takes, and a frame around its last time step."""
+    from matplotlib.patches import Rectangle
+
+    taken = np.array(mark.actions, bool)[:STEPS_SHOWN, layout.c1 : layout.size]
+    step, unit = np.nonzero(taken)
+    axes.scatter(step + 0.5, unit + 0.5, s=26, c="#ffa90e", edgecolors="black", linewidths=1, zorder=3)
+    axes.set_title(mark.task, fontsize=8, color=INK, loc="left", pad=2, parse_math=False, fontweight="bold")
+    if len(mark.actions) <= STEPS_SHOWN:
+        frame = Rectangle((len(taken) - 1, 0), 1, taken.shape[1], fill=False, edgecolor="black", lw=2.5, zorder=4)
+        axes.add_patch(frame)
 
 
 def _draw_pattern(axes: Axes, pattern: Floats, task: str, names: Sequence[str]) -> None:
@@ -124,6 +160,8 @@ def _draw_pattern(axes: Axes, pattern: Floats, task: str, names: Sequence[str]) 
 
 
 def _draw_shares(axes: Axes, taken: Floats, task_names: Sequence[str], names: Sequence[str]) -> None:
+    axes.set_xlabel("sub-encoder", fontsize=8, color=INK)
+    axes.set_ylabel("share of its use", fontsize=8, color=INK)
     by_unit = taken.mean(1)
     by_unit = by_unit / np.maximum(by_unit.sum(0), 1e-9)
     bottom = np.zeros(len(names))

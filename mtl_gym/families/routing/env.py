@@ -74,6 +74,7 @@ class RoutingVectorEnv(HeldOutVectorEnv):
     INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({LAYERS, ROUTES})
     STACKS: ClassVar[bool] = True
     WINDOW: ClassVar[str] = render.WINDOW
+    SEEN: ClassVar[str] = "Routing map: the blocks that each task takes"
     FAMILY: ClassVar[str] = "MTLRouting"
     PICTURE: ClassVar[str] = "routing_map.png"
     options: RoutingOptions
@@ -349,7 +350,19 @@ class RoutingVectorEnv(HeldOutVectorEnv):
 
     def _render(self) -> Array | str | None:
         """Show the routing map of about the last 200 episodes of each task."""
-        return render.show(self.render_mode, self.usage.counts, self.data.task_names, bool(self.agents), self.groups)
+        names, told = self.data.task_names, self.narration
+        mark = None if told is None else render.Mark(told.task, [int(action) for action in told.actions])
+        dispatched = bool(self.agents)
+        return render.show(
+            self.render_mode, self.usage.counts, names, dispatched, self.groups, mark=mark, heading=self.heading
+        )
+
+    def _named(self, action: Array) -> str:
+        place = self._decisions - 1
+        if self.agents and not place:
+            return f"agent {action}"
+        choice = "PASS" if action == self.num_blocks else f"block {action}"
+        return f"{choice} at depth {place - bool(self.agents)}"
 
 
 class RoutingEnv(BatchOfOne):

@@ -5,8 +5,10 @@ Source: Rosenbaum et al. 2018, figure 11.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,17 +23,27 @@ from mtl_gym.families.routing.group_strip import by_group, draw_strip
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
 UsageCounts: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 Floats: TypeAlias = NDArray[np.float64]
 
 LEAST_SHARE = 0.05
+MARKED = "Black: the last decision's task and choices so far. Shares: of about the last 200 episodes of each task."
 WINDOW = "mtl_gym: routing map"
 BOX_WIDTH, BOX_HEIGHT = 0.72, 0.3
 CAPTION = f"""Lines: share of a task's episodes, {LEAST_SHARE:.0%} or more.
 Boxes: darker for more use; dashed: unused.
 Heat maps: share of a task's episodes, white 0%, darkest 100%; P is PASS."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The route of one input: its task, and the choices so far."""
+
+    task: str
+    choices: Sequence[int]
 
 
 def show(
@@ -40,13 +52,15 @@ def show(
     task_names: Sequence[str],
     dispatched: bool = False,
     groups: Rows | None = None,
+    mark: Mark | None = None,
+    heading: Callable[[], Sequence[str]] | None = None,
 ) -> NDArray[np.uint8] | str | None:
     """Return the rendering for `mode`: pixels for "rgb_array", text for "ansi", else None; warn if `mode` is None."""
     text = partial(ansi, usage, task_names, dispatched)
     usage, task_names, groups = by_group(usage, task_names, groups)
     shares = _shares(usage, task_names)
-    draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched, groups=groups)
-    return pictures.show(mode, draw, text, _size(shares, task_names), WINDOW)
+    draw = partial(_draw, shares=shares, task_names=task_names, dispatched=dispatched, groups=groups, mark=mark)
+    return pictures.show(mode, draw, text, _size(shares, task_names), WINDOW, heading)
 
 
 def ansi(usage: UsageCounts, task_names: Sequence[str], dispatched: bool = False) -> str:
@@ -161,7 +175,12 @@ def _heights(shares: Floats) -> tuple[float, float]:
 
 
 def _draw(
-    figure: Figure, shares: Floats, task_names: Sequence[str], dispatched: bool, groups: Rows | None = None
+    figure: Figure,
+    shares: Floats,
+    task_names: Sequence[str],
+    dispatched: bool,
+    groups: Rows | None = None,
+    mark: Mark | None = None,
 ) -> None:
     grid = figure.add_gridspec(2, shares.shape[1], height_ratios=_heights(shares))
     axes = figure.add_subplot(grid[0, :], frameon=False)
@@ -178,7 +197,36 @@ def _draw(
     for depth in range(shares.shape[1]):
         heat_map = figure.add_subplot(grid[1, depth], title=names[depth])
         _draw_heat_map(heat_map, shares, depth, task_names)
-    figure.supxlabel(CAPTION, x=0.01, ha="left", fontsize=8, color=INK)
+    if mark is not None:
+        _draw_mark(axes, shares, task_names, mark)
+    caption = CAPTION if mark is None else f"{MARKED}\n{CAPTION}"
+    figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color=INK)
+
+
+def _draw_mark(axes: Axes, shares: Floats, task_names: Sequence[str], mark: Mark) -> None:
+    """Draw the route of one input as a thick line from its task through its choices."""
+    from matplotlib.patheffects import Normal, withStroke
+
+    if mark.task not in task_names:
+        return
+    tasks, depths, choices = shares.shape
+    task, taken = list(task_names).index(mark.task), list(mark.choices)[:depths]
+    x = np.array([_task_x(tasks, choices)[task], *_block_x(choices)[taken]])
+    axes.scatter(x[0], -1, s=110, facecolors="none", edgecolors="black", linewidths=2.5, zorder=6)
+    for depth, (start, end) in enumerate(pairwise(x)):
+        line = _patch(start, end, depth)
+        line.set_path_effects([withStroke(linewidth=5, foreground="white"), Normal()])
+        axes.add_patch(line)
+    names = {f"depth {depth} block {_choice_name(choice, choices)}" for depth, choice in enumerate(taken)}
+    for box in axes.patches:
+        if box.get_gid() in names:
+            box.set(edgecolor="black", linewidth=3, linestyle="solid")
+
+
+def _patch(start: float, end: float, depth: int) -> PathPatch:
+    from matplotlib.patches import PathPatch
+
+    return PathPatch(_curve(start, end, depth), fill=False, edgecolor="black", lw=2.5, zorder=3.5, gid="mark")
 
 
 def _draw_frame(axes: Axes, shares: Floats, task_names: Sequence[str], depths: Sequence[str], kinds: Rows) -> None:

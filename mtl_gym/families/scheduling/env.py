@@ -92,6 +92,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     INTERFACES: ClassVar[frozenset[Interface[object]]] = frozenset({RUNS, TARGETS})
     PROGRESS: ClassVar[type[Any]] = Progress
     WINDOW: ClassVar[str] = render.WINDOW
+    SEEN: ClassVar[str] = render.SEEN
     PICTURE: ClassVar[str] = "timeline.png"
     options: SchedulingOptions
     data: MultiTaskDataset
@@ -346,7 +347,30 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def _render(self) -> Array | str | None:
         """Show the current histograms, and the timeline of trained tasks above the learning curves."""
-        return render.show(self.render_mode, self._histograms[0].cpu().numpy(), self.timeline, self.task_names)
+        line, histogram = self.timeline, self._histograms[0].cpu().numpy()
+        if self._shows_end and self._ended is not None:
+            line, histogram = self._ended, self._ended.histogram[-1]
+        return render.show(self.render_mode, histogram, line, self.task_names, self._last_weights(), self.heading)
+
+    def _last_weights(self) -> Floats | None:
+        """Return the weight of each task in the last decision; float32 [tasks], or None."""
+        if self.narration is None:
+            return None
+        if not self.narration.actions:
+            return np.zeros(self.data.num_tasks, np.float32)
+        action = self.narration.actions[-1]
+        return self._one_hot[int(action)] if self.chooses else action
+
+    def _named(self, action: Array) -> str:
+        if self.chooses:
+            return f"train {self.task_names[int(action)]}"
+        heaviest = np.argsort(-action, kind="stable")[:3]
+        names = ", ".join(f"{self.task_names[task]} {action[task]:.2f}" for task in heaviest)
+        return f"weights {names}{' and less' * (len(action) > len(heaviest))}"
+
+    def _reached_text(self) -> str:
+        line = self._ended if self._shows_end and self._ended is not None else self.timeline
+        return render.reached(line)
 
 
 class SchedulingEnv(BatchOfOne):

@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WINDOW = "mtl_gym: schedule"
+SEEN = "Schedule: which tasks are trained when, and what they reach"
 MOST_COLUMNS = 5
 
 
 def show(
-    mode: str | None, histogram: Floats, line: Timeline, task_names: Sequence[str]
+    mode: str | None,
+    histogram: Floats,
+    line: Timeline,
+    task_names: Sequence[str],
+    weights: Floats | None = None,
+    heading: Callable[[], Sequence[str]] | None = None,
 ) -> NDArray[np.uint8] | str | None:
     """Render the current histograms, if there are any, above the timeline of the run.
 
@@ -33,20 +39,33 @@ def show(
         histogram: Histograms of the first run; float32 [tasks, bins].
         line: Timeline of the runs so far.
         task_names: One name per task.
+        weights: Weight of each task in the last decision, drawn beside the timeline; float32 [tasks], or None.
+        heading: Function that returns the lines above the picture.
     """
     width, height = _size(task_names)
-    draw = partial(_draw_all, histogram=histogram, line=line, task_names=task_names)
+    draw = partial(_draw_all, histogram=histogram, line=line, task_names=task_names, weights=weights)
     text = partial(ansi, histogram, line, task_names)
     above = _heat_height(task_names) if histogram.size else 0.0
-    return pictures.show(mode, draw, text, (width, height + above), WINDOW)
+    return pictures.show(mode, draw, text, (width, height + above), WINDOW, heading)
 
 
 def show_timeline(
-    mode: str | None, text: Callable[[], str], line: Timeline, task_names: Sequence[str]
+    mode: str | None,
+    text: Callable[[], str],
+    line: Timeline,
+    task_names: Sequence[str],
+    weights: Floats | None = None,
+    heading: Callable[[], Sequence[str]] | None = None,
 ) -> NDArray[np.uint8] | str | None:
-    """Render the timeline of the runs so far, or a text."""
-    draw = partial(_draw_timeline, line=line, task_names=task_names, title=None)
-    return pictures.show(mode, draw, text, _size(task_names), WINDOW)
+    """Render the timeline of the runs so far, or a text; arguments as for `show`."""
+    draw = partial(_draw_timeline, line=line, task_names=task_names, title=None, weights=weights)
+    return pictures.show(mode, draw, text, _size(task_names), WINDOW, heading)
+
+
+def reached(line: Timeline) -> str:
+    """Return the mean accuracy that runs have reached, in words; empty before the first decision."""
+    known = line.mean_accuracy[np.isfinite(line.mean_accuracy)]
+    return f"mean validation accuracy {known[-1]:.1%}" if len(known) else ""
 
 
 def timeline(line: Timeline, task_names: Sequence[str], title: str | None = None) -> Figure:
@@ -120,14 +139,16 @@ def _heat_height(task_names: Sequence[str]) -> float:
     return 0.7 + 0.2 * len(task_names)
 
 
-def _draw_all(figure: Figure, histogram: Floats, line: Timeline, task_names: Sequence[str]) -> None:
+def _draw_all(
+    figure: Figure, histogram: Floats, line: Timeline, task_names: Sequence[str], weights: Floats | None
+) -> None:
     if not histogram.size:
-        _draw_timeline(figure, line, task_names, None)
+        _draw_timeline(figure, line, task_names, None, weights)
         return
     heights = (_heat_height(task_names), _heat_height(task_names) + 4.0)
     parts = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
     _draw_now(parts[0].subplots(), histogram, task_names)
-    _draw_timeline(parts[1], line, task_names, None)
+    _draw_timeline(parts[1], line, task_names, None, weights)
 
 
 def _draw_now(axes: Axes, histogram: Floats, task_names: Sequence[str]) -> None:
@@ -136,9 +157,18 @@ def _draw_now(axes: Axes, histogram: Floats, task_names: Sequence[str]) -> None:
     axes.set_xlabel("uncertainty (colour: share of samples)", fontsize=8, color=INK)
 
 
-def _draw_timeline(figure: Figure, line: Timeline, task_names: Sequence[str], title: str | None) -> None:
+def _draw_timeline(
+    figure: Figure, line: Timeline, task_names: Sequence[str], title: str | None, weights: Floats | None = None
+) -> None:
     _check(line, task_names)
-    heat, curves = figure.subplots(2, 1, sharex=True, height_ratios=(_heat_height(task_names), 3.2))
+    heights = (_heat_height(task_names), 3.2)
+    if weights is None:
+        heat, curves = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+    else:
+        parts = figure.subplots(2, 2, sharex="col", height_ratios=heights, width_ratios=(8, 1))
+        heat, curves = parts[:, 0]
+        _draw_decision(parts[0, 1], parts[1, 1], weights)
+        _mark_now(curves, line)
     edges = np.concatenate([[0], line.step])
     shares = line.shares.T
     _heat(heat, shares, edges, task_names, highest=np.nanmax(shares, initial=1e-9))
@@ -146,6 +176,30 @@ def _draw_timeline(figure: Figure, line: Timeline, task_names: Sequence[str], ti
     _draw_curves(curves, line, task_names)
     if title is not None:
         figure.suptitle(title, color=INK, fontsize=10)
+
+
+def _draw_decision(bars: Axes, below: Axes, weights: Floats) -> None:
+    """Draw the weights of the last decision as bars beside the lines of their tasks."""
+    below.axis("off")  # the legend of the curves stands here
+    bars.barh(np.arange(len(weights)) + 0.5, weights, 0.6, color=COLOURS[1])
+    bars.set(xlim=(0, 1), ylim=(len(weights), 0))
+    bars.set_title("Last decision", fontsize=9, color=INK)
+    bars.set_yticks([])
+    bars.set_xticks([0, 1])
+    bars.tick_params(length=0, labelsize=7, labelcolor=INK, labelbottom=True)
+    bars.spines[:].set_color(FAINT)
+
+
+def _mark_now(axes: Axes, line: Timeline) -> None:
+    """Draw a line at the last decision, dots at its figures, and the range of all accuracies."""
+    known = np.flatnonzero(np.isfinite(line.mean_accuracy))
+    lowest = np.nanmin(line.accuracy, initial=0)
+    axes.set(ylim=(1.05 * lowest - 0.02, 1.02), xlim=(0, line.step[-1]))
+    if len(known):
+        now, accuracy = line.step[known[-1]], line.accuracy[known[-1]].mean(0)
+        axes.axvline(now, color=INK, lw=0.8, ls="dotted")
+        colours = [COLOURS[task % len(COLOURS)] for task in range(len(accuracy))]
+        axes.scatter(np.full(len(accuracy), now), accuracy, s=14, c=colours, zorder=3)
 
 
 def _heat(

@@ -137,6 +137,7 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
     PROGRESS: ClassVar[type[Any]] = Progress
     TERMINATES: ClassVar[bool] = True
     WINDOW: ClassVar[str] = render.WINDOW
+    SEEN: ClassVar[str] = render.SEEN
     PICTURE: ClassVar[str] = "timeline.png"
     # Reward of a gain of 1 in the mean level: rewards are in points, as the measure is.
     REWARD: ClassVar[float] = 100.0
@@ -315,7 +316,21 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def _render(self) -> Array | str | None:
         """Show the practice so far above the levels; as text, decisions and levels of the first row."""
-        return render.show_timeline(self.render_mode, self._text, self.timeline, self.all_names)
+        told = self.narration
+        weights = None if told is None else np.zeros(len(self.all_names), np.float32)
+        if told is not None and weights is not None and told.actions:
+            weights[int(told.actions[-1])] = 1
+        line = self._line_shown()
+        return render.show_timeline(self.render_mode, self._text, line, self.all_names, weights, self.heading)
+
+    def _line_shown(self) -> Timeline:
+        return self._ended if self._shows_end and self._ended is not None else self.timeline
+
+    def _named(self, action: Array) -> str:
+        return f"practise {self.all_names[int(action)]}"
+
+    def _reached_text(self) -> str:
+        return render.reached(self._line_shown())
 
     def _text(self) -> str:
         trained, level = self._progress.trained[0], self._progress.validation_accuracy[0]
