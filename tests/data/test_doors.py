@@ -169,7 +169,7 @@ def test_without_the_library_a_message_names_the_extra(monkeypatch):
 
 def test_a_dataset_on_disk_gives_what_its_frame_gives(tmp_path):
     datasets = pytest.importorskip("datasets")
-    datasets.Dataset.from_pandas(frame()).save_to_disk(tmp_path / "shops")
+    datasets.Dataset.from_pandas(frame()).save_to_disk(str(tmp_path / "shops"))
     stored = MultiTaskDataset.from_huggingface("shops", tmp_path / "shops", label="sold", task="shop")
     assert repr(stored) == repr(shops())
     assert all(torch.equal(stored.split(name).x, shops().split(name).x) for name in stored.splits)
