@@ -35,6 +35,7 @@ FAMILIES = {
     "MTLLimitless-Digits-v0": {},
     "MTLRecurrent-BrainSeries-v0": {},
     "MTLScheduling-Digits-v0": RUNS,
+    "MTLScheduling-Skills-v0": {"budget": 12},
     "MTLScheduling-Prerequisites-v0": {"updates": 8},
     "MTLScheduling-TextMixture-v0": {"updates": 12},
     "MTLRouting-Digits-v1": {},

@@ -142,6 +142,7 @@ def _check_step(
     for name, ends in {"terminated": terminated, "truncated": truncated}.items():
         require(ends.dtype == bool, f"{name} must be bool, not {ends.dtype}")
     require(bool(info["action_mask"].any(1).all()), "every row must have a valid choice")
+    _check_entries("info", info, len(done))
     if not done.any():
         return
     require(bool((info["_final_obs"] == done).all()), "info['_final_obs'] must mark the rows that ended")
@@ -150,10 +151,15 @@ def _check_step(
     require(all(inside), "info['final_obs'] must lie in single_observation_space")
     final = info["final_info"]
     require({"is_success", "_is_success"} <= set(final), "final_info must have is_success")
-    wrong = [name for name in final if name[0] != "_" and (f"_{name}" not in final or len(final[name]) != len(done))]
-    require(not wrong, f"final_info must have one entry per row, and the mask _NAME, of {', '.join(wrong)}")
+    _check_entries("final_info", final, len(done))
     invalid = final.get("invalid_action", np.zeros(len(done), bool))
     require(not invalid[done].any(), "a choice that action_masks() allows must not end an episode as invalid")
+
+
+def _check_entries(what: str, info: Info, rows: int) -> None:
+    entries = {name: entry for name, entry in info.items() if name[0] != "_" and name != "final_info"}
+    wrong = [name for name, entry in entries.items() if f"_{name}" not in info or len(entry) != rows]
+    require(not wrong, f"{what} must have one entry per row, and the mask _NAME, of {', '.join(wrong)}")
 
 
 def check_seeding(env_id: str, options: Options) -> None:

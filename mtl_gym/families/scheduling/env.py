@@ -288,7 +288,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         return HeldOut(self.data, self.evaluated_split, self.template.objective, None)
 
     def _measures(self) -> dict[str, Array]:
-        return {name: np.nan_to_num(value) for name, value in vars(self._progress).items() if name != "reference"}
+        return self._progress.measures()
 
     def evaluation_figures(self) -> dict[str, Any]:
         """Return figures of the last completed runs or, before any has ended, of the runs under way.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtl_gym.core.episode import Floats
-from mtl_gym.core.rows import Rows
+from mtl_gym.core.rows import Array, Rows
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,10 @@ class Progress:
         zeros = np.zeros((runs, len(reference)), np.float32)
         unknown = [zeros + np.float32(np.nan) for _ in range(4)]
         return cls(unknown[0], unknown[1], unknown[2], unknown[3], zeros, reference, np.zeros(runs, np.int64))
+
+    def measures(self) -> dict[str, Array]:
+        """Return the figures of each run, with 0 for what is unknown; the reference is one for all runs."""
+        return {name: np.nan_to_num(value) for name, value in vars(self).items() if name != "reference"}
 
     def after(self, steps: int, validation: Floats) -> Progress:
         """Return a copy with more gradient steps, whose own figures are to be filled in.

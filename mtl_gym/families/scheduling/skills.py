@@ -176,6 +176,9 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1.0)
         self._ended: Timeline | None = None
 
+    def _measures(self) -> dict[str, Array]:
+        return self._progress.measures()
+
     @property
     def _levels(self) -> Levels:
         """Levels in the order of the chain; float64 [num_envs, skills], shared with the network."""
