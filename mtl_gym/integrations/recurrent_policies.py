@@ -5,16 +5,15 @@ from __future__ import annotations
 from gymnasium.spaces import MultiBinary
 from sb3_contrib.common.recurrent import policies
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
-from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
 
-class _Converted(ActorCriticPolicy):
-    """Policy whose LSTM has a width of Python's type, and which scores binary actions as floats.
+class MlpLstmPolicy(policies.RecurrentActorCriticPolicy):
+    """Policy whose LSTM has an int as its width, and which scores binary actions as floats.
 
     SB3 adds up the widths of a `Dict` with `MultiDiscrete` parts to a `numpy.int64`, which `torch.nn.LSTM` refuses; and
-    sb3-contrib's buffer hands out binary actions as int8, of which `Bernoulli` has no probability.
+    sb3-contrib's buffer returns binary actions as int8, whose probability `Bernoulli` cannot compute.
     """
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
@@ -23,18 +22,14 @@ class _Converted(ActorCriticPolicy):
         extractor._features_dim = int(extractor.features_dim)
         return extractor
 
-    def evaluate_actions(  # type: ignore[override]  # sb3-contrib's own signature
+    def evaluate_actions(  # type: ignore[override]  # as that of sb3-contrib
         self, obs: Tensor, actions: Tensor, lstm_states: RNNStates, episode_starts: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return values, logarithms of the probabilities of actions, and entropies; float32 [n] each."""
         if isinstance(self.action_space, MultiBinary):
             actions = actions.float()
         return super().evaluate_actions(obs, actions, lstm_states, episode_starts)
 
 
-class MlpLstmPolicy(_Converted, policies.RecurrentActorCriticPolicy):
-    """sb3-contrib's `MlpLstmPolicy`."""
-
-
-class MultiInputLstmPolicy(_Converted, policies.RecurrentMultiInputActorCriticPolicy):
-    """sb3-contrib's `MultiInputLstmPolicy`."""
+class MultiInputLstmPolicy(MlpLstmPolicy, policies.RecurrentMultiInputActorCriticPolicy):
+    """`MlpLstmPolicy` for `Dict` observations."""
