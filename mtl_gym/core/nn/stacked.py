@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
@@ -105,6 +105,17 @@ class StackedModule(nn.Module):
         theirs = dict(source.named_parameters())
         for name, value in self.named().items():
             value[place].copy_(theirs[name])
+
+    @torch.no_grad()
+    def fill(self, copies: Sequence[Named]) -> None:
+        """Set the stacked parameters of all places, in order, from results of `weights_of`; one copy per parameter."""
+        for name, value in self.named().items():
+            value.copy_(torch.stack([copy[name] for copy in copies]).view_as(value), non_blocking=True)
+
+    def weights_of(self, source: nn.Module) -> Named:
+        """Return copies of the parameters of `source` that are stacked here, by name."""
+        theirs = dict(source.named_parameters())
+        return {name: theirs[name].detach().clone() for name in self.names}
 
     @torch.no_grad()
     def single(self, weights: Mapping[str, Tensor]) -> nn.Module:

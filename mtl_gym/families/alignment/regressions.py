@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mtl_gym.core.episode import Floats
+from mtl_gym.core.packing import read_together
 from mtl_gym.data.collection import TaskCollection
 from mtl_gym.families.alignment.competition import Competition
 from mtl_gym.families.alignment.joint import JointModel
@@ -48,7 +49,9 @@ class RegressionTraining(JointTraining):
                 scores.grad = belief * (towards - (towards * belief).sum(0))
                 ranking.step()
                 self.updates += 1
-        return scores.softmax(0).movedim(0, -1).cpu().numpy(), losses.cpu().numpy()
+        # Layouts stay: sums over another one differ in their last bits.
+        read = read_together([scores.softmax(0), losses.T])
+        return np.moveaxis(read[0], 0, -1), read[1].T
 
     def _descend(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
         """Make a gradient step of modules and contexts.
@@ -80,4 +83,5 @@ class RegressionTraining(JointTraining):
         errors = torch.baddbmm(y, x, (blocks * self.joint.contexts).permute(1, 2, 0), beta=-1)
         loss = errors.square().mean(1).T
         accuracy = self._samples.accuracy(-loss, split, limit)
-        return TaskFigures(loss.cpu().numpy(), accuracy.cpu().numpy())
+        read = read_together([loss.T, accuracy.T])
+        return TaskFigures(read[0].T, read[1].T)

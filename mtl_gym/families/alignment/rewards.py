@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mtl_gym.core.episode import Floats
@@ -56,9 +57,10 @@ def scales(first: Floats, tasks: Sequence[TaskData]) -> Floats:
         float32 [runs, tasks], above 0.
     """
     found = first.copy()
-    for number, task in enumerate(tasks):
-        if task.kind == "regression":
-            found[:, number] = task.splits["train"][1].var(0, correction=0).mean().item()
+    numbers = [number for number, task in enumerate(tasks) if task.kind == "regression"]
+    if numbers:
+        targets = [tasks[number].splits["train"][1] for number in numbers]
+        found[:, numbers] = torch.stack([y.var(0, correction=0).mean() for y in targets]).cpu().numpy()
     return np.maximum(found, np.finfo(np.float32).tiny)
 
 

@@ -14,6 +14,7 @@ from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.core.nn.eval_mode import eval_mode
 from mtl_gym.core.nn.stacked import Named
 from mtl_gym.core.nn.weights import seeded
+from mtl_gym.core.packing import read_together
 from mtl_gym.core.rows import State
 from mtl_gym.data.collection import TaskCollection
 from mtl_gym.families.alignment.competition import Competition
@@ -112,7 +113,8 @@ class JointTraining:
                 if contested:
                     ranking.step()
                     ranking.zero_grad(set_to_none=True)
-        return competition.spread(scores.detach()).cpu().numpy(), losses.cpu().numpy()
+        read = read_together([competition.spread(scores.detach()), losses])
+        return read[0], read[1]
 
     def _update(self, mixture: Tensor | Mixture, belief: Tensor | None) -> Tensor:
         with seeded(self.updates):  # for dropout in any architecture
@@ -137,8 +139,7 @@ class JointTraining:
         with eval_mode(self.joint):
             weights = self.joint.weights()
             parts = [self._measured(number, weights[number], split, limit) for number in range(len(weights))]
-        loss, accuracy = (torch.cat(part, 1)[:, self._in_order].cpu().numpy() for part in zip(*parts, strict=True))
-        return TaskFigures(loss, accuracy)
+        return TaskFigures(*read_together([torch.cat(part, 1)[:, self._in_order] for part in zip(*parts, strict=True)]))
 
     def _measured(self, number: int, weights: Named, split: str, limit: int | None) -> tuple[Tensor, Tensor]:
         samples, kind = self.samples[number], self.joint.stacks[number]

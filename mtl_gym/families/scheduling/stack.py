@@ -79,13 +79,16 @@ class RunStack(nn.Module):
     def renew(self, seeds: Sequence[int]) -> None:
         """Redraw the weights of every run, each from its own seed."""
         encoder, head = copy.deepcopy((self.template.encoder, self.template.head))
-        for run, seed in enumerate(seeds):
+        encoders, heads = [], []
+        for seed in seeds:
             with seeded(seed):
                 renew(encoder)
-                self._encoder.write((run,), encoder)
-                for task in range(self.tasks):
+                encoders.append(self._encoder.weights_of(encoder))
+                for _ in range(self.tasks):
                     renew(head)
-                    self._heads.write((run, task), head)
+                    heads.append(self._heads.weights_of(head))
+        self._encoder.fill(encoders)
+        self._heads.fill(heads)
 
     def places(self, task: Rows) -> Place:
         """Return the place of each group's head among those of all runs; int64 [runs, groups] -> [runs * groups]."""

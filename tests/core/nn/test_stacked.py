@@ -22,6 +22,18 @@ def test_copies_give_what_each_gives_alone():
         assert torch.equal(alone(x[place]), module(x[place]))
 
 
+def test_all_places_are_filled_in_order():
+    filled, written, module, copies = StackedModule(network(), (2, 3)), StackedModule(network(), (2, 3)), network(), []
+    for place in [(run, task) for run in range(2) for task in range(3)]:
+        module[0].reset_parameters()  # in place, as weights of runs are drawn
+        copies.append(filled.weights_of(module))
+        written.write(place, module)
+    filled.fill(copies)
+    assert all(
+        torch.equal(mine, theirs) for mine, theirs in zip(filled.parameters(), written.parameters(), strict=True)
+    )
+
+
 def test_only_trained_or_named_parameters_are_stacked():
     template = network()
     template[0].requires_grad_(False)
