@@ -1,10 +1,11 @@
 """Reproduce table 2 of MUiR, a synthetic benchmark: thirty linear regressions in three hidden groups.
 
 All lines of the table use the same environment; they differ in agent, initial assignment, and generation of weights.
-The runs of a line, one per seed, train in parallel.
+The runs of a line, one per seed, train in parallel. `--contexts` repeats table 7 here: a line per context size c.
 
     python examples/alignment_table.py
     python examples/alignment_table.py --data generated-linear --seeds 3 --generations 100
+    python examples/alignment_table.py --data linear --methods MUiR --contexts 0 1 2 4 8 --seeds 3
 """
 
 from __future__ import annotations
@@ -60,34 +61,35 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--generations", type=int, default=300, help="generations with challengers")
     parser.add_argument("--final", type=int, default=200, help="generations of final training")
     parser.add_argument("--iterations", type=int, default=100, help="gradient steps per generation")
+    parser.add_argument("--contexts", type=int, nargs="+", default=[1], help="context sizes c of methods with contexts")
     parser.add_argument("--picture", help="prefix of the pictures of MUiR's first run on each data set")
     return parser.parse_args()
 
 
-def train(method: str, data: str, args: argparse.Namespace) -> tuple[Evaluation, Any]:
+def train(method: str, data: str, context: int, args: argparse.Namespace) -> tuple[Evaluation, Any]:
     """Train the runs of one line; return their evaluation on the test samples and the environment."""
     agent_class, options = METHODS[method]
-    options = {"generations": args.generations, "final_generations": args.final, **options}
+    options = {"generations": args.generations, "final_generations": args.final, "context": context, **options}
     env = gym.make_vec(ENV_ID, args.seeds, data=data, iterations=args.iterations, device="cpu", **options)
     agent = agent_class(env, seed=args.seed)
     agent.learn(args.seeds * args.generations)
     return mtl_gym.evaluate(agent, env), env.unwrapped
 
 
-def line(method: str, data: str, args: argparse.Namespace) -> str:
+def line(method: str, data: str, context: int, args: argparse.Namespace) -> str:
     """Return a line of the table."""
     start = time.perf_counter()
-    result, env = train(method, data, args)
+    result, env = train(method, data, context, args)
     rmse, used, found = (result.figures[name] for name in ("rmse", "modules_used", "groups_found"))
     if args.picture and method == "MUiR":
         for name, figure in env.pictures(result.figures, data).items():
             figure.savefig(f"{args.picture}-{data}-{name}")
     modules = " ".join(map(str, used))
-    paper = PAPER.get(data, {}).get(method, "")
+    paper = PAPER.get(data, {}).get(method, "") if context == 1 else ""
     seconds = time.perf_counter() - start
     spread = np.std(rmse, ddof=1) if len(rmse) > 1 else 0.0
     return (
-        f"| {method:22} | {rmse.mean():.3f} ± {spread:.3f} | {rmse.max():.3f} | {modules:14} | "
+        f"| {method:22} | {env.options.context} | {rmse.mean():.3f} ± {spread:.3f} | {rmse.max():.3f} | {modules:14} | "
         f"{found.sum()} of {len(found)} | {paper:11} | {seconds:.0f} |"
     )
 
@@ -97,7 +99,9 @@ if __name__ == "__main__":
     settings = arguments()
     for name in settings.data:
         print(f"\n### {name}\n")
-        print(f"| {'method':22} | test RMSE | worst | modules in use | groups found | paper | seconds |")
-        print("|---|---|---|---|---|---|---|")
+        print(f"| {'method':22} | c | test RMSE | worst | modules in use | groups found | paper | seconds |")
+        print("|---|---|---|---|---|---|---|---|")
         for method_name in settings.methods:
-            print(line(method_name, name, settings), flush=True)
+            contexts = [0] if "context" in METHODS[method_name][1] else settings.contexts
+            for size in contexts:
+                print(line(method_name, name, size, settings), flush=True)

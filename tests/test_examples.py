@@ -18,6 +18,7 @@ from stable_baselines3 import DQN, PPO
 
 import mtl_gym
 from mtl_gym.data import data_root
+from mtl_gym.lab.run import RunSettings, train
 from mtl_gym.registration import registered_ids
 from tests.conftest import has_data
 
@@ -126,7 +127,7 @@ def test_the_table_of_alignment_has_a_line_for_each_method(tmp_path: Path) -> No
     sizes = ("--seeds", "2", "--generations", "3", "--final", "1", "--iterations", "3")
     printed = run("alignment_table.py", tmp_path, "--data", "generated-linear", "--picture", "seen", *sizes)
     for method, modules in (("single task", 30), ("classical sharing", 1), ("MUiR, oracle", 3)):
-        line = rf"^\| {method} +\| \d\.\d{{3}} ± \d\.\d{{3}} \| \d\.\d{{3}} \| {modules} {modules} "
+        line = rf"^\| {method} +\| \d \| \d\.\d{{3}} ± \d\.\d{{3}} \| \d\.\d{{3}} \| {modules} {modules} "
         assert re.search(line, printed, re.MULTILINE), printed
     assert matplotlib.image.imread(tmp_path / "seen-generated-linear-assignment.png").ndim == 3
 
@@ -137,6 +138,20 @@ def test_what_alignments_rewards_pay_for_has_a_line_for_each_agent(tmp_path: Pat
     assert printed.startswith("| who | return, validation | return, training | test RMSE |\n")
     for who in ("nobody challenges", "random proposals", "MUiR"):
         assert re.search(rf"^\| {who}( \| -?\d+\.\d{{3}} ± \d+\.\d{{3}}){{3}} \|$", printed, re.MULTILINE), printed
+
+
+@pytest.mark.slow
+def test_finished_runs_of_alignment_have_losses_sizes_and_weights(tmp_path: Path) -> None:
+    options = {"data": "generated-linear", "iterations": 5, "generations": 3, "final_generations": 0}
+    for seed in (0, 1):
+        settings = RunSettings("MTLAlignment-Linear-v0", "decomposed-ea", 3, seed, 1, options)
+        train(settings, tmp_path / "runs" / "muir" / f"seed-{seed}")
+    printed = run("alignment_runs.py", tmp_path, "runs")
+    line = r"^\| muir \| \d+\.\d\d ± \d+\.\d\d \| \d+\.\d\d ± \d+\.\d\d \| \d+ \| \d+ of 30 \| 2 \|$"
+    assert re.search(line, printed, re.MULTILINE), printed
+    printed = run("alignment_runs.py", tmp_path, "runs", "--weights", "muir")
+    for weights in ("modules", "contexts", "maps"):
+        assert len(re.findall(rf"^\| seed-[01] \| {weights} \| \d+ / \d+ \|", printed, re.MULTILINE)) == 2, printed
 
 
 @pytest.mark.slow

@@ -31,6 +31,14 @@ def test_words_are_numbered_by_frequency_and_rare_words_are_unknown(tmp_path):
     assert task.splits["test"][0][0, :6].tolist() == [1, 2, 0, 0, 0, 3]
 
 
+def test_a_share_of_the_texts_keeps_the_words_of_the_whole(tmp_path):
+    write_texts(tmp_path, train="a b\n" * 40 + "c d\n" * 40)
+    whole, half = cross_modal.text(tmp_path), cross_modal.text(tmp_path, share=0.5)
+    assert half.outputs == whole.outputs == 6
+    assert [len(task.splits["train"][0]) for task in (whole, half)] == [6, 3]
+    assert torch.equal(half.splits["train"][0], whole.splits["train"][0][:3])
+
+
 def test_the_binding_strength_of_dna_is_that_of_the_best_positions(monkeypatch):
     random = np.random.default_rng(0)
     motifs = random.normal(size=(3, 8, 4))

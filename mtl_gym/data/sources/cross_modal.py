@@ -48,8 +48,13 @@ def vision(root: Path) -> TaskData:
     return TaskData("vision", "classification", splits, data.num_tasks)
 
 
-def text(root: Path, words: int = WORDS) -> TaskData:
+def text(root: Path, words: int = WORDS, share: float = 1.0) -> TaskData:
     """Build the task of predicting the next word in pieces of 35 words; inputs and labels int64 [pieces, 35].
+
+    Args:
+        root: Folder of the data.
+        words: Size of the vocabulary, from the whole training text.
+        share: Share of every text, from its start.
 
     Example:
         >>> text(Path("nowhere"))
@@ -61,7 +66,8 @@ def text(root: Path, words: int = WORDS) -> TaskData:
     counts.pop(UNKNOWN, None)
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[: words - 1]
     number = {word: place + 1 for place, word in enumerate(frequent)}
-    splits = {name: pieces(np.array([number.get(t, 0) for t in found])) for name, found in tokens.items()}
+    parts = {name: found[: int(share * len(found))] for name, found in tokens.items()}
+    splits = {name: pieces(np.array([number.get(t, 0) for t in part])) for name, part in parts.items()}
     return TaskData("text", "classification", splits, len(frequent) + 1)
 
 
