@@ -121,7 +121,7 @@ class RateVectorEnv(TrainingRunVectorEnv[Losses]):
         def draw(figure: Figure) -> None:
             figure.subplots().bar(list(losses), list(losses.values()))
 
-        return show(self.render_mode, draw, lambda: str(losses), (6, 3), self.WINDOW)
+        return show(self.render_mode, draw, lambda: str(losses), (6, 3), self.WINDOW, self.heading)
 
 
 class RateEnv(BatchOfOne):
