@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import nn
 
+# Held while torch's CPU generator is another's.
+_ONE_THREAD = RLock()
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
@@ -40,8 +43,15 @@ def renew(module: nn.Module) -> None:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator within the context, and restore it afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+def seeded(seed: int | None = None) -> Iterator[None]:
+    """Seed torch's CPU generator within the context, and restore it afterwards.
+
+    The generator is the same for all threads, of which one at a time may be within.
+
+    Args:
+        seed: The seed; None draws on from where the generator is.
+    """
+    with _ONE_THREAD, torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
         yield

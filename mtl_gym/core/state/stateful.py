@@ -17,6 +17,7 @@ from typing_extensions import Self
 
 from mtl_gym.core.errors import CheckpointError, MaskedChoice, TrainingDiverged
 from mtl_gym.core.modes import enter_in_own_mode, in_own_mode
+from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions, differences, must_agree, shallow_dict
 from mtl_gym.core.rows import Array, Info, Observation, Rows, State, clone
 from mtl_gym.core.state import checkpoint
@@ -121,8 +122,7 @@ class Stateful(VectorEnv[Observation, Array, Array], ABC):
         self.generators = [torch.Generator(self.device).manual_seed(seed % 2**63) for seed in seeds]
         kept = self._kept()
         self._diverged = None
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed % 2**63)
+        with seeded(self.seed % 2**63):
             self._build()
         self.updates = self.updates if kept else 0
         if kept:

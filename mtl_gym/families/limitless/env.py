@@ -20,6 +20,7 @@ from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.held_out import HeldOutVectorEnv
 from mtl_gym.core.interfaces import POOL, ROUTES, Interface
 from mtl_gym.core.nn.fused_adam import FusedAdam
+from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.reporting import Curves
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
@@ -92,7 +93,7 @@ class LimitlessVectorEnv(HeldOutVectorEnv):
         self._inputs = Inputs(self.data, self.options.split, self.options.image_shape)
         self._held_out_inputs = Inputs(self.data, self.options.reward_split, self.options.image_shape)
         self._rows = RowInputs(self._inputs, self.num_envs)
-        with torch.random.fork_rng(devices=[]):
+        with seeded():
             self._template = self._make_template()
         self._describe(self._template)
         self.pays_bonus = True

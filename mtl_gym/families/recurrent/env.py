@@ -16,7 +16,7 @@ from mtl_gym.core.classification_env import ClassificationVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.interfaces import ROUTES, Interface
 from mtl_gym.core.nn.adam import MaskedAdam
-from mtl_gym.core.nn.weights import renewed
+from mtl_gym.core.nn.weights import renewed, seeded
 from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.single import BatchOfOne
@@ -90,7 +90,7 @@ class RecurrentVectorEnv(OpenLoopVectorEnv):
         super().__init__(num_envs, **options)
         self._split = SequenceSplit(self.data, self.options.split)
         self._held_back = HeldBack(self.options.unseen_task, self.options.seen_updates, self._split)
-        with torch.random.fork_rng(devices=[]):
+        with seeded():
             self._template: MultiTaskNetwork = template_of(self.data, self._context, self._make_network)
         self._describe(self._template)
         self._penalties = SparsityPenalty(self.layout, self.options.penalties, self.options.free)
