@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from mtl_gym import registration
 from mtl_gym.core.env import MultiTaskVectorEnv
+
+if TYPE_CHECKING:
+    from mtl_gym.data.registry import DataSource
 
 
 def spec_of(env_id: str) -> EnvSpec:
@@ -76,3 +80,11 @@ def is_benchmark(env_id: str) -> bool:
     """Return whether the best decision of an id is known."""
     card = card_of(env_id)
     return card is not None and card.benchmark
+
+
+def source_of(env_id: str) -> DataSource | None:
+    """Return the data source of an id, or None if the id generates its data."""
+    from mtl_gym.data.registry import catalogue
+
+    sources = {source.name: source for source in catalogue()}
+    return sources.get(gym.spec(env_id).kwargs.get("data", ""))

@@ -9,7 +9,9 @@ _ENV, _PATHS = "mtl_gym.families.routing.env", "mtl_gym.families.routing.paths"
 _CONTEXT = "mtl_gym.families.routing.context"
 _DIGITS, _GROUPS = "mtl_gym.families.routing.grouped_digits", "mtl_gym.families.routing.groups"
 PATHS_ID, CONTEXT_ID = "MTLRouting-Paths-v0", "MTLRouting-Context-v0"
+_GROUPED_CIFAR = "mtl_gym.families.routing.grouped_cifar"
 DIGITS_ID, GROUPS_ID = "MTLRouting-GroupedDigits-v0", "MTLRouting-Groups-v0"
+GROUPED_CIFAR_ID = "MTLRouting-GroupedCIFAR-v0"
 
 ROUTING = Card(
     decision="The block that an input takes at each routed layer.",
@@ -82,6 +84,21 @@ GROUPED_DIGITS = Card(
     num_envs=64,
     measured=measured(DIGITS_ID),
 )
+GROUPED_CIFAR = Card(
+    decision="The block that classifies features of a photograph, whose label depends on the hidden group of its task.",
+    difficulty=GROUPED_DIGITS.difficulty,
+    controls=GROUPED_CONTROLS,
+    oracle="oracle",
+    evidence="By construction: tasks of one group are alike, and no class has the same label in two groups.",
+    dials={
+        "samples": Dial("more images per task: sharing matters less", (20, 40, 80, 160)),
+        "groups": GROUPED_DIGITS.dials["groups"],
+    },
+    learners=GROUPED_LEARNERS,
+    steps=40_000,
+    num_envs=64,
+    measured=measured(GROUPED_CIFAR_ID),
+)
 GROUPS = Card(
     decision="The block that classifies a generated input, labelled by the hidden teacher of its task's group.",
     difficulty="A block shared by two groups learns contradictory labels; a block of a single task has few samples.",
@@ -121,6 +138,12 @@ def register() -> None:
         vector_env=f"{_DIGITS}:GroupedDigitsVectorEnv",
         presets={DIGITS_ID: {}},
         card=GROUPED_DIGITS,
+    )
+    register_family(
+        env=f"{_GROUPED_CIFAR}:GroupedCIFAREnv",
+        vector_env=f"{_GROUPED_CIFAR}:GroupedCIFARVectorEnv",
+        presets={GROUPED_CIFAR_ID: {"data": "cifar"}},
+        card=GROUPED_CIFAR,
     )
     register_family(
         env=f"{_GROUPS}:GroupsEnv", vector_env=f"{_GROUPS}:GroupsVectorEnv", presets={GROUPS_ID: {}}, card=GROUPS

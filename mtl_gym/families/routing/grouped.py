@@ -41,7 +41,7 @@ class Grouped:
 class GroupedOptions(RoutingOptions, GeneratedOptions):
     """Keyword arguments of the environments with hidden groups, besides those of `RoutingOptions`.
 
-    A subclass sets `NAME`, the name of its data set.
+    A subclass sets `NAME`, the name of its data set, and with it the default of `data`.
 
     Attributes:
         tasks: Number of tasks, at least twice that of the groups.

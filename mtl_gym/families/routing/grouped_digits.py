@@ -6,22 +6,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mtl_gym.core.instances import secret
 from mtl_gym.core.options import EnvOptions
-from mtl_gym.core.rows import Rows
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.data import MultiTaskDataset
-from mtl_gym.data.normalisation import statistics
-from mtl_gym.data.split import Split
 from mtl_gym.data.stratified import stratified_rows
-from mtl_gym.families.routing.grouped import Grouped, GroupedOptions, GroupedVectorEnv, draw_groups
+from mtl_gym.families.routing.dealt import deal_images
+from mtl_gym.families.routing.grouped import Grouped, GroupedOptions, GroupedVectorEnv
 
 NAME = "grouped-digits"
-CLASSES = 10
 _BRIGHTEST = 16
 
 
@@ -89,9 +84,7 @@ class GroupedDigitsEnv(BatchOfOne):
 def grouped_digits(tasks: int, groups: int, samples: int, instance: int) -> Grouped:
     """Deal scikit-learn's digits to tasks, and permute the labels of each hidden group in its own way.
 
-    60% of the images, stratified by digit, are for training, 20% for validation and 20% for test. Training and
-    validation images are dealt: no two tasks share one. Every task has all test images. Two groups give no digit the
-    same label.
+    60% of the images, stratified by digit, are for training, 20% for validation and 20% for test; see `deal_images`.
 
     Args:
         tasks: Number of tasks.
@@ -107,40 +100,6 @@ def grouped_digits(tasks: int, groups: int, samples: int, instance: int) -> Grou
     random = secret(NAME, instance)
     pixels, digits = load_digits(return_X_y=True)
     rows = stratified_rows(digits, 0.2, 0.2, random)
-    most = len(rows["train"]) // tasks
-    if samples > most:
-        raise ValueError(f"samples={samples} is too many for {tasks} tasks: there are images for {most} each.")
-    if tasks > len(rows["validation"]):
-        most = len(rows["validation"])
-        raise ValueError(f"tasks={tasks} is too many: each needs a validation image, and there are {most}; use fewer.")
-    members, labels = draw_groups(tasks, groups, random), permuted_labels(groups, random)
-    dealt = {
-        "train": _deal(rows["train"], tasks, samples, random),
-        "validation": _deal(rows["validation"], tasks, min(samples, len(rows["validation"]) // tasks), random),
-        "test": np.tile(rows["test"], (tasks, 1)),
-    }
-    images = torch.from_numpy(pixels).float() / _BRIGHTEST
-    splits = {split: _split(images, labels[members][:, digits], chosen) for split, chosen in dealt.items()}
-    names = tuple(f"task {task}" for task in range(tasks))
-    classes = (tuple(f"label {label}" for label in range(CLASSES)),) * tasks
-    moments = statistics(splits["train"].x, per_channel=False)
-    return Grouped(MultiTaskDataset(NAME, splits, names, classes, *moments), members)
-
-
-def permuted_labels(groups: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Draw a permutation of the labels for each group; no two agree on a digit; int64 [groups, digits]."""
-    shifts = random.permutation(CLASSES)[:groups, None]
-    columns, relabelled = random.permutation(CLASSES), random.permutation(CLASSES)
-    return relabelled[(columns + shifts) % CLASSES]
-
-
-def _deal(rows: Rows, tasks: int, each: int, random: np.random.Generator) -> Rows:
-    """Deal distinct images to tasks; int64 [n] -> [tasks, each]."""
-    return random.permutation(rows)[: tasks * each].reshape(tasks, each)
-
-
-def _split(images: torch.Tensor, labels: NDArray[np.int64], chosen: Rows) -> Split:
-    """Return the images [tasks, each] of all tasks, with labels from [tasks, images]."""
-    task = np.repeat(np.arange(len(chosen)), chosen.shape[1])
-    row = chosen.ravel()
-    return Split(images[torch.from_numpy(row)], torch.from_numpy(task), torch.from_numpy(labels[task, row]))
+    x = torch.from_numpy(pixels).float() / _BRIGHTEST
+    images = {split: (x[torch.from_numpy(chosen)], digits[chosen]) for split, chosen in rows.items()}
+    return deal_images(NAME, images, (tasks, groups, samples), random, per_feature=False)

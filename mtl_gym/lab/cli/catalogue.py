@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import gymnasium as gym
 import typer
 from rich.table import Table
 
@@ -77,10 +76,10 @@ def show(env_id: str) -> None:
 
 def _data_of(env_id: str) -> tuple[str, str, str]:
     """Return data set, number of tasks and availability."""
-    from mtl_gym.data import catalogue, data_root
+    from mtl_gym.data import data_root
+    from mtl_gym.lab.environments import source_of
 
-    sources = {source.name: source for source in catalogue()}
-    source = sources.get(gym.spec(env_id).kwargs.get("data", ""))
+    source = source_of(env_id)
     if source is None:
         return "its own", "", ""
     there = "yes" if source.is_present(data_root()) else f"no: mtl-gym data get {source.name}"

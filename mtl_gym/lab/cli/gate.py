@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def gate(
     out: Annotated[Path, typer.Option(help="Folder of the runs and tables; its finished runs are reused.")],
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Benchmark ids; default all.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Benchmark ids; default all whose data are there.", show_default=False),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per agent: 0, 1, ...")] = 5,
     jobs: Annotated[int, typer.Option(min=1, help="Parallel processes on this machine; they share its threads.")] = 1,
@@ -35,11 +36,11 @@ def gate(
     """
     from mtl_gym.lab.gate import pages
     from mtl_gym.lab.gate.measuring import measure
-    from mtl_gym.lab.gate.plan import benchmarks, trial
+    from mtl_gym.lab.gate.plan import benchmarks, trial, with_data
     from mtl_gym.lab.progress import Bar
 
     with sentences():
-        trials = [trial(env_id, seeds) for env_id in dict.fromkeys(ids or benchmarks())]
+        trials = [trial(env_id, seeds) for env_id in dict.fromkeys(ids or with_data(benchmarks()))]
         runs = check([run for each in trials for part in each.parts.values() for run in part])
         if write is not None and seeds < 2:
             raise ValueError("--write needs --seeds 2 or more: cards have the spread over seeds.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from mtl_gym.data.roots import data_root
 from mtl_gym.lab.agents import fits
 from mtl_gym.lab.compare import plan_entries
-from mtl_gym.lab.environments import card_of, is_benchmark, spec_of
+from mtl_gym.lab.environments import card_of, is_benchmark, source_of, spec_of
 from mtl_gym.lab.records import RunSettings
 from mtl_gym.lab.references import references
 from mtl_gym.registration import Card, registered_ids
@@ -16,6 +18,7 @@ from mtl_gym.registration import Card, registered_ids
 STOCK = ("ppo", "a2c", "dqn", "trpo", "maskable-ppo")
 # Factor of the longer runs, where the card names no other lengths.
 LONGER = 4
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,15 @@ class Trial:
 def benchmarks() -> list[str]:
     """Return the ids whose best decision is known."""
     return [env_id for env_id in registered_ids() if is_benchmark(env_id)]
+
+
+def with_data(env_ids: Sequence[str]) -> list[str]:
+    """Return the ids whose data are there, and log a warning for each other one."""
+    sources = {env_id: source_of(env_id) for env_id in env_ids}
+    absent = {env_id: one.name for env_id, one in sources.items() if one and not one.is_present(data_root())}
+    for env_id, name in absent.items():
+        _LOG.warning("%s is left out: get its data with `mtl-gym data get %s`", env_id, name)
+    return [env_id for env_id in env_ids if env_id not in absent]
 
 
 def trial(env_id: str, seeds: int) -> Trial:

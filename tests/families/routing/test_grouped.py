@@ -10,14 +10,20 @@ from sklearn.datasets import load_digits
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import mtl_gym
+from mtl_gym.data import MissingDataError, data_root
+from mtl_gym.families.routing.dealt import permuted_labels
 from mtl_gym.families.routing.grouped import draw_groups, same_partition
-from mtl_gym.families.routing.grouped_digits import GroupedDigitsVectorEnv, permuted_labels
+from mtl_gym.families.routing.grouped_cifar import GroupedCIFARVectorEnv
+from mtl_gym.families.routing.grouped_digits import GroupedDigitsVectorEnv
 from mtl_gym.families.routing.groups import GroupsVectorEnv, contrary_teachers
 from mtl_gym.integrations.sb3 import make_vec_env
 from mtl_gym.testing import CHECKS
+from tests.conftest import has_data
 
 DIGITS, GROUPS = "MTLRouting-GroupedDigits-v0", "MTLRouting-Groups-v0"
 KINDS = [GroupedDigitsVectorEnv, GroupsVectorEnv]
+CIFAR = "MTLRouting-GroupedCIFAR-v0"
+needs_cifar = pytest.mark.skipif(not has_data(CIFAR), reason="CIFAR-100's files are not there")
 SMALL = {"tasks": 6, "groups": 2, "samples": 30}
 
 
@@ -179,7 +185,45 @@ def test_separate_networks_need_a_block_per_task():
         Separate(make_vec_env(DIGITS, 2))
 
 
-@pytest.mark.parametrize(("grouped", "steps"), [(DIGITS, 8_000), (GROUPS, 8_000)])
+@needs_cifar
+def test_a_photograph_is_in_one_split_and_has_the_label_that_its_group_gives_its_class():
+    env = GroupedCIFARVectorEnv(1)
+    (train, rows), (validation, held_out), (test, tested) = (
+        images(env.data, split) for split in ("train", "validation", "test")
+    )
+    assert rows == len(train) == 480 and held_out == len(validation) == 480
+    assert tested == 12 * len(test) and len(test) == 1000
+    assert not train & validation and not train & test and not validation & test
+    part = env.data.split("test")
+    labels = part.y.reshape(12, 1000)
+    for group in range(3):
+        own = labels[torch.from_numpy(env.groups == group)]
+        assert bool((own == own[0]).all()) and torch.bincount(own[0]).tolist() == [100] * 10
+    assert all(
+        bool((labels[a] != labels[b]).all()) for a in range(12) for b in range(a) if env.groups[a] != env.groups[b]
+    )
+
+
+@needs_cifar
+def test_features_of_photographs_are_computed_once_per_data_root(tmp_path):
+    for path in data_root().glob("cifar*"):
+        (tmp_path / path.name).symlink_to(path)
+    env = GroupedCIFARVectorEnv(1, data_root=tmp_path)
+    (cache,) = (tmp_path / "features").iterdir()
+    assert cache.name.startswith("cifar-ten-") and cache.stat().st_size < 12e6
+    again = GroupedCIFARVectorEnv(1, data_root=tmp_path, instance=1)
+    assert torch.allclose(GroupedCIFARVectorEnv(1).data.split("test").x, env.data.split("test").x, atol=1e-4)
+    assert torch.equal(env.data.split("test").x, again.data.split("test").x)
+
+
+def test_without_the_photographs_the_message_says_how_to_get_them(tmp_path):
+    with pytest.raises(MissingDataError, match=r"'cifar' is not in .* Get it with .*mtl-gym data get cifar"):
+        GroupedCIFARVectorEnv(1, data_root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("grouped", "steps"), [(DIGITS, 8_000), (GROUPS, 8_000), pytest.param(CIFAR, 8_000, marks=needs_cifar)]
+)
 def test_routing_by_group_is_best_and_no_control_comes_near(grouped, steps):
     best, _ = figure(Oracle, grouped, steps)
     controls = [figure(control, grouped, steps)[0] for control in (Separate, RandomFixed, TaskSpecificAll, Shared)]

@@ -10,7 +10,7 @@ import mtl_gym
 from mtl_gym import registration
 from mtl_gym.lab import cli
 from mtl_gym.lab.gate import plan
-from mtl_gym.lab.gate.plan import Trial, benchmarks, trial
+from mtl_gym.lab.gate.plan import Trial, benchmarks, trial, with_data
 from mtl_gym.lab.references import UNTRAINED
 from mtl_gym.lab.sweep import Failure
 from mtl_gym.registration import Dial
@@ -117,3 +117,9 @@ def test_list_shows_benchmarks_with_their_figures_and_replications_apart(monkeyp
     line = next(line for line in printed.splitlines() if PATHS in line)
     assert [cell.strip() for cell in line.split("│")[1:5]] == [PATHS, "100", "50.5 shared", "81.25 wpl"]
     assert printed.index(PATHS) < printed.index("Replications") < printed.index(DIGITS)
+
+
+def test_a_benchmark_whose_data_is_missing_is_left_out_with_a_warning(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("MTL_GYM_DATA", str(tmp_path))
+    assert with_data([PATHS, "MTLRouting-GroupedCIFAR-v0"]) == [PATHS]
+    assert "MTLRouting-GroupedCIFAR-v0 is left out: get its data with `mtl-gym data get cifar`" in caplog.text
