@@ -40,17 +40,29 @@ class Dropouts:
     recurrent: float = 0.5
 
 
+# Small models with word vectors of 0.1 predict unigrams for a thousand steps.
+WIDE = 1.0
 # Parameters of a layer of torch, in the order of its kernel.
 PARTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 LIGHT = Dropouts(words=0.02, inputs=0.1, hidden=0.05, outputs=0.1, recurrent=0.1)
 
 
 class Decoder(nn.Linear):
-    """Output layer whose weights are also the word vectors; small initial weights."""
+    """Output layer whose weights are also the word vectors.
+
+    Args:
+        units: Size of a word vector.
+        words: Size of the vocabulary.
+        spread: Largest magnitude of initial weights.
+    """
+
+    def __init__(self, units: int, words: int, spread: float) -> None:
+        self.spread = spread
+        super().__init__(units, words)
 
     def reset_parameters(self) -> None:
         """Redraw the weights."""
-        nn.init.uniform_(self.weight, -0.1, 0.1)
+        nn.init.uniform_(self.weight, -self.spread, self.spread)
         nn.init.zeros_(self.bias)
 
 
@@ -66,6 +78,7 @@ class AWDLSTM(nn.Module):
         hidden: Units of the other layers.
         layers: Number of layers.
         dropouts: Dropout probabilities.
+        spread: Largest magnitude of initial word vectors.
 
     Source: Merity, Keskar, Socher 2018, sections 2 and 4.
 
@@ -78,13 +91,19 @@ class AWDLSTM(nn.Module):
     """
 
     def __init__(
-        self, words: int, embedding: int = 400, hidden: int = 1150, layers: int = 3, dropouts: Dropouts | None = None
+        self,
+        words: int,
+        embedding: int = 400,
+        hidden: int = 1150,
+        layers: int = 3,
+        dropouts: Dropouts | None = None,
+        spread: float = 0.1,
     ) -> None:
         super().__init__()
         self.dropouts = dropouts or Dropouts()
         sizes = [embedding, *[hidden] * (layers - 1), embedding]
         self.layers = nn.ModuleList(nn.LSTM(*pair, batch_first=True) for pair in pairwise(sizes))
-        self.decoder = Decoder(embedding, words)
+        self.decoder = Decoder(embedding, words, spread)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return logits of the next word at each step; int64 [rows, steps] -> float32 [rows, steps, words]."""
@@ -116,12 +135,12 @@ class AWDLSTM(nn.Module):
 
 def small(context: NetworkContext) -> list[nn.Module]:
     """Return a model of three layers of 64, 64 and 48 units: 82,944 LSTM weights in 324 blocks."""
-    return [AWDLSTM(_words(context), 48, 64, dropouts=LIGHT)]
+    return [AWDLSTM(_words(context), 48, 64, dropouts=LIGHT, spread=WIDE)]
 
 
 def narrow(context: NetworkContext) -> list[nn.Module]:
     """Return a model of three layers of 32, 32 and 48 units: 33,792 LSTM weights in 132 blocks."""
-    return [AWDLSTM(_words(context), 48, 32, dropouts=LIGHT)]
+    return [AWDLSTM(_words(context), 48, 32, dropouts=LIGHT, spread=WIDE)]
 
 
 def paper(context: NetworkContext) -> list[nn.Module]:
