@@ -12,6 +12,7 @@ from mtl_gym.data.errors import UnknownDatasetError
 from mtl_gym.data.sources import (
     brain_series,
     cifar,
+    clinical_series,
     code_switched,
     cross_modal,
     digits,
@@ -199,6 +200,16 @@ _SOURCES = (
         build=brain_series.build,
     ),
     DataSource(
+        name="clinical-series",
+        description="did the patient have this phenotype on that day? generated vital signs and laboratory values",
+        tasks=6,
+        origin="generated, seeded; in place of the appendix of Xu et al. 2021 (MT-RMN)",
+        licence="as this package",
+        size="none: it is generated",
+        layouts=((),),
+        build=clinical_series.build,
+    ),
+    DataSource(
         name="cross-modal",
         description="pictures of CIFAR-100 by coarse label, the next word of WikiText-2, and generated DNA (MUiR)",
         tasks=3,
@@ -227,7 +238,7 @@ def catalogue() -> list[DataSource]:
         >>> [(source.name, source.tasks) for source in catalogue()]
         [('digits', 10), ('mnist', 10), ('cifar', 20), ('mini-imagenet', 10),
          ('reviews', 16), ('reviews-leaked', 16), ('tagging', 3), ('code-switched', 3), ('brain-series', 4),
-         ('cross-modal', 3), ('linear', 30), ('linear-noisy', 30), ('generated-linear', 30),
+         ('clinical-series', 6), ('cross-modal', 3), ('linear', 30), ('linear-noisy', 30), ('generated-linear', 30),
          ('generated-linear-noisy', 30)]
     """
     return list(_SOURCES)

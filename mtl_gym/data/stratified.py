@@ -5,9 +5,11 @@ import numpy.typing as npt
 
 Rows = npt.NDArray[np.int64]
 
+FOLDS = 5  # number of folds of a data set with a fifth for test
+
 
 def stratified_rows(
-    labels: npt.NDArray[np.int64], validation: float, test: float, generator: np.random.Generator
+    labels: npt.NDArray[np.int64], validation: float, test: float, generator: np.random.Generator, fold: int = 0
 ) -> dict[str, Rows]:
     """Split the rows of each class at random into train, validation and test.
 
@@ -16,6 +18,8 @@ def stratified_rows(
         validation: Share of each class for validation, above 0.
         test: Share of each class for test, above 0; both shares together are below 1.
         generator: Source of the random split.
+        fold: Fold for test, from 0 to below ``1 / test``. Test rows of different folds are disjoint, from generators of
+            one state; every class then has at least ``1 / test`` rows.
 
     Returns:
         Rows of each split, ascending, int64. Every class has at least one row in each.
@@ -23,8 +27,10 @@ def stratified_rows(
     dealt: dict[str, list[Rows]] = {"train": [], "validation": [], "test": []}
     for label in np.unique(labels):
         rows = generator.permutation(np.flatnonzero(labels == label))
-        held_out = split_sizes(len(rows), validation, test)
-        parts = np.split(rows, np.cumsum(held_out))
+        for_validation, for_test = split_sizes(len(rows), validation, test)
+        start, end = (round(number * test * len(rows)) for number in (fold, fold + 1))
+        held_out = for_validation, end - start if fold else for_test
+        parts = np.split(np.roll(rows, -start), np.cumsum(held_out))
         for split, part in zip(("validation", "test", "train"), parts, strict=True):
             dealt[split].append(part)
     return {split: np.sort(np.concatenate(parts)) for split, parts in dealt.items()}

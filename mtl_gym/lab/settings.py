@@ -6,6 +6,7 @@ steps: 600000          # decisions of each run
 num_envs: 64           # optional, as are env_kwargs for all agents
 seeds: 3
 first_seed: 100        # optional, default 0: seeds 100, 101, 102
+folds: 5               # optional, for data sets with the argument `fold`: seed s has fold s modulo 5
 agents:
   wpl:                 # name of an agent
   recursive:           # or a name of your own
@@ -35,7 +36,7 @@ from mtl_gym.lab.parsing import parse_yaml, read_text
 from mtl_gym.lab.records import RunSettings, check_name
 
 TOP: dict[str, type] = {
-    **{"env": str, "steps": int, "seeds": int, "first_seed": int, "num_envs": int},
+    **{"env": str, "steps": int, "seeds": int, "first_seed": int, "folds": int, "num_envs": int},
     **{"env_kwargs": dict, "agents": dict},
 }
 NEEDED = ("env", "steps", "agents")
@@ -62,7 +63,14 @@ def read_comparison(path: Path, **changes: int | None) -> list[RunSettings]:
     env_id = registered(fields["env"], path)
     base = RunSettings(env_id, "", fields["steps"], env_kwargs=fields.get("env_kwargs", {}), **shared)
     entries = [_entry(base, name, entry, path) for name, entry in fields["agents"].items()]
-    return plan_entries(entries, fields.get("seeds", 3), fields.get("first_seed", 0))
+    runs = plan_entries(entries, fields.get("seeds", 3), fields.get("first_seed", 0))
+    return [_in_fold(run, fields["folds"]) for run in runs] if "folds" in fields else runs
+
+
+def _in_fold(run: RunSettings, folds: int) -> RunSettings:
+    """Return the run on the fold of its seed."""
+    arguments = (run.env_kwargs.get("data_kwargs") or {}) | {"fold": run.seed % folds}
+    return dataclasses.replace(run, env_kwargs=run.env_kwargs | {"data_kwargs": arguments})
 
 
 def _parsed(path: Path) -> object:

@@ -76,7 +76,7 @@ def test_load_passes_arguments_on_and_shares_one_object_per_value():
         data.load("digits", relatedness=0.0)
 
 
-@pytest.mark.parametrize(("name", "value"), [("relatedness", 1.5), ("noise", -1.0), ("sequences", 3)])
+@pytest.mark.parametrize(("name", "value"), [("relatedness", 1.5), ("noise", -1.0), ("sequences", 3), ("fold", 5)])
 def test_impossible_arguments_are_named(name, value):
     with pytest.raises(ValueError, match=f"{name}={value} is not possible"):
         build(Path(), **{name: value})

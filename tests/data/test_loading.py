@@ -56,7 +56,7 @@ def test_only_data_sets_of_torchvision_are_downloaded():
 def test_only_data_sets_without_files_are_present_in_an_empty_root(tmp_path):
     present = [source.name for source in data.catalogue() if source.is_present(tmp_path)]
     generated = ["linear", "linear-noisy", "generated-linear", "generated-linear-noisy"]
-    assert present == ["digits", "brain-series", *generated]
+    assert present == ["digits", "brain-series", "clinical-series", *generated]
 
 
 @pytest.mark.parametrize("packed", [False, True])

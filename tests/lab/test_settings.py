@@ -43,6 +43,13 @@ def test_every_entry_is_a_run_per_seed_with_its_own_arguments(settings):
     assert runs[1].agent_kwargs == {"gamma": 0.9}
 
 
+def test_a_seed_has_its_fold(settings):
+    settings.write_text(GOOD.replace("seeds: 2", "seeds: 7\nfolds: 5").replace("rho: 0.0", "data_kwargs: {noise: 1.0}"))
+    found = [run.env_kwargs["data_kwargs"] for run in read_comparison(settings) if run.name == "recursive"]
+    assert [arguments["fold"] for arguments in found] == [0, 1, 2, 3, 4, 0, 1]
+    assert all(arguments["noise"] == 1.0 for arguments in found)
+
+
 def test_the_command_line_overrides_numbers(settings):
     runs = read_comparison(settings, seeds=1, steps=90, num_envs=None)
     assert len(runs) == 3 and runs[0].steps == 90 and runs[0].num_envs == 16

@@ -13,7 +13,7 @@ from mtl_gym.core.validation import complaint, short
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.normalisation import statistics
 from mtl_gym.data.split import Split
-from mtl_gym.data.stratified import stratified_rows
+from mtl_gym.data.stratified import FOLDS, stratified_rows
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,7 +28,7 @@ MEMORY = 0.5
 
 
 def build(
-    root: Path, relatedness: float = 0.75, noise: float = 0.8, sequences: int = 900, seed: int = 2021
+    root: Path, relatedness: float = 0.75, noise: float = 0.8, sequences: int = 900, seed: int = 2021, fold: int = 0
 ) -> MultiTaskDataset:
     """Generate the data set; ``root`` is ignored.
 
@@ -44,6 +44,7 @@ def build(
         noise: Standard deviation of the noise; a region's response has length 1 at its peak.
         sequences: Series per task: 64% for training, 16% for validation and 20% for test, stratified by region.
         seed: Seed of the directions, the noise and the splits.
+        fold: Fold for test, 0 to 4; the five are disjoint, and the series are the same.
 
     Returns:
         Inputs float32 ``[28, 10]``, normalised per feature; four tasks of three classes.
@@ -58,12 +59,12 @@ def build(
         >>> build(Path(), relatedness=0.2, sequences=75)
         MultiTaskDataset('brain-series', 4 tasks, classes 3, input [28, 10] float32, train 192, validation 48, test 60)
     """
-    _check(relatedness, noise, sequences, seed)
+    _check(relatedness, noise, sequences, seed, fold)
     random = np.random.default_rng(seed)
     answers = _directions(relatedness, random)[:, np.arange(STEPS) // STEPS_PER_REGIME]
     answers = answers * np.tile(RESPONSE, REGIMES)[:, None, None]
-    parts = [_task(task, answers[task], noise, sequences, random) for task in range(len(TASK_NAMES))]
-    splits = {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    parts = [_task(task, answers[task], noise, sequences, fold, random) for task in range(len(TASK_NAMES))]
+    splits = {name: joined([part[name] for part in parts]) for name in parts[0]}
     mean, std = statistics(splits["train"].x.flatten(0, 1))
     return MultiTaskDataset("brain-series", splits, TASK_NAMES, (CLASS_NAMES,) * len(TASK_NAMES), mean, std)
 
@@ -87,7 +88,7 @@ def truth(relatedness: float = 0.75) -> Floats:
     return np.where(np.eye(len(TASK_NAMES), dtype=bool), 1.0, relatedness * same)
 
 
-def _check(relatedness: float, noise: float, sequences: int, seed: int) -> None:
+def _check(relatedness: float, noise: float, sequences: int, seed: int, fold: int) -> None:
     if complaint("relatedness", relatedness, float) or not 0 <= relatedness <= 1:
         raise ValueError(f"relatedness={short(relatedness)} is not possible; it takes 0 to 1.")
     if complaint("noise", noise, float) or not 0 <= noise < float("inf"):
@@ -96,6 +97,8 @@ def _check(relatedness: float, noise: float, sequences: int, seed: int) -> None:
         raise ValueError(f"sequences={short(sequences)} is not possible; it takes 15 or more per task.")
     if complaint("seed", seed, int) or seed < 0:
         raise ValueError(f"seed={short(seed)} is not possible; it takes a whole number of 0 or more.")
+    if complaint("fold", fold, int) or not 0 <= fold < FOLDS:
+        raise ValueError(f"fold={short(fold)} is not possible; it takes 0 to {FOLDS - 1}.")
 
 
 def _directions(relatedness: float, random: np.random.Generator) -> Floats:
@@ -111,22 +114,26 @@ def _unit(vectors: Floats) -> Floats:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def _task(task: int, answers: Floats, noise: float, sequences: int, random: np.random.Generator) -> dict[str, Split]:
+def _task(
+    task: int, answers: Floats, noise: float, sequences: int, fold: int, random: np.random.Generator
+) -> dict[str, Split]:
     """Generate the splits of one task; `answers` are [steps, classes, features]."""
     label = np.arange(sequences) % len(CLASS_NAMES)
-    x = torch.from_numpy(answers[:, label].swapaxes(0, 1) + noise * _autocorrelated(sequences, random)).float()
-    rows = stratified_rows(label, 0.16, 0.2, random)
+    noises = noise * autocorrelated((sequences, STEPS, FEATURES), random)
+    x = torch.from_numpy(answers[:, label].swapaxes(0, 1) + noises).float()
+    rows = stratified_rows(label, 0.16, 0.2, random, fold)
     y = torch.from_numpy(label)
     return {name: Split(x[own], torch.full((len(own),), task), y[own]) for name, own in rows.items()}
 
 
-def _autocorrelated(sequences: int, random: np.random.Generator) -> Floats:
+def autocorrelated(shape: tuple[int, int, int], random: np.random.Generator) -> Floats:
     """Draw noise of variance 1; [sequences, steps, features]."""
-    noise = random.standard_normal((sequences, STEPS, FEATURES))
-    for step in range(1, STEPS):
+    noise = random.standard_normal(shape)
+    for step in range(1, shape[1]):
         noise[:, step] = MEMORY * noise[:, step - 1] + np.sqrt(1 - MEMORY**2) * noise[:, step]
     return noise
 
 
-def _joined(parts: list[Split]) -> Split:
+def joined(parts: list[Split]) -> Split:
+    """Return the rows of all parts as one split."""
     return Split(*(torch.cat([getattr(part, name) for part in parts]) for name in ("x", "task", "y")))

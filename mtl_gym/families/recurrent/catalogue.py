@@ -33,6 +33,7 @@ SWITCHING = Card(
 )
 PRESETS: dict[str, dict[str, object]] = {
     "MTLRecurrent-BrainSeries-v0": {"data": "brain-series"},
+    "MTLRecurrent-ClinicalSeries-v0": {"data": "clinical-series"},
     "MTLRecurrent-CodeSwitched-v0": {"data": "code-switched"},
 }
 

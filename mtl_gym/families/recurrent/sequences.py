@@ -132,8 +132,8 @@ class SequenceSplit:
         self.data, self.name = data, split
         if part.x.ndim < (2 if data.has_text else 3) or part.x.ndim > 3:
             raise ValueError(
-                f"data set {data.name!r} has inputs of shape {list(data.input_shape)}, which are not sequences "
-                "[steps, features]; use brain-series, code-switched, or your own data set of sequences."
+                f"data set {data.name!r} has inputs of shape {list(data.input_shape)}, which are not sequences [steps, "
+                "features]; use brain-series, clinical-series, code-switched, or your own data set of sequences."
             )
         self.task, self.label = part.task.cpu().numpy(), part.y.cpu().numpy()
         self.steps, self.every_step = int(part.x.shape[1]), data.has_sequences
