@@ -23,7 +23,6 @@ def deal_images(
     images: Mapping[str, tuple[Tensor, Rows]],
     sizes: tuple[int, int, int],
     random: np.random.Generator,
-    per_feature: bool,
 ) -> Grouped:
     """Deal images of ten classes to tasks, and permute the labels of each hidden group in its own way.
 
@@ -36,7 +35,6 @@ def deal_images(
         sizes: Number of tasks, of groups, and of training images per task; as many for validation, or as many as there
             are.
         random: Generator to draw from.
-        per_feature: Whether each feature is normalised by itself, instead of all alike.
 
     Raises:
         ValueError: If there are too few images.
@@ -60,7 +58,7 @@ def deal_images(
     splits = {split: _split(*images[split], labels[members], chosen) for split, chosen in dealt.items()}
     names = tuple(f"task {task}" for task in range(tasks))
     classes = (tuple(f"label {label}" for label in range(CLASSES)),) * tasks
-    moments = statistics(splits["train"].x, per_channel=per_feature)
+    moments = statistics(splits["train"].x, per_channel=False)
     return Grouped(MultiTaskDataset(name, splits, names, classes, *moments), members)
 
 

@@ -20,6 +20,7 @@ from mtl_gym.families.routing.dealt import deal_images
 from mtl_gym.families.routing.grouped import Grouped, GroupedOptions, GroupedVectorEnv
 
 NAME = "cifar"
+FEATURES = 32
 # Ten classes that differ in kind, chosen by their names.
 CLASS_NAMES = (
     "apple",
@@ -52,10 +53,10 @@ class GroupedCIFARVectorEnv(GroupedVectorEnv):
     task has few training images, so that tasks of one group need a common block, while tasks of two groups spoil it for
     each other.
 
-    The features are those of image patches (`mtl_gym.data.encoders.fit_patches`), fitted to the training images without
-    labels. They are computed on first use and cached in the data root.
+    The features are the principal components of those of image patches (`mtl_gym.data.encoders.fit_patches`), fitted to
+    the training images without labels. The latter are computed on first use and cached in the data root.
 
-    * Observation: `value` float32 [num_envs, 400], the features; `task` int64 [num_envs]; `depth` int64 [num_envs].
+    * Observation: `value` float32 [num_envs, 32], the features; `task` int64 [num_envs]; `depth` int64 [num_envs].
     * Action: int64 [num_envs] in [0, M), the block that answers; the last action, PASS, is masked.
     * Reward: float32 [num_envs]: +1 for a right answer, -1 for a wrong one.
     * Termination: after `depth` decisions, which is one. After `train_batch` episodes, one gradient step updates the
@@ -104,12 +105,12 @@ def grouped_cifar(root: Path, tasks: int, groups: int, samples: int, instance: i
         ValueError: If there are too few images.
     """
     sizes = (tasks, groups, samples)
-    return deal_images("grouped-cifar", _features(root), sizes, secret("grouped-cifar", instance), per_feature=True)
+    return deal_images("grouped-cifar", _features(root), sizes, secret("grouped-cifar", instance))
 
 
 @lru_cache(maxsize=2)
 def _features(root: Path) -> dict[str, tuple[Tensor, Rows]]:
-    """Return the features, float32 [images, 400], and classes, int64 [images], of each split."""
+    """Return the features, float32 [images, FEATURES], and classes, int64 [images], of each split."""
     data = load("cifar", root)
     numbers = {name: number for number, name in enumerate(CLASS_NAMES)}
     chosen = torch.tensor([[numbers.get(name, -1) for name in names] for names in data.class_names])
@@ -120,4 +121,17 @@ def _features(root: Path) -> dict[str, tuple[Tensor, Rows]]:
         splits[name] = Split(split.x[kept], torch.zeros(int(kept.sum()), dtype=torch.int64), label[kept])
     ten = MultiTaskDataset("cifar-ten", splits, ("photographs",), (CLASS_NAMES,), data.mean, data.std)
     featured = ten.with_features("patches", cache=root)
-    return {name: (split.x, split.y.numpy()) for name, split in featured.splits.items()}
+    x = {name: featured.inputs(name, torch.arange(len(split))) for name, split in featured.splits.items()}
+    components = principal_components(x["train"], FEATURES)
+    return {name: (x[name] @ components, split.y.numpy()) for name, split in featured.splits.items()}
+
+
+def principal_components(x: Tensor, count: int) -> Tensor:
+    """Return the directions of largest variance of centred rows, largest first; float32 [rows, n] -> [n, count].
+
+    The entry of largest magnitude of each is positive, so that signs do not depend on the machine.
+    """
+    _, vectors = torch.linalg.eigh((x.T @ x).double())
+    components = vectors[:, -count:].flip(1)
+    largest = components.gather(0, components.abs().argmax(0, keepdim=True))
+    return (components * largest.sign()).float()

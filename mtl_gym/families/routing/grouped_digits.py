@@ -102,4 +102,4 @@ def grouped_digits(tasks: int, groups: int, samples: int, instance: int) -> Grou
     rows = stratified_rows(digits, 0.2, 0.2, random)
     x = torch.from_numpy(pixels).float() / _BRIGHTEST
     images = {split: (x[torch.from_numpy(chosen)], digits[chosen]) for split, chosen in rows.items()}
-    return deal_images(NAME, images, (tasks, groups, samples), random, per_feature=False)
+    return deal_images(NAME, images, (tasks, groups, samples), random)

@@ -13,7 +13,7 @@ import mtl_gym
 from mtl_gym.data import MissingDataError, data_root
 from mtl_gym.families.routing.dealt import permuted_labels
 from mtl_gym.families.routing.grouped import draw_groups, same_partition
-from mtl_gym.families.routing.grouped_cifar import GroupedCIFARVectorEnv
+from mtl_gym.families.routing.grouped_cifar import GroupedCIFARVectorEnv, principal_components
 from mtl_gym.families.routing.grouped_digits import GroupedDigitsVectorEnv
 from mtl_gym.families.routing.groups import GroupsVectorEnv, contrary_teachers
 from mtl_gym.integrations.sb3 import make_vec_env
@@ -202,6 +202,13 @@ def test_a_photograph_is_in_one_split_and_has_the_label_that_its_group_gives_its
     assert all(
         bool((labels[a] != labels[b]).all()) for a in range(12) for b in range(a) if env.groups[a] != env.groups[b]
     )
+
+
+def test_principal_components_are_ordered_by_variance_and_have_a_sign():
+    x = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 4.0, 2.0, 0.1])
+    found = principal_components(x - x.mean(0), 3)
+    assert found.abs().argmax(0).tolist() == [1, 2, 0] and bool((found.amax(0) > 0.9).all())
+    assert torch.allclose(found.T @ found, torch.eye(3), atol=1e-5)
 
 
 @needs_cifar
