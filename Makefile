@@ -6,9 +6,8 @@ RLLIB = build/rllib
 
 .PHONY: setup demo test test-slow test-rllib lint links format hooks site dist try clean
 
-# One thread: the digits' network is small, and threads that wait for each other on a busy machine cost far more.
 demo: $(VENV)/.demo  ## find hidden groups of real digits: four agents, a table, routing maps beside the true groups
-	OMP_NUM_THREADS=1 $(BIN)/mtl-gym compare MTLRouting-GroupedDigits-v0 --agents assignment,ppo,separate,oracle \
+	$(BIN)/mtl-gym compare MTLRouting-GroupedDigits-v0 --agents assignment,ppo,separate,oracle \
 		--seeds 2 --steps 40000 --num-envs 64 --out runs/demo
 
 setup: $(VENV)/.setup  ## make the virtual environment
@@ -57,6 +56,7 @@ clean:
 
 # torch comes first: beside the version that the constraints name, nothing else pulls in another build of it.
 $(VENV)/.demo: pyproject.toml constraints.txt
+	@echo "Installing torch and the package into $(VENV): some minutes, about 1 GB."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report]'
@@ -64,6 +64,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 
 # What tests, checks and the site need besides: Ray, a browser's driver, a site builder.
 $(VENV)/.setup: $(VENV)/.demo
+	@echo "Installing what tests and checks need into $(VENV): some minutes."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

@@ -163,7 +163,7 @@ class Card:
         return min(known, key=lambda name: abs(best - self.measured[name].mean))
 
     def score(self, figure: float) -> float:
-        """Return (figure - best control) / (optimum - best control): 0 needs no learning, 1 is the best there is.
+        """Return (figure - best control) / (optimum - best control): 0 needs no learning, 1 is the optimum.
 
         Args:
             figure: Figure of an agent in the default environment, in the unit of its measure.

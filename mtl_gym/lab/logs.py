@@ -156,11 +156,11 @@ class RunLogger(Logger):
 
 @cache
 def has_tensorboard() -> bool:
-    """Return whether TensorBoard is installed; otherwise log a warning, once per process."""
+    """Return whether TensorBoard is installed; otherwise log this once per process, as information."""
     try:
         require("Logging of runs as events", "tensorboard")
     except MissingExtraError as error:
-        logger.warning("%s Runs are trained without it.", error)
+        logger.info("%s Runs are trained without it.", error)
         return False
     return True
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OBSERVATIONS = ("levels", "progress")
-# Share of the best known result from which on a run is a success.
+# Share of the optimum from which on a run is a success.
 SUCCESS = 0.9
 
 
@@ -109,7 +109,7 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
     * Info, at every step: `train_loss` (1 - level before the last practice), `validation_loss` (1 - level),
       `validation_accuracy` (level), `trained` [num_envs, tasks] and `updates` [num_envs], as in `Progress`.
     * `final_info`: `accuracy` (level), `loss` [num_envs, skills], `mean_accuracy`, `is_success` (at least 0.9 of the
-      best known result), `seed`.
+      optimum), `seed`.
 
     Dials: `forgetting`, `skills`, `noise_tasks`, `budget`.
 

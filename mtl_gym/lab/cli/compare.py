@@ -52,7 +52,12 @@ def compare(
         typer.Option("--references", help="Add oracle, controls, random choices and an untrained PPO as rows."),
     ] = False,
     control: Control = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Parallel processes on this machine; they share its threads.")] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Parallel processes on this machine; they share OMP_NUM_THREADS threads (default 1 each)."
+        ),
+    ] = 1,
     ray: Annotated[
         str | None,
         typer.Option(
