@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mtl_gym.core.episode import Floats
-from mtl_gym.core.rows import State
+from mtl_gym.core.rows import State, clone
 from mtl_gym.families.scheduling.stack import RunStack
 
 
@@ -52,9 +52,9 @@ class BestWeights:
             value.copy_(self.weights[name])
 
     def state(self) -> State:
-        """Return worth and weights as tensors."""
-        return {"worth": torch.from_numpy(self.worth.copy()), "weights": dict(self.weights)}
+        """Return copies of worth and weights as tensors."""
+        return {"worth": torch.from_numpy(self.worth.copy()), "weights": clone(self.weights)}
 
     def load(self, state: State) -> None:
         """Undo `state`."""
-        self.worth, self.weights = state["worth"].numpy().copy(), {k: v.clone() for k, v in state["weights"].items()}
+        self.worth, self.weights = state["worth"].numpy().copy(), clone(state["weights"])

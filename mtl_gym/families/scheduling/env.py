@@ -261,14 +261,11 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         return reached
 
     def _result(self, split: str) -> TrainingResult:
-        self._ended, progress = self.timeline, self.progress
+        self._ended, progress = self.timeline, self._at_end()
         loss, accuracy = progress.validation_loss, progress.validation_accuracy
-        if self.options.early_stopping:
-            self._best.restore(self.training.runs)
-        if self.evaluated_split is not None or self.options.early_stopping:
+        if self.evaluated_split is not None:
             loss, accuracy = self._measured_at_end.figures(self.training.runs).per_task().cpu().numpy()
             self._check_losses(loss, self._tasks)
-        if self.evaluated_split is not None:
             self.trained = copy.deepcopy(self.training.runs)
         return TrainingResult(
             ended=np.ones(self.num_envs, bool),
@@ -279,6 +276,14 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
             samples=self._measured_at_end.samples,
             more={"updates": progress.updates},
         )
+
+    def _at_end(self) -> Progress:
+        """Return the progress of runs that end; with early stopping, restore and measure their best weights."""
+        if not self.options.early_stopping:
+            return self.progress
+        self._best.restore(self.training.runs)
+        loss, accuracy = self._held_out.figures(self.training.runs).per_task().cpu().numpy()
+        return replace(self.progress, validation_loss=loss, validation_accuracy=accuracy)
 
     @cached_property
     def _measured_at_end(self) -> HeldOut:

@@ -141,3 +141,27 @@ def test_a_stopped_run_continues_exactly_where_it_was_saved(make, steps):
         np.testing.assert_array_equal(info[name], repeated[name])
     for name, value in one._best.weights.items():
         assert torch.equal(value, other._best.weights[name])
+
+
+def test_a_saved_state_keeps_its_best_weights(make):
+    env = early(make)
+    best = env.state_dict()["family"]["runs"]["best"]
+    weights = {name: value.clone() for name, value in best["weights"].items()}
+    for step in range(10):
+        env.step(schedule(step))
+    assert env._best.worth[0] > best["worth"][0]
+    for name, value in weights.items():
+        assert torch.equal(value, best["weights"][name])
+
+
+def test_a_stopped_run_succeeds_by_its_best_weights(make):
+    def ended(reference):
+        env = early(make, reference=reference, tolerance=0.95)
+        for step in range(60):
+            *_, info = env.step(schedule(step))
+        return env._ended.accuracy[-1, 0, 2], info["final_info"]
+
+    _, result = ended(None)
+    best = float(result["accuracy"][0, 2])
+    last, result = ended([1.0, 1.0, best])
+    assert last < 0.95 * best and result["is_success"][0]
