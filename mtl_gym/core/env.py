@@ -238,6 +238,11 @@ class MultiTaskVectorEnv(Narrated, TellsLength, Reporting, Stateful):
         self._show_if_human()
         return self.current()
 
+    def _restart(self, seed: int | Sequence[int] | None) -> None:
+        super()._restart(seed)
+        if self.narration is not None:  # another one, as `render` lends it to the environment of a run
+            self.narration = Narration(self.num_envs)
+
     def current(self) -> tuple[Observation, Info]:
         """Return the observation and info of the episodes under way, as `reset` does."""
         seeds, everyone = np.repeat(self.seeds, self.rows_per_run), np.ones(self.num_envs, bool)

@@ -16,6 +16,8 @@ REMEMBERED = 200
 class Narration:
     """Decisions of the first row and outcomes of recent episodes, kept for pictures and no part of states.
 
+    A state that is loaded begins them anew, also in the middle of an episode.
+
     Args:
         rows: Number of rows.
 

@@ -127,3 +127,18 @@ def test_rewards_of_episodes_are_added_up_row_by_row():
     assert (narration.total, narration.over, narration.task, len(narration.actions)) == (5.0, False, "b", 1)
     narration.add(np.array(1), "b", Transition(np.array([0, 1], np.float32), ~done, nobody, end(~done)))
     assert list(narration.returns) == [4.0, 13.0] and not narration.over
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_loaded_state_is_told_anew(family):
+    env = gym.make_vec(family, 2, render_mode="rgb_array", **FAMILIES[family]).unwrapped
+    env.reset(seed=0)
+    state = env.state_dict()
+    for _ in range(2):
+        masks = env.action_masks()
+        discrete = isinstance(env.single_action_space, gym.spaces.Discrete)
+        env.step(masks.argmax(1) if discrete else np.ones_like(env.action_space.sample()))
+    env.load_state_dict(state)
+    env.render()
+    assert env.heading()[1] == "The episode begins: no decision yet."
+    assert not env.narration.returns
