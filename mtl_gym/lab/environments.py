@@ -82,6 +82,18 @@ def is_benchmark(env_id: str) -> bool:
     return card is not None and card.benchmark
 
 
+def size_of_run(env_id: str, steps: int | None = None, num_envs: int | None = None) -> tuple[int, int]:
+    """Return decisions and parallel environments of a run: given ones, those of a benchmark's card, or 100,000 and 64.
+
+    Example:
+        >>> size_of_run("MTLRouting-Paths-v0", num_envs=8), size_of_run("MTLRouting-Digits-v0")
+        ((30000, 8), (100000, 64))
+    """
+    card = card_of(env_id)
+    usual = (card.steps, card.num_envs) if card is not None and card.benchmark else (100_000, 64)
+    return steps or usual[0], num_envs or usual[1]
+
+
 def source_of(env_id: str) -> DataSource | None:
     """Return the data source of an id, or None if the id generates its data."""
     from mtl_gym.data.registry import catalogue

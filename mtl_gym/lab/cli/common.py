@@ -53,11 +53,15 @@ Settings = Annotated[
 Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds per agent; default 3.")]
 FirstSeed = Annotated[int | None, typer.Option(min=0, help="Smallest seed; the others follow it. Default 0.")]
 OptionalSteps = Annotated[
-    int | None, typer.Option(min=1, help="Total decisions of a run over all environments; default 100,000.")
+    int | None,
+    typer.Option(min=1, help="Total decisions of a run over all environments; default: of the card, or 100,000."),
 ]
 OptionalNumEnvs = Annotated[
     int | None,
-    typer.Option(min=1, help="Parallel environments; also the minimum number of episodes per update; default 64."),
+    typer.Option(
+        min=1,
+        help="Parallel environments; also the minimum number of episodes per update; default: of the card, or 64.",
+    ),
 ]
 EnvKwargs = Annotated[str, typer.Option(help="Keyword arguments of the environment, as JSON.")]
 Control = Annotated[
@@ -142,6 +146,7 @@ def planned(
         ValueError: If both sources are given, or neither, or a run has invalid arguments.
     """
     from mtl_gym.lab.compare import plan
+    from mtl_gym.lab.environments import size_of_run
     from mtl_gym.lab.records import RunSettings
     from mtl_gym.lab.settings import read_comparison
 
@@ -151,7 +156,8 @@ def planned(
         return check(read_comparison(settings, **changes))
     if env is None or agents is None:
         raise ValueError("No runs are defined: give ENV and --agents, or --settings FILE.")
-    base = RunSettings(env, "", changes["steps"] or 100_000, 0, changes["num_envs"] or 64, env_kwargs)
+    steps, num_envs = size_of_run(env, changes["steps"], changes["num_envs"])
+    base = RunSettings(env, "", steps, 0, num_envs, env_kwargs)
     names = [name.strip() for name in agents.split(",") if name.strip()]
     return check(plan(base, names, changes["seeds"] or 3, changes.get("first_seed") or 0))
 

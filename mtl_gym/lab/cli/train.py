@@ -9,14 +9,22 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from mtl_gym.lab.cli.common import Env, EnvKwargs, ModuleId, Quiet, Wandb, app, check, console, read_json, sentences
+from mtl_gym.lab.cli.common import (
+    Env,
+    EnvKwargs,
+    ModuleId,
+    OptionalNumEnvs,
+    OptionalSteps,
+    Quiet,
+    Wandb,
+    app,
+    check,
+    console,
+    read_json,
+    sentences,
+)
 from mtl_gym.lab.cli.tables import table_of
 from mtl_gym.lab.screen import say
-
-Steps = Annotated[int, typer.Option(min=1, help="Total decisions over all environments; a routed input takes three.")]
-NumEnvs = Annotated[
-    int, typer.Option(min=1, help="Parallel environments; also the minimum number of episodes per update.")
-]
 
 
 @app.command()
@@ -24,9 +32,9 @@ def train(
     env: Env,
     agent: Annotated[str, typer.Option(help="Agent name; `mtl-gym list` shows them.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
-    steps: Steps = 100_000,
+    steps: OptionalSteps = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of environment and agent.")] = 0,
-    num_envs: NumEnvs = 64,
+    num_envs: OptionalNumEnvs = None,
     env_kwargs: EnvKwargs = "{}",
     agent_kwargs: Annotated[str, typer.Option(help="Keyword arguments of the agent, as JSON.")] = "{}",
     wandb: Wandb = None,
@@ -37,13 +45,15 @@ def train(
     Rerunning the same command resumes an interrupted run.
     """
     from mtl_gym.lab.compare import summarise
+    from mtl_gym.lab.environments import size_of_run
     from mtl_gym.lab.progress import Bar
     from mtl_gym.lab.records import RunSettings
     from mtl_gym.lab.run import train as carry_out
 
     with sentences():
         kwargs = read_json("--env-kwargs", env_kwargs), read_json("--agent-kwargs", agent_kwargs)
-        settings = RunSettings(env, agent, steps, seed, num_envs, *kwargs)
+        length, rows = size_of_run(env, steps, num_envs)
+        settings = RunSettings(env, agent, length, seed, rows, *kwargs)
         check([settings])
         with Bar([settings], console, quiet) as bar:
             result = carry_out(settings, out, lambda done, accuracy: bar.moved(0, done, accuracy), wandb)
