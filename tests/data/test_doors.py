@@ -60,6 +60,18 @@ def test_whole_numbers_are_classes_in_their_order_and_other_columns_stay_out():
     assert shops(frame(sold=np.repeat([True, False], 30))).class_names[0] == ("False", "True")
 
 
+def test_large_numbers_stay_apart_and_booleans_keep_their_names_beside_missing_ones():
+    data = shops(frame(shop=np.tile([2**53, 2**53 + 1], 30)))
+    assert data.task_names == ("9007199254740992", "9007199254740993")
+    data = shops(frame(open=[True, False] * 29 + [None, None]).drop(columns="shop"), label=["sold", "open"], task=None)
+    assert data.class_names == (("no", "yes"), ("False", "True"))
+
+
+def test_a_column_and_its_number_as_text_are_told():
+    with pytest.raises(ValueError, match=r"column '1' occurs twice; rename one"):
+        shops(frame(**{"1": 0.0}).assign(**{"2": 0.0}).rename(columns={"2": 1}))
+
+
 def test_splits_of_the_user_are_kept_and_a_missing_one_is_drawn_from_training_alone():
     part = np.repeat(["train", "test", "train", "test", "train"], 12)
     table = frame(part=part)
@@ -118,6 +130,7 @@ def test_a_column_of_arrays_is_one_input():
         ({"sold": ["yes", None] * 30}, {}, r"column 'sold' has no value in row 1 \(30 of 60 rows\)"),
         ({"sold": "yes"}, {}, r"'sold' has the one class 'yes' in all 30 rows of task 'north'.* nothing to learn"),
         ({"sold": np.linspace(0, 1, 60)}, {}, r"'sold' holds 0.0169492 in row 1, but classes .* whole numbers; round"),
+        ({"sold": [0.0, np.inf] * 30}, {}, r"'sold' holds inf in row 1, but classes .* whole numbers"),
         ({"sold": ["yes"] * 58 + ["no"] * 2}, {}, r"class 'no' of column 'sold' has 1 row\(s\) to split, but needs 3"),
         ({"shop": [None] * 60}, {}, r"column 'shop' has no value in row 0"),
         (
@@ -225,6 +238,25 @@ def test_missing_labels_and_values_of_datasets_are_told():
         MultiTaskDataset.from_huggingface("empty", empty, label="label", task="task")
     with pytest.raises(ValueError, match=r"no split 'val'; its splits are train, test"):
         MultiTaskDataset.from_huggingface("typo", parts, label="label", task="task", splits={"train": "val"})
+
+
+def test_classes_of_two_splits_must_have_the_same_numbers():
+    datasets = pytest.importorskip("datasets")
+
+    def part(names):
+        features = datasets.Features(
+            {
+                "x": datasets.Value("float32"),
+                "label": datasets.ClassLabel(names=names),
+                "task": datasets.Value("string"),
+            }
+        )
+        given = {"x": range(40), "label": [0, 1] * 20, "task": ["a", "a", "b", "b"] * 10}
+        return datasets.Dataset.from_dict(given, features=features)
+
+    parts = datasets.DatasetDict({"train": part(["cat", "dog"]), "test": part(["dog", "cat"])})
+    with pytest.raises(ValueError, match=r"classes \['cat', 'dog'\] in split 'train' and \['dog', 'cat'\] in 'test'"):
+        MultiTaskDataset.from_huggingface("pets", parts, label="label", task="task")
 
 
 def write_images(root, classes, count=10, size=(6, 5), seed=0):

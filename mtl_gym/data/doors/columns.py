@@ -101,9 +101,9 @@ def read_categories(where: str, column: str, values: Column) -> Categories:
             "use a column of names or whole numbers"
         )
     kind = "number" if all(isinstance(value, (int, float, np.number)) for value in values.tolist()) else "text"
-    plain = values.astype(np.float64) if kind == "number" else values.astype(str)
-    if kind == "number":
-        broken = np.flatnonzero(plain != np.round(plain))
+    plain = np.array(values.tolist()) if kind == "number" else values.astype(str)
+    if plain.dtype.kind == "f":
+        broken = np.flatnonzero(~np.isfinite(plain) | (plain != np.round(plain)))
         if len(broken):
             raise ValueError(
                 f"{where}: column {column!r} holds {plain[broken[0]]:g} in row {broken[0]}, but classes and tasks are "
@@ -111,7 +111,7 @@ def read_categories(where: str, column: str, values: Column) -> Categories:
             )
     found, codes = np.unique(plain, return_inverse=True)
     names = tuple(str(int(value)) if kind == "number" else str(value) for value in found)
-    return Categories(codes.astype(np.int64), _booleans(values, names))
+    return Categories(codes.astype(np.int64), _booleans(plain, names))
 
 
 def check_present(where: str, column: str, values: Column) -> None:

@@ -145,9 +145,9 @@ def _one_table(where: str, frame: Any) -> tuple[pandas.DataFrame, Codes | None]:
 
 
 def _filled(where: str, table: pandas.DataFrame) -> pandas.DataFrame:
-    repeated = table.columns[table.columns.duplicated()]
-    if len(repeated):
-        raise ValueError(f"{where}: column {repeated[0]!r} occurs twice; rename one")
+    names = table.columns.map(str)  # 1 and "1" have one name
+    if names.has_duplicates:
+        raise ValueError(f"{where}: column {names[names.duplicated()][0]!r} occurs twice; rename one")
     if not len(table):
         raise ValueError(f"{where}: the frame has no rows")
     return table

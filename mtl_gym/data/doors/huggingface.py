@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mtl_gym.core.extras import needed_by
+from mtl_gym.core.validation import short
 from mtl_gym.data.arrays import described
 from mtl_gym.data.doors.columns import Column, check_present, input_columns
 from mtl_gym.data.doors.frame import Roles, read_columns
@@ -39,9 +40,12 @@ def read_huggingface(name: str, dataset: object, roles: Roles, splits: Mapping[s
     tables = [_columns(part.select_columns(used)) for part in parts.values()]
     columns = {column: _stacked([table[column] for table in tables]) for column in used}
     split = np.repeat(positions, [len(part) for part in parts.values()])
-    features = next(iter(parts.values())).features
-    named = {column: features[column].names for column in roles.used if hasattr(features[column], "names")}
-    known = {column: _class_labels(where, column, columns[column], split, names) for column, names in named.items()}
+    named = {column: _class_names(where, column, parts) for column in roles.used}
+    known = {
+        column: _class_labels(where, column, columns[column], split, names)
+        for column, names in named.items()
+        if names is not None
+    }
     return read_columns(name, columns, split, roles, known)
 
 
@@ -108,6 +112,20 @@ def _stacked(parts: list[Column]) -> Column:
     if len({(part.shape[1:], part.dtype.kind) for part in parts}) == 1:
         return np.concatenate(parts)
     return np.concatenate([_objects(list(part)) for part in parts])
+
+
+def _class_names(where: str, column: str, parts: Mapping[str, Any]) -> list[str] | None:
+    """Return the names of a `ClassLabel` column, which are those of all splits; None for other columns."""
+    names = {split: getattr(part.features[column], "names", None) for split, part in parts.items()}
+    (first, found), *others = names.items()
+    for split, other in others:
+        if other != found:
+            raise ValueError(
+                f"{where}: column {column!r} has the classes {short(found)} in split {first!r} and {short(other)} in "
+                f"{split!r}, so that numbers of classes differ; give both the same, as with "
+                "dataset.align_labels_with_mapping or cast_column"
+            )
+    return found
 
 
 def _class_labels(where: str, column: str, values: Column, split: Column, names: list[str]) -> Categories:
