@@ -42,20 +42,33 @@ def read_cached(path: Path, names: Sequence[str], again: str) -> Arrays | None:
         return None
 
 
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays to a file by name, completely or not at all.
+
+    Args:
+        path: The file, `.npz`; its folder is made if necessary.
+        arrays: The arrays by name.
+
+    Raises:
+        OSError: If that fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Renamed when complete, so that another process never reads half a file.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
+        whole = Path(scratch) / path.name
+        np.savez(whole, **dict[str, Any](arrays))
+        os.replace(whole, path)
+
+
 def write_cached(path: Path, arrays: Mapping[str, npt.NDArray[Any]], what: str) -> None:
     """Write arrays to a file; log a warning if that fails.
 
     Args:
-        path: The file; its folder is made if necessary.
+        path: As for `write_arrays`.
         arrays: The arrays by name.
         what: What the arrays are, for the message, such as "the decoded images".
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete, so that another process never reads half a file.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-            whole = Path(scratch) / path.name
-            np.savez(whole, **dict[str, Any](arrays))
-            os.replace(whole, path)
+        write_arrays(path, arrays)
     except OSError as error:
         _LOG.warning("cannot cache %s in %s (%s); they will be made again next time", what, path.parent, error)

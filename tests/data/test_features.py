@@ -203,6 +203,26 @@ def test_patches_are_fitted_to_training_images_alone_and_tell_classes_apart(root
         load("digits").with_features("patches")
 
 
+def test_an_encoder_that_cannot_be_written_is_told(root):
+    (root / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        write_encoder(root / "file" / "own.npz", ConvEncoder((3, 4)))
+    with pytest.raises(ValueError, match=r"own is no name of an encoder's file; name it own\.npz"):
+        write_encoder(root / "own", ConvEncoder((3, 4)))
+
+
+def test_patches_are_refused_by_small_images_and_float32_in_any_mode():
+    with pytest.raises(ValueError, match=r"images of 5 by 4 pixels have no patches of side 6; resize them, or pass"):
+        fit_patches(torch.zeros(3, 1, 4, 5))
+    images = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    usual = fit_patches(images, centroids=3, patches=50).centroids
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(fit_patches(images, centroids=3, patches=50).centroids, usual)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_an_encoder_by_name_is_read_from_its_file(images, root):
     encoder = ConvEncoder((3, 4, 6)).eval()
     write_encoder(root / "encoders" / "own.npz", encoder)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtl_gym.data.caching import DAMAGED, write_cached
+from mtl_gym.data.caching import DAMAGED, write_arrays
 from mtl_gym.data.errors import damaged
 
 _WIDTHS = "widths"
@@ -46,9 +46,16 @@ def _stage(before: int, after: int, first: bool) -> nn.Sequential:
 
 
 def write_encoder(path: Path, encoder: ConvEncoder) -> None:
-    """Write an encoder's widths and weights to a `.npz` file."""
+    """Write an encoder's widths and weights to a `.npz` file, completely or not at all.
+
+    Raises:
+        ValueError: If the path does not end in ".npz", by which `encoder_of` finds the file.
+        OSError: If the file cannot be written.
+    """
+    if path.suffix != ".npz":
+        raise ValueError(f"{path} is no name of an encoder's file; name it {path.with_suffix('.npz').name}")
     arrays = {name: value.detach().cpu().numpy() for name, value in encoder.state_dict().items()}
-    write_cached(path, arrays | {_WIDTHS: np.array(encoder.widths)}, "the encoder")
+    write_arrays(path, arrays | {_WIDTHS: np.array(encoder.widths)})
 
 
 def read_encoder(path: Path) -> ConvEncoder:

@@ -73,7 +73,16 @@ def fit_patches(
         patches: Number of patches to fit to.
         rounds: Rounds of k-means.
         seed: Seed of the patches and the first centroids.
+
+    Raises:
+        ValueError: If images are smaller than a patch.
     """
+    if min(images.shape[2:]) < side:
+        height, width = images.shape[2:]
+        raise ValueError(
+            f"images of {width} by {height} pixels have no patches of side {side}; resize them, or pass the encoder "
+            f"fit_patches(images, side={min(height, width)})"
+        )
     generator = torch.Generator().manual_seed(seed)
     drawn = contrasted(_patches(images, side, patches, generator))
     mean = drawn.mean(0)
@@ -107,7 +116,7 @@ def _whitening(centred: Tensor) -> Tensor:
 
 def _clusters(patches: Tensor, count: int, rounds: int, generator: torch.Generator) -> Tensor:
     """Return centroids by k-means on the unit sphere; float32 `[count, patch]`."""
-    centroids = torch.randn(count, patches.shape[1], generator=generator)
+    centroids = torch.randn(count, patches.shape[1], generator=generator, dtype=patches.dtype)
     for _ in range(rounds):
         centroids = nn.functional.normalize(centroids, dim=1)
         value, nearest = (patches @ centroids.T).max(1)
