@@ -30,7 +30,10 @@ Ids = NDArray[np.int64]
 
 @lru_cache(maxsize=4)
 def translation(pairs: int, instance: int) -> MultiTaskDataset:
-    """Generate the data set: inputs int16 [steps, 2], a label per step. Tasks do not share sentences.
+    """Generate the data set: inputs int16 [steps, 2], a label per step.
+
+    The sentences of every task and split are drawn on their own, and short ones recur: 0.3% of the test sentences of
+    translation are also among its training sentences, and 7% among those of any task (instance 0).
 
     Args:
         pairs: Training sentences of translation; tagging and parsing have 5,000 each.
