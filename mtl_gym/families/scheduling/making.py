@@ -32,8 +32,8 @@ def make_template(context: NetworkContext, data: MultiTaskDataset, default: Make
 
 def _try_out(template: SharedNetwork, data: MultiTaskDataset) -> None:
     """Call a network on two samples before training, for early error messages."""
-    split = data.split("train")
-    x, label = split.x[:ROWS], split.y[:ROWS]
+    label = data.split("train").y[:ROWS]
+    x = data.inputs("train", torch.arange(len(label), device=label.device))
     given, expected = f"inputs {list(x.shape)} of data set {data.name!r}", [*label.shape, data.max_classes]
     encoder, head = (copy.deepcopy(part).to(x.device).eval() for part in (template.encoder, template.head))
     if not any(parameter.requires_grad for part in (encoder, head) for parameter in part.parameters()):

@@ -8,6 +8,7 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from mtl_gym.core.nn.weights import renewed
 from mtl_gym.families.scheduling import crf
 from mtl_gym.families.scheduling.lstm import LSTM
+from mtl_gym.families.scheduling.small_texts import BagEncoder
 from mtl_gym.families.scheduling.text import (
     CRFHead,
     ReviewEncoder,
@@ -42,7 +43,14 @@ def tagging_encoder(**changes):
     return TaggingEncoder(9, 9, embedding=4, hidden=5, **changes)
 
 
+def bag_encoder():
+    return BagEncoder(9, embedding=4, hidden=5)
+
+
 ENCODERS = pytest.mark.parametrize(("make", "draw"), [(review_encoder, texts), (tagging_encoder, spelled)])
+ALL_ENCODERS = pytest.mark.parametrize(
+    ("make", "draw"), [(review_encoder, texts), (tagging_encoder, spelled), (bag_encoder, texts)]
+)
 
 
 def loss_of(module):
@@ -67,7 +75,7 @@ def test_the_lstm_starts_uniform_with_an_open_forget_gate():
     assert bias.mean(1).tolist() == [0, 1, 0, 0]
 
 
-@ENCODERS
+@ALL_ENCODERS
 @pytest.mark.parametrize("inside", [False, True])
 def test_stacked_runs_equal_single_ones_with_gradients_inside_or_outside_vmap(make, draw, inside):
     modules = [make() for _ in range(RUNS)]
@@ -86,7 +94,7 @@ def test_stacked_runs_equal_single_ones_with_gradients_inside_or_outside_vmap(ma
             torch.testing.assert_close(found[name][run], parameter.grad)
 
 
-@ENCODERS
+@ALL_ENCODERS
 def test_runs_can_share_inputs_or_parameters(make, draw):
     module, x = make(), draw(RUNS, ROWS)
     alone = torch.stack([module(rows) for rows in x])
@@ -97,7 +105,7 @@ def test_runs_can_share_inputs_or_parameters(make, draw):
     torch.testing.assert_close(twice, alone[:1].expand(2, *alone[0].shape))
 
 
-@ENCODERS
+@ALL_ENCODERS
 def test_nested_runs_and_gradients_of_all_runs_at_once(make, draw):
     module, x = make(), draw(RUNS, ROWS)
     parameters = dict(module.named_parameters())
@@ -118,7 +126,7 @@ def test_second_derivatives_are_rejected_with_a_message():
         grad(slope)(x)
 
 
-@ENCODERS
+@ALL_ENCODERS
 def test_outputs_do_not_depend_on_padding_or_other_rows(make, draw):
     module, x = make(), draw(ROWS)
     words = x if x.ndim == 2 else x[..., 0]
@@ -134,6 +142,11 @@ def test_the_features_of_a_text_are_the_state_at_its_last_word():
     x = torch.tensor([[3, 4, 5, 0, 0]])
     states = module.lstm(module.words(x))
     assert torch.equal(module(x)[0], states[0, 2])
+
+
+def test_a_bag_forgets_the_order_of_words():
+    module = bag_encoder()
+    assert torch.equal(module(torch.tensor([[3, 4, 4, 0]])), module(torch.tensor([[4, 3, 4, 0]])))
 
 
 def test_both_directions_equal_torchs():
