@@ -62,8 +62,10 @@ def find_agent(name: str) -> AgentFactory:
         return cast(AgentFactory, load_location(known[name].value, f"The agent {name!r}"))
     if name in SB3:
         return partial(make_sb3, name)
-    names = agent_names()
-    raise UnknownAgentError(f"There is no agent {name!r}.{did_you_mean(name, names)} Known: {', '.join(names)}.")
+    near = did_you_mean(name, agent_names())
+    raise UnknownAgentError(
+        f"There is no agent {name!r}.{near} `mtl-gym list ENV` shows those that fit an environment."
+    )
 
 
 def role_of(name: str) -> str:

@@ -10,7 +10,13 @@ from mtl_gym.lab.report.aggregate import NoStatisticsError, align, improvement_o
 from mtl_gym.lab.report.tables import lines_of
 from mtl_gym.lab.score import Scale
 
-TITLE = "Aggregates of scores; intervals: bootstrap over seeds, ends of the scale taken as known"
+TITLE = "Aggregates of the scores, with 95% intervals of a bootstrap over seeds"
+LEGEND = (
+    "These intervals take the figures of scores 0 and 1 as exact, so they are narrower than Student's above. "
+    "Optimality gap: mean shortfall from score 1. Better than: probability that a run is."
+)
+# Two seeds can be drawn in three ways: their intervals look certain.
+FEWEST_SEEDS = 3
 
 
 def evidence(results: Sequence[RunResult], scale: Scale) -> list[list[str]] | str:
@@ -23,8 +29,8 @@ def evidence(results: Sequence[RunResult], scale: Scale) -> list[list[str]] | st
     """
     try:
         scores = align({"": scale.scores(results)})
-        if len(scores.seeds) < 2:
-            return "one seed has no interval."
+        if len(scores.seeds) < FEWEST_SEEDS:
+            return f"they need {FEWEST_SEEDS} seeds or more (--seeds 5); this comparison has {len(scores.seeds)}."
         control = scale.control.name if scale.control.name in scores.values else None
         return lines_of(metrics_of(scores), improvement_of(scores, control), control)
     except (NoStatisticsError, MissingExtraError) as error:

@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from mtl_gym.core.extras import needed_by
 from mtl_gym.lab.records import RunSettings
-from mtl_gym.lab.screen import descriptions
+from mtl_gym.lab.screen import console_of, descriptions, say
 from mtl_gym.lab.sweep import Failure, Outcome, Watcher
 
 with needed_by("A progress bar"):
@@ -19,18 +19,18 @@ with needed_by("A progress bar"):
 
 
 class Bar(Watcher):
-    """A progress bar on a terminal; hidden elsewhere.
+    """A progress bar on a terminal; elsewhere a line per finished run on standard error.
 
     Args:
         runs: The runs.
         console: Console of the bar.
-        quiet: Hide the bar on a terminal too.
+        quiet: Show neither bar nor lines.
     """
 
     def __init__(self, runs: Sequence[RunSettings], console: Console, quiet: bool) -> None:
         columns = (descriptions(), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         hidden = quiet or not console.is_terminal
-        self.runs = runs
+        self.runs, self._lines = runs, hidden and not quiet
         self.steps = np.zeros(len(runs), np.int64)
         self.done = self.failed = 0
         self._progress = Progress(*columns, console=console, disable=hidden, transient=True)
@@ -39,6 +39,7 @@ class Bar(Watcher):
     def __enter__(self) -> Self:
         """Show the bar."""
         self._progress.start()
+        self._say(f"{len(self.runs)} runs, {sum(run.steps for run in self.runs):,} decisions")
         return self
 
     def __exit__(
@@ -63,6 +64,11 @@ class Bar(Watcher):
         else:
             told = f"{outcome.figure:.1f}{outcome.measure.unit}"
             self._show(f", {outcome.settings.name} seed {outcome.settings.seed}: {told}")
+        self._say(str(self._progress.tasks[0].description))
+
+    def _say(self, line: str) -> None:
+        if self._lines:
+            say(console_of(stderr=True), line)
 
     def _show(self, latest: str) -> None:
         self._progress.update(self._bar, completed=int(self.steps.sum()), description=self._label(latest))

@@ -123,7 +123,9 @@ class Difference:
     def interval(self) -> str:
         """Mean and interval as text."""
         mean, low, high = (self.measure.text(value, sign="+") for value in (self.mean, self.low, self.high))
-        return mean + (f" [{low}, {high}]" if self.seeds > 1 else " (one seed: no interval)")
+        if self.seeds == 1:
+            return f"{mean} (one seed: no interval)"
+        return f"{mean} (equal in {self.seeds} seeds)" if low == high else f"{mean} [{low}, {high}]"
 
     @property
     def better(self) -> bool:

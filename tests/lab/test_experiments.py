@@ -91,7 +91,9 @@ def test_every_name_finds_its_agent():
 
 
 def test_an_unknown_agent_raises_with_a_suggestion():
-    with pytest.raises(agents.UnknownAgentError, match=r"no agent 'wlp'. Did you mean 'wpl'\? Known: a2c, "):
+    with pytest.raises(
+        agents.UnknownAgentError, match=r"no agent 'wlp'. Did you mean 'wpl'\? `mtl-gym list ENV` shows"
+    ):
         agents.find_agent("wlp")
 
 

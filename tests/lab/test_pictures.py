@@ -134,7 +134,7 @@ def test_compare_draws_learning_curves_and_figures_redraws_them(tmp_path):
     options = ("--seeds", 1, "--steps", 300, "--num-envs", 16, "--out", tmp_path)
     outcome = call("compare", DIGITS, "--agents", "wpl,random-fixed", *options)
     assert outcome.exit_code == 0, outcome.output
-    assert f"learning curves: {tmp_path}/learning_curves.png" in outcome.output
+    assert f"learning curves, validation split: {tmp_path}/learning_curves.png" in outcome.output
     assert (tmp_path / "learning_curves.png").read_bytes().startswith(PNG)
     (tmp_path / "learning_curves.png").unlink()
     outcome = call("figures", tmp_path)

@@ -41,6 +41,10 @@ def list_environments(
             data, _, there = _data_of(env_id)
             table.add_row(env_id, *_measured(env_id), data, there)
         console.print(table)
+        say(
+            console,
+            "Means over seeds, default accuracy in %; where the optimum is below the controls, lower is better.",
+        )
     table = Table("environment", "data", "tasks", "available", title="Replications: the best decision is unknown")
     for env_id in ids:
         if env_id not in benchmarks:
@@ -69,7 +73,9 @@ def show(env_id: str) -> None:
     if found.benchmark:
         optimum, control, learner = _measured(env_id)
         say(console, f"Optimum {optimum}, best control {control}, best learner {learner}")
-        say(console, f"A run: --steps {found.steps} --num-envs {found.num_envs}")
+        name = found.best_learner or found.oracle
+        run = f"--steps {found.steps} --num-envs {found.num_envs} --out runs/{name}"
+        say(console, f"A run: mtl-gym train {env_id} --agent {name} {run}")
     for role, names in fitting(env_id).items():
         say(console, f"{role}s: {', '.join(names)}")
 
@@ -81,7 +87,7 @@ def _data_of(env_id: str) -> tuple[str, str, str]:
 
     source = source_of(env_id)
     if source is None:
-        return "its own", "", ""
+        return "generated", "", "yes"
     there = "yes" if source.is_present(data_root()) else f"no: mtl-gym data get {source.name}"
     return source.name, str(source.tasks), there
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import gymnasium as gym
 import typer
 
-from mtl_gym.core.validation import short
 from mtl_gym.lab.screen import complain, console_of, say, warn
 from mtl_gym.registration import registered_ids
 
@@ -73,7 +72,7 @@ ModuleId = Annotated[
 ]
 Root = Annotated[Path | None, typer.Option(help="Data root; default MTL_GYM_DATA or the user's cache folder.")]
 Wandb = Annotated[str | None, typer.Option(metavar="PROJECT", help="Also log to this Weights & Biases project.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Hide progress.")]
 
 
 @contextmanager
@@ -93,6 +92,12 @@ def sentences(
     except KeyboardInterrupt as error:
         say(console_of(stderr=True), f"interrupted: {interrupted}")
         raise typer.Exit(130) from error
+
+
+def loading(quiet: bool) -> None:
+    """Print on standard error that torch is being imported, which takes seconds."""
+    if not quiet:
+        say(console_of(stderr=True), "loading torch and the environments ...")
 
 
 def sentence_of(error: Exception) -> str:
@@ -179,6 +184,7 @@ def read_json(option: str, text: str) -> dict[str, object]:
     Raises:
         ValueError: If `text` is not a JSON object.
     """
+    from mtl_gym.core.validation import short
     from mtl_gym.lab.parsing import parse_json
 
     value = parse_json(text, option)

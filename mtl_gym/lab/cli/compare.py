@@ -24,12 +24,13 @@ from mtl_gym.lab.cli.common import (
     app,
     check,
     console,
+    loading,
     planned,
     read_json,
     sentences,
     unless_read_only,
 )
-from mtl_gym.lab.cli.tables import plain_table, table_of
+from mtl_gym.lab.cli.tables import ONLY_IN_FILES, legend_of, plain_table, table_of
 from mtl_gym.lab.screen import complain, say, warn
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def compare(
 
     Rerunning the same command resumes an interrupted comparison.
     """
+    loading(quiet)
     from mtl_gym.core.state.checkpoint import remove_unfinished
     from mtl_gym.lab.compare import alike, summarise, write_results, write_table
     from mtl_gym.lab.execution import carry_out
@@ -93,14 +95,18 @@ def compare(
         failures += [Failure(result.settings, why) for result, why in odd]
         if not results:
             raise ValueError(told(failures))
-    console.print(table_of(summarise(results), env))
+    rows = summarise(results)
+    console.print(table_of(rows, env, ONLY_IN_FILES))
+    if legend := legend_of(rows):
+        say(console, legend)
     print_scale(results)
     print_evidence(results)
     print_differences(results, control)
     with sentences(), unless_read_only(out):
         remove_unfinished(out)
         write_results(results, out / "results.csv")
-        write_table(summarise(results), out / "table.md", differences(results, control), control)
+        write_table(rows, out / "table.md", differences(results, control), control)
+        say(console, f"table with all columns: {out / 'table.md'}; a line per run: {out / 'results.csv'}")
         print_pictures(results, env, out)
     if failures:
         complain(told(failures))
@@ -137,9 +143,9 @@ def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
         warn(sentence)
     firsts = {result.settings.name: out / result.settings.name / "seed-0" for result in results}
     drawn = [(name, first / class_of(env).PICTURE) for name, first in firsts.items()]
-    drawn += [("learning curves", curves)] if curves is not None else []
+    drawn += [("learning curves, validation split", curves)] if curves is not None else []
     drawn += [(picture.stem.replace("_", " "), picture) for picture in more]
-    for label, picture in [*drawn, ("accuracies", accuracies)]:
+    for label, picture in [*drawn, ("accuracies, test split", accuracies)]:
         if picture.is_file():
             say(console, f"{label}: {picture}")
 
@@ -161,7 +167,7 @@ def print_scale(results: Sequence[RunResult]) -> None:
 
 def print_evidence(results: Sequence[RunResult]) -> None:
     """Print interquartile means, optimality gaps and probabilities of improvement of scores, if there are any."""
-    from mtl_gym.lab.evidence import TITLE, evidence
+    from mtl_gym.lab.evidence import LEGEND, TITLE, evidence
     from mtl_gym.lab.score import scale_or_reason
 
     scale = scale_or_reason(results)
@@ -172,18 +178,14 @@ def print_evidence(results: Sequence[RunResult]) -> None:
         say(console, f"no aggregate statistics: {lines}")
     else:
         console.print(plain_table(lines, TITLE))
+        say(console, LEGEND)
 
 
 def print_differences(results: Sequence[RunResult], control: str) -> None:
-    """Print the differences to the control in the figure and in the number of blocks or modules used."""
-    from mtl_gym.core.measure import Measure
+    """Print the differences to the control in the figure."""
     from mtl_gym.lab.statistics import differences
 
-    compared = {results[0].measure.name: differences(results, control)}
-    if any(result.blocks_used is not None for result in results):
-        blocks = Measure("blocks used", higher=False, decimals=2)
-        compared[blocks.name] = differences(results, control, lambda result: result.blocks_used or 0, blocks)
-    for figure, apart in compared.items():
-        if apart:
-            console.print(f"{figure} minus that of {control}, paired by seed, with 95% intervals:")
-            console.print("\n".join(f"  {difference}" for difference in apart))
+    apart = differences(results, control)
+    if apart:
+        console.print(f"{results[0].measure.name} minus that of {control}, paired by seed, Student's 95% intervals:")
+        console.print("\n".join(f"  {difference}" for difference in apart))

@@ -20,6 +20,7 @@ from mtl_gym.lab.cli.common import (
     app,
     check,
     console,
+    loading,
     read_json,
     sentences,
 )
@@ -44,6 +45,7 @@ def train(
 
     Rerunning the same command resumes an interrupted run.
     """
+    loading(quiet)
     from mtl_gym.lab.compare import summarise
     from mtl_gym.lab.environments import size_of_run
     from mtl_gym.lab.progress import Bar
