@@ -36,16 +36,16 @@ def list_environments(
     benchmarks = [env_id for env_id in ids if is_benchmark(env_id)]
     if benchmarks:
         head = ("environment", "optimum", "best control", "best learner", "data", "available")
-        table = Table(*head, title="Benchmarks: the best decision is known")
+        table = Table(*head, title="Benchmarks: the optimum is known")
         for env_id in benchmarks:
             data, _, there = _data_of(env_id)
             table.add_row(env_id, *_measured(env_id), data, there)
         console.print(table)
         say(
             console,
-            "Means over seeds, default accuracy in %; where the optimum is below the controls, lower is better.",
+            "Means over seeds, mostly in %. Where the optimum is below the best control, lower is better.",
         )
-    table = Table("environment", "data", "tasks", "available", title="Replications: the best decision is unknown")
+    table = Table("environment", "data", "tasks", "available", title="Replications: the optimum is unknown")
     for env_id in ids:
         if env_id not in benchmarks:
             table.add_row(env_id, *_data_of(env_id))
