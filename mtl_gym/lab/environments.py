@@ -10,6 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from mtl_gym import registration
 from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.validation import did_you_mean
 
 if TYPE_CHECKING:
     from mtl_gym.data.registry import DataSource
@@ -27,7 +28,11 @@ def spec_of(env_id: str) -> EnvSpec:
     module, colon, bare = env_id.rpartition(":")
     if colon:
         _import(module, env_id)
-    return gym.spec(bare)
+    try:
+        return gym.spec(bare)
+    except gym.error.NameNotFound as error:  # Gymnasium suggests names without their version
+        sentence = str(error).partition(" Did you mean")[0]
+        raise gym.error.NameNotFound(sentence + did_you_mean(bare, registration.registered_ids())) from error
 
 
 def _import(module: str, env_id: str) -> None:
