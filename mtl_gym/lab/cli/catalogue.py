@@ -73,9 +73,9 @@ def show(env_id: str) -> None:
     if found.benchmark:
         optimum, control, learner = _measured(env_id)
         say(console, f"Optimum {optimum}, best control {control}, best learner {learner}")
-        name = found.best_learner or found.oracle
-        run = f"--steps {found.steps} --num-envs {found.num_envs} --out runs/{name}"
-        say(console, f"A run: mtl-gym train {env_id} --agent {name} {run}")
+        agent = found.best_learner or found.oracle
+        run = f"--steps {found.steps} --num-envs {found.num_envs} --out runs/{agent}"
+        say(console, f"A run: mtl-gym train {env_id} --agent {agent} {run}")
     for role, names in fitting(env_id).items():
         say(console, f"{role}s: {', '.join(names)}")
 
