@@ -176,6 +176,11 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
         """Raise `TrainingDiverged`, with the task, where a figure is not finite; [num_envs, tasks]."""
         self._check_finite(figures, np.arange(len(self.task_names)))
 
+    @property
+    def _decisions(self) -> int:
+        """Number of decisions of the run that is shown, also of those before its state was loaded."""
+        return self.run_length if self._shows_end else self._step
+
     def _where(self) -> str:
         return f"{self._decisions:,} of {self.run_length:,}"
 
@@ -318,6 +323,7 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
 
     def _show(self, shown: Self, run: int) -> None:
         if not hasattr(shown, "optimizer"):
+            shown.updates = 0  # it has no training to lose, of which `reset` warns
             shown.reset(seed=int(self.seeds[run]))
         part = part_of(self._learned(), shown._model_of_learned(), run, self.runs, self.num_envs)
         counts = part["family"]["counts"]

@@ -142,3 +142,14 @@ def test_a_loaded_state_is_told_anew(family):
     env.render()
     assert env.heading()[1] == "The episode begins: no decision yet."
     assert not env.narration.returns
+
+
+def test_a_run_counts_decisions_from_its_beginning_after_its_state_is_loaded():
+    one, other = (gym.make_vec("MTLScheduling-Skills-v0", 1, render_mode="rgb_array", budget=4) for _ in range(2))
+    one.reset(seed=0)
+    for _ in range(2):
+        one.step(np.zeros(1, int))
+    other.unwrapped.load_state_dict(one.unwrapped.state_dict())
+    for number in (3, 4):
+        other.step(np.zeros(1, int))
+        assert other.unwrapped.heading()[1].startswith(f"Decision {number} of 4: ")

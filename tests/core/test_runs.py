@@ -206,3 +206,12 @@ def test_pictures_show_the_first_run(name):
         env.reset(seed=0)
         played(env, generators(range(env.runs)), 6)
     assert stacked.render() == alone.render()
+
+
+@pytest.mark.parametrize(("shown_id", "options"), [OF_ROWS[2], STACKED[4]])
+def test_a_run_that_is_shown_late_warns_of_no_loss(shown_id, options, caplog):
+    env = batched(shown_id, 2, **options)
+    env.reset(seed=SEED)
+    played(env, generators(range(2)), 8)
+    env.of_run(1)
+    assert "discards" not in caplog.text
