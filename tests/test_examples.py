@@ -182,6 +182,9 @@ def test_cross_modal_tasks_alone_and_together_are_lines_of_a_table(tmp_path: Pat
     line = rf"^\| all \| vision \+ text \+ dna \| {rate} \| {error} \| {error} \| {squared} \| \d+ of 297 \|$"
     assert re.search(line, printed, re.MULTILINE), printed
     assert matplotlib.image.imread(tmp_path / "seen-all-vision-text-dna-sharing.png").ndim == 3
+    sizes = ("--generations", "1", "--iterations", "1", "--seeds", "1", "--methods", "baseline", "--rates", "0.001")
+    printed = run("alignment_cross_modal.py", tmp_path, *sizes, "--vision", "wide-resnet", "--tasks", "vision")
+    assert re.findall(r"^\| baseline \| (\w+) .* (\d+) of \d+ \|$", printed, re.MULTILINE) == [("vision", "378")]
 
 
 def accuracies_and_shares(printed: str, schedule: str) -> tuple[list[float], list[int]]:
