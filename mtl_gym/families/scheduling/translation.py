@@ -61,6 +61,7 @@ class TranslationOptions(SchedulingOptions, GeneratedOptions):
         """Reject invalid values."""
         super().__post_init__()
         self._only("data are generated", data=NAME)
+        self._only("BLEU is the figure of translation", target_tasks=(TRANSLATION,))
         known = isinstance(self.helpers, list | tuple) and list(self.helpers) == [
             h for h in HELPERS if h in self.helpers
         ]

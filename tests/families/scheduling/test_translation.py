@@ -139,3 +139,8 @@ def test_missing_sacrebleu_is_told_before_any_training(monkeypatch):
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
     with pytest.raises(ImportError, match=r"BLEU.*mtl-gym\[translation\]"):
         TranslationVectorEnv()
+
+
+def test_another_target_than_translation_is_refused():
+    with pytest.raises(ValueError, match=r"target_tasks=\['tagging'\].*BLEU is the figure of translation"):
+        TranslationVectorEnv(target_tasks=["tagging"])
