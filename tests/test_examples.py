@@ -130,6 +130,13 @@ def test_routing_overlap_prints_a_correlation_per_agent_and_seed(tmp_path: Path)
         assert re.search(rf"^{agent} +0 +([+-]\d\.\d\d|nan) ", printed, re.MULTILINE), printed
 
 
+@pytest.mark.slow
+def test_clinical_sharing_prints_accuracies_of_every_fold(tmp_path: Path) -> None:
+    printed = run("clinical_sharing.py", tmp_path, "--seeds", "2", "--steps", "192", "--num-envs", "8")
+    assert len(re.findall(r"^([01]) +\1( +\d+\.\d){3}$", printed, re.MULTILINE)) == 2, printed
+    assert re.search(r"^phenotypes minus mixed: [+-]\d+\.\d \[", printed, re.MULTILINE), printed
+
+
 def test_the_table_of_alignment_has_a_line_for_each_method(tmp_path: Path) -> None:
     sizes = ("--seeds", "2", "--generations", "3", "--final", "1", "--iterations", "3")
     printed = run("alignment_table.py", tmp_path, "--data", "generated-linear", "--picture", "seen", *sizes)
