@@ -69,8 +69,8 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"{'mean':<12}" + "".join(f"{value:>12.1f}" for value in found.mean(0)))
     for name, values in list(zip(PATHS, found.T, strict=True))[1:]:
         apart = values - found[:, 0]
-        low, high = stats.t.interval(0.95, len(apart) - 1, apart.mean(), stats.sem(apart))
-        print(f"{name} minus mixed: {apart.mean():+.1f} [{low:+.1f}, {high:+.1f}]")
+        mean, half = apart.mean(), stats.t.ppf(0.975, len(apart) - 1) * stats.sem(apart)
+        print(f"{name} minus mixed: {mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]")
 
 
 if __name__ == "__main__":
