@@ -41,7 +41,7 @@ from mtl_gym.core.errors import MaskedChoice, TrainingDiverged
 from mtl_gym.core.interfaces import Interface
 from mtl_gym.core.lengths import TellsLength
 from mtl_gym.core.narration import Narrated, Narration
-from mtl_gym.core.options import EnvOptions, choose_device, make_options, shallow_dict
+from mtl_gym.core.options import EnvOptions, choose_device, make_options, refuse_reset_options, shallow_dict
 from mtl_gym.core.packing import Observed, as_arrays, as_tensors, final_info, row_not_finite
 from mtl_gym.core.ranges import Range, out_of_range
 from mtl_gym.core.reporting import Reporting
@@ -218,11 +218,15 @@ class MultiTaskVectorEnv(Narrated, TellsLength, Reporting, Stateful):
             seed: If given, the whole environment starts anew: weights, optimizer, data order, counters and generators.
                 Without it, training of the current network continues. With several runs, one seed gives run i the seed
                 + i, and a sequence gives each its own.
-            options: Unused.
+            options: None or empty.
 
         Returns:
             The observation, and an info with the seed in force and the action mask.
+
+        Raises:
+            ValueError: If there are options.
         """
+        refuse_reset_options(options)
         if self._source is not None:
             self._adopt(self._source)
         elif seed is not None or self.seed is None:

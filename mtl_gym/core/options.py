@@ -108,6 +108,19 @@ def make_options(kind: type[Chosen], environment: str, given: Mapping[str, objec
     return kind(**plain)
 
 
+def refuse_reset_options(options: object) -> None:
+    """Refuse options of `reset`, of which there are none.
+
+    Raises:
+        ValueError: If they are neither None nor empty.
+    """
+    if options is not None and not (isinstance(options, Mapping) and not options):
+        raise ValueError(
+            f"reset(options={short(options)}) is not possible; reset takes a seed alone: give options to gym.make or "
+            "gym.make_vec."
+        )
+
+
 def shallow_dict(options: EnvOptions) -> Arguments:
     """Return options as keyword arguments, without copies of their values."""
     return {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}

@@ -11,6 +11,7 @@ import numpy as np
 
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.lengths import TellsLength
+from mtl_gym.core.options import refuse_reset_options
 from mtl_gym.core.rows import Array, Flags, Info, Observation, Picture, State, array_of, row_of
 
 # By these attributes libraries take an environment for a batched one.
@@ -54,6 +55,7 @@ class BatchOfOne(TellsLength, gym.Env[Observation, Array]):
         self, *, seed: int | None = None, options: Mapping[str, object] | None = None
     ) -> tuple[Observation, Info]:
         """Begin an episode; with a seed, start the whole environment anew."""
+        refuse_reset_options(options)
         begun, self._begun = self._begun and seed is None, False
         batch, infos = self.batched.carry_on() if begun else self.batched.reset(seed=seed)
         self._np_random, self._np_random_seed = self.batched.np_random, self.batched.seed

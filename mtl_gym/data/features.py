@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from mtl_gym.core.state.checkpoint import said
 from mtl_gym.core.validation import short
 from mtl_gym.data.arrays import described
 from mtl_gym.data.caching import Arrays, read_cached, write_cached
@@ -103,14 +104,19 @@ def _belongs(
 
     The second look finds a module whose code has changed; the recipe of a fitted encoder tells that by itself.
     """
-    sizes = [len(found[name]) == len(rows) and found[name].dtype == np.float32 for name, (rows, _) in distinct.items()]
-    if str(found["key"]) != key or not all(sizes) or not all(np.isfinite(found[name]).all() for name in SPLITS):
+    known = str(found["key"]) == key and found["train"].ndim >= 2
+    shapes = {name: (len(rows), *found["train"].shape[1:]) for name, (rows, _) in distinct.items()}
+    if not known or not all(_is_sound(found[name], shape) for name, shape in shapes.items()):
         return False
     if isinstance(encoder, FittedEncoder):
         return True
     fresh = _encoded(data, encoder, "train", distinct["train"][0][:_PROBES], _PROBES)
     kept = found["train"][:_PROBES]
     return fresh.shape == kept.shape and np.allclose(fresh, kept, rtol=1e-3, atol=1e-4)
+
+
+def _is_sound(features: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
+    return features.dtype == np.float32 and features.shape == shape and bool(np.isfinite(features).all())
 
 
 def _encoded(
@@ -121,10 +127,19 @@ def _encoded(
     device = next((tensor.device for tensor in encoder.state_dict().values()), here)
     with frozen(encoder):
         parts = [
-            _checked(data, encoder, encoder(data.inputs(split, part.to(here)).to(device)), part)
+            _checked(data, encoder, _called(data, encoder, data.inputs(split, part.to(here)).to(device)), part)
             for part in rows.split(batch)
         ]
     return torch.cat(parts).numpy()
+
+
+def _called(data: MultiTaskDataset, encoder: nn.Module, inputs: Tensor) -> object:
+    try:
+        return encoder(inputs)
+    except Exception as error:  # a module may raise anything for inputs that it is not made for
+        raise ValueError(
+            f"{type(encoder).__name__} cannot encode inputs of {data.name!r}, {described(inputs)} ({said(error)})"
+        ) from error
 
 
 def _checked(data: MultiTaskDataset, encoder: nn.Module, features: object, rows: Tensor) -> Tensor:

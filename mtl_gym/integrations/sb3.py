@@ -82,7 +82,8 @@ class BatchedVecEnv(VecEnv):
         A seed restarts an untrained environment only: SB3 passes one whenever an agent is made, loaded or seeded, which
         must not discard a trained network. Call `vec_env.batched.reset(seed=...)` to restart a trained environment.
         """
-        obs, _ = self.batched.reset(seed=None if keeps_network(self.batched, self._seeds[0]) else self._seeds[0])
+        seed = None if keeps_network(self.batched, self._seeds[0]) else self._seeds[0]
+        obs, _ = self.batched.reset(seed=seed, options=next(filter(None, self._options), None))
         self._reset_seeds()
         self._reset_options()
         self._begin_statistics()

@@ -41,3 +41,16 @@ def test_a_view_before_its_first_reset_refuses_them_too(family):
             ask()
     view.reset()
     assert view.action_masks().any()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_options_of_reset_are_refused_and_empty_ones_are_not(family):
+    adapted = make_vec_env(family, 2)
+    for env in (gym.make(family), adapted.batched):
+        env.reset(seed=0, options={})
+        for options in ({"tsak": 1}, [1]):
+            with pytest.raises(ValueError, match=r"reset\(options=.*\) is not possible; .* give options to gym.make"):
+                env.reset(options=options)
+    adapted.set_options({"tsak": 1})
+    with pytest.raises(ValueError, match=r"reset\(options=\{'tsak': 1\}\)"):
+        adapted.reset()

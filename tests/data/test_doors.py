@@ -166,6 +166,8 @@ def test_classes_and_tasks_that_training_lacks_are_told():
 
 
 def test_something_else_than_a_frame_is_refused():
+    with pytest.raises(ValueError, match=r"frame is None, but must be a pandas DataFrame or a mapping"):
+        MultiTaskDataset.from_frame("shops", None, label="sold", task="shop")
     with pytest.raises(ValueError, match=r"frame is a list of 1, but must be a pandas DataFrame or a mapping"):
         shops([1])
     with pytest.raises(ValueError, match=r"column 'height' is in only one of the splits 'train' and 'test'"):
@@ -310,8 +312,16 @@ def test_images_that_do_not_fit_are_told_by_file(tmp_path):
         MultiTaskDataset.from_image_folders("two", tmp_path / "pets", tasks={"x": ["cat", "cow"]})
     with pytest.raises(ValueError, match=r"size=0 is not possible; it takes a side such as 32"):
         MultiTaskDataset.from_image_folders("two", tmp_path, size=0)
+    for size in (True, (8, 10**6)):
+        with pytest.raises(ValueError, match=r"it takes a side .* of at most 4,096 pixels"):
+            MultiTaskDataset.from_image_folders("two", tmp_path, size=size)
+    with pytest.raises(ValueError, match=r"folders=\{\} names no task; give the folder of each"):
+        MultiTaskDataset.from_image_folders("two", {})
     (tmp_path / "pets" / "cat" / "0.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"0\.png cannot be read as an image .* delete it or get it again"):
+        MultiTaskDataset.from_image_folders("two", tmp_path, size=4)
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "pets" / "cat" / "0.png")
+    with pytest.raises(ValueError, match=r"0\.png cannot be read as an image \(Image size .* exceeds limit"):
         MultiTaskDataset.from_image_folders("two", tmp_path, size=4)
     with pytest.raises(ValueError, match=r"needs a folder of images for each class"):
         MultiTaskDataset.from_image_folders("two", {"one": tmp_path / "pets" / "dog"})

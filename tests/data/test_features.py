@@ -127,6 +127,9 @@ def test_a_damaged_cache_is_told_and_replaced(images, root, caplog, keep):
         {"train": np.zeros((29, 3), np.float32)},
         {"validation": np.full((10, 3), np.nan, np.float32)},
         {"train": np.zeros((29, 3))},
+        {"train": np.array(1.0)},
+        {"test": np.zeros((20, 7), np.float32)},
+        {"validation": np.zeros(10, np.float32)},
         {"key": np.array([None], dtype=object)},
     ],
 )
@@ -168,6 +171,7 @@ def test_without_a_writable_folder_features_come_without_a_cache(images, caplog,
         ("alexnet", r"no encoder 'alexnet' in .*encoders; choose one of patches, or pass an nn.Module"),
         (lambda x: x, r"encoder is a function, but must be an nn.Module or the name of an encoder"),
         (nn.Flatten(0), r"Flatten gave a tensor of torch.float32 and shape \[1392\] for 29 inputs of 'pictures'"),
+        (nn.Conv2d(1, 2, 3), r"Conv2d cannot encode inputs of .pictures., a tensor of .*\[29, 3, 4, 4\] \(Runtime"),
         (nn.Threshold(9.0, float("nan")), r"Threshold gave NaN or infinity for inputs of 'pictures'"),
     ],
 )

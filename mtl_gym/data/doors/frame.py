@@ -130,10 +130,10 @@ def _one_table(where: str, frame: Any) -> tuple[pandas.DataFrame, Codes | None]:
     import pandas
 
     parts = frame if isinstance(frame, Mapping) else {"train": frame}
-    wrong = next((part for part in parts.values() if not isinstance(part, pandas.DataFrame)), None)
-    if wrong is not None or not parts:
+    wrong = [part for part in parts.values() if not isinstance(part, pandas.DataFrame)]
+    if wrong or not parts:
         raise ValueError(
-            f"{where}: frame is {described(frame if wrong is None else wrong)}, but must be a pandas DataFrame or a "
+            f"{where}: frame is {described(wrong[0] if wrong else frame)}, but must be a pandas DataFrame or a "
             "mapping {'train': frame, ...}"
         )
     if not isinstance(frame, Mapping):

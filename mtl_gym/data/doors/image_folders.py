@@ -21,6 +21,7 @@ PathLike: TypeAlias = str | os.PathLike[str]
 Tasks: TypeAlias = Mapping[str, Sequence[str]] | Literal["one-vs-rest"] | None
 Size: TypeAlias = int | tuple[int, int] | None
 ONE_VS_REST = "one-vs-rest"
+LONGEST_SIDE = 4096  # a longer one is a typing error that exhausts the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,8 @@ def _by_split(where: str, folder: Path) -> dict[str, Path]:
 def _listed_by_task(where: str, folders: PathLike | Mapping[str, PathLike]) -> dict[str, _Images]:
     """Return the images of each task, from a mapping, `folder/TASK` or `folder/SPLIT/TASK`."""
     if isinstance(folders, Mapping):
+        if not folders:
+            raise ValueError(f"{where}: folders={folders} names no task; give the folder of each")
         return {str(task): _listed(where, _folder(where, path)) for task, path in folders.items()}
     root = _folder(where, folders)
     splits = _by_split(where, root)
@@ -148,8 +151,11 @@ def _grouped(where: str, images: _Images, tasks: object) -> tuple[Codes, Categor
 
 def _check_size(where: str, size: object) -> None:
     sides = size if isinstance(size, tuple) and len(size) == 2 else (size,)
-    if size is not None and not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ValueError(f"{where}: size={short(size)} is not possible; it takes a side such as 32, or (height, width)")
+    if size is not None and not all(type(side) is int and 0 < side <= LONGEST_SIDE for side in sides):
+        raise ValueError(
+            f"{where}: size={short(size)} is not possible; it takes a side such as 32, or (height, width), of at most "
+            f"{LONGEST_SIDE:,} pixels"
+        )
 
 
 def _decoded(where: str, paths: Sequence[Path], size: Size) -> torch.Tensor:
@@ -174,7 +180,7 @@ def _pixels(where: str, path: Path, size: Size) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             picture = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{where}: {path} cannot be read as an image ({error}); delete it or get it again") from None
     if size is not None:
         height, width = (size, size) if isinstance(size, int) else size

@@ -7,6 +7,7 @@ import torch
 
 from mtl_gym.core.episode import Floats
 from mtl_gym.core.rows import State, clone
+from mtl_gym.core.state.structure import Numbers, check
 from mtl_gym.families.scheduling.stack import RunStack
 
 
@@ -56,5 +57,11 @@ class BestWeights:
         return {"worth": torch.from_numpy(self.worth.copy()), "weights": clone(self.weights)}
 
     def load(self, state: State) -> None:
-        """Undo `state`."""
+        """Undo `state`.
+
+        Raises:
+            CheckpointError: If a number is not finite.
+        """
+        finite = {name: Numbers(value, finite=True) for name, value in self.weights.items()}
+        check(state, {"worth": Numbers(torch.from_numpy(self.worth), finite=True), "weights": finite}, "best")
         self.worth, self.weights = state["worth"].numpy().copy(), clone(state["weights"])

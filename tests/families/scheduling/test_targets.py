@@ -6,6 +6,7 @@ import torch
 from mtl_agents import TargetGain, TargetOnly, search_weights
 
 import mtl_gym
+from mtl_gym.core.errors import CheckpointError
 
 TARGETS = ["seeds", "iris"]  # tasks 2 and 0
 
@@ -165,3 +166,11 @@ def test_a_stopped_run_succeeds_by_its_best_weights(make):
     best = float(result["accuracy"][0, 2])
     last, result = ended([1.0, 1.0, best])
     assert last < 0.95 * best and result["is_success"][0]
+
+
+def test_a_best_figure_that_is_no_number_is_refused(make):
+    env = early(make)
+    state = env.state_dict()
+    state["family"]["runs"]["best"]["worth"][0] = float("nan")
+    with pytest.raises(CheckpointError, match=r"best\.worth holds numbers that are not finite"):
+        env.load_state_dict(state)
