@@ -168,7 +168,7 @@ def test_compare_prints_and_writes_a_table(tmp_path):
     assert len(table) == 4 and table[0].startswith("| agent | accuracy (%) |")
     killed = tmp_path / ".accuracies.png.0.unfinished"
     killed.touch()
-    assert call("compare", DIGITS, *arguments).output == outcome.output  # read, not repeated
+    assert call("compare", DIGITS, *arguments).stdout == outcome.stdout  # read, not repeated
     assert not killed.exists()
 
 

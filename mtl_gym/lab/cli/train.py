@@ -45,6 +45,8 @@ def train(
 
     Rerunning the same command resumes an interrupted run.
     """
+    with sentences():
+        kwargs = read_json("--env-kwargs", env_kwargs), read_json("--agent-kwargs", agent_kwargs)
     loading(quiet)
     from mtl_gym.lab.compare import summarise
     from mtl_gym.lab.environments import size_of_run
@@ -53,7 +55,6 @@ def train(
     from mtl_gym.lab.run import train as carry_out
 
     with sentences():
-        kwargs = read_json("--env-kwargs", env_kwargs), read_json("--agent-kwargs", agent_kwargs)
         length, rows = size_of_run(env, steps, num_envs)
         settings = RunSettings(env, agent, length, seed, rows, *kwargs)
         check([settings])
