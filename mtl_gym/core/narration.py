@@ -107,7 +107,7 @@ class Narrated:
 
     @property
     def _shows_end(self) -> bool:
-        """Whether pictures show the episode that has just ended, as no decision of the next is made."""
+        """Return whether pictures show the episode that has just ended: no decision of the next is made."""
         return self.narration is not None and self.narration.over
 
     def _named(self, action: Array) -> str:

@@ -27,7 +27,7 @@ class Pace:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to draw."""
+        """Return whether it is time to draw."""
         return time.perf_counter() > self._due
 
     def took(self, seconds: float) -> None:

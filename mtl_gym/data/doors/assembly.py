@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Splitting:
-    """How missing splits are drawn from the training rows.
+    """Shares and seed by which missing splits are drawn from the training rows.
 
     Attributes:
         validation: Validation share of each class, if the user has no validation split.

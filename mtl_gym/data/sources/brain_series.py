@@ -91,10 +91,19 @@ def truth(relatedness: float = 0.75) -> Floats:
 def _check(relatedness: float, noise: float, sequences: int, seed: int, fold: int) -> None:
     if complaint("relatedness", relatedness, float) or not 0 <= relatedness <= 1:
         raise ValueError(f"relatedness={short(relatedness)} is not possible; it takes 0 to 1.")
+    check_series(noise, sequences, seed, fold, least=15)
+
+
+def check_series(noise: float, sequences: int, seed: int, fold: int, least: int) -> None:
+    """Check the arguments that generated series share.
+
+    Raises:
+        ValueError: If one is out of range, such as fewer sequences than `least`.
+    """
     if complaint("noise", noise, float) or not 0 <= noise < float("inf"):
         raise ValueError(f"noise={short(noise)} is not possible; it takes 0 or more.")
-    if complaint("sequences", sequences, int) or sequences < 15:
-        raise ValueError(f"sequences={short(sequences)} is not possible; it takes 15 or more per task.")
+    if complaint("sequences", sequences, int) or sequences < least:
+        raise ValueError(f"sequences={short(sequences)} is not possible; it takes {least} or more per task.")
     if complaint("seed", seed, int) or seed < 0:
         raise ValueError(f"seed={short(seed)} is not possible; it takes a whole number of 0 or more.")
     if complaint("fold", fold, int) or not 0 <= fold < FOLDS:

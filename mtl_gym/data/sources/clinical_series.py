@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mtl_gym.core.validation import complaint, short
 from mtl_gym.data.dataset import MultiTaskDataset
 from mtl_gym.data.normalisation import statistics
-from mtl_gym.data.sources.brain_series import autocorrelated, joined
+from mtl_gym.data.sources.brain_series import autocorrelated, check_series, joined
 from mtl_gym.data.split import Split
-from mtl_gym.data.stratified import FOLDS, stratified_rows
+from mtl_gym.data.stratified import stratified_rows
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -69,7 +68,7 @@ def build(root: Path, noise: float = 1.5, sequences: int = 400, seed: int = 2021
         >>> data.input_shape, data.task_names[:2], len(data.split("test"))
         ((24, 10), ('infection-1', 'infection-2'), 60)
     """
-    _check(noise, sequences, seed, fold)
+    check_series(noise, sequences, seed, fold, least=10)
     random = np.random.default_rng(seed)
     parts = [_task(task, noise, sequences, fold, random) for task in range(len(TASK_NAMES))]
     splits = {name: joined([part[name] for part in parts]) for name in parts[0]}
@@ -93,17 +92,6 @@ def truth() -> Floats:
     """
     unit = np.repeat(EFFECTS / np.linalg.norm(EFFECTS, axis=1, keepdims=True), DAYS, axis=0)
     return unit @ unit.T
-
-
-def _check(noise: float, sequences: int, seed: int, fold: int) -> None:
-    if complaint("noise", noise, float) or not 0 <= noise < float("inf"):
-        raise ValueError(f"noise={short(noise)} is not possible; it takes 0 or more.")
-    if complaint("sequences", sequences, int) or sequences < 10:
-        raise ValueError(f"sequences={short(sequences)} is not possible; it takes 10 or more per task.")
-    if complaint("seed", seed, int) or seed < 0:
-        raise ValueError(f"seed={short(seed)} is not possible; it takes a whole number of 0 or more.")
-    if complaint("fold", fold, int) or not 0 <= fold < FOLDS:
-        raise ValueError(f"fold={short(fold)} is not possible; it takes 0 to {FOLDS - 1}.")
 
 
 def _task(task: int, noise: float, sequences: int, fold: int, random: np.random.Generator) -> dict[str, Split]:
