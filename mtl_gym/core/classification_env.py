@@ -20,12 +20,11 @@ from mtl_gym.core.classification import Answers, Classes, FinalReward, final_rew
 from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.measure import Measure
-from mtl_gym.core.options import EnvOptions, NetworkContext
+from mtl_gym.core.options import EnvOptions, NetworkContext, data_of
 from mtl_gym.core.ranges import COUNTS, PART, Range
 from mtl_gym.core.rows import Array, Flags, Observation, Rows, State
 from mtl_gym.core.sampling import Pass, SampleStream
 from mtl_gym.data.dataset import MultiTaskDataset
-from mtl_gym.data.resolution import resolve
 
 # Makes a stream from the task of every sample, int64 [n], and the generator that shuffles.
 Order: TypeAlias = Callable[[Rows, np.random.Generator], SampleStream]
@@ -113,7 +112,7 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         self.waiting = np.zeros(self.num_envs, bool)
 
     def _load_data(self) -> MultiTaskDataset:
-        data = resolve(self.options.data, MultiTaskDataset, self.options.data_root)
+        data = data_of(self.options, MultiTaskDataset)
         return one_answer_each(data, self.FAMILY)
 
     @property

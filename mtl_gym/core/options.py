@@ -16,6 +16,7 @@ from mtl_gym.core.ranges import POSITIVE, Range, out_of_range
 from mtl_gym.core.rows import Arguments, State
 from mtl_gym.core.validation import bare, complaint, hints_of, short, unknown
 from mtl_gym.data import MultiTaskDataset, TaskCollection
+from mtl_gym.data.resolution import Kind, resolve
 from mtl_gym.data.split import SPLITS
 
 PLAIN = (bool, int, float, str)
@@ -30,6 +31,8 @@ class EnvOptions:
     Attributes:
         data: Name of a data set, or the data set itself.
         data_root: Folder of its files; None for the environment variable MTL_GYM_DATA or the user's cache folder.
+        data_kwargs: Arguments of a data set loaded by name, as `mtl_gym.data.load` takes them, such as
+            {"relatedness": 0.5} or {"features": "lsa"}.
         network: A module as a template, whose weights are drawn anew from every seed, or a function of one
             `NetworkContext` (data, options, device) that makes one. None for the family's own network.
         learning_rate: Learning rate of Adam.
@@ -45,6 +48,7 @@ class EnvOptions:
 
     data: str | MultiTaskDataset | TaskCollection = "digits"
     data_root: str | Path | None = None
+    data_kwargs: Mapping[str, object] | None = None
     network: object = None
     learning_rate: float = 1e-3
     split: str = "train"
@@ -83,6 +87,19 @@ class NetworkContext:
 
 
 Chosen = TypeVar("Chosen", bound=EnvOptions)
+
+
+def data_of(options: EnvOptions, kind: type[Kind]) -> Kind:
+    """Return the data set that options name or hold.
+
+    Raises:
+        ValueError: If it is not of this kind, or arguments are given for an object; see `load` for names.
+
+    Example:
+        >>> data_of(EnvOptions(data="digits"), MultiTaskDataset).num_tasks
+        10
+    """
+    return resolve(options.data, kind, options.data_root, options.data_kwargs)
 
 
 def make_options(kind: type[Chosen], environment: str, given: Mapping[str, object]) -> Chosen:

@@ -260,10 +260,10 @@ class MultiTaskDataset(Doors):
         the log.
 
         Args:
-            encoder: Module from ``inputs``, float32 ``[rows, *input_shape]``, to features ``[rows, *shape]``; it runs
-                on its own device, in evaluation mode and without gradients. Or a name: "patches" (k-means of image
-                patches, fitted to the training inputs without labels) or that of a file in ``encoders`` of the data
-                root.
+            encoder: Module from ``inputs``, ``[rows, *input_shape]``, to features ``[rows, *shape]``; it runs on its
+                own device, in evaluation mode and without gradients. Or a name: "patches" (k-means of image patches) or
+                "lsa" (latent semantic analysis of texts), fitted to the training inputs without labels; or that of a
+                file in ``encoders`` of the data root.
             cache: Folder of the cache; the default is the data root.
             batch: Inputs per call of the encoder.
 

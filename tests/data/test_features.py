@@ -9,8 +9,8 @@ from torch import nn
 
 from mtl_gym import MultiTaskDataset
 from mtl_gym.data import DamagedDataError, features, load
-from mtl_gym.data.encoders import ConvEncoder, FittedEncoder, encoder_of, fit_patches, write_encoder
-from mtl_gym.data.split import Split
+from mtl_gym.data.encoders import ConvEncoder, FittedEncoder, encoder_of, fit_lsa, fit_patches, write_encoder
+from mtl_gym.data.split import SPLITS, Split
 
 
 class Counting(nn.Module):
@@ -168,7 +168,7 @@ def test_without_a_writable_folder_features_come_without_a_cache(images, caplog,
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
-        ("alexnet", r"no encoder 'alexnet' in .*encoders; choose one of patches, or pass an nn.Module"),
+        ("alexnet", r"no encoder 'alexnet' in .*encoders; choose one of patches, lsa, or pass an nn.Module"),
         (lambda x: x, r"encoder is a function, but must be an nn.Module or the name of an encoder"),
         (nn.Flatten(0), r"Flatten gave a tensor of torch.float32 and shape \[1392\] for 29 inputs of 'pictures'"),
         (nn.Conv2d(1, 2, 3), r"Conv2d cannot encode inputs of .pictures., a tensor of .*\[29, 3, 4, 4\] \(Runtime"),
@@ -207,6 +207,51 @@ def test_patches_are_fitted_to_training_images_alone_and_tell_classes_apart(root
         load("digits").with_features("patches")
 
 
+def texts_of(rows):
+    """Texts of two subjects with words of their own, among words that both use; int64 [rows, 12], and the subjects."""
+    generator = torch.Generator().manual_seed(rows)
+    subject = torch.arange(rows) % 2
+    ids = torch.where(
+        torch.rand(rows, 12, generator=generator) < 0.5,
+        torch.randint(2, 12, (rows, 12), generator=generator),
+        12 + 20 * subject[:, None] + torch.randint(20, (rows, 12), generator=generator),
+    )
+    ids[::3, 8:] = 0
+    return ids, subject
+
+
+def test_lsa_is_fitted_to_training_texts_alone_and_tells_subjects_apart():
+    splits = {name: Split(x, y * 0, y) for name, (x, y) in zip(SPLITS, map(texts_of, (300, 30, 60)), strict=True)}
+    words = ("<pad>", "<unk>", *(f"word {number}" for number in range(2, 52)))
+    data = MultiTaskDataset("texts", splits, ("which",), (("a", "b"),), vocabulary=words)
+    encoder = fit_lsa(data.inputs("train", torch.arange(300)), width=2)
+    featured = data.with_features(encoder)
+    train, test = featured.split("train"), featured.split("test")
+    means = torch.stack([train.x[train.y == label].mean(0) for label in (0, 1)])
+    assert bool((torch.cdist(test.x, means).argmin(1) == test.y).all()) and not featured.has_text
+    with pytest.raises(ValueError, match=r"300 texts of 52 different tokens have no 128 singular vectors; .*width=52"):
+        data.with_features("lsa")
+
+
+def test_lsa_is_the_singular_value_decomposition_of_weighted_words_and_ignores_padding_and_rare_words():
+    ids, _ = texts_of(200)
+    encoder = fit_lsa(ids, width=2, words=40)
+    there = torch.stack([(ids == token).any(1) for token in range(42)], 1).float()
+    there[:, :2] = 0
+    frequency = there.sum(0)
+    weighted = there * (torch.log(201 / (1 + frequency)) + 1) * (frequency > 0)
+    weighted = weighted / weighted.norm(dim=1, keepdim=True)
+    left, values, _ = torch.linalg.svd(weighted, full_matrices=False)
+    assert torch.allclose(encoder(ids).abs(), (left * values)[:, :2].abs(), atol=1e-3)
+    assert torch.equal(encoder(torch.tensor([[5, 9, 0]])), encoder(torch.tensor([[9, 5, 1, 45]])))
+    assert bool((encoder(torch.zeros(1, 4, dtype=torch.int64)) == 0).all())
+
+
+def test_lsa_takes_texts_alone():
+    with pytest.raises(ValueError, match=r"'lsa' takes texts of one label each, not torch.float32 inputs \[64\]"):
+        load("digits").with_features("lsa")
+
+
 def test_an_encoder_that_cannot_be_written_is_told(root):
     (root / "file").write_text("")
     with pytest.raises(OSError, match="file"):
@@ -236,5 +281,5 @@ def test_an_encoder_by_name_is_read_from_its_file(images, root):
     (root / "encoders" / "own.npz").write_bytes(b"PK")
     with pytest.raises(DamagedDataError, match=r"own\.npz is damaged: it holds no encoder"):
         images.with_features("own")
-    with pytest.raises(ValueError, match=r"no encoder '\.\./own' .* choose one of patches, own"):
+    with pytest.raises(ValueError, match=r"no encoder '\.\./own' .* choose one of patches, lsa, own"):
         images.with_features("../own")

@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mtl_gym.data.encoders.convnet import read_encoder
+from mtl_gym.data.encoders.lsa import fit_lsa
 from mtl_gym.data.encoders.patches import fit_patches
 
-PATCHES = "patches"
 FOLDER = "encoders"
 
 
@@ -21,7 +21,7 @@ class FittedEncoder:
 
     Attributes:
         recipe: Text that changes whenever the fitted encoder of the same inputs would.
-        fit: Function from training inputs, float32 `[rows, *input_shape]`, to the encoder.
+        fit: Function from training inputs, `[rows, *input_shape]` (float32; int64 for texts), to the encoder.
     """
 
     recipe: str
@@ -32,8 +32,8 @@ def encoder_of(name: str, root: Path) -> nn.Module | FittedEncoder:
     """Return an encoder by its name.
 
     Args:
-        name: "patches", `fit_patches` of the training inputs; or the name of a file in `root/encoders`, as
-            `write_encoder` writes it.
+        name: "patches" or "lsa", `fit_patches` or `fit_lsa` of the training inputs; or the name of a file in
+            `root/encoders`, as `write_encoder` writes it.
         root: Data root.
 
     Raises:
@@ -44,11 +44,11 @@ def encoder_of(name: str, root: Path) -> nn.Module | FittedEncoder:
         >>> encoder_of("patches", Path()).recipe
         'patches-v1'
     """
-    if name == PATCHES:
-        return FittedEncoder("patches-v1", _fit_patches)
+    if name in FITTED:
+        return FITTED[name]
     stored = {path.stem: path for path in sorted((root / FOLDER).glob("*.npz"))}
     if name not in stored:
-        there = [PATCHES, *stored]
+        there = [*FITTED, *stored]
         raise ValueError(
             f"there is no encoder {name!r} in {root / FOLDER}; choose one of {', '.join(there)}, or pass an nn.Module"
         )
@@ -61,3 +61,12 @@ def _fit_patches(x: Tensor) -> nn.Module:
             f"the encoder 'patches' takes images [channels, height, width], not inputs {list(x.shape[1:])}"
         )
     return fit_patches(x)
+
+
+def _fit_lsa(x: Tensor) -> nn.Module:
+    if x.ndim != 2 or x.is_floating_point():
+        raise ValueError(f"the encoder 'lsa' takes texts of one label each, not {x.dtype} inputs {list(x.shape[1:])}")
+    return fit_lsa(x)
+
+
+FITTED = {"patches": FittedEncoder("patches-v1", _fit_patches), "lsa": FittedEncoder("lsa-v1", _fit_lsa)}

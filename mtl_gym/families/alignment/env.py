@@ -17,12 +17,12 @@ from mtl_gym.core.classification import named_reward
 from mtl_gym.core.episode import Floats, TrainingResult
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.interfaces import SUBMAPPINGS, Interface
-from mtl_gym.core.options import EnvOptions, NetworkContext
+from mtl_gym.core.options import EnvOptions, NetworkContext, data_of
 from mtl_gym.core.rows import Array, Flags, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.structure import Many
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
-from mtl_gym.data import TaskCollection, resolve
+from mtl_gym.data import TaskCollection
 from mtl_gym.data.task_numbers import task_number
 from mtl_gym.families.alignment import render
 from mtl_gym.families.alignment.assignments import find_groups, first_assignment
@@ -107,7 +107,7 @@ class AlignmentVectorEnv(TrainingRunVectorEnv[Measured]):
         self._set_spaces(*spaces_of(self.network, self.options.challengers))
 
     def _load_data(self) -> TaskCollection:
-        data = resolve(self.options.data, TaskCollection, self.options.data_root)
+        data = data_of(self.options, TaskCollection)
         return data if self.options.tasks is None else data.part(self.options.tasks)
 
     @property

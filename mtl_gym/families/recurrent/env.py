@@ -17,11 +17,11 @@ from mtl_gym.core.episode import AnswerResult, Floats, Transition
 from mtl_gym.core.interfaces import ROUTES, Interface
 from mtl_gym.core.nn.adam import MaskedAdam
 from mtl_gym.core.nn.weights import renewed, seeded
-from mtl_gym.core.options import EnvOptions
+from mtl_gym.core.options import EnvOptions, data_of
 from mtl_gym.core.rows import Array, Flags, Info, Rows, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
-from mtl_gym.data import MultiTaskDataset, resolve
+from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.recurrent import render
 from mtl_gym.families.recurrent.acting import Acting
 from mtl_gym.families.recurrent.connections import SparsityPenalty
@@ -98,7 +98,7 @@ class RecurrentVectorEnv(OpenLoopVectorEnv):
 
     def _load_data(self) -> MultiTaskDataset:
         options = self.options
-        data = resolve(options.data, MultiTaskDataset, options.data_root, options.data_kwargs)
+        data = data_of(options, MultiTaskDataset)
         return data if options.tasks is None else data.part(options.tasks)
 
     def _make_network(self) -> MultiTaskNetwork:

@@ -22,7 +22,6 @@ class RecurrentOptions(ClassificationOptions):
         network: `MultiTaskNetwork` used as a template, with weights redrawn for every seed, or a function of one
             `NetworkContext` that returns one. None builds the paper's network from `base`, `sharing`, `layers`,
             `hidden` and `readout`.
-        data_kwargs: Arguments of a data set loaded by name, such as {"relatedness": 0.5}.
         tasks: Names or numbers of the tasks to use; None for all.
         base: Base model: "ns-mtl", "fs-mtl", "sp-mtl", "cross-stitch", "sluice", "girnet", None, or a function of
             (inputs, hidden, tasks) that returns a `Base`.
@@ -48,7 +47,6 @@ class RecurrentOptions(ClassificationOptions):
     }
 
     data: str | MultiTaskDataset = "brain-series"
-    data_kwargs: Mapping[str, object] | None = None
     tasks: Sequence[str | int] | None = None
     base: str | BaseMaker | None = "ns-mtl"
     sharing: str | SharingMaker | None = "mt-rmn"

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from mtl_gym.core.episode import Floats, TrainingResult
 from mtl_gym.core.interfaces import RUNS, TARGETS, Interface
-from mtl_gym.core.options import EnvOptions, NetworkContext
+from mtl_gym.core.options import EnvOptions, NetworkContext, data_of
 from mtl_gym.core.packing import read_together
 from mtl_gym.core.rows import Array, Flags, Rows, State
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.structure import Maybe
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
-from mtl_gym.data import MultiTaskDataset, resolve
+from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.task_numbers import task_numbers
 from mtl_gym.families.scheduling import render
 from mtl_gym.families.scheduling.early_stopping import BestWeights
@@ -119,7 +119,7 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         self._set_spaces(observation_space(tasks, self._bins), action)
 
     def _load_data(self) -> MultiTaskDataset:
-        return resolve(self.options.data, MultiTaskDataset, self.options.data_root)
+        return data_of(self.options, MultiTaskDataset)
 
     def _network_for(self, data: MultiTaskDataset) -> SharedNetwork:
         """Make the network where the option `network` gives none."""
