@@ -10,6 +10,7 @@ from torch import nn
 from mtl_gym import MultiTaskDataset
 from mtl_gym.data import DamagedDataError, features, load
 from mtl_gym.data.encoders import ConvEncoder, FittedEncoder, encoder_of, fit_lsa, fit_patches, write_encoder
+from mtl_gym.data.encoders.patches import _whitening
 from mtl_gym.data.split import SPLITS, Split
 
 
@@ -250,6 +251,28 @@ def test_lsa_is_the_singular_value_decomposition_of_weighted_words_and_ignores_p
 def test_lsa_takes_texts_alone():
     with pytest.raises(ValueError, match=r"'lsa' takes texts of one label each, not torch.float32 inputs \[64\]"):
         load("digits").with_features("lsa")
+
+
+def test_a_patch_encoder_is_the_triangle_activation_of_whitened_patches():
+    """Coates, Lee, Ng 2011, section 3 and equation 4, patch by patch in one quadrant."""
+    images = torch.rand(30, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    encoder = fit_patches(images, centroids=7, side=4, stride=2, patches=2000)
+    found = []
+    for top, left in ((4, 0), (4, 2), (6, 0), (6, 2), (8, 0), (8, 2), (4, 4), (6, 4), (8, 4)):  # rows 2-4, columns 0-2
+        patch = images[0, :, top : top + 4, left : left + 4].flatten()
+        patch = (patch - patch.mean()) / (patch.var(correction=0) + 0.01).sqrt()
+        distance = ((patch - encoder.mean) @ encoder.whitening - encoder.centroids).norm(dim=1)
+        found.append((distance.mean() - distance).relu())
+    lower_left = encoder(images[:1]).view(7, 2, 2)[:, 1, 0]
+    assert torch.allclose(lower_left, torch.stack(found).mean(0), atol=1e-5)
+
+
+def test_whitening_divides_by_the_root_of_variance_and_regulariser():
+    centred = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([2.0, 1.0, 0.1])
+    centred = (centred - centred.mean(0)) @ torch.linalg.qr(torch.arange(9.0).view(3, 3).sin())[0]
+    values = torch.linalg.eigvalsh(centred.T @ centred / 4000)
+    white = centred @ _whitening(centred)
+    assert torch.allclose(torch.linalg.eigvalsh(white.T @ white / 4000), values / (values + 0.1), atol=1e-4)
 
 
 def test_an_encoder_that_cannot_be_written_is_told(root):

@@ -2,8 +2,10 @@
 
 Source: Coates, Lee, Ng 2011, "An analysis of single-layer networks in unsupervised feature learning", section 3:
 patches with normalised contrast, whitening, k-means, the triangle activation (equation 4), and sums over quadrants.
-Deviation: k-means runs on the unit sphere (Coates, Ng 2012), so that centroids do not depend on the patches' lengths,
-and the sums are means.
+Deviation: k-means runs on the unit sphere (Coates, Ng 2012), so that centroids do not depend on the patches' lengths. A
+patch belongs to the centroid with the largest product; in that source, to the one whose product has the largest
+magnitude. The sums are means. The variance of a patch is increased by 0.01, for inputs of unit variance; the paper's
+10, for pixels up to 255, is about 0.002.
 """
 
 from __future__ import annotations

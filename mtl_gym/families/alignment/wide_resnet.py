@@ -22,6 +22,8 @@ CHANNELS_PER_GROUP = 8
 class Unit(nn.Module):
     """Residual unit: twice norm, ReLU and 3 x 3 convolution, beside a shortcut.
 
+    Where the shape changes, the shortcut is a convolution of the normed and activated input; elsewhere it is the input.
+
     Args:
         inputs: Channels of the input.
         outputs: Channels of the output.
@@ -33,12 +35,13 @@ class Unit(nn.Module):
         self.norm1, self.norm2 = norm(inputs), norm(outputs)
         self.conv1, self.conv2 = convolution(inputs, outputs, stride), convolution(outputs, outputs)
         changes = inputs != outputs or stride != 1
-        self.shortcut = convolution(inputs, outputs, stride) if changes else nn.Identity()
+        self.shortcut = convolution(inputs, outputs, stride) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum of both paths; [rows, inputs, height, width] -> [rows, outputs, ...]."""
         active = self.norm1(x).relu()
-        sum_: Tensor = self.shortcut(x) + self.conv2(self.norm2(self.conv1(active)).relu())
+        beside = x if self.shortcut is None else self.shortcut(active)
+        sum_: Tensor = beside + self.conv2(self.norm2(self.conv1(active)).relu())
         return sum_
 
 
@@ -53,10 +56,11 @@ class WideResNet(nn.Module):
     Raises:
         ValueError: If there is no network of that depth.
 
-    Source: Zagoruyko, Komodakis 2016, table 1. The shortcuts are 3 x 3 convolutions, which gives depth 40 the 2,268
-    blocks of 16 x 16 that MUiR reports.
+    Source: Zagoruyko, Komodakis 2016, table 1, and their program for the shortcuts.
 
-    Deviation: group norm, which does not mix samples, instead of batch norm.
+    Deviation: shortcuts are 3 x 3 convolutions instead of 1 x 1, which gives depth 40 the 2,268 blocks of 16 x 16 that
+    MUiR reports. Group norm, which does not mix samples, instead of batch norm. Pictures are scaled to [-1, 1] and
+    neither shifted nor flipped in training.
 
     Example:
         >>> import torch

@@ -53,8 +53,9 @@ class GroupedCIFARVectorEnv(GroupedVectorEnv):
     task has few training images, so that tasks of one group need a common block, while tasks of two groups spoil it for
     each other.
 
-    The features are the principal components of those of image patches (`mtl_gym.data.encoders.fit_patches`), fitted to
-    the training images without labels. The latter are computed on first use and cached in the data root.
+    The features are the principal components of the standardised features of image patches
+    (`mtl_gym.data.encoders.fit_patches`), fitted to the training images without labels. The latter are computed on
+    first use and cached in the data root.
 
     * Observation: `value` float32 [num_envs, 32], the features; `task` int64 [num_envs]; `depth` int64 [num_envs].
     * Action: int64 [num_envs] in [0, M), the block that answers; the last action, PASS, is masked.

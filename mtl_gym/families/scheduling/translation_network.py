@@ -1,8 +1,11 @@
 """An encoder-decoder with attention, its greedy output, and BLEU.
 
-Source: Sutskever et al. 2014; Luong et al. 2015, section 3.1 (global attention, "general" score). Deviation: Bahdanau
-et al. 2014, whom QLS cites, feed the attention back into the decoder. Here it acts on the decoder's output, so that all
-steps of a known translation are one call of an LSTM.
+Source: Sutskever et al. 2014; Luong et al. 2015, section 3.1 (global attention, "general" score).
+
+Deviation: Bahdanau et al. 2014, whom QLS cites, feed the attention back into the decoder. Here it acts on the decoder's
+output, so that all steps of a known translation are one call of an LSTM. The decoder starts from an empty state, in
+place of the encoder's last one: it sees the source by attention alone. Attention reads the vectors of the source words
+beside the states of the encoder.
 """
 
 from __future__ import annotations
@@ -25,8 +28,6 @@ EMBEDDING, HIDDEN = 48, 64
 
 class SourceEncoder(nn.Module):
     """Bidirectional LSTM over the source, which tasks share, and vectors of the labels of the steps before.
-
-    Attention sees the vectors of the source words beside the states of the LSTM.
 
     Args:
         words: Number of words, including padding.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mtl_agents import TargetOnly
+from torch import nn
 
 import mtl_gym  # noqa: F401  registers the ids
 from mtl_gym.core.evaluation import evaluate
@@ -11,7 +12,7 @@ from mtl_gym.data.split import NO_LABEL
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.stack import RunStack
 from mtl_gym.families.scheduling.translation import TranslationVectorEnv
-from mtl_gym.families.scheduling.translation_data import END, translation
+from mtl_gym.families.scheduling.translation_data import END, firsts, translation
 from mtl_gym.families.scheduling.translation_grammar import Language
 from mtl_gym.families.scheduling.translation_network import bleu, decoded, translation_network
 from mtl_gym.integrations.sb3 import make_vec_env
@@ -71,6 +72,36 @@ def test_labels_before_a_step_are_shifted_and_numbered_over_all_tasks():
     assert torch.equal(before[1:there], label[: there - 1] + 1 + words)
 
 
+@pytest.mark.parametrize("task", range(3))
+def test_scores_are_those_of_a_decoder_that_reads_one_sentence_in_single_steps(task):
+    """No padding, torch's cells, and an attention that is a sum over words."""
+    data = translation(pairs=20, instance=0)
+    network = translation_network(data)
+    encoder, head, first = network.encoder, network.head, firsts(data.num_classes)[task]
+    rows = (data.split("train").task == task).nonzero().ravel()[:8]
+    found, label = head(encoder(data.inputs("train", rows))), data.split("train").y[rows]
+    for row, words in enumerate(data.split("train").x[rows, :, 0].long()):
+        vectors = encoder.words.weight[words[words > 0]]
+        memory = torch.cat([states(encoder.ahead, vectors), states(encoder.back, vectors.flip(0)).flip(0), vectors], 1)
+        wanted = label[row][label[row] != NO_LABEL]
+        before = torch.cat([torch.zeros(1, dtype=torch.int64), first + wanted[:-1]])
+        for step, state in enumerate(states(head.lstm, encoder.labels.weight[before])):
+            share = torch.stack([head.score.weight @ state @ word for word in memory]).softmax(0)
+            seen = sum(part * word for part, word in zip(share, memory, strict=True))
+            expected = head.output(head.combined(torch.cat([state, seen])).tanh())
+            assert torch.allclose(found[row, step], expected, atol=1e-5)
+
+
+def states(lstm, vectors):
+    """The states of an LSTM over vectors [steps, width], by torch's cell."""
+    cell = nn.LSTMCell(vectors.shape[1], lstm.hidden)
+    cell.load_state_dict(dict(zip(cell.state_dict(), lstm.state_dict().values(), strict=True)))
+    found = [(torch.zeros(lstm.hidden), torch.zeros(lstm.hidden))]
+    for vector in vectors:
+        found.append(cell(vector, found[-1]))
+    return torch.stack([state for state, _ in found[1:]])
+
+
 def test_greedy_output_does_not_depend_on_the_true_labels():
     data = translation(pairs=20, instance=0)
     runs = RunStack(translation_network(data), data.num_tasks, 2, torch.device("cpu"))
@@ -104,7 +135,8 @@ def test_bleu_is_that_of_whole_sentences():
     assert bleu(real, real, words) == pytest.approx(1)
     after_the_end = torch.tensor([[0, 1, 2, 3, 4, 5, 0, 0]])
     assert bleu(after_the_end, real, words) == pytest.approx(1)
-    assert 0 < bleu(torch.tensor([[0, 1, 2, 3, 0, 5]]), real, words) < 1
+    precisions = 4 / 5 * 3 / 4 * 2 / 3 * 1 / 2
+    assert bleu(torch.tensor([[0, 1, 2, 3, 0, 5]]), real, words) == pytest.approx(precisions**0.25)
 
 
 def test_reward_is_of_translation_alone():
