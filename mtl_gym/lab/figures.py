@@ -33,8 +33,14 @@ def task_accuracies(results: Sequence[RunResult], title: str | None = None) -> F
     means = {name: _mean([r for r in results if r.settings.name == name]) for name in names}
     best = sorted(means, key=lambda name: -float(means[name].mean()))
     values = np.stack([means[name] for name in best])
-    size = (2.5 + 0.55 * values.shape[1], 1.8 + 0.3 * len(best))
-    return pictures.figure_of(partial(_draw, values=values, agents=best, tasks=tasks.pop(), title=title), size)
+    (labels,) = tasks
+    size = (1 + _room(best) + 0.55 * len(labels), 1 + _room(labels) + 0.3 * len(best))
+    return pictures.figure_of(partial(_draw, values=values, agents=best, tasks=labels, title=title), size)
+
+
+def _room(labels: Sequence[str]) -> float:
+    """Return the length of the longest label, in inches."""
+    return 0.08 * max(map(len, labels))
 
 
 def _mean(results: Sequence[RunResult]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from mtl_gym.core.measure import Measure
 from mtl_gym.core.policies import PolicyHistory, block_over_time, policies_over_time
 from mtl_gym.families.routing.render import COLOURS
 from mtl_gym.lab.curves import Curve, learning_curves
+from mtl_gym.lab.figures import task_accuracies
+from mtl_gym.lab.records import RunResult, RunSettings
 
 NAMES = ("cats", "dogs")
 # Three moments, two tasks, two depths, two blocks and PASS.
@@ -213,3 +216,18 @@ def test_reading_a_history_executes_no_code(tmp_path: Path) -> None:
 def test_importing_loads_no_matplotlib() -> None:
     code = "import sys, mtl_gym.core.policies, mtl_gym.lab.curves; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_names_of_tasks_have_room_beside_two_agents_and_one_task():
+    def run_of(agent, tasks):
+        return RunResult(RunSettings("id", agent, 1, 0), 0.5, dict.fromkeys(tasks, 0.5), None, None, 1.0, 1.0)
+
+    for tasks, agents in ((("a_very_long_name_of_a_task_or_two", "short"), ("control", "ours")), (("one",), ("only",))):
+        figure = task_accuracies([run_of(agent, tasks) for agent in agents])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            figure.savefig(BytesIO(), format="png")
+        (axes,) = figure.axes
+        labels = [label.get_window_extent() for label in axes.get_xticklabels()]
+        note = figure._supxlabel.get_window_extent()  # no public name
+        assert min(box.y0 for box in labels) >= note.y1 and axes.get_window_extent().height > 20
