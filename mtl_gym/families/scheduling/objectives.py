@@ -122,6 +122,8 @@ class SequenceClassification(Classification):
 class Tagging:
     """Sequence labelling by a conditional random field; scores are (emissions, transitions) of a `CRFHead`.
 
+    Transitions have a leading axis of groups, see `mtl_gym.families.scheduling.crf`.
+
     Losses are means over tokens, so that tasks with long sentences do not weigh more.
 
     Source: QLS, section 5.2; Ma and Hovy 2016, section 2.3.

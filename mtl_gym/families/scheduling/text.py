@@ -208,7 +208,7 @@ class CRFHead(nn.Module):
     Example:
         >>> emissions, transitions = CRFHead(16, tags=5)(torch.zeros(2, 7, 16))
         >>> emissions.shape, transitions.shape
-        (torch.Size([2, 7, 5]), torch.Size([2, 6, 5]))
+        (torch.Size([2, 7, 5]), torch.Size([1, 6, 5]))
     """
 
     alike_alone = True  # without vmap the same to the bit, see `is_alike_alone`
@@ -224,8 +224,8 @@ class CRFHead(nn.Module):
         nn.init.zeros_(self.transitions)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return emissions [rows, steps, tags] and transitions [rows, tags + 1, tags] of [rows, steps, features]."""
-        return self.emissions(features), self.transitions.expand(len(features), -1, -1)
+        """Return emissions [rows, steps, tags] and transitions [1, tags + 1, tags] of [rows, steps, features]."""
+        return self.emissions(features), self.transitions.unsqueeze(0)
 
 
 def both_directions(ahead: LSTM, back: LSTM, tokens: Tensor, lengths: Tensor) -> Tensor:
