@@ -113,6 +113,8 @@ def _image_features(source: MultiTaskDataset, width: int) -> dict[str, Floats]:
     """Return the principal components of responses to random patches, fitted on training images, of unit variance.
 
     Source: Coates and Ng 2011 for whitened random patches with a soft threshold, pooled in quadrants.
+
+    Deviation: images have mean 0 and deviation 1, not patches, and the mean patch is not subtracted before whitening.
     """
     from sklearn.decomposition import PCA
 

@@ -12,7 +12,8 @@ from mtl_gym.data.doors.samples import Codes
 def deal(cell: Codes, unit: Codes, shares: Mapping[int, float], random: np.random.Generator) -> Codes:
     """Deal samples to splits, so that samples of one unit share a split and rare classes are in every split.
 
-    A unit counts as one of its rarest cell. The units of each cell are dealt at random by the shares.
+    A unit counts as one of its rarest cell. The units of each cell are dealt at random by the shares, so that shares of
+    cells that have units in common are approximate.
 
     Args:
         cell: Class of each sample within its task, numbered over all tasks, int64 `[samples]`.
@@ -24,6 +25,8 @@ def deal(cell: Codes, unit: Codes, shares: Mapping[int, float], random: np.rando
         Split of each sample, int64 `[samples]`; 0, the training split, for all that is not held out.
 
     Source: Sechidis, Tsoumakas, Vlahavas 2011, "On the stratification of multi-label data": the rarest label first.
+
+    Deviation: one pass over the cells; the source counts again after every sample.
 
     Example:
         >>> cell, unit = np.repeat([0, 1], 10), np.arange(20)
