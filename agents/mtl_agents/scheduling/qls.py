@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from mtl_agents.sb3 import SB3Agent
 from mtl_agents.scheduling.q_network import SharedPolicy, SharedQNetwork
 from mtl_agents.scheduling.replay import ScaledReplayBuffer
+from mtl_agents.scheduling.steps import clipped, step_by
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.ranges import COUNTS, PART, POSITIVE, SHARES, Range
 from mtl_gym.core.rows import Array, State
@@ -208,24 +210,22 @@ class QLS(SB3Agent, DQN):
             self._set_units()
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        losses = [self._gradient_step(batch_size) for _ in range(gradient_steps)]
+        samples = self._scaled_buffer.samples(gradient_steps, batch_size, self._vec_normalize_env)
+        losses = [self._gradient_step(sample) for sample in samples]
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", float(torch.stack(losses).mean()))
 
-    def _gradient_step(self, batch_size: int) -> Tensor:
+    def _gradient_step(self, sample: ReplayBufferSamples) -> Tensor:
         """Take one gradient step of Huber's loss on replayed decisions; return the loss."""
-        sample = self._scaled_buffer.sample(batch_size, env=self._vec_normalize_env)
         self._standardise(sample.observations)
         with torch.no_grad():
             assert sample.discounts is not None
             bootstrapped = (1 - sample.dones) * sample.discounts * self._next_values(sample.next_observations)
         values = self.q_net(sample.observations).gather(1, sample.actions.long())
         loss = nn.functional.smooth_l1_loss(values, sample.rewards + bootstrapped)
-        self.policy.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        self.policy.optimizer.step()
+        gradients = torch.autograd.grad(loss, list(self.q_net.parameters()))
+        step_by(self.policy.optimizer, clipped(gradients, self.max_grad_norm))
         return loss.detach()
 
     def _next_values(self, observations: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from mtl_gym.core.rows import Array, Rows
+
+# Minibatches that are read from the buffer at once.
+TOGETHER = 32
 
 
 class ScaledReplayBuffer(ReplayBuffer):
@@ -34,12 +38,28 @@ class ScaledReplayBuffer(ReplayBuffer):
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw transitions with replacement; truncation by a time limit does not count as done."""
+        return next(self.samples(1, batch_size, env))
+
+    def samples(self, count: int, batch_size: int, env: VecNormalize | None = None) -> Iterator[ReplayBufferSamples]:
+        """Draw the results of `count` calls of `sample`, of which many are read from the buffer at once."""
+        for start in range(0, count, TOGETHER):
+            together = min(TOGETHER, count - start)
+            drawn = [self._draw(batch_size) for _ in range(together)]
+            step, row = (np.concatenate(numbers) for numbers in zip(*drawn, strict=True))
+            parts = [self.to_torch(part, copy=False).split(batch_size) for part in self._read(step, row, env)]
+            yield from map(ReplayBufferSamples, *parts)
+
+    def _draw(self, batch_size: int) -> tuple[Rows, Rows]:
+        """Draw steps and rows of transitions; int64 [batch_size] each."""
         step = self.random.integers(self.buffer_size if self.full else self.pos, size=batch_size)
-        row = self.random.integers(self.n_envs, size=batch_size)
+        return step, self.random.integers(self.n_envs, size=batch_size)
+
+    def _read(self, step: Rows, row: Rows, env: VecNormalize | None) -> tuple[Array, ...]:
+        """Return the transitions of some steps and rows, in the order of `ReplayBufferSamples`."""
         rewards, last, discounts = self._sums(step, row, env)
         at, end = (step, row), (last, row)
         done = self.dones[end] * (1 - self.timeouts[end])
-        parts = (
+        return (
             self._normalize_obs(self.observations[at], env),
             self.actions[at],
             self._normalize_obs(self.next_observations[end], env),
@@ -47,7 +67,6 @@ class ScaledReplayBuffer(ReplayBuffer):
             rewards[:, None],
             discounts[:, None],
         )
-        return ReplayBufferSamples(*(self.to_torch(part) for part in parts))  # type: ignore[arg-type]
 
     def cut(self) -> None:
         """End the runs under way after the newest decision, truncated by a time limit: the next one begins new runs."""
