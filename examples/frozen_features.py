@@ -1,8 +1,8 @@
 """Route over features of a frozen encoder, which was trained on other classes.
 
 The encoder learns the 50 classes of one half of CIFAR-100's tasks (minutes on a CPU); its weights go to `encoders/` of
-the data root. Heads are then routed over its features of the other half, which are computed once and cached. Beside
-them: features of image patches, for which nothing is trained.
+the data root, where other settings have another file. Heads are then routed over its features of the other half, which
+are computed once and cached. Beside them: features of image patches, for which nothing is trained.
 
     python examples/frozen_features.py
     python examples/frozen_features.py --settings examples/encoders/cifar-half.json --epochs 10
@@ -11,6 +11,7 @@ them: features of image patches, for which nothing is trained.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -97,16 +98,17 @@ def routed(data: MultiTaskDataset) -> tuple[float, float]:
 args = from_command_line()
 settings = Settings(**json.loads(args.settings.read_text()))
 cifar = load("cifar")
-weights = data_root() / "encoders" / f"{settings.name}.npz"
+recipe = hashlib.sha256(repr((settings, args.images)).encode()).hexdigest()[:8]
+weights = data_root() / "encoders" / f"{settings.name}-{recipe}.npz"
 if not weights.is_file():
     write_encoder(weights, trained(cifar.part(settings.tasks), settings, args.images))
     print(f"Wrote {weights}: {weights.stat().st_size / 1024:.0f} KiB")
 
 others = cifar.part([task for task in range(cifar.num_tasks) if task not in settings.tasks])
 print(f"\n{'features':<14}{'width':>6}{'seconds':>9}{'samples/s':>11}{'accuracy %':>12}")
-for name in ("patches", settings.name):
+for name, encoder in (("patches", "patches"), (settings.name, weights.stem)):
     start = time.process_time()
-    data = others.with_features(name)
+    data = others.with_features(encoder)
     seconds = time.process_time() - start
     speed, accuracy = routed(data)
     print(f"{name:<14}{data.input_shape[0]:>6}{seconds:>9.1f}{speed:>11,.0f}{accuracy:>12.1f}", flush=True)

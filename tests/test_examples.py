@@ -105,7 +105,7 @@ def test_heads_are_routed_over_features_of_an_encoder_trained_on_other_classes(
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.setenv("MTL_GYM_DATA", str(tmp_path))
     printed = run("frozen_features.py", tmp_path, "--images", "256", "--epochs", "1", timeout=1200)
-    assert re.search(r"^Wrote .*cifar-half\.npz: \d+ KiB$", printed, re.MULTILINE)
+    assert re.search(r"^Wrote .*cifar-half-\w{8}\.npz: \d+ KiB$", printed, re.MULTILINE)
     for name, width in (("patches", 400), ("cifar-half", 128)):
         assert re.search(rf"^{name} +{width} +\d+\.\d +[\d,]+ +\d+\.\d$", printed, re.MULTILINE), printed
 

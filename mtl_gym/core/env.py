@@ -45,7 +45,7 @@ from mtl_gym.core.options import EnvOptions, choose_device, make_options, refuse
 from mtl_gym.core.packing import Observed, as_arrays, as_tensors, final_info, row_not_finite
 from mtl_gym.core.ranges import Range, out_of_range
 from mtl_gym.core.reporting import Reporting
-from mtl_gym.core.rows import AnySpace, Array, Figures, Flags, Info, Observation, Picture, Rows
+from mtl_gym.core.rows import AnySpace, Array, Figures, Flags, Info, Observation, Picture, Rows, State
 from mtl_gym.core.state.stateful import Stateful
 from mtl_gym.core.validation import bare, complaint
 
@@ -246,6 +246,11 @@ class MultiTaskVectorEnv(Narrated, TellsLength, Reporting, Stateful):
         super()._restart(seed)
         if self.narration is not None:  # another one, as `render` lends it to the environment of a run
             self.narration = Narration(self.num_envs)
+
+    def _load(self, state: State) -> None:
+        super()._load(state)
+        if self.narration is not None:
+            self.narration.resume(self._actions_so_far(), self._task_name(0))
 
     def current(self) -> tuple[Observation, Info]:
         """Return the observation and info of the episodes under way, as `reset` does."""

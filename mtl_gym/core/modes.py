@@ -3,12 +3,15 @@
 Collectors of experience step inside `torch.no_grad()` or `torch.inference_mode()`, some inside autocast, and some
 programs set another default dtype. An environment that adopted such a mode could not train its network, or would train
 another one.
+
+torch has one default dtype for all threads. If the program set another one, its other threads see float32 while an
+environment or agent is at work, and must name the dtype of tensors that they make meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -37,25 +40,43 @@ def in_own_mode(method: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(method)
     def inside(*args: P.args, **kwargs: P.kwargs) -> T:
-        usual = torch.get_default_dtype() is torch.float32 and not _autocast()
+        usual = torch.get_default_dtype() is torch.float32 and not _FLOAT32.users and not _autocast()
         if usual and torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
             return method(*args, **kwargs)
         full = [torch.autocast(device, enabled=False) for device in DEVICES]
-        with torch.inference_mode(False), torch.enable_grad(), full[0], full[1], _float32():
+        with torch.inference_mode(False), torch.enable_grad(), full[0], full[1], _FLOAT32:
             return method(*args, **kwargs)
 
     return inside
 
 
-@contextmanager
-def _float32() -> Iterator[None]:
-    """Make new tensors float32 within a `with` block."""
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(default)
+class _Float32:
+    """The default dtype float32, until the last thread leaves its `with` block.
+
+    Attributes:
+        users: Number of blocks under way.
+    """
+
+    def __init__(self) -> None:
+        self.users = 0
+        self._default = torch.float32
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self.users:
+                self._default = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float32)
+            self.users += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self.users -= 1
+            if not self.users:
+                torch.set_default_dtype(self._default)
+
+
+_FLOAT32 = _Float32()
 
 
 def _autocast() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ REMEMBERED = 200
 class Narration:
     """Decisions of the first row and outcomes of recent episodes, kept for pictures and no part of states.
 
-    A state that is loaded begins them anew, also in the middle of an episode.
+    A state that is loaded begins them anew; the actions of the episode under way are then those that the state tells.
 
     Args:
         rows: Number of rows.
@@ -24,7 +25,7 @@ class Narration:
     Attributes:
         actions: Actions of the first row in the episode under way or, until the next decision, in the last one.
         task: Name of the task of these actions.
-        reward: Reward of the last of them.
+        reward: Reward of the last of them; None before a decision, or if it was made before a state was loaded.
         total: Their rewards.
         over: Whether the last of them ended the episode.
         success: Whether that episode reached its goal.
@@ -42,8 +43,13 @@ class Narration:
     def begin(self) -> None:
         """Begin an episode in the first row."""
         self.actions: list[Array] = []
-        self.task, self.reward, self.total = "", 0.0, 0.0
+        self.task, self.total = "", 0.0
+        self.reward: float | None = None
         self.over = self.success = self.refused = False
+
+    def resume(self, actions: Sequence[Array], task: str) -> None:
+        """Go on in the middle of an episode of the first row, of which a loaded state tells these actions."""
+        self.actions, self.task = [np.array(action) for action in actions], task if len(actions) else ""
 
     def cut_short(self) -> None:
         """Begin an episode in every row."""
@@ -91,8 +97,10 @@ class Narrated:
         told, seen = self.narration, self.SEEN
         if self.num_envs > 1:
             seen = f"{seen} (row 0 of {self.num_envs})"
-        if told is None or not told.actions:
+        if told is None or not self._decisions:
             return seen, "The episode begins: no decision yet.", self._standing()
+        if told.reward is None:
+            return seen, f"Decisions before this state was loaded: {self._decisions:,}.", self._standing()
         decision = f"Decision {self._where()}: {self._named(told.actions[-1])}. Reward {told.reward:+.3g}."
         return seen, f"{decision} {self._verdict()}".strip(), self._standing()
 
@@ -109,6 +117,10 @@ class Narrated:
     def _shows_end(self) -> bool:
         """Return whether pictures show the episode that has just ended: no decision of the next is made."""
         return self.narration is not None and self.narration.over
+
+    def _actions_so_far(self) -> Sequence[Array]:
+        """Return the actions of the first row's episode under way that a loaded state tells."""
+        return []
 
     def _named(self, action: Array) -> str:
         """Return an action in words."""

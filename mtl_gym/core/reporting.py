@@ -23,6 +23,8 @@ EVALUATIONS = 10
 class Reporting:
     """Hooks of a family for comparisons, reports and transfer."""
 
+    # Measure of `figure` with the default options.
+    MEASURE: ClassVar[Measure] = ACCURACY
     # The split whose evaluation a run draws.
     PICTURES_OF: ClassVar[str] = "validation"
     # File name of the picture that stands for a run in a comparison; empty for none.
@@ -32,8 +34,8 @@ class Reporting:
 
     @property
     def measure(self) -> Measure:
-        """Measure of `figure`; by default accuracy in per cent."""
-        return ACCURACY
+        """Measure of `figure`; by default `MEASURE`, which is accuracy in per cent unless a family has another."""
+        return self.MEASURE
 
     def figure(self, accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> float:
         """Return the figure by which policies are compared, in the unit of `measure`.

@@ -323,8 +323,8 @@ class TrainingRunVectorEnv(MultiTaskVectorEnv, Generic[Progress]):
 
     def _show(self, shown: Self, run: int) -> None:
         if not hasattr(shown, "optimizer"):
-            shown.updates = 0  # it has no training to lose, of which `reset` warns
-            shown.reset(seed=int(self.seeds[run]))
+            shown._restart(int(self.seeds[run]))
+            shown._begin(np.arange(shown.num_envs))
         part = part_of(self._learned(), shown._model_of_learned(), run, self.runs, self.num_envs)
         counts = part["family"]["counts"]
         own = {"samples": counts["samples"] // self.runs, "episodes": counts["episodes"] // self.runs}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -13,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from mtl_gym.core.state.checkpoint import write_atomically
+from mtl_gym.core.state.scratch import remove_unfinished
 
 Arrays = dict[str, npt.NDArray[Any]]
 # Errors of np.load on a file that is damaged, encrypted or of another format.
@@ -52,12 +53,8 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     Raises:
         OSError: If that fails.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed when complete, so that another process never reads half a file.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-        whole = Path(scratch) / path.name
-        np.savez(whole, **dict[str, Any](arrays))
-        os.replace(whole, path)
+    remove_unfinished(path.parent)
+    write_atomically(path, lambda file: np.savez(file, **dict[str, Any](arrays)))
 
 
 def write_cached(path: Path, arrays: Mapping[str, npt.NDArray[Any]], what: str) -> None:

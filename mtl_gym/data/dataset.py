@@ -263,8 +263,8 @@ class MultiTaskDataset(Doors):
             encoder: Module from ``inputs``, ``[rows, *input_shape]``, to features ``[rows, *shape]``; it runs on its
                 own device, in evaluation mode and without gradients. Or a name: "patches" (k-means of image patches) or
                 "lsa" (latent semantic analysis of texts), fitted to the training inputs without labels; or that of a
-                file in ``encoders`` of the data root.
-            cache: Folder of the cache; the default is the data root.
+                file in ``cache/encoders``.
+            cache: Folder of the cache and of encoders by name; the default is the data root.
             batch: Inputs per call of the encoder.
 
         Raises:

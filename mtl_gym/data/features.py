@@ -46,7 +46,7 @@ def with_features(
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise ValueError(f"batch={short(batch)} is not possible; it takes a whole number of 1 or more")
     root = data_root(cache)
-    source = encoder_of(encoder, data_root()) if isinstance(encoder, str) else encoder
+    source = encoder_of(encoder, root) if isinstance(encoder, str) else encoder
     if not isinstance(source, nn.Module | FittedEncoder):
         raise ValueError(f"encoder is {described(encoder)}, but must be an nn.Module or the name of an encoder")
     key = _key(data, source)

@@ -3,9 +3,9 @@
 import http.client
 import logging
 import os
-import tempfile
 from pathlib import Path
 
+from mtl_gym.core.state.scratch import remove_unfinished, scratch_folder
 from mtl_gym.data.errors import DownloadError
 from mtl_gym.data.registry import DataSource, find
 from mtl_gym.data.roots import data_root
@@ -45,11 +45,12 @@ def download(name: str, root: str | os.PathLike[str] | None = None) -> Path:
 def _fetch(source: DataSource, torchvision_class: str, root: Path) -> None:
     _LOG.info("downloading %s to %s", source.name, root)
     # Moved when complete, because the next call would take half a download for the data set.
-    with tempfile.TemporaryDirectory(dir=root, prefix=".downloading-") as scratch:
+    remove_unfinished(root)
+    with scratch_folder(root, source.name) as scratch:
         getattr(import_torchvision().datasets, torchvision_class)(scratch, download=True)
         for name in source.layouts[0]:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(Path(scratch) / name, root / name)
+            os.replace(scratch / name, root / name)
 
 
 def _failure(source: DataSource, root: Path, error: Exception) -> str:

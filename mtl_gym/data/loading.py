@@ -45,8 +45,8 @@ def load(
         name: One of ``names()``.
         root: Folder of the data; see ``data_root`` for the default.
         download: Whether to download missing files. Without it the network is never used.
-        features: Encoder whose features replace the inputs, as in `MultiTaskDataset.with_features`; they are cached in
-            the root.
+        features: Encoder whose features replace the inputs, as in `MultiTaskDataset.with_features`; the root has the
+            files of encoders by name, and the cache.
         **arguments: Arguments of the data set, such as ``relatedness`` of ``brain-series``.
 
     Returns:

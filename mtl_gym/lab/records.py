@@ -91,8 +91,8 @@ class RunSettings:
         lacking = [name for name in options_for(self.agent, self.env_id) if name not in known]
         if lacking:
             raise ValueError(
-                f"{self.agent!r} needs an environment with the options {', '.join(lacking)}, which {self.env_id} does "
-                f"not have; `mtl-gym list {self.env_id}` shows the agents that fit."
+                f"Agent {self.agent!r} does not fit {self.env_id}: it sets {', '.join(lacking)} of the environment, "
+                f"which has no such option. `mtl-gym list {self.env_id}` shows the agents that fit."
             )
         functions(self._options())
         make_options(kind.Options, kind.__name__, spec_of(self.env_id).kwargs | self._options())

@@ -25,6 +25,7 @@ from mtl_gym.core.evaluation import Evaluation, evaluate
 from mtl_gym.core.rows import State
 from mtl_gym.core.state import checkpoint
 from mtl_gym.core.state.checkpoint import fitting
+from mtl_gym.core.state.scratch import remove_unfinished
 from mtl_gym.integrations.sb3 import BatchedVecEnv
 from mtl_gym.lab.agents import find_agent, role_of
 from mtl_gym.lab.callbacks import HeldOutCurve, PolicyRecorder, ProgressReporter
@@ -306,7 +307,7 @@ def _finished(settings: RunSettings, out: Path) -> RunResult | None:
 
 def clear(out: Path) -> None:
     """Remove incomplete files of an interrupted run, and the error of a failed one."""
-    checkpoint.remove_unfinished(out)
+    remove_unfinished(out)
     (out / ERROR).unlink(missing_ok=True)
 
 

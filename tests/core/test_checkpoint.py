@@ -1,11 +1,15 @@
 import os
 import pickle
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.state import checkpoint
+from mtl_gym.core.state.scratch import remove_unfinished, scratch_folder
 
 STATE = {"weights": torch.arange(1000.0), "nested": {"list": [1, 2.5, None, "text"], 3: (True, 2**100)}}
 
@@ -73,3 +77,38 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path
         checkpoint.write_atomically(path, fail)
     assert torch.equal(checkpoint.load(path)["weights"], STATE["weights"])
     assert [entry.name for entry in tmp_path.iterdir()] == ["state.pt"]
+
+
+WRITE = """
+import sys, time
+from pathlib import Path
+from mtl_gym.core.state.checkpoint import write_atomically
+from mtl_gym.core.state.scratch import scratch_folder
+
+def wait(file):
+    print("writing", flush=True)
+    time.sleep(600)
+
+with scratch_folder(Path(sys.argv[1]), "folder") as scratch:
+    (scratch / "part").write_text("half")
+    write_atomically(Path(sys.argv[1]) / "state.pt", wait)
+"""
+
+
+def test_temporary_files_of_a_killed_writer_are_removed_and_those_of_a_living_one_stay(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "writing\n"
+            remove_unfinished(tmp_path)
+            assert len(list(tmp_path.iterdir())) == 2
+        finally:
+            process.send_signal(signal.SIGKILL)
+    remove_unfinished(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_temporary_folder_is_removed_at_its_end(tmp_path):
+    with pytest.raises(OSError, match="full"), scratch_folder(tmp_path, "folder") as scratch:
+        (scratch / "part").write_text("half")
+        raise OSError("full")
+    assert not list(tmp_path.iterdir())

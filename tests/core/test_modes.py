@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
+from threading import Event, Thread
 
 import gymnasium as gym
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from mtl_agents import LRN, QLS, FastPPO, Reinforce, StraightThroughRouter
 
 import mtl_gym
+from mtl_gym.core.modes import in_own_mode
 from mtl_gym.core.rows import State
 from mtl_gym.lab.environments import class_of
 from mtl_gym.testing import valid_actions
@@ -124,6 +126,28 @@ def test_an_environment_that_is_loaded_within_a_mode_goes_on_outside_it(mode):
         for _ in range(12):
             one.step(valid_actions(one, draw))
     assert env.updates == twin.updates > 0
+
+
+def test_a_thread_that_leaves_its_mode_leaves_another_within_it():
+    began, left, found = Event(), Event(), []
+
+    @in_own_mode
+    def last():
+        began.set()
+        assert left.wait(60)
+        found.append(torch.ones(1).dtype)
+
+    @in_own_mode
+    def first():
+        thread.start()
+        assert began.wait(60)
+
+    with float64():
+        thread = Thread(target=last)
+        first()
+        left.set()
+        thread.join()
+    assert found == [torch.float32]
 
 
 def test_single_environments_do_not_look_batched():

@@ -87,6 +87,15 @@ def test_a_window_is_shown_at_every_reset_and_step(monkeypatch):
     assert len(shown) == 6
 
 
+def test_a_window_is_shown_as_often_for_several_runs(monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "_show_window", lambda *given: shown.append(given))
+    env = gym.make_vec("MTLScheduling-Skills-v0", 1, render_mode="human", budget=4, runs=2).unwrapped
+    env.reset(seed=0)
+    env.step(np.zeros(2, int))
+    assert len(shown) == 2
+
+
 def test_replaced_choices_are_told_as_they_were_carried_out():
     env = gym.make_vec("MTLRouting-Paths-v0", 2, render_mode="rgb_array", invalid="nearest").unwrapped
     env.reset(seed=0)
@@ -135,13 +144,33 @@ def test_a_loaded_state_is_told_anew(family):
     env.reset(seed=0)
     state = env.state_dict()
     for _ in range(2):
-        masks = env.action_masks()
-        discrete = isinstance(env.single_action_space, gym.spaces.Discrete)
-        env.step(masks.argmax(1) if discrete else np.ones_like(env.action_space.sample()))
+        decide(env)
     env.load_state_dict(state)
     env.render()
     assert env.heading()[1] == "The episode begins: no decision yet."
     assert not env.narration.returns
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_state_from_the_middle_of_an_episode_is_told_with_its_decisions(family):
+    one, other = (gym.make_vec(family, 1, render_mode="rgb_array", **FAMILIES[family]).unwrapped for _ in range(2))
+    one.reset(seed=0)
+    decide(one)
+    other.load_state_dict(one.state_dict())
+    other.render()
+    assert other.heading()[1] == "Decisions before this state was loaded: 1."
+    decide(one)
+    decide(other)
+    other.render()
+    assert other.heading()[1] == one.heading()[1]
+    tasks = [env.narration.task for env in (one, other)]
+    assert tasks[0] == tasks[1] and (tasks[0] == "all" or len(other.narration.actions) == 2)
+
+
+def decide(env):
+    masks = env.action_masks()
+    discrete = isinstance(env.single_action_space, gym.spaces.Discrete)
+    env.step(masks.argmax(1) if discrete else np.ones_like(env.action_space.sample()))
 
 
 def test_a_run_counts_decisions_from_its_beginning_after_its_state_is_loaded():

@@ -1,6 +1,8 @@
 """Frames, objects of the library `datasets`, and image folders as data sets."""
 
 import logging
+import os
+import socket
 
 import numpy as np
 import pandas as pd
@@ -233,13 +235,28 @@ def test_missing_labels_and_values_of_datasets_are_told():
     train = datasets.Dataset.from_dict(given, features=features)
     hidden = datasets.Dataset.from_dict(given | {"label": [-1] * 40}, features=features)
     parts = datasets.DatasetDict({"train": train, "test": hidden})
-    with pytest.raises(ValueError, match=r"split 'test': column 'label' is -1, no label, in 40 row\(s\); drop them"):
+    with pytest.raises(ValueError, match=r"split 'test': column 'label' is -1 or None, no label, in 40 row\(s\)"):
         MultiTaskDataset.from_huggingface("hidden", parts, label="label", task="task")
     empty = datasets.Dataset.from_dict(given | {"x": [None, 1.0] * 20}, features=features)
     with pytest.raises(ValueError, match=r"column 'x' has no value in row 0 \(20 of 40 rows\)"):
         MultiTaskDataset.from_huggingface("empty", empty, label="label", task="task")
     with pytest.raises(ValueError, match=r"no split 'val'; its splits are train, test"):
         MultiTaskDataset.from_huggingface("typo", parts, label="label", task="task", splits={"train": "val"})
+
+
+def test_a_missing_class_of_one_task_leaves_the_row_out_of_this_task_alone():
+    datasets = pytest.importorskip("datasets")
+    labels = {"smiles": [0, 1, 1, 0] * 15, "hat": [1, 0, -1, None] * 15}
+    kinds = {name: datasets.ClassLabel(names=["no", "yes"]) for name in labels}
+    features = datasets.Features({"x": datasets.Value("float32"), **kinds})
+    given = datasets.Dataset.from_dict({"x": range(60), **labels}, features=features)
+    data = MultiTaskDataset.from_huggingface("faces", given, label=list(labels))
+    assert data.task_names == ("smiles", "hat") and data.class_names == (("no", "yes"),) * 2
+    sizes = [sum(data.task_sizes(split)[task] for split in data.splits) for task in (0, 1)]
+    assert sizes == [60, 30]
+    empty = given.map(lambda row: {"hat": -1}, features=features)
+    with pytest.raises(ValueError, match=r"column 'hat' has no value in any of 60 rows; drop it from label"):
+        MultiTaskDataset.from_huggingface("faces", empty, label=list(labels))
 
 
 def test_classes_of_two_splits_must_have_the_same_numbers():
@@ -327,3 +344,15 @@ def test_images_that_do_not_fit_are_told_by_file(tmp_path):
         MultiTaskDataset.from_image_folders("two", {"one": tmp_path / "pets" / "dog"})
     with pytest.raises(ValueError, match=r"is no folder; give the folder that holds a folder per class"):
         MultiTaskDataset.from_image_folders("two", tmp_path / "nowhere")
+
+
+def test_a_pipe_or_a_socket_among_images_is_told(tmp_path):
+    write_images(tmp_path / "pets", ("cat", "dog"))
+    os.mkfifo(tmp_path / "pets" / "cat" / "pipe.png")
+    with pytest.raises(ValueError, match=r"pipe\.png is no regular file; delete it"):
+        MultiTaskDataset.from_image_folders("pets", {"pets": tmp_path / "pets"})
+    (tmp_path / "pets" / "cat" / "pipe.png").unlink()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "pets" / "dog" / "a.png"))
+        with pytest.raises(ValueError, match=r"a\.png is no regular file; delete it"):
+            MultiTaskDataset.from_image_folders("pets", {"pets": tmp_path / "pets"})

@@ -157,13 +157,20 @@ def test_an_encoder_whose_code_has_changed_is_noticed(images, caplog, monkeypatc
 
 
 def test_without_a_writable_folder_features_come_without_a_cache(images, caplog, monkeypatch, root):
-    def fill(path, **arrays):
-        path.write_bytes(b"half")
+    def fill(file, **arrays):
+        file.write(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr("mtl_gym.data.caching.np.savez", fill)
     assert images.with_features(Counting()).input_shape == (3,)
     assert "cannot cache the features" in caplog.text and not list((root / "features").iterdir())
+
+
+def test_half_a_cache_of_a_killed_process_is_removed(images, root):
+    (root / "features").mkdir()
+    (root / "features" / ".pictures-0.npz.x.unfinished").write_bytes(b"half")
+    images.with_features(Counting())
+    assert [path.suffix for path in (root / "features").iterdir()] == [".npz"]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +196,14 @@ def test_data_sets_by_name_take_features(root):
     assert data.input_shape == (5,) and len(cache_of(root)) == 1
     with pytest.raises(ValueError, match=r"'linear' has tasks with inputs of their own"):
         load("linear", features=encoder)
+
+
+def test_an_encoder_by_name_is_one_of_the_root_that_has_the_cache(images, tmp_path):
+    write_encoder(tmp_path / "other" / "encoders" / "own.npz", ConvEncoder((3, 4)).eval())
+    assert images.with_features("own", cache=tmp_path / "other").input_shape == (4,)
+    assert len(cache_of(tmp_path / "other")) == 1
+    with pytest.raises(ValueError, match=r"no encoder 'own' in .*; choose one of patches"):
+        images.with_features("own")
 
 
 def test_patches_are_fitted_to_training_images_alone_and_tell_classes_apart(root):

@@ -185,6 +185,19 @@ def test_train_and_evaluate_from_the_command_line(tmp_path):
     assert outcome.exit_code == 0 and "digit 9" in outcome.output and "mean" in outcome.output
 
 
+def test_a_misspelt_id_is_told_before_a_missing_option():
+    out = call("train", "MTLRouting-Digts-v0", "--agent", "wpl")
+    assert out.exit_code == 1 and "Did you mean 'MTLRouting-Digits-v0'?" in out.output and "--out" not in out.output
+    out = call("train", DIGITS, "--agent", "wpl")
+    assert out.exit_code == 2 and "--out" in out.output
+
+
+def test_an_agent_of_another_family_is_refused_in_one_sentence(tmp_path):
+    out = call("train", DIGITS, "--agent", "qls", "--out", tmp_path / "run", "--quiet")
+    assert out.exit_code == 1 and out.output.count("\n") == 1
+    assert "'qls' does not fit MTLRouting-Digits-v0: it sets observation of the environment" in out.output
+
+
 def test_list_shows_environments_data_and_agents():
     output = call("list").output
     assert DIGITS in output and "wpl" in output

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +18,10 @@ from torch import Tensor
 
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.rows import Array, State
+from mtl_gym.core.state.scratch import scratch_file
 from mtl_gym.core.state.structure import check
 
 Loaded = TypeVar("Loaded")
-
-# Suffix of temporary files; an interrupted write may leave one.
-UNFINISHED = ".unfinished"
 
 # Maximum number of characters quoted from another error.
 LONGEST = 400
@@ -159,7 +156,7 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
     """Write a temporary file beside `path`, then rename it, so that a kill leaves the old file or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
+    descriptor, scratch = scratch_file(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             write(file)
@@ -173,12 +170,6 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     return path
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a folder; nobody may be writing there."""
-    for path in folder.glob(f"*{UNFINISHED}"):
-        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

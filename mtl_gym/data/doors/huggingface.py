@@ -11,9 +11,9 @@ import numpy as np
 from mtl_gym.core.extras import needed_by
 from mtl_gym.core.validation import short
 from mtl_gym.data.arrays import described
-from mtl_gym.data.doors.columns import Column, check_present, input_columns
+from mtl_gym.data.doors.columns import Column, input_columns
 from mtl_gym.data.doors.frame import Roles, read_columns
-from mtl_gym.data.doors.samples import SPLIT_NAMES, Categories, Samples, distinct_splits
+from mtl_gym.data.doors.samples import SPLIT_NAMES, Categories, Codes, Samples, distinct_splits
 from mtl_gym.data.split import SPLITS
 
 _UNLABELLED = -1
@@ -41,11 +41,13 @@ def read_huggingface(name: str, dataset: object, roles: Roles, splits: Mapping[s
     columns = {column: _stacked([table[column] for table in tables]) for column in used}
     split = np.repeat(positions, [len(part) for part in parts.values()])
     named = {column: _class_names(where, column, parts) for column in roles.used}
-    known = {
-        column: _class_labels(where, column, columns[column], split, names)
-        for column, names in named.items()
-        if names is not None
-    }
+    known = {}
+    for column, names in named.items():
+        if names is not None:
+            columns[column] = _with_missing(columns[column])
+            known[column] = Categories(np.nan_to_num(columns[column]).astype(np.int64), tuple(names))
+            if roles.task is not None:
+                _check_labelled(where, column, columns[column], split)
     return read_columns(name, columns, split, roles, known)
 
 
@@ -128,15 +130,17 @@ def _class_names(where: str, column: str, parts: Mapping[str, Any]) -> list[str]
     return found
 
 
-def _class_labels(where: str, column: str, values: Column, split: Column, names: list[str]) -> Categories:
-    """Return the categories of a `ClassLabel` column, in the order of its names."""
-    check_present(where, column, values)
-    codes = values.astype(np.int64)
-    absent = np.flatnonzero(codes == _UNLABELLED)
+def _with_missing(codes: Column) -> Column:
+    """Return the numbers of a `ClassLabel` column with NaN for no label, which is None or -1; float64 `[rows]`."""
+    numbers = np.array([np.nan if code is None else code for code in codes.tolist()], np.float64)
+    return np.where(numbers == _UNLABELLED, np.nan, numbers)
+
+
+def _check_labelled(where: str, column: str, codes: Column, split: Codes) -> None:
+    absent = np.flatnonzero(np.isnan(codes))
     if len(absent):
         place = SPLITS[split[absent[0]]]
         raise ValueError(
-            f"{where}, split {place!r}: column {column!r} is -1, no label, in {len(absent)} row(s); drop them, or "
-            "leave the split out with splits={...}, so that it is drawn from the training rows"
+            f"{where}, split {place!r}: column {column!r} is -1 or None, no label, in {len(absent)} row(s); drop them, "
+            "or leave the split out with splits={...}, so that it is drawn from the training rows"
         )
-    return Categories(codes, tuple(names))

@@ -177,6 +177,8 @@ def _decoded(where: str, paths: Sequence[Path], size: Size) -> torch.Tensor:
 def _pixels(where: str, path: Path, size: Size) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
+    if not path.is_file():  # reading a FIFO would wait for its writer
+        raise ValueError(f"{where}: {path} is no regular file; delete it")
     try:
         with Image.open(path) as image:
             picture = image.convert("RGB")

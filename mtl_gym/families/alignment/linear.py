@@ -121,6 +121,7 @@ class LinearVectorEnv(AlignmentVectorEnv):
     INTERFACES: ClassVar[frozenset[Interface[object]]] = AlignmentVectorEnv.INTERFACES | {ORACLE}
     TRAINING: ClassVar[type[JointTraining]] = RegressionTraining
     VIEWS_TRAIN: ClassVar[bool] = True
+    MEASURE: ClassVar[Measure] = RMSE
     options: LinearOptions
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
@@ -147,11 +148,6 @@ class LinearVectorEnv(AlignmentVectorEnv):
     def location(self) -> int:
         """Location that the next decision challenges with `action="one"`."""
         return self._step % TASKS
-
-    @property
-    def measure(self) -> Measure:
-        """Root mean squared error, mean over tasks."""
-        return RMSE
 
     def figure(self, accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> float:
         """Return the root of each task's mean squared error over runs, mean over tasks."""

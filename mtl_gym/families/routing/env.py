@@ -357,6 +357,9 @@ class RoutingVectorEnv(HeldOutVectorEnv):
             self.render_mode, self.usage.counts, names, dispatched, self.groups, mark=mark, heading=self.heading
         )
 
+    def _actions_so_far(self) -> Sequence[Array]:
+        return self._routes.choice[0, : self._routes.depth[0]]
+
     def _named(self, action: Array) -> str:
         place = self._decisions - 1
         if self.agents and not place:

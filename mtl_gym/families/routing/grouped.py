@@ -30,11 +30,15 @@ class Grouped:
 
     Attributes:
         data: The data set.
-        groups: Group of each task; int64 [tasks].
+        groups: Group of each task; int64 [tasks], read-only, because environments share it.
     """
 
     data: MultiTaskDataset
     groups: Rows
+
+    def __post_init__(self) -> None:
+        """Make the groups read-only."""
+        self.groups.setflags(write=False)
 
 
 @dataclass(frozen=True, kw_only=True)

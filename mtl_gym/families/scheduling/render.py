@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WINDOW = "mtl_gym: schedule"
 SEEN = "Schedule: which tasks are trained when, and what they reach"
 MOST_COLUMNS = 5
+# Name of the curves of a timeline.
+ACCURACY = "validation accuracy"
 
 
 def show(
@@ -54,32 +56,35 @@ def show_timeline(
     text: Callable[[], str],
     line: Timeline,
     task_names: Sequence[str],
+    curve: str,
     weights: Floats | None = None,
     heading: Callable[[], Sequence[str]] | None = None,
 ) -> NDArray[np.uint8] | str | None:
-    """Render the timeline of the runs so far, or a text; arguments as for `show`."""
-    draw = partial(_draw_timeline, line=line, task_names=task_names, title=None, weights=weights)
+    """Render the timeline of the runs so far, or a text; arguments as for `show` and `timeline`."""
+    draw = partial(_draw_timeline, line=line, task_names=task_names, title=None, weights=weights, curve=curve)
     return pictures.show(mode, draw, text, _size(task_names), WINDOW, heading)
 
 
-def reached(line: Timeline) -> str:
+def reached(line: Timeline, curve: str = ACCURACY) -> str:
     """Return the mean accuracy that runs have reached, in words; empty before the first decision."""
     known = line.mean_accuracy[np.isfinite(line.mean_accuracy)]
-    return f"mean validation accuracy {known[-1]:.1%}" if len(known) else ""
+    return f"mean {curve} {known[-1]:.1%}" if len(known) else ""
 
 
-def timeline(line: Timeline, task_names: Sequence[str], title: str | None = None) -> Figure:
+def timeline(line: Timeline, task_names: Sequence[str], title: str | None = None, curve: str = ACCURACY) -> Figure:
     """Draw the schedule of trained tasks above the learning curves.
 
     Args:
         line: Timeline of one or more runs; shares and curves are means over runs.
         task_names: One name per task.
         title: Title above the picture.
+        curve: Name of what the curves show.
 
     Raises:
         ValueError: If the number of names differs from the number of tasks.
     """
-    return pictures.figure_of(partial(_draw_timeline, line=line, task_names=task_names, title=title), _size(task_names))
+    draw = partial(_draw_timeline, line=line, task_names=task_names, title=title, curve=curve)
+    return pictures.figure_of(draw, _size(task_names))
 
 
 def histograms_over_time(line: Timeline, task_names: Sequence[str], title: str | None = None) -> Figure:
@@ -158,7 +163,12 @@ def _draw_now(axes: Axes, histogram: Floats, task_names: Sequence[str]) -> None:
 
 
 def _draw_timeline(
-    figure: Figure, line: Timeline, task_names: Sequence[str], title: str | None, weights: Floats | None = None
+    figure: Figure,
+    line: Timeline,
+    task_names: Sequence[str],
+    title: str | None,
+    weights: Floats | None = None,
+    curve: str = ACCURACY,
 ) -> None:
     _check(line, task_names)
     heights = (_heat_height(task_names), 3.2)
@@ -174,6 +184,7 @@ def _draw_timeline(
     _heat(heat, shares, edges, task_names, highest=np.nanmax(shares, initial=1e-9))
     heat.set_title("Share of the training (darkest: largest share)", fontsize=9, color=INK)
     _draw_curves(curves, line, task_names)
+    curves.set_ylabel(curve, fontsize=8, color=INK)
     if title is not None:
         figure.suptitle(title, color=INK, fontsize=10)
 
@@ -219,7 +230,6 @@ def _draw_curves(axes: Axes, line: Timeline, task_names: Sequence[str]) -> None:
         axes.plot(line.step, means[:, number], style, color=COLOURS[number % len(COLOURS)], lw=0.9, label=name)
     axes.plot(line.step, line.mean_accuracy, color=INK, lw=2, label="mean")
     axes.set_xlabel("decisions", fontsize=8, color=INK)
-    axes.set_ylabel("validation accuracy", fontsize=8, color=INK)
     axes.tick_params(labelsize=7, labelcolor=INK, color=FAINT)
     axes.spines[:].set_color(FAINT)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

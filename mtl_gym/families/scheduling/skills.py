@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OBSERVATIONS = ("levels", "progress")
+# Name of the curves in pictures.
+LEVEL = "level"
 # Share of the optimum from which on a run is a success.
 SUCCESS = 0.9
 
@@ -315,7 +317,7 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
 
     def pictures(self, figures: dict[str, Any], title: str) -> dict[str, Figure]:
         """Draw the timeline of an evaluation."""
-        return {"timeline.png": render.timeline(figures["timeline"], self.all_names, title)}
+        return {"timeline.png": render.timeline(figures["timeline"], self.all_names, title, LEVEL)}
 
     def _render(self) -> Array | str | None:
         """Show the practice so far above the levels; as text, decisions and levels of the first row."""
@@ -324,7 +326,7 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
         if told is not None and weights is not None and told.actions:
             weights[int(told.actions[-1])] = 1
         line = self._line_shown()
-        return render.show_timeline(self.render_mode, self._text, line, self.all_names, weights, self.heading)
+        return render.show_timeline(self.render_mode, self._text, line, self.all_names, LEVEL, weights, self.heading)
 
     def _line_shown(self) -> Timeline:
         return self._ended if self._shows_end and self._ended is not None else self.timeline
@@ -333,7 +335,7 @@ class SkillsVectorEnv(TrainingRunVectorEnv[Progress]):
         return f"practise {self.all_names[int(action)]}"
 
     def _reached_text(self) -> str:
-        return render.reached(self._line_shown())
+        return render.reached(self._line_shown(), LEVEL)
 
     def _text(self) -> str:
         trained, level = self._progress.trained[0], self._progress.validation_accuracy[0]

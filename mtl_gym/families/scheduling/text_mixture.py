@@ -99,6 +99,7 @@ class TextMixtureVectorEnv(KnownScheduleVectorEnv):
 
     Options: ClassVar[type[EnvOptions]] = TextMixtureOptions
     STACKS: ClassVar[bool] = True
+    MEASURE: ClassVar[Measure] = BITS_PER_BYTE
     options: TextMixtureOptions
 
     @property
@@ -118,11 +119,6 @@ class TextMixtureVectorEnv(KnownScheduleVectorEnv):
     def plan(self) -> tuple[int, ...]:
         """The best schedule that is known, in equal parts of a run: 0 is the target, 1 and 2 are related."""
         return BEST
-
-    @property
-    def measure(self) -> Measure:
-        """Bits per byte of the target."""
-        return BITS_PER_BYTE
 
     def figure(self, accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> float:
         """Return the bits per byte of the target."""

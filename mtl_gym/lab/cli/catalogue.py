@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from mtl_gym.lab.cli.common import Root, app, console, ids, sentences
 from mtl_gym.lab.screen import say, warn
@@ -35,16 +35,14 @@ def list_environments(
     ids = registered_ids()
     benchmarks = [env_id for env_id in ids if is_benchmark(env_id)]
     if benchmarks:
-        head = ("environment", "optimum", "best control", "best learner", "data", "available")
+        optimum = Column("optimum", max_width=10)  # ids are whole on 120 columns
+        head = ("environment", optimum, "best control", "best learner", "seeds", "data")
         table = Table(*head, title="Benchmarks: the optimum is known")
         for env_id in benchmarks:
             data, _, there = _data_of(env_id)
-            table.add_row(env_id, *_measured(env_id), data, there)
+            table.add_row(env_id, *_measured(env_id), data if there == "yes" else f"{data}, {there}")
         console.print(table)
-        say(
-            console,
-            "Means over seeds, mostly in %. Where the optimum is below the best control, lower is better.",
-        )
+        say(console, "Means over seeds. Where the optimum is below the best control, lower is better.")
     table = Table("environment", "data", "tasks", "available", title="Replications: the optimum is unknown")
     for env_id in ids:
         if env_id not in benchmarks:
@@ -71,8 +69,9 @@ def show(env_id: str) -> None:
     for name, dial in found.dials.items():
         say(console, f"Dial {name}, {dial.effect}")
     if found.benchmark:
-        optimum, control, learner = _measured(env_id)
+        optimum, control, learner, seeds = _measured(env_id)
         say(console, f"Optimum {optimum}, best control {control}, best learner {learner}")
+        say(console, f"These are means over {seeds} seeds.")
         agent = found.best_learner or found.oracle
         run = f"--steps {found.steps} --num-envs {found.num_envs} --out runs/{agent}"
         say(console, f"A run: mtl-gym train {env_id} --agent {agent} {run}")
@@ -93,11 +92,15 @@ def _data_of(env_id: str) -> tuple[str, str, str]:
 
 
 def _measured(env_id: str) -> list[str]:
-    """Return optimum, best control and best learner of a card, as text."""
-    found = card(env_id)
-    best = "-" if found.best is None else f"{found.best:.4g}"
+    """Return optimum with its unit, best control and best learner of a card, and the number of seeds, as text."""
+    from mtl_gym.lab.environments import class_of
+
+    found, measure = card(env_id), class_of(env_id).MEASURE
+    best = "-" if found.best is None else f"{found.best:.4g} {measure.unit or measure.name}"
     named = (found.best_control, found.best_learner)
-    return [best, *("-" if name is None else f"{found.measured[name].mean:.4g} {name}" for name in named)]
+    figures = ("-" if name is None else f"{found.measured[name].mean:.4g} {name}" for name in named)
+    seeds = sorted({found.measured[name].seeds for name in named if name is not None})
+    return [best, *figures, " or ".join(map(str, seeds)) or "-"]
 
 
 @data_app.command("list")

@@ -32,9 +32,25 @@ def ids(incomplete: str) -> list[str]:
     return [env_id for env_id in registered_ids() if env_id.startswith(incomplete)]
 
 
+def known(context: typer.Context, env_id: str | None) -> str | None:
+    """Return an environment id; refuse a misspelt one before missing options are told and torch is loaded."""
+    told = context.resilient_parsing or env_id is None or ":" in env_id  # the shell asks, or a module registers it
+    if env_id is not None and not told and env_id not in gym.registry:
+        from mtl_gym.lab.environments import spec_of
+
+        with sentences():
+            spec_of(env_id)
+    return env_id
+
+
 Env = Annotated[
     str,
-    typer.Argument(metavar="ENV", help="Environment id, or MODULE:ID; `mtl-gym list` shows ids.", autocompletion=ids),
+    typer.Argument(
+        metavar="ENV",
+        help="Environment id, or MODULE:ID; `mtl-gym list` shows ids.",
+        autocompletion=ids,
+        callback=known,
+    ),
 ]
 OptionalEnv = Annotated[
     str | None,
@@ -43,6 +59,7 @@ OptionalEnv = Annotated[
         help="Environment id, or MODULE:ID; required without --settings.",
         show_default=False,
         autocompletion=ids,
+        callback=known,
     ),
 ]
 Agents = Annotated[str | None, typer.Option(help="Comma-separated agent names; required without --settings.")]

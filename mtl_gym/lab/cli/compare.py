@@ -73,7 +73,7 @@ def compare(
     Rerunning the same command resumes an interrupted comparison.
     """
     loading(quiet)
-    from mtl_gym.core.state.checkpoint import remove_unfinished
+    from mtl_gym.core.state.scratch import remove_unfinished
     from mtl_gym.lab.compare import alike, summarise, write_results, write_table
     from mtl_gym.lab.execution import carry_out
     from mtl_gym.lab.progress import Bar

@@ -178,6 +178,13 @@ def test_options_that_have_no_known_answer_are_refused(options, message):
         GroupedDigitsVectorEnv(1, **options)
 
 
+def test_environments_share_groups_that_nobody_can_change():
+    one, other = GroupsVectorEnv(1), GroupsVectorEnv(2)
+    assert one.groups is other.groups
+    with pytest.raises(ValueError, match="read-only"):
+        one.groups[0] = 2
+
+
 def test_separate_networks_need_a_block_per_task():
     assert Separate(make_vec_env(DIGITS, 2, **Separate.ENV_KWARGS)).routes[:, 0].tolist() == list(range(12))
     assert Separate("MTLRouting-Digits-v0").routes[:, 2].tolist() == list(range(10))

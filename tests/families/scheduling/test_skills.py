@@ -291,6 +291,7 @@ def test_pictures_show_every_task():
     assert "task 3          1  26.8%" in env.render()
     result = mtl_gym.evaluate(Uniform(env, seed=0), env, num_envs=2)
     axes = env.pictures(result.figures, "title")["timeline.png"].axes
+    assert axes[1].get_ylabel() == "level"
     assert [label.get_text() for label in axes[0].get_yticklabels()] == list(env.all_names)
     mean = axes[1].lines[-1].get_ydata()
     assert mean[-1] == pytest.approx(result.mean_accuracy, abs=1e-6)

@@ -115,7 +115,8 @@ def test_list_shows_benchmarks_with_their_figures_and_replications_apart(monkeyp
     monkeypatch.setitem(registration._cards, PATHS, replace(mtl_gym.card(PATHS), measured=measured))
     printed = CliRunner().invoke(cli.app, ["list"]).output
     line = next(line for line in printed.splitlines() if PATHS in line)
-    assert [cell.strip() for cell in line.split("│")[1:5]] == [PATHS, "100", "50.5 shared", "81.25 wpl"]
+    assert [cell.strip() for cell in line.split("│")[1:6]] == [PATHS, "100 %", "50.5 shared", "81.25 wpl", "5"]
+    assert "4.365 bits" in printed
     assert printed.index(PATHS) < printed.index("Replications") < printed.index(DIGITS)
 
 
