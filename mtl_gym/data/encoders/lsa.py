@@ -63,7 +63,7 @@ def fit_lsa(ids: Tensor, width: int = WIDTH, words: int = WORDS, seed: int = 0) 
         )
     weight = _inverse_frequency(ids, tokens)
     texts = torch.cat([_weighted(part, weight).to_sparse() for part in ids.split(_AT_ONCE)])
-    return LatentSemantics(weight, _leading(texts, width, torch.Generator().manual_seed(seed)))
+    return LatentSemantics(weight, leading(texts, width, torch.Generator().manual_seed(seed)))
 
 
 def _there(ids: Tensor, tokens: int) -> Tensor:
@@ -84,7 +84,7 @@ def _weighted(ids: Tensor, weight: Tensor) -> Tensor:
     return nn.functional.normalize(_there(ids, len(weight)) * weight)
 
 
-def _leading(texts: Tensor, width: int, generator: torch.Generator) -> Tensor:
+def leading(texts: Tensor, width: int, generator: torch.Generator) -> Tensor:
     """Return the leading right singular vectors of sparse rows; float32 `[rows, tokens]` -> `[tokens, width]`."""
     size = min(width + _SPARE, *texts.shape)
     basis = torch.randn(texts.shape[1], size, generator=generator)

@@ -14,7 +14,8 @@ from mtl_gym.core.options import NetworkContext
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.objectives import Tagging
-from mtl_gym.families.scheduling.text import CRFHead, TaggingEncoder, TokenEmbedding
+from mtl_gym.families.scheduling.text import CRFHead, TokenEmbedding
+from mtl_gym.families.scheduling.word_windows import WindowEncoder
 
 EMBEDDING, HIDDEN = 16, 32
 
@@ -55,10 +56,18 @@ def small_reviews(context: NetworkContext) -> SharedNetwork:
 
 
 def small_tagging(context: NetworkContext) -> SharedNetwork:
-    """Return word vectors of width 16, an LSTM of 32 units in each direction, and a CRF for each task."""
+    """Return a layer of 64 units over fixed features of five words, and a conditional random field for each task.
+
+    Deviation: QLS tags with word vectors and LSTMs that are trained (section 5.2).
+
+    Raises:
+        ValueError: If the data set has no texts with characters.
+    """
     data = _texts(context)
-    encoder = TaggingEncoder(len(data.vocabulary), len(data.characters), EMBEDDING, HIDDEN)
-    return SharedNetwork(encoder, CRFHead(encoder.features, data.max_classes), Tagging(), last_shared=("ahead", "back"))
+    if not data.characters:
+        raise ValueError(f"{data} has no characters, which this network reads: choose data='tagging'.")
+    encoder = WindowEncoder.of(data)
+    return SharedNetwork(encoder, CRFHead(encoder.features, data.max_classes), Tagging())
 
 
 def _texts(context: NetworkContext) -> MultiTaskDataset:

@@ -35,6 +35,11 @@ def test_small_networks_learn_texts(network, tagged):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_texts_without_characters_are_refused_by_the_tagger():
+    with pytest.raises(ValueError, match="has no characters"):
+        gym.make_vec("MTLScheduling-Digits-v0", data=data(), network=small_tagging)
+
+
 def test_data_without_texts_are_refused():
     with pytest.raises(ValueError, match="holds no texts"):
         gym.make_vec("MTLScheduling-Digits-v0", network=small_reviews)

@@ -17,6 +17,7 @@ from mtl_gym.families.scheduling.text import (
     TokenEmbedding,
     longest,
 )
+from mtl_gym.families.scheduling.word_windows import WindowEncoder
 
 RUNS, ROWS, STEPS, CHARACTERS = 3, 4, 6, 5
 
@@ -47,9 +48,18 @@ def bag_encoder():
     return BagEncoder(9, embedding=4, hidden=5)
 
 
+def window_encoder():
+    words, endings, kinds = (
+        torch.randn(9, 4, generator=torch.Generator().manual_seed(seed)).index_fill(0, torch.tensor(0), 0)
+        for seed in range(3)
+    )
+    return WindowEncoder(words, torch.arange(9**3) % 9, endings, kinds, hidden=5)
+
+
 ENCODERS = pytest.mark.parametrize(("make", "draw"), [(review_encoder, texts), (tagging_encoder, spelled)])
 ALL_ENCODERS = pytest.mark.parametrize(
-    ("make", "draw"), [(review_encoder, texts), (tagging_encoder, spelled), (bag_encoder, texts)]
+    ("make", "draw"),
+    [(review_encoder, texts), (tagging_encoder, spelled), (bag_encoder, texts), (window_encoder, spelled)],
 )
 
 
