@@ -143,24 +143,29 @@ class _LogPartition(Function):
     def backward(ctx: Context, upstream: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
         emissions, transitions, mask, total, forward = ctx.saved_tensors
         paths = forward + _backward(emissions, transitions, mask) - total.view(*forward.shape[:2], 1, 1)
-        each = torch.where(mask.unsqueeze(2), paths.exp().flatten(0, 1), 0.0) * upstream[:, None, None]
-        own = each.view(paths.shape)
-        pairs = _pairs(forward[:, :, :-1].flatten(1, 2), own[:, :, 1:].flatten(1, 2), transitions)
-        return each, torch.cat([pairs, own[:, :, 0].sum(1, keepdim=True)], 1), None
+        tags = torch.where(mask.unsqueeze(2), paths.exp().flatten(0, 1), 0.0)
+        each = tags * upstream[:, None, None]
+        starts = each[:, 0].view(len(transitions), -1, each.shape[2]).sum(1, keepdim=True)
+        after = tags[:, 1:].reshape(len(transitions), -1, each.shape[2])
+        # Gradients computed for several losses at once are batches in `upstream`, of which few operations are known.
+        weight = upstream[:, None] * torch.ones_like(tags[:, 1:, 0])
+        pairs = _pairs(forward[:, :, :-1].flatten(1, 2), after, weight.view(len(transitions), -1, 1), transitions)
+        return each, torch.cat([pairs, starts], 1), None
 
 
-def _pairs(before: Tensor, after: Tensor, transitions: Tensor) -> Tensor:
-    """Return the summed probabilities of pairs of successive tags; [groups, tags, tags].
+def _pairs(before: Tensor, after: Tensor, weight: Tensor, transitions: Tensor) -> Tensor:
+    """Return the weighted sums of the probabilities of pairs of successive tags; [groups, tags, tags].
 
     Args:
         before: Scores of the paths to each tag; [groups, tokens, tags].
         after: Probability of each tag of the next token; [groups, tokens, tags].
+        weight: Weight of each token; [groups, tokens, 1].
         transitions: As above.
     """
     product = _Product.of(transitions[:, :-1])
     parts, _ = product.left(before)
-    reached = (parts @ product.shares).clamp(min=torch.finfo(parts.dtype).tiny)
-    return product.shares * (parts.transpose(1, 2) @ (after / reached))
+    reached = torch.bmm(parts, product.shares).clamp(min=torch.finfo(parts.dtype).tiny)
+    return product.shares * torch.bmm(parts.transpose(1, 2), after / reached * weight)
 
 
 def _start(emissions: Tensor, transitions: Tensor) -> list[Tensor]:

@@ -59,8 +59,8 @@ class WindowEncoder(nn.Module):
     @classmethod
     def of(cls, data: MultiTaskDataset, hidden: int = 64) -> WindowEncoder:
         """Return an encoder with the vectors of the training sentences of a data set; the tags are not used."""
-        x = data.split("train").x.long().cpu()
-        words, codes = x[..., 0], endings_of(x[..., 1:], len(data.characters))
+        x = data.split("train").x.cpu()
+        words, codes = x[..., 0].long(), endings_of(x[..., 1:], len(data.characters))
         ending_at = _numbers(codes[words != 0], len(data.characters) ** ENDING)
         return cls(
             neighbour_vectors(words, words, _WORDS),
@@ -94,7 +94,7 @@ class WindowEncoder(nn.Module):
 
 
 def endings_of(spelled: Tensor, characters: int) -> Tensor:
-    """Return the code of each word's last three characters; int64 [..., characters of a word] -> int64 [...].
+    """Return the code of each word's last three characters; int [..., characters of a word] -> int64 [...].
 
     Args:
         spelled: Numbers of the characters of each word, padded with 0.
@@ -106,7 +106,7 @@ def endings_of(spelled: Tensor, characters: int) -> Tensor:
     """
     length = (spelled != 0).sum(-1, keepdim=True)
     places = length + torch.arange(ENDING, device=spelled.device)
-    last = nn.functional.pad(spelled, (ENDING, 0)).gather(-1, places)
+    last = nn.functional.pad(spelled, (ENDING, 0)).gather(-1, places).long()
     return (last[..., 0] * characters + last[..., 1]) * characters + last[..., 2]
 
 

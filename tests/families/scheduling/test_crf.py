@@ -125,6 +125,12 @@ class TestEveryFunction:
         found = vmap(function)(*stacked)
         torch.testing.assert_close(found, torch.stack([function(*arguments) for arguments in runs]))
 
+    def test_rows_of_a_group_share_transitions(self, function):
+        emissions, transitions, *rest = self.arguments(function, 6, 5, 3, 4)
+        shared = transitions[:2]
+        each = shared.repeat_interleave(3, 0)
+        torch.testing.assert_close(function(emissions, shared, *rest), function(emissions, each, *rest))
+
     def test_emissions_of_minus_infinity_exclude_tags_outside_a_task(self, function):
         emissions, *rest = self.arguments(function, 4, 5, 3, 3)
         more = torch.nn.functional.pad(emissions, (0, 2), value=-torch.inf)
@@ -137,6 +143,33 @@ class TestEveryFunction:
         if found.requires_grad:
             found.sum().backward()
             assert torch.isfinite(more.grad).all()
+
+
+def test_gradients_of_shared_transitions_are_sums_over_the_rows_of_a_group():
+    emissions, transitions, tags, mask = drawn(6, 4, 3, seed=0)
+    shared = transitions[:2].requires_grad_()
+    assert torch.autograd.gradcheck(lambda shared: crf.log_likelihood(emissions, shared, tags, mask), shared)
+
+
+def test_gradients_of_several_losses_can_be_computed_at_once():
+    emissions, transitions, tags, mask = drawn(3, 4, 3, seed=0)
+    scores = emissions.requires_grad_(), transitions.requires_grad_()
+    losses = crf.log_likelihood(*scores, tags, mask)
+    together = torch.autograd.grad(losses, scores, torch.eye(3).double(), retain_graph=True, is_grads_batched=True)
+    for row in range(3):
+        alone = torch.autograd.grad(losses[row], scores, retain_graph=True)
+        torch.testing.assert_close([part[row] for part in together], list(alone))
+
+
+def test_impossible_transitions_have_probability_0_and_finite_gradients():
+    emissions, transitions, _, _ = drawn(1, 4, 3, seed=0)
+    transitions[0, 1, 2] = -torch.inf
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    total = sum(math.exp(score) for score in paths_of(emissions[0], transitions[0], mask[0]).values())
+    found = crf.log_partition(emissions, transitions.requires_grad_(), mask)
+    assert found.exp().item() == pytest.approx(total)
+    found.sum().backward()
+    assert transitions.grad.isfinite().all() and transitions.grad[0, 1, 2] == 0
 
 
 def test_gradients_run_under_vmap():

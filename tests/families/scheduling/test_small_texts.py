@@ -35,6 +35,15 @@ def test_small_networks_learn_texts(network, tagged):
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.parametrize(("network", "tagged"), [(small_reviews, False), (small_tagging, True)])
+def test_small_networks_have_gradient_norms_of_each_task(network, tagged):
+    options = {"control": "weights", "gradient_norms": True, "updates": 3, "reference": None, "hard_samples": 5}
+    env = gym.make_vec("MTLScheduling-Digits-v0", num_envs=2, data=short(tagged), network=network, **options)
+    env.reset(seed=0)
+    norms = env.step(np.ones((2, 2), np.float32))[-1]["gradient_norm"]
+    assert norms.shape == (2, 2) and (norms > 0).all()
+
+
 def test_texts_without_characters_are_refused_by_the_tagger():
     with pytest.raises(ValueError, match="has no characters"):
         gym.make_vec("MTLScheduling-Digits-v0", data=data(), network=small_tagging)
