@@ -2,7 +2,8 @@
 
 Source: Deerwester et al. 1990, "Indexing by latent semantic analysis": the leading singular vectors of weighted counts
 of words. Halko, Martinsson, Tropp 2011, algorithm 4.4, for finding them.
-Deviation: counts are 0 or 1, with the weights of Salton and Buckley 1988 (inverse document frequency, unit length).
+Deviation: counts are 0 or 1. As in scikit-learn, the inverse document frequency is smoothed: log((1 + texts) / (1 +
+texts with the word)) + 1; Salton and Buckley 1988 have log(texts / texts with the word). Texts have length 1 as well.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ ROWS = 2
 def try_out(tasks: Sequence[TaskData], architectures: Sequence[nn.Module], joint: JointModel) -> None:
     """Call every architecture on samples of its task, alone and as part of the joint model.
 
+    Networks that draw from torch's generator will run in turn, because stacked draws depend on the number of networks.
+
     Raises:
         ValueError: If a call fails, or an output does not fit its task.
     """
@@ -27,13 +30,15 @@ def try_out(tasks: Sequence[TaskData], architectures: Sequence[nn.Module], joint
         for kind, named in zip(joint.stacks, joint.weights(), strict=True):
             members = [tasks[member] for member in kind.members]
             x = torch.stack([task.splits["train"][0][:ROWS] for task in members])
+            state = torch.get_rng_state()
             try:
-                kind.run(named, x)
+                kind.run(named, x, np.zeros(joint.runs, np.int64))
             except Exception as error:
                 raise ValueError(
                     f"task {members[0].name!r}: its architecture cannot be called with generated weights ({error}); "
                     "its control flow must not depend on values (no `if` on data, no .item())."
                 ) from error
+            kind.in_turn |= not torch.equal(state, torch.get_rng_state())
 
 
 def _alone(task: TaskData, architecture: nn.Module) -> None:

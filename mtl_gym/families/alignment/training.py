@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mtl_gym.core.episode import Floats
 from mtl_gym.core.nn.adam import MaskedAdam
+from mtl_gym.core.nn.dropout import RunKeys
 from mtl_gym.core.nn.eval_mode import eval_mode
 from mtl_gym.core.nn.stacked import Named
-from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.packing import read_together
 from mtl_gym.core.rows import State
 from mtl_gym.data.collection import TaskCollection
@@ -71,12 +71,12 @@ class JointTraining:
 
     def begin(self, seeds: Sequence[int], updates: int = 0) -> None:
         """Reset the optimizer, and set the seed of each run's draws and the number of updates so far."""
-        self.seeds, self.updates = list(seeds), updates
+        self.resume(seeds, updates)
         self.optimizer.state.clear()
 
     def resume(self, seeds: Sequence[int], updates: int) -> None:
         """Restore the result of `state`; keep the optimizer."""
-        self.seeds, self.updates = list(seeds), updates
+        self.seeds, self.updates, self._keys = list(seeds), updates, RunKeys(seeds)
 
     @property
     def samples_per_update(self) -> int:
@@ -117,8 +117,7 @@ class JointTraining:
         return read[0], read[1]
 
     def _update(self, mixture: Tensor | Mixture, belief: Tensor | None) -> Tensor:
-        with seeded(self.updates):  # for dropout in any architecture
-            losses = self._losses(self.joint.weights(self.joint.blocks(mixture, belief)))
+        losses = self._losses(self.joint.weights(self.joint.blocks(mixture, belief)))
         losses.mean(1).sum().backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -127,10 +126,10 @@ class JointTraining:
 
     def _losses(self, weights: list[Named]) -> Tensor:
         """Return the mean loss of the samples of a gradient step; float32 [runs, tasks]."""
-        parts = []
+        parts, keys = [], self._keys.at(self.updates)
         for kind, samples, named in zip(self.joint.stacks, self.samples, weights, strict=True):
             x, y = samples.draw(self.split, self.seeds, self.updates)
-            parts.append(samples.losses(kind.run(named, x), y).mean(-1))
+            parts.append(samples.losses(kind.run(named, x, keys), y).mean(-1))
         return torch.cat(parts, 1)[:, self._in_order]
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_gym.core.nn.dropout import RunKeys
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.stratified import proportional_rows
 
@@ -42,13 +43,14 @@ class Minibatches:
     def begin(self, seeds: Sequence[int], taken: int = 0) -> None:
         """Start the draws of every run from its seed, at update number `taken`."""
         self.seeds, self.taken, self._block = list(seeds), taken, -1
+        self._keys = RunKeys(seeds)
 
     def take(self, task: NDArray[np.int64]) -> NDArray[np.int64]:
         """Draw indices of the next samples of the given tasks; int64 [runs, groups] -> [runs, groups, size]."""
         block, place = divmod(self.taken, BLOCK)
         if block != self._block:
-            self._block, self._draws, self._keys = block, self._draw(block), self._draw_keys(block)
-        self.keys = self._keys[:, place]
+            self._block, self._draws = block, self._draw(block)
+        self.keys = self._keys.at(self.taken)
         self.taken += 1
         within = (self._draws[:, place] * self.count[task][..., None]).astype(np.int64)
         return self.rows[task[..., None], within]
@@ -57,10 +59,6 @@ class Minibatches:
         """Draw numbers in [0, 1) for a block of updates; float64 [runs, BLOCK, groups, size]."""
         draws = [np.random.default_rng([seed, block]).random((BLOCK, *self.shape)) for seed in self.seeds]
         return np.stack(draws)
-
-    def _draw_keys(self, block: int) -> NDArray[np.int64]:
-        """Draw numbers in [0, 2^32) for a block of updates; int64 [runs, BLOCK]."""
-        return np.stack([np.random.default_rng([seed, block, 1]).integers(2**32, size=BLOCK) for seed in self.seeds])
 
 
 def rows_of_tasks(

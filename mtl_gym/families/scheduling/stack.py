@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from mtl_gym.core.nn.adam import Place, consecutive
+from mtl_gym.core.nn.dropout import KeyedDropout, key_of_part
 from mtl_gym.core.nn.eval_mode import eval_mode
 from mtl_gym.core.nn.stacked import Named, StackedModule, at
 from mtl_gym.core.nn.weights import renew, seeded
 from mtl_gym.core.rows import Rows
-from mtl_gym.families.scheduling.dropout import KeyedDropout, key_of_part
 from mtl_gym.families.scheduling.network import SharedNetwork
 from mtl_gym.families.scheduling.objectives import Scores
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from mtl_gym.core.rows import Arguments
+from mtl_gym.core.rows import Arguments, Rows
 
 # Value of dropped entries in alpha dropout: -scale * alpha of torch's SELU.
 _LEFT_OUT = -1.7580993408473766
 _BITS = 2**32 - 1
+# Part of the definition of a key: updates whose keys come from one generator.
+_KEYS_AT_ONCE = 256
 
 Rule: TypeAlias = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -64,8 +67,31 @@ class KeyedDropout(TorchFunctionMode):
         return rule(x, _mixed(self.key + self.calls * 0x9E3779B9), share)
 
 
+class RunKeys:
+    """Dropout keys of training runs: a key depends on the seed of its run and on the number of the update alone.
+
+    Args:
+        seeds: Seed of each run.
+
+    Example:
+        >>> bool(RunKeys([5, 6, 7]).at(300)[2] == RunKeys([7]).at(300)[0])
+        True
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._seeds, self._block = list(seeds), -1
+
+    def at(self, update: int) -> Rows:
+        """Return the key of each run at an update; int64 [runs] in [0, 2^32)."""
+        block, place = divmod(update, _KEYS_AT_ONCE)
+        if block != self._block:
+            draws = [np.random.default_rng([seed, block, 1]) for seed in self._seeds]
+            self._block, self._keys = block, np.stack([draw.integers(2**32, size=_KEYS_AT_ONCE) for draw in draws])
+        return self._keys[:, place]
+
+
 def key_of_part(key: Tensor, part: Tensor) -> Tensor:
-    """Return the key of one part of a run's samples; int64 [] and int64 [] -> int64 []."""
+    """Return the key of one part of a run, such as a minibatch or a network; int64 [] and int64 [] -> int64 []."""
     return _mixed(_mixed(part + 1) ^ key)
 
 

@@ -1,11 +1,12 @@
-"""Keyed dropout: rates, scale, independence of masks, and torch's generator."""
+"""Keyed dropout: rates, scale, independence of masks, keys of runs, and torch's generator."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from mtl_gym.families.scheduling.dropout import KeyedDropout, key_of_part
+from mtl_gym.core.nn.dropout import KeyedDropout, RunKeys, key_of_part
 
 ONES = torch.ones(200, 50, 4)
 
@@ -61,3 +62,10 @@ def test_keyed_dropout_does_not_advance_torchs_generator():
     state = torch.get_rng_state()
     masked(1)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_run_has_its_own_key_at_every_update_with_or_without_other_runs():
+    together, alone, updates = RunKeys([5, 6]), RunKeys([6]), (0, 255, 256, 3)
+    keys = np.stack([together.at(update) for update in updates])
+    assert [alone.at(update)[0] for update in updates] == keys[:, 1].tolist()
+    assert len(np.unique(keys)) == 8
