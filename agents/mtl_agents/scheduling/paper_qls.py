@@ -72,8 +72,8 @@ class PaperQLS(QLS):
             **arguments,
         )
 
-    def _next_values(self, observations: Tensor) -> Tensor:
-        return self.q_net_target(observations).max(1, keepdim=True).values
+    def _next_values(self, observations: Tensor, target: Tensor) -> Tensor:
+        return target.max(1, keepdim=True).values
 
     def _set_units(self) -> None:
         self._rescale(1 - self.gamma)

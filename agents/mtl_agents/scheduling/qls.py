@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from mtl_agents.sb3 import SB3Agent
 from mtl_agents.scheduling.q_network import SharedPolicy, SharedQNetwork
 from mtl_agents.scheduling.replay import ScaledReplayBuffer
-from mtl_agents.scheduling.steps import clipped, step_by
+from mtl_agents.scheduling.steps import Steps
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.ranges import COUNTS, PART, POSITIVE, SHARES, Range
 from mtl_gym.core.rows import Array, State
@@ -137,6 +137,7 @@ class QLS(SB3Agent, DQN):
         self.np_random = np.random.default_rng(seed)
         # Factor of rewards; None until learning starts.
         self._scale: float | None = None
+        self._steps: Steps | None = None
         steps = max(1, vec_env.num_envs // DECISIONS_PER_STEP) if gradient_steps is None else gradient_steps
         chosen = self.DEFAULTS | arguments | {"gamma": gamma, "gradient_steps": steps}
         if issubclass(self.POLICY, SharedPolicy):
@@ -210,28 +211,38 @@ class QLS(SB3Agent, DQN):
             self._set_units()
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        samples = self._scaled_buffer.samples(gradient_steps, batch_size, self._vec_normalize_env)
-        losses = [self._gradient_step(sample) for sample in samples]
+        if self._steps is None or not self._steps.fits:
+            self._steps = Steps(self.policy.optimizer, self.max_grad_norm)
+        losses = []
+        for samples in self._scaled_buffer.samples(gradient_steps, batch_size, self._vec_normalize_env):
+            with torch.no_grad():
+                targets = self.q_net_target(torch.cat([sample.next_observations for sample in samples]))
+            for sample, target in zip(samples, targets.split(batch_size), strict=True):
+                losses.append(self._gradient_step(sample, target, self._steps))
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", float(torch.stack(losses).mean()))
 
-    def _gradient_step(self, sample: ReplayBufferSamples) -> Tensor:
-        """Take one gradient step of Huber's loss on replayed decisions; return the loss."""
+    def _gradient_step(self, sample: ReplayBufferSamples, target: Tensor, steps: Steps) -> Tensor:
+        """Take one gradient step of Huber's loss on replayed decisions; return the loss.
+
+        Args:
+            sample: Decisions.
+            target: Target network's values after them; float32 [rows, tasks].
+            steps: Takes the step.
+        """
         self._standardise(sample.observations)
         with torch.no_grad():
             assert sample.discounts is not None
-            bootstrapped = (1 - sample.dones) * sample.discounts * self._next_values(sample.next_observations)
+            bootstrapped = (1 - sample.dones) * sample.discounts * self._next_values(sample.next_observations, target)
         values = self.q_net(sample.observations).gather(1, sample.actions.long())
         loss = nn.functional.smooth_l1_loss(values, sample.rewards + bootstrapped)
-        gradients = torch.autograd.grad(loss, list(self.q_net.parameters()))
-        step_by(self.policy.optimizer, clipped(gradients, self.max_grad_norm))
+        steps.take(torch.autograd.grad(loss, steps.parameters))
         return loss.detach()
 
-    def _next_values(self, observations: Tensor) -> Tensor:
-        """Return the target network's value of the network's best action; [rows, width] -> [rows, 1]."""
-        best = self.q_net(observations).argmax(1, keepdim=True)
-        return self.q_net_target(observations).gather(1, best)
+    def _next_values(self, observations: Tensor, target: Tensor) -> Tensor:
+        """Return the target network's value, from [rows, tasks], of the network's best action; [rows, 1]."""
+        return target.gather(1, self.q_net(observations).argmax(1, keepdim=True))
 
     def _set_units(self) -> None:
         """Measure rewards and features on the decisions so far."""

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from mtl_gym.core.rows import Array, Rows
 
 # Minibatches that are read from the buffer at once.
-TOGETHER = 32
+TOGETHER = 8
 
 
 class ScaledReplayBuffer(ReplayBuffer):
@@ -38,23 +38,25 @@ class ScaledReplayBuffer(ReplayBuffer):
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw transitions with replacement; truncation by a time limit does not count as done."""
-        return next(self.samples(1, batch_size, env))
+        return next(self.samples(1, batch_size, env))[0]
 
-    def samples(self, count: int, batch_size: int, env: VecNormalize | None = None) -> Iterator[ReplayBufferSamples]:
-        """Draw the results of `count` calls of `sample`, of which many are read from the buffer at once."""
+    def samples(
+        self, count: int, batch_size: int, env: VecNormalize | None = None
+    ) -> Iterator[list[ReplayBufferSamples]]:
+        """Draw the results of `count` calls of `sample`, several of them at once."""
         for start in range(0, count, TOGETHER):
-            together = min(TOGETHER, count - start)
-            drawn = [self._draw(batch_size) for _ in range(together)]
+            drawn = [self._draw(batch_size) for _ in range(min(TOGETHER, count - start))]
             step, row = (np.concatenate(numbers) for numbers in zip(*drawn, strict=True))
-            parts = [self.to_torch(part, copy=False).split(batch_size) for part in self._read(step, row, env)]
-            yield from map(ReplayBufferSamples, *parts)
+            parts, places = self._read(step, row, env), range(0, len(step), batch_size)
+            # Copies, because products of matrices depend on the alignment of memory in the last bit.
+            yield [ReplayBufferSamples(*(self.to_torch(part[at : at + batch_size]) for part in parts)) for at in places]
 
     def _draw(self, batch_size: int) -> tuple[Rows, Rows]:
         """Draw steps and rows of transitions; int64 [batch_size] each."""
         step = self.random.integers(self.buffer_size if self.full else self.pos, size=batch_size)
         return step, self.random.integers(self.n_envs, size=batch_size)
 
-    def _read(self, step: Rows, row: Rows, env: VecNormalize | None) -> tuple[Array, ...]:
+    def _read(self, step: Rows, row: Rows, env: VecNormalize | None) -> tuple[Any, ...]:
         """Return the transitions of some steps and rows, in the order of `ReplayBufferSamples`."""
         rewards, last, discounts = self._sums(step, row, env)
         at, end = (step, row), (last, row)
