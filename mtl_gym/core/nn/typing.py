@@ -62,6 +62,10 @@ class Context(Protocol):
         """Keep tensors for the backward pass."""
         ...
 
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Exclude outputs from gradients."""
+        ...
+
 
 class VmapInfo(Protocol):
     """First argument of the `vmap` method of a `torch.autograd.Function`."""

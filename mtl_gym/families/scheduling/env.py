@@ -27,6 +27,7 @@ from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.structure import Maybe
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
 from mtl_gym.data import MultiTaskDataset
+from mtl_gym.data.split import NO_LABEL
 from mtl_gym.data.task_numbers import task_numbers
 from mtl_gym.families.scheduling import render
 from mtl_gym.families.scheduling.early_stopping import BestWeights
@@ -307,7 +308,10 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
     def _f1(self) -> dict[str, float]:
         if not self.data.has_sequences:
             return {}
-        return f1_by_task(self._measured_at_end.predictions(self.trained), self._measured_at_end.y, self.data)
+        measured = self._measured_at_end
+        # Tasks with fewer sentences are padded with copies of one.
+        real = measured.y.masked_fill(measured.labels[..., None] == 0, NO_LABEL)
+        return f1_by_task(measured.predictions(self.trained), real, self.data)
 
     @property
     def signature(self) -> dict[str, Any]:

@@ -130,3 +130,19 @@ def test_evaluations_report_f1_for_tasks_with_span_tags():
     result = mtl_gym.evaluate(lambda obs: np.zeros(len(obs), int), env)
     assert list(result.figures["f1"]) == ["odd"]  # the other task's tags are no spans
     assert result.accuracy[0] > 0.9 and result.figures["f1"]["odd"] > 0.9
+
+
+def test_f1_counts_each_sentence_of_a_small_task_once():
+    whole, found = data(tagged=True), []
+    test = whole.splits["test"]
+    y = test.y.clone()
+    y[2] = torch.where(y[2] >= 0, 1 - y[2], -1)  # the second sentence of the small task, which is now tagged wrongly
+    for other in (2, 15):
+        rows = torch.cat([torch.arange(0, 30, 2)[:2], torch.arange(1, 30, 2)[:other]])
+        splits = dict(whole.splits) | {"test": Split(test.x[rows], test.task[rows], y[rows])}
+        tags = (("B-X", "O"), ("no", "yes"))
+        spans = MultiTaskDataset("spans", splits, whole.task_names, tags, None, None, WORDS, whole.characters)
+        network = SharedNetwork(TaggingEncoder(9, 10, 4, 3), CRFHead(6, 2), Tagging())
+        result = mtl_gym.evaluate(lambda obs: np.zeros(len(obs), int), begun((spans, network), learning_rate=0.03))
+        found.append(result.figures["f1"]["odd"])
+    assert found[0] == found[1] and 0 < found[0] < 1
