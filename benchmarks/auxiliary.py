@@ -210,7 +210,7 @@ def cells(
 ) -> list[list[Cell]]:
     """Return the figures of every seed and target, from files or measured now; [seeds][targets]."""
     size = Scarcity(settings["few"], settings["train"], settings["validation"])
-    source, features = features_of(settings["data"], out, settings["features"], data_root)
+    source, features = features_of(settings["data"], settings["features"], data_root)
     found = []
     for seed in settings[part]["seeds"]:
         found.append([])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mtl_gym.data import MultiTaskDataset, Split
+from mtl_gym.data.split import SPLITS
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SETTINGS = """
@@ -106,11 +107,21 @@ def test_the_program_prints_a_table_and_resumes(modules, source, tmp_path, monke
     assert "b, seed 1" not in capsys.readouterr().out
 
 
-def test_features_of_texts_and_images_have_unit_variance_in_training(modules):
+def test_features_of_images_have_unit_variance_in_training(modules, tmp_path, monkeypatch):
     _, data = modules
     random = np.random.default_rng(0)
-    images = torch.from_numpy(random.integers(256, size=(40, 3, 32, 32), dtype=np.uint8))
-    found = data._responses(images, data._patches(images))
-    assert found.shape == (40, 8 * data.FILTERS) and found.std() > 0
-    scaled = data._scaled({"train": found, "test": found[:3]})
-    assert scaled["train"].std(0)[found.std(0) > 0] == pytest.approx(1, abs=1e-3)
+
+    def split(rows):
+        x = torch.from_numpy(random.integers(256, size=(rows, 3, 12, 12), dtype=np.uint8))
+        return Split(x, torch.zeros(rows, dtype=torch.int64), torch.arange(rows) % 2)
+
+    images = MultiTaskDataset("noise", {name: split(40) for name in SPLITS}, ("which",), (("no", "yes"),))
+
+    def load(name, root, features=None):
+        return images if features is None else images.with_features(features, cache=root)
+
+    monkeypatch.setattr(data, "load", load)
+    source, found = data.features_of("noise", 5, tmp_path)
+    assert source is images and {name: part.shape for name, part in found.items()} == dict.fromkeys(SPLITS, (40, 5))
+    assert found["train"].std(0, ddof=1) == pytest.approx(1, abs=1e-3)
+    assert found["train"].mean(0) == pytest.approx(0, abs=1e-3)

@@ -1,5 +1,6 @@
 """Encoders of images and texts: fitted without labels, or trained and stored."""
 
+from mtl_gym.data.encoders.components import principal_components
 from mtl_gym.data.encoders.convnet import ConvEncoder, read_encoder, write_encoder
 from mtl_gym.data.encoders.lsa import LatentSemantics, fit_lsa
 from mtl_gym.data.encoders.naming import FittedEncoder, encoder_of
@@ -13,6 +14,7 @@ __all__ = [
     "encoder_of",
     "fit_lsa",
     "fit_patches",
+    "principal_components",
     "read_encoder",
     "write_encoder",
 ]

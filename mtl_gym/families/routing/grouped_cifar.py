@@ -15,6 +15,7 @@ from mtl_gym.core.options import EnvOptions
 from mtl_gym.core.rows import Rows
 from mtl_gym.core.single import BatchOfOne
 from mtl_gym.data import MultiTaskDataset, data_root, load
+from mtl_gym.data.encoders import principal_components
 from mtl_gym.data.split import Split
 from mtl_gym.families.routing.dealt import deal_images
 from mtl_gym.families.routing.grouped import Grouped, GroupedOptions, GroupedVectorEnv
@@ -125,14 +126,3 @@ def _features(root: Path) -> dict[str, tuple[Tensor, Rows]]:
     x = {name: featured.inputs(name, torch.arange(len(split))) for name, split in featured.splits.items()}
     components = principal_components(x["train"], FEATURES)
     return {name: (x[name] @ components, split.y.numpy()) for name, split in featured.splits.items()}
-
-
-def principal_components(x: Tensor, count: int) -> Tensor:
-    """Return the directions of largest variance of centred rows, largest first; float32 [rows, n] -> [n, count].
-
-    The entry of largest magnitude of each is positive, so that signs do not depend on the machine.
-    """
-    _, vectors = torch.linalg.eigh((x.T @ x).double())
-    components = vectors[:, -count:].flip(1)
-    largest = components.gather(0, components.abs().argmax(0, keepdim=True))
-    return (components * largest.sign()).float()

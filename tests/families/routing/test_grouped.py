@@ -11,9 +11,10 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import mtl_gym
 from mtl_gym.data import MissingDataError, data_root
+from mtl_gym.data.encoders import principal_components
 from mtl_gym.families.routing.dealt import permuted_labels
 from mtl_gym.families.routing.grouped import draw_groups, same_partition
-from mtl_gym.families.routing.grouped_cifar import GroupedCIFARVectorEnv, principal_components
+from mtl_gym.families.routing.grouped_cifar import GroupedCIFARVectorEnv
 from mtl_gym.families.routing.grouped_digits import GroupedDigitsVectorEnv
 from mtl_gym.families.routing.groups import GroupsVectorEnv, contrary_teachers
 from mtl_gym.integrations.sb3 import make_vec_env
