@@ -254,9 +254,9 @@ def _gain(test: NDArray[np.float64], place: int, other: int) -> str:
 
 
 def by_target(found: Sequence[Sequence[Cell]], targets: Sequence[str], names: Sequence[str]) -> list[list[object]]:
-    """Return the mean test accuracy of each target, a line per schedule."""
+    """Return the mean test accuracy of each schedule, a line per target."""
     mean = _values(found, names, "test").mean(0)
-    return [[name, *(f"{value:.1f}" for value in mean[:, place])] for place, name in enumerate(names)]
+    return [[target, *(f"{value:.1f}" for value in own)] for target, own in zip(targets, mean, strict=True)]
 
 
 def main() -> None:
@@ -278,7 +278,7 @@ def main() -> None:
     print(f"\n## {arguments.study}: {settings['few']} samples of the target, {len(settings[part]['seeds'])} seeds\n")
     header = ["schedule", "kind", "accuracy", "minus target-only", "minus best fixed", "share of target", "CPU s"]
     print(table(header, lines(found, names)))
-    print("\n" + table(["schedule", *settings[part]["targets"]], by_target(found, settings[part]["targets"], names)))
+    print("\n" + table(["target", *names], by_target(found, settings[part]["targets"], names)))
 
 
 if __name__ == "__main__":
