@@ -15,6 +15,7 @@ import gymnasium as gym
 
 import mtl_gym
 from mtl_gym.core.measure import Measure
+from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.registration import Card, registered_ids
 
 PAGES = Path(__file__).parents[1] / "docs" / "environments"
@@ -59,7 +60,7 @@ def fill(page: Path, marker: str, text: str, *, check: bool = False) -> bool:
     after = after.split(end, 1)[1] if end in after else after
     new = f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}"
     if not check:
-        page.write_text(new)
+        write_atomically(page, lambda file: file.write(new.encode()))
     return new != old
 
 

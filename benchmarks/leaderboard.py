@@ -41,7 +41,7 @@ def runs_of(env_id: str, seeds: int) -> tuple[Trial, list[RunSettings]]:
 
 
 def run(ids: list[str], seeds: int, out: Path, jobs: int) -> None:
-    """Carry out the runs of all ids; write the entries of agents without a failed run."""
+    """Carry out the runs of all ids; write the entries of agents without a failed run, and leave the others."""
     parts = {found.folder: runs for found, runs in (runs_of(env_id, seeds) for env_id in ids)}
     places = [(one, part) for part, runs in parts.items() for one in runs]
     sweep = Sweep([one for one, _ in places], out.absolute(), extras=BARE, parts=[part for _, part in places])
@@ -52,10 +52,8 @@ def run(ids: list[str], seeds: int, out: Path, jobs: int) -> None:
     for part, runs in parts.items():
         for name in dict.fromkeys(one.name for one in runs if (one.env_id, one.name) not in failed):
             print(write_entry(entry_of(out / part / name), ENTRIES))
-    for env_id, name in failed:
-        (ENTRIES / env_id / f"{name}.yaml").unlink(missing_ok=True)
     for failure in failures:
-        print(f"failed: {failure.settings.env_id}, {failure}", file=sys.stderr)
+        print(f"failed, its entry is left as it was: {failure.settings.env_id}, {failure}", file=sys.stderr)
     sys.exit(bool(failures))
 
 
@@ -78,10 +76,13 @@ def main() -> None:
     writing = commands.add_parser("page", help="write the page from the entries")
     writing.add_argument("--check", action="store_true", help="change nothing; fail if the page is out of date")
     given = parser.parse_args()
-    if given.command == "run":
-        run(given.ids or benchmarks(), given.seeds, given.out, given.jobs)
-    else:
-        page(given.check)
+    try:
+        if given.command == "run":
+            run(given.ids or benchmarks(), given.seeds, given.out, given.jobs)
+        else:
+            page(given.check)
+    except (OSError, ValueError) as error:  # a full disk, a damaged entry
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ def test_whole_numbers_are_classes_in_their_order_and_other_columns_stay_out():
 def test_large_numbers_stay_apart_and_booleans_keep_their_names_beside_missing_ones():
     data = shops(frame(shop=np.tile([2**53, 2**53 + 1], 30)))
     assert data.task_names == ("9007199254740992", "9007199254740993")
+    data = shops(frame(shop=pd.Series([-1, 2**63, -1, 2**63 + 1] * 15, dtype=object)))
+    assert data.task_names == ("-1", "9223372036854775808", "9223372036854775809")
     data = shops(frame(open=[True, False] * 29 + [None, None]).drop(columns="shop"), label=["sold", "open"], task=None)
     assert data.class_names == (("no", "yes"), ("False", "True"))
 
@@ -142,10 +144,20 @@ def test_a_column_of_arrays_is_one_input():
         ),
         ({}, {"task": None}, r"label='sold' and task=None do not tell the tasks; name one column of labels and"),
         ({}, {"inputs": ["width", "sold"]}, r"column 'sold' is an input and a label, task or split"),
-        ({}, {"split": "shop"}, r"column 'shop': 'south' is no split; name the splits train, validation, test"),
+        (
+            {"part": "south"},
+            {"split": "part"},
+            r"column 'part': 'south' is no split; name the splits train, validation, test",
+        ),
         ({"part": "test"}, {"split": "part"}, r"column 'part' has no training rows; name them 'train'"),
         ({}, {"validation": 0.0}, r"validation=0.0 is not possible; it takes a share above 0"),
         ({}, {"seed": -1}, r"seed=-1 is not possible"),
+        ({}, {"label": []}, r"label=\[\] and task='shop' do not tell the tasks"),
+        ({}, {"task": "sold"}, r"column 'sold' is named twice among labels, task and split; name it once"),
+        ({}, {"inputs": ["width", "width"]}, r"column 'width' is named twice in inputs; name it once"),
+        ({"width": pd.to_timedelta(range(60), "s")}, {}, r"column 'width' holds dates or durations"),
+        ({"sold": [b"a", b"\xff"] * 30}, {}, r"column 'sold' holds bytes that are no text .*; decode them"),
+        ({"part": [["train"]] * 60}, {"split": "part"}, r"column 'part': \['train'\] is no split; name the splits"),
     ],
 )
 def test_what_does_not_fit_is_told_by_column_and_remedy(change, arguments, message):
@@ -165,6 +177,11 @@ def test_classes_and_tasks_that_training_lacks_are_told():
         shops(frame(part=part, sold=["yes", "yes", "no", "no"] * 10 + ["new"] * 20), split="part")
     with pytest.raises(ValueError, match=r"task 'north' has no row in 'test', but every task needs rows in every"):
         shops(frame(part=part, sold=["a", "b", "b"] * 20, shop=["north", "south"] * 20 + ["south"] * 20), split="part")
+
+
+def test_an_empty_training_split_is_told():
+    with pytest.raises(ValueError, match=r"no training rows: its split 'train' is empty; add rows"):
+        shops({"train": frame().iloc[:0], "test": frame()})
 
 
 def test_something_else_than_a_frame_is_refused():
@@ -257,6 +274,37 @@ def test_a_missing_class_of_one_task_leaves_the_row_out_of_this_task_alone():
     empty = given.map(lambda row: {"hat": -1}, features=features)
     with pytest.raises(ValueError, match=r"column 'hat' has no value in any of 60 rows; drop it from label"):
         MultiTaskDataset.from_huggingface("faces", empty, label=list(labels))
+
+
+@pytest.mark.parametrize("code", [7, -5])
+def test_a_number_that_no_class_has_is_told(code):
+    datasets = pytest.importorskip("datasets")
+    given = datasets.Dataset.from_dict({"x": range(40), "label": [0, 1, code, 1] * 10, "task": ["a", "b"] * 20})
+    names = datasets.ClassLabel(names=["no", "yes"])
+    given = given.cast_column("label", datasets.Value("int64"))
+    given.info.features["label"] = names
+    with pytest.raises(ValueError, match=rf"column 'label' holds {code} in row 2, and its 2 classes are"):
+        MultiTaskDataset.from_huggingface("x", given, label="label", task="task")
+
+
+def test_damaged_and_empty_datasets_are_told(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    given, folder = datasets.Dataset.from_pandas(frame()), tmp_path / "shops"
+    arguments = {"label": "sold", "task": "shop"}
+    given.save_to_disk(str(folder))
+    file = folder / "data-00000-of-00001.arrow"
+    whole, state = file.read_bytes(), (folder / "state.json").read_text()
+    for path, content in ((file, whole[:-700]), (folder / "state.json", b"[]"), (folder / "state.json", b"{}")):
+        file.write_bytes(whole)
+        (folder / "state.json").write_text(state)
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"shops' holds no data set .*; correct it or make it again"):
+            MultiTaskDataset.from_huggingface("shops", folder, **arguments)
+    empty = datasets.DatasetDict({"train": given.select([]), "test": given})
+    with pytest.raises(ValueError, match=r"no training rows: its split 'train' is empty; add rows"):
+        MultiTaskDataset.from_huggingface("shops", empty, **arguments)
+    with pytest.raises(ValueError, match=r"splits=\['train'\] is not possible; it takes a mapping"):
+        MultiTaskDataset.from_huggingface("shops", given, splits=["train"], **arguments)
 
 
 def test_classes_of_two_splits_must_have_the_same_numbers():

@@ -316,6 +316,11 @@ def test_an_encoder_by_name_is_read_from_its_file(images, root):
     named, given = images.with_features("own"), images.with_features(encoder)
     assert torch.equal(named.split("test").x, given.split("test").x) and len(cache_of(root)) == 1
     assert isinstance(encoder_of("patches", root), FittedEncoder)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(images.with_features("own").split("test").x, named.split("test").x)
+    finally:
+        torch.set_default_dtype(torch.float32)
     (root / "encoders" / "own.npz").write_bytes(b"PK")
     with pytest.raises(DamagedDataError, match=r"own\.npz is damaged: it holds no encoder"):
         images.with_features("own")

@@ -30,6 +30,13 @@ def check_columns(where: str, wanted: Sequence[object], there: Sequence[str]) ->
             raise ValueError(f"{where} has no column {short(column)}.{hint} Its columns are {', '.join(there)}")
 
 
+def check_distinct(where: str, columns: Sequence[object], use: str) -> None:
+    """Raise ValueError if a column is named twice."""
+    twice = [column for column in columns if columns.count(column) > 1]
+    if twice:
+        raise ValueError(f"{where}: column {short(twice[0])} is named twice {use}; name it once")
+
+
 def input_columns(where: str, inputs: object, used: Sequence[object], there: Sequence[str]) -> list[str]:
     """Return the columns of the inputs: those that the user names, or all that are not used for anything else.
 
@@ -41,6 +48,7 @@ def input_columns(where: str, inputs: object, used: Sequence[object], there: Seq
     else:
         named: list[object] = [inputs] if isinstance(inputs, str) or not isinstance(inputs, Sequence) else [*inputs]
         check_columns(where, named, there)
+        check_distinct(where, named, "in inputs")
         chosen = list(map(str, named))
     leaked = [column for column in chosen if column in used]
     if leaked:
@@ -101,7 +109,7 @@ def read_categories(where: str, column: str, values: Column) -> Categories:
             "use a column of names or whole numbers"
         )
     kind = "number" if all(isinstance(value, (int, float, np.number)) for value in values.tolist()) else "text"
-    plain = np.array(values.tolist()) if kind == "number" else values.astype(str)
+    plain = _plain_numbers(values.tolist()) if kind == "number" else _texts(where, column, values)
     if plain.dtype.kind == "f":
         broken = np.flatnonzero(~np.isfinite(plain) | (plain != np.round(plain)))
         if len(broken):
@@ -112,6 +120,20 @@ def read_categories(where: str, column: str, values: Column) -> Categories:
     found, codes = np.unique(plain, return_inverse=True)
     names = tuple(str(int(value)) if kind == "number" else str(value) for value in found)
     return Categories(codes.astype(np.int64), _booleans(plain, names))
+
+
+def _plain_numbers(values: list[Any]) -> Column:
+    """Return numbers as an array; whole ones are exact even if no integer type holds them all."""
+    plain = np.array(values)
+    whole = plain.dtype.kind == "f" and all(isinstance(value, int) for value in values)
+    return np.array(values, object) if whole else plain
+
+
+def _texts(where: str, column: str, values: Column) -> Column:
+    try:
+        return values.astype(str)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where}: column {column!r} holds bytes that are no text ({error}); decode them") from None
 
 
 def check_present(where: str, column: str, values: Column) -> None:
@@ -148,8 +170,8 @@ def _numbers(where: str, column: str, values: Column) -> Tensor:
     """Return the values of an input column, as numbers of any dtype."""
     check_present(where, column, values)
     text = _first(values, str)
-    if values.dtype.kind in "USTM" or text is not None:
-        row, what = (0, "dates") if values.dtype.kind == "M" else (text or 0, "text")
+    if values.dtype.kind in "USTMm" or text is not None:
+        row, what = (0, "dates or durations") if values.dtype.kind in "Mm" else (text or 0, "text")
         raise ValueError(
             f"{where}: column {column!r} holds {what} ({short(str(values[row]))} in row {row}), but inputs are "
             "numbers; leave it out of inputs, or turn it into numbers (categories: pandas.get_dummies; sentences: an "

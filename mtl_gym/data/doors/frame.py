@@ -14,6 +14,7 @@ from mtl_gym.data.arrays import described
 from mtl_gym.data.doors.columns import (
     Column,
     check_columns,
+    check_distinct,
     check_present,
     input_columns,
     is_missing,
@@ -21,7 +22,7 @@ from mtl_gym.data.doors.columns import (
     read_categories,
     read_column_inputs,
 )
-from mtl_gym.data.doors.samples import Categories, Codes, Samples, distinct_splits, split_name
+from mtl_gym.data.doors.samples import Categories, Codes, Samples, check_training, distinct_splits, split_name
 from mtl_gym.data.split import SPLITS
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Roles:
     def check(self, where: str, there: Sequence[str]) -> None:
         """Raise ValueError if a column does not exist, or tasks are told twice or not at all."""
         check_columns(where, self.used, there)
-        if (self.task is None) == (len(self.labels) < 2):
+        check_distinct(where, self.used, "among labels, task and split")
+        if not self.labels or (self.task is None) == (len(self.labels) < 2):
             told = f"label={short(self.label)} and task={short(self.task)}"
             raise ValueError(
                 f"{where}: {told} do not tell the tasks; name one column of labels and a column of tasks, or several "
@@ -140,8 +142,9 @@ def _one_table(where: str, frame: Any) -> tuple[pandas.DataFrame, Codes | None]:
         return _filled(where, frame), None
     positions = distinct_splits(where, list(parts))
     _check_alike(where, parts)
-    sizes = [len(part) for part in parts.values()]
-    return _filled(where, pandas.concat(parts.values(), ignore_index=True)), np.repeat(positions, sizes)
+    split = np.repeat(positions, [len(part) for part in parts.values()])
+    check_training(where, split)
+    return _filled(where, pandas.concat(parts.values(), ignore_index=True)), split
 
 
 def _filled(where: str, table: pandas.DataFrame) -> pandas.DataFrame:
@@ -169,6 +172,9 @@ def _split_column(where: str, table: pandas.DataFrame, column: str | None) -> Co
         return np.zeros(len(table), np.int64)
     values = table[column].to_numpy()
     check_present(where, column, values)
+    for value in values:
+        if not isinstance(value, str):
+            split_name(f"{where}: column {column!r}", value)
     named = {value: split_name(f"{where}: column {column!r}", value) for value in dict.fromkeys(values)}
     if "train" not in named.values():
         raise ValueError(f"{where}: column {column!r} has no training rows; name them 'train'")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from mtl_gym.core.extras import needed_by
+from mtl_gym.core.state.checkpoint import said
 from mtl_gym.core.validation import short
 from mtl_gym.data.arrays import described
 from mtl_gym.data.doors.columns import Column, input_columns
 from mtl_gym.data.doors.frame import Roles, read_columns
-from mtl_gym.data.doors.samples import SPLIT_NAMES, Categories, Codes, Samples, distinct_splits
+from mtl_gym.data.doors.samples import SPLIT_NAMES, Categories, Codes, Samples, check_training, distinct_splits
 from mtl_gym.data.split import SPLITS
 
 _UNLABELLED = -1
@@ -35,20 +37,30 @@ def read_huggingface(name: str, dataset: object, roles: Roles, splits: Mapping[s
     """
     where = f"data set {name!r}"
     parts = _parts(where, dataset, splits)
-    positions = distinct_splits(where, list(parts))
+    split = np.repeat(distinct_splits(where, list(parts)), [len(part) for part in parts.values()])
+    check_training(where, split)
     used = _used_columns(where, parts, roles)
-    tables = [_columns(part.select_columns(used)) for part in parts.values()]
+    with _readable(where, "the rows cannot be read"):
+        tables = [_columns(part.select_columns(used)) for part in parts.values()]
     columns = {column: _stacked([table[column] for table in tables]) for column in used}
-    split = np.repeat(positions, [len(part) for part in parts.values()])
     named = {column: _class_names(where, column, parts) for column in roles.used}
     known = {}
     for column, names in named.items():
         if names is not None:
             columns[column] = _with_missing(columns[column])
+            _check_known(where, column, columns[column], names)
             known[column] = Categories(np.nan_to_num(columns[column]).astype(np.int64), tuple(names))
             if roles.task is not None:
                 _check_labelled(where, column, columns[column], split)
     return read_columns(name, columns, split, roles, known)
+
+
+@contextmanager
+def _readable(where: str, wrong: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # damaged files and images raise a dozen types of errors
+        raise ValueError(f"{where}: {wrong} ({said(error)}); correct it or make it again") from error
 
 
 def _parts(where: str, dataset: Any, splits: Mapping[str, str] | None) -> dict[str, Any]:
@@ -56,10 +68,8 @@ def _parts(where: str, dataset: Any, splits: Mapping[str, str] | None) -> dict[s
     with needed_by("MultiTaskDataset.from_huggingface"):
         import datasets
     if isinstance(dataset, str | os.PathLike):
-        try:
+        with _readable(where, f"{os.fspath(dataset)!r} holds no data set"):
             dataset = datasets.load_from_disk(os.fspath(dataset))
-        except (FileNotFoundError, ValueError) as error:
-            raise ValueError(f"{where}: {dataset!r} holds no data set; write one with save_to_disk ({error})") from None
     if isinstance(dataset, datasets.Dataset):
         dataset = {"train": dataset}
     elif not isinstance(dataset, Mapping) or not all(isinstance(part, datasets.Dataset) for part in dataset.values()):
@@ -75,6 +85,8 @@ def _parts(where: str, dataset: Any, splits: Mapping[str, str] | None) -> dict[s
                 "tell which to take: splits={'train': ..., 'test': ...}"
             )
         return dict(dataset)
+    if not isinstance(splits, Mapping):
+        raise ValueError(f"{where}: splits={short(splits)} is not possible; it takes a mapping {{'train': ...}}")
     absent = [part for part in splits.values() if part not in dataset]
     if absent:
         raise ValueError(f"{where} has no split {absent[0]!r}; its splits are {', '.join(dataset)}")
@@ -134,6 +146,15 @@ def _with_missing(codes: Column) -> Column:
     """Return the numbers of a `ClassLabel` column with NaN for no label, which is None or -1; float64 `[rows]`."""
     numbers = np.array([np.nan if code is None else code for code in codes.tolist()], np.float64)
     return np.where(numbers == _UNLABELLED, np.nan, numbers)
+
+
+def _check_known(where: str, column: str, codes: Column, names: list[str]) -> None:
+    strange = np.flatnonzero((codes < 0) | (codes >= len(names)))
+    if len(strange):
+        raise ValueError(
+            f"{where}: column {column!r} holds {codes[strange[0]]:g} in row {strange[0]}, and its {len(names)} classes "
+            f"are numbered from 0 to {len(names) - 1}; correct the values or the names of its ClassLabel"
+        )
 
 
 def _check_labelled(where: str, column: str, codes: Column, split: Codes) -> None:

@@ -91,3 +91,9 @@ def distinct_splits(where: str, given: Sequence[object]) -> list[int]:
     if "train" not in found:
         raise ValueError(f"{where} has the splits {list(given)} and no training rows; add a split 'train'")
     return [SPLITS.index(name) for name in found]
+
+
+def check_training(where: str, split: Codes) -> None:
+    """Raise ValueError if no row is for training; positions in `SPLITS`, int64 `[rows]`."""
+    if not (split == SPLITS.index("train")).any():
+        raise ValueError(f"{where} has no training rows: its split 'train' is empty; add rows")

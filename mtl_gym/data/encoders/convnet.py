@@ -72,4 +72,4 @@ def read_encoder(path: Path) -> ConvEncoder:
             )
     except (*DAMAGED, OSError, KeyError) as error:
         raise damaged(path, f"it holds no encoder ({str(error).splitlines()[0]})") from error
-    return encoder.eval()
+    return encoder.float().eval()  # whatever the default dtype is

@@ -28,10 +28,13 @@ from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.measure import Measure
 from mtl_gym.core.rows import Arguments
 from mtl_gym.core.state.checkpoint import write_atomically
+from mtl_gym.core.validation import short
 from mtl_gym.lab.files import read_origin, read_result, reading, registered
 from mtl_gym.lab.parsing import parse_yaml, read_text
 from mtl_gym.lab.records import RunResult, RunSettings, built, require, settings_of
 from mtl_gym.lab.references import UNTRAINED
+
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,9 @@ class Entry:
         for key in ("steps", "num_envs"):
             require(key, getattr(self, key), 1)
         require("cpu_seconds", self.cpu_seconds, 0)
+        threads = str(self.versions.get("threads", 1))
+        if not threads.isdecimal() or not 1 <= int(threads) <= MOST_THREADS:
+            raise ValueError(f"threads={short(threads)} is not possible; it takes a number from 1 to {MOST_THREADS}")
         if not self.seeds:
             raise ValueError("seeds={} is not possible; an entry has the figures of one seed or more")
         for seed, figures in self.seeds.items():
@@ -131,7 +137,8 @@ def read_entry(path: Path) -> Entry:
         CheckpointError: If it is no entry, or its environment is not registered.
     """
     if not path.is_file():
-        told = "is a folder: give a file ID/AGENT.yaml in it" if path.is_dir() else "does not exist"
+        told = "is no regular file" if path.exists() else "does not exist"
+        told = "is a folder: give a file ID/AGENT.yaml in it" if path.is_dir() else told
         raise FileNotFoundError(f"The entry {path} {told}.")
     with reading("entry", path):
         fields = parse_yaml(read_text(path), path.name)

@@ -163,6 +163,8 @@ def test_an_entry_lies_in_the_folder_of_its_id(path):
         ({"env": "os:MTLRouting-Nothing-v0"}, "files never import"),
         ({"agent_kwargs": {"policy_learning_rate": 0.5}}, "say in `tuning` how they were chosen"),
         ({"colour": "red"}, "colour"),
+        ({"versions": {"threads": 0}}, "threads='0' is not possible; it takes a number from 1 to 1024"),
+        ({"versions": {"threads": [1]}}, "threads='[1]' is not possible"),
     ],
 )
 def test_a_wrong_entry_is_refused_with_a_sentence(path, fields, message):
