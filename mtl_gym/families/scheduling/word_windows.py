@@ -3,6 +3,8 @@
 Source: Collobert et al. 2011, "Natural language processing (almost) from scratch", section 3.3.1, for the window;
 Schütze 1995, "Distributional part-of-speech tagging", section 3, for the vectors of words by their neighbours.
 Deviation: the vectors are not trained, and spellings have vectors of the same kind.
+
+Settings files name it as `network: "mtl_gym.families.scheduling.word_windows:small_tagging"`.
 """
 
 from __future__ import annotations
@@ -12,8 +14,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mtl_gym.core.options import NetworkContext
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.encoders.lsa import leading
+from mtl_gym.families.scheduling.network import SharedNetwork
+from mtl_gym.families.scheduling.objectives import Tagging
+from mtl_gym.families.scheduling.text import CRFHead
 
 ENDING, REACH = 3, 2
 _WORDS, _ENDINGS, _NEIGHBOURS, _LEAST = 48, 24, 1000, 5
@@ -91,6 +97,21 @@ class WindowEncoder(nn.Module):
             nn.functional.embedding(seen, self.kinds).flatten(-2),
         ]
         return torch.cat(parts, -1)
+
+
+def small_tagging(context: NetworkContext) -> SharedNetwork:
+    """Return a layer of 64 units over fixed features of five words, and a conditional random field for each task.
+
+    Deviation: QLS tags with word vectors and LSTMs that are trained (section 5.2).
+
+    Raises:
+        ValueError: If the data set has no texts with characters.
+    """
+    data = context.data
+    if not isinstance(data, MultiTaskDataset) or not data.characters:
+        raise ValueError(f"{data} has no texts with characters, which this network reads: choose data='tagging'.")
+    encoder = WindowEncoder.of(data)
+    return SharedNetwork(encoder, CRFHead(encoder.features, data.max_classes), Tagging())
 
 
 def endings_of(spelled: Tensor, characters: int) -> Tensor:

@@ -8,7 +8,6 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from mtl_gym.core.nn.weights import renewed
 from mtl_gym.families.scheduling import crf
 from mtl_gym.families.scheduling.lstm import LSTM
-from mtl_gym.families.scheduling.small_texts import BagEncoder
 from mtl_gym.families.scheduling.text import (
     CRFHead,
     ReviewEncoder,
@@ -44,10 +43,6 @@ def tagging_encoder(**changes):
     return TaggingEncoder(9, 9, embedding=4, hidden=5, **changes)
 
 
-def bag_encoder():
-    return BagEncoder(9, embedding=4, hidden=5)
-
-
 def window_encoder():
     words, endings, kinds = (
         torch.randn(9, 4, generator=torch.Generator().manual_seed(seed)).index_fill(0, torch.tensor(0), 0)
@@ -59,7 +54,7 @@ def window_encoder():
 ENCODERS = pytest.mark.parametrize(("make", "draw"), [(review_encoder, texts), (tagging_encoder, spelled)])
 ALL_ENCODERS = pytest.mark.parametrize(
     ("make", "draw"),
-    [(review_encoder, texts), (tagging_encoder, spelled), (bag_encoder, texts), (window_encoder, spelled)],
+    [(review_encoder, texts), (tagging_encoder, spelled), (window_encoder, spelled)],
 )
 
 
@@ -152,11 +147,6 @@ def test_the_features_of_a_text_are_the_state_at_its_last_word():
     x = torch.tensor([[3, 4, 5, 0, 0]])
     states = module.lstm(module.words(x))
     assert torch.equal(module(x)[0], states[0, 2])
-
-
-def test_a_bag_forgets_the_order_of_words():
-    module = bag_encoder()
-    assert torch.equal(module(torch.tensor([[3, 4, 4, 0]])), module(torch.tensor([[4, 3, 4, 0]])))
 
 
 def test_both_directions_equal_torchs():

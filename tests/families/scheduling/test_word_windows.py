@@ -1,6 +1,11 @@
+import dataclasses
+
+import gymnasium as gym
+import numpy as np
+import pytest
 import torch
 
-from mtl_gym.families.scheduling.word_windows import WindowEncoder, neighbour_vectors
+from mtl_gym.families.scheduling.word_windows import WindowEncoder, neighbour_vectors, small_tagging
 from tests.families.scheduling.test_padding import data
 
 
@@ -35,3 +40,32 @@ def test_features_depend_on_two_words_before_and_after():
     changed[0, 4] = 5
     differs = (encoder(x) != encoder(changed)).any(-1)[0]
     assert differs.tolist() == [2 <= place <= 6 for place in range(9)]
+
+
+def short():
+    """Return texts whose words are int16, as those of files are."""
+    texts = data(tagged=True)
+    splits = {name: dataclasses.replace(split, x=split.x.short()) for name, split in texts.splits.items()}
+    return dataclasses.replace(texts, splits=splits)
+
+
+def test_the_small_tagger_learns():
+    options = {"updates": 100, "reference": None, "hard_samples": 5, "learning_rate": 0.05}
+    env = gym.make_vec("MTLScheduling-Digits-v0", num_envs=2, data=short(), network=small_tagging, **options)
+    env.reset(seed=0)
+    losses = [env.step(np.full(2, step % 2))[-1]["validation_loss"].mean() for step in range(99)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_small_tagger_has_gradient_norms_of_each_task():
+    options = {"control": "weights", "gradient_norms": True, "updates": 3, "reference": None, "hard_samples": 5}
+    env = gym.make_vec("MTLScheduling-Digits-v0", num_envs=2, data=short(), network=small_tagging, **options)
+    env.reset(seed=0)
+    norms = env.step(np.ones((2, 2), np.float32))[-1]["gradient_norm"]
+    assert norms.shape == (2, 2) and (norms > 0).all()
+
+
+@pytest.mark.parametrize("given", [{"data": data()}, {}])
+def test_the_small_tagger_refuses_data_without_characters(given):
+    with pytest.raises(ValueError, match=r"has no texts with characters, .* choose data='tagging'"):
+        gym.make_vec("MTLScheduling-Digits-v0", network=small_tagging, **given)
