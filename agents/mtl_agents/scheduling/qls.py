@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from mtl_agents.sb3 import SB3Agent
 from mtl_agents.scheduling.q_network import SharedPolicy, SharedQNetwork
 from mtl_agents.scheduling.replay import ScaledReplayBuffer
-from mtl_agents.scheduling.steps import Steps
 from mtl_gym.core.nn.weights import seeded
 from mtl_gym.core.ranges import COUNTS, PART, POSITIVE, SHARES, Range
 from mtl_gym.core.rows import Array, State
@@ -137,11 +136,11 @@ class QLS(SB3Agent, DQN):
         self.np_random = np.random.default_rng(seed)
         # Factor of rewards; None until learning starts.
         self._scale: float | None = None
-        self._steps: Steps | None = None
         steps = max(1, vec_env.num_envs // DECISIONS_PER_STEP) if gradient_steps is None else gradient_steps
         chosen = self.DEFAULTS | arguments | {"gamma": gamma, "gradient_steps": steps}
-        if issubclass(self.POLICY, SharedPolicy):
-            chosen["policy_kwargs"] = {"numbers": task_numbers}
+        numbers = {"numbers": task_numbers} if issubclass(self.POLICY, SharedPolicy) else {}
+        # One operation of Adam for all parameters of a small network; equal to the bit.
+        chosen["policy_kwargs"] = {"optimizer_kwargs": {"foreach": True}} | numbers
         buffer = {"random": self.np_random, "steps": n_steps, "gamma": gamma}
         with seeded(int(self.np_random.integers(2**63))):
             super().__init__(
@@ -211,25 +210,22 @@ class QLS(SB3Agent, DQN):
             self._set_units()
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        if self._steps is None or not self._steps.fits:
-            self._steps = Steps(self.policy.optimizer, self.max_grad_norm)
         losses = []
         for samples in self._scaled_buffer.samples(gradient_steps, batch_size, self._vec_normalize_env):
             with torch.no_grad():
                 targets = self.q_net_target(torch.cat([sample.next_observations for sample in samples]))
             for sample, target in zip(samples, targets.split(batch_size), strict=True):
-                losses.append(self._gradient_step(sample, target, self._steps))
+                losses.append(self._gradient_step(sample, target))
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", float(torch.stack(losses).mean()))
 
-    def _gradient_step(self, sample: ReplayBufferSamples, target: Tensor, steps: Steps) -> Tensor:
+    def _gradient_step(self, sample: ReplayBufferSamples, target: Tensor) -> Tensor:
         """Take one gradient step of Huber's loss on replayed decisions; return the loss.
 
         Args:
             sample: Decisions.
             target: Target network's values after them; float32 [rows, tasks].
-            steps: Takes the step.
         """
         self._standardise(sample.observations)
         with torch.no_grad():
@@ -237,7 +233,10 @@ class QLS(SB3Agent, DQN):
             bootstrapped = (1 - sample.dones) * sample.discounts * self._next_values(sample.next_observations, target)
         values = self.q_net(sample.observations).gather(1, sample.actions.long())
         loss = nn.functional.smooth_l1_loss(values, sample.rewards + bootstrapped)
-        steps.take(torch.autograd.grad(loss, steps.parameters))
+        self.policy.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        self.policy.optimizer.step()
         return loss.detach()
 
     def _next_values(self, observations: Tensor, target: Tensor) -> Tensor:
