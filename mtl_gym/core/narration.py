@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -47,7 +46,7 @@ class Narration:
         self.reward: float | None = None
         self.over = self.success = self.refused = False
 
-    def resume(self, actions: Sequence[Array], task: str) -> None:
+    def resume(self, actions: Array, task: str) -> None:
         """Go on in the middle of an episode of the first row, of which a loaded state tells these actions."""
         self.actions, self.task = [np.array(action) for action in actions], task if len(actions) else ""
 
@@ -118,9 +117,9 @@ class Narrated:
         """Return whether pictures show the episode that has just ended: no decision of the next is made."""
         return self.narration is not None and self.narration.over
 
-    def _actions_so_far(self) -> Sequence[Array]:
-        """Return the actions of the first row's episode under way that a loaded state tells."""
-        return []
+    def _actions_so_far(self) -> Array:
+        """Return the actions of the first row's episode under way that a loaded state tells; [decisions, ...]."""
+        return np.zeros(0)
 
     def _named(self, action: Array) -> str:
         """Return an action in words."""

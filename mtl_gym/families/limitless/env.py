@@ -299,7 +299,7 @@ class LimitlessVectorEnv(HeldOutVectorEnv):
             mark = render.Mark(told.task, [int(action) for action in told.actions if action < self.pool_size])
         return render.show(self.render_mode, *counts, self.task_names, self.names, mark=mark, heading=self.heading)
 
-    def _actions_so_far(self) -> Sequence[Array]:
+    def _actions_so_far(self) -> Array:
         modules = self._building.networks.modules[0, : self._building.networks.depth[0]]
         return np.where(modules < 0, self.pool_size, modules)
 

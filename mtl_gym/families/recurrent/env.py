@@ -5,7 +5,6 @@ Source: Xu et al. 2021, "Multi-Task Recurrent Modular Networks" (MT-RMN).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -326,7 +325,7 @@ class RecurrentVectorEnv(OpenLoopVectorEnv):
             self.render_mode, self.usage.shares, self.layout, self.task_names, mark=mark, heading=self.heading
         )
 
-    def _actions_so_far(self) -> Sequence[Array]:
+    def _actions_so_far(self) -> Array:
         return self._acting.episodes.actions[0, : self._acting.episodes.step[0]]
 
     def _named(self, action: Array) -> str:

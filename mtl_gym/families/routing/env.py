@@ -357,7 +357,7 @@ class RoutingVectorEnv(HeldOutVectorEnv):
             self.render_mode, self.usage.counts, names, dispatched, self.groups, mark=mark, heading=self.heading
         )
 
-    def _actions_so_far(self) -> Sequence[Array]:
+    def _actions_so_far(self) -> Array:
         return self._routes.choice[0, : self._routes.depth[0]]
 
     def _named(self, action: Array) -> str:
