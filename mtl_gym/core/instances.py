@@ -23,11 +23,18 @@ class GeneratedOptions(EnvOptions):
     Attributes:
         instance: Number of the hidden truth and its data: another number, another problem of the same difficulty. The
             seed of `reset` changes weights and order only.
+
+    `data_kwargs` is None, because an environment makes its own data.
     """
 
     RANGES: ClassVar[Mapping[str, Range]] = {"instance": WHOLE}
 
     instance: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        super().__post_init__()
+        self._only("the environment makes its own data", data_kwargs=None)
 
     def _only(self, reason: str, **values: object) -> None:
         """Refuse other values of options on which the known best decision depends, and say why."""

@@ -29,7 +29,8 @@ def resolve(
         arguments: Arguments of the named data set, as for `load`.
 
     Raises:
-        ValueError: If the data set is not of this kind, or an object is given with arguments; see `load` for names.
+        ValueError: If the data set is not of this kind, an object is given with arguments, or these are none of a data
+            set; see `load` for names.
 
     Example:
         >>> digits = resolve("digits", MultiTaskDataset)
@@ -40,6 +41,12 @@ def resolve(
         raise ValueError(
             f"Arguments {sorted(arguments)} are for data sets that are loaded by name; data={short(data)} is an object."
         )
+    for name in arguments or ():
+        if name in ("name", "root", "download") or not isinstance(name, str):
+            raise ValueError(
+                f"{short(name)} is no argument of a data set; choose its name and folder by the options data and "
+                "data_root of the environment."
+            )
     found = load(data, root, False, **arguments or {}) if isinstance(data, str) else data
     if isinstance(found, kind):
         return found

@@ -85,6 +85,12 @@ def test_the_paper_scales_rewards_by_1_minus_gamma_and_time_limits_do_not_termin
     assert agent.replay_buffer.dones[4].all() and not sample.dones.any()
 
 
+def test_the_papers_network_takes_arguments_of_sb3s_policy():
+    agent = PaperQLS(blank(4, chooses=True), seed=0, policy_kwargs={"net_arch": [7], "optimizer_kwargs": {"eps": 0.1}})
+    assert agent.q_net.q_net[0].out_features == 7
+    assert agent.policy.optimizer.defaults["eps"] == 0.1 and agent.policy.optimizer.defaults["foreach"]
+
+
 def test_values_converge_to_the_discounted_mean_of_the_rewards():
     """With a reward of -10 at every step, the scaled value of every choice is -10."""
     env = rows(4, reference=1.0, tolerance=1.0, updates=10)

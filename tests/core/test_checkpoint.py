@@ -107,6 +107,23 @@ def test_temporary_files_of_a_killed_writer_are_removed_and_those_of_a_living_on
     assert not list(tmp_path.iterdir())
 
 
+def test_a_whole_file_stays_locked_until_it_has_its_name(tmp_path, monkeypatch):
+    rename = os.replace
+
+    def removed_first(*paths):
+        remove_unfinished(tmp_path)
+        rename(*paths)
+
+    monkeypatch.setattr(os, "replace", removed_first)
+    assert checkpoint.save(STATE, tmp_path / "state.pt").is_file()
+
+
+def test_files_that_are_not_temporary_are_left(tmp_path):
+    (tmp_path / "novel.unfinished").write_text("chapter one")
+    remove_unfinished(tmp_path)
+    assert (tmp_path / "novel.unfinished").is_file()
+
+
 def test_a_temporary_folder_is_removed_at_its_end(tmp_path):
     with pytest.raises(OSError, match="full"), scratch_folder(tmp_path, "folder") as scratch:
         (scratch / "part").write_text("half")

@@ -24,7 +24,9 @@ from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.options import EnvOptions, make_options
 from mtl_gym.data import MultiTaskDataset, load
 from mtl_gym.lab.agents import check_arguments, find_agent
+from mtl_gym.lab.environments import is_benchmark
 from mtl_gym.lab.run import RunSettings
+from mtl_gym.registration import registered_ids
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -357,6 +359,18 @@ def test_tuples_lists_and_arrays_of_equal_numbers_match():
     )
     other.load_state_dict(one.state_dict())
     assert one.signature == other.signature
+
+
+@pytest.mark.parametrize("name", [env_id for env_id in registered_ids() if is_benchmark(env_id)])
+def test_an_environment_that_makes_its_own_data_refuses_arguments_of_data(name):
+    with pytest.raises(ValueError, match=r"data_kwargs={'fold': 1} is not possible; it takes None only"):
+        gym.make_vec(name, 1, data_kwargs={"fold": 1})
+
+
+@pytest.mark.parametrize("name", ["name", "root", "download", 1])
+def test_what_is_no_argument_of_a_data_set_is_told(name):
+    with pytest.raises(ValueError, match=rf"^{name!r} is no argument of a data set"):
+        gym.make_vec(ROUTING, 1, data_kwargs={name: "x"})
 
 
 @pytest.mark.parametrize(

@@ -263,6 +263,18 @@ def test_lsa_is_the_singular_value_decomposition_of_weighted_words_and_ignores_p
     assert bool((encoder(torch.zeros(1, 4, dtype=torch.int64)) == 0).all())
 
 
+def test_lsa_runs_on_its_own_device_in_float32():
+    ids, _ = texts_of(60)
+    encoder = fit_lsa(ids, width=2)
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = fit_lsa(ids, width=2)
+        assert torch.equal(again(ids), encoder(ids)) and again(ids).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert encoder.to("meta")(ids.to("meta")).shape == (60, 2)
+
+
 def test_lsa_takes_texts_alone():
     with pytest.raises(ValueError, match=r"'lsa' takes texts of one label each, not torch.float32 inputs \[64\]"):
         load("digits").with_features("lsa")

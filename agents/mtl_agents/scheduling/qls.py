@@ -137,10 +137,12 @@ class QLS(SB3Agent, DQN):
         # Factor of rewards; None until learning starts.
         self._scale: float | None = None
         steps = max(1, vec_env.num_envs // DECISIONS_PER_STEP) if gradient_steps is None else gradient_steps
-        chosen = self.DEFAULTS | arguments | {"gamma": gamma, "gradient_steps": steps}
-        numbers = {"numbers": task_numbers} if issubclass(self.POLICY, SharedPolicy) else {}
+        policy = dict(arguments.get("policy_kwargs") or {})
         # One operation of Adam for all parameters of a small network; equal to the bit.
-        chosen["policy_kwargs"] = {"optimizer_kwargs": {"foreach": True}} | numbers
+        policy["optimizer_kwargs"] = {"foreach": True} | (policy.get("optimizer_kwargs") or {})
+        if issubclass(self.POLICY, SharedPolicy):
+            policy["numbers"] = task_numbers
+        chosen = self.DEFAULTS | arguments | {"gamma": gamma, "gradient_steps": steps, "policy_kwargs": policy}
         buffer = {"random": self.np_random, "steps": n_steps, "gamma": gamma}
         with seeded(int(self.np_random.integers(2**63))):
             super().__init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -162,8 +163,10 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(scratch, 0o666 & ~_umask())
-        os.replace(scratch, path)
+            os.chmod(scratch, 0o666 & ~_umask())
+            if sys.platform == "win32":  # open files cannot be renamed there
+                file.close()
+            os.replace(scratch, path)  # before the lock ends
     except BaseException as error:
         Path(scratch).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:

@@ -54,7 +54,7 @@ def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed writers left in a folder; the temporary files of living writers and of other users stay."""
-    for path in folder.glob(f"*{UNFINISHED}"):
+    for path in folder.glob(f".*{UNFINISHED}"):
         with suppress(OSError):
             _remove_unlocked(path)
 

@@ -70,7 +70,7 @@ def fit_lsa(ids: Tensor, width: int = WIDTH, words: int = WORDS, seed: int = 0) 
 def _there(ids: Tensor, tokens: int) -> Tensor:
     """Return 1 for the words that a text has, else 0; int64 `[rows, steps]` -> float32 `[rows, tokens]`."""
     known = torch.where(ids < tokens, ids, 0)
-    there = torch.zeros(len(ids), tokens).scatter_(1, known, 1.0)
+    there = torch.zeros(len(ids), tokens, dtype=torch.float32, device=ids.device).scatter_(1, known, 1.0)
     there[:, : len(SPECIAL)] = 0
     return there
 
@@ -88,7 +88,7 @@ def _weighted(ids: Tensor, weight: Tensor) -> Tensor:
 def leading(texts: Tensor, width: int, generator: torch.Generator) -> Tensor:
     """Return the leading right singular vectors of sparse rows; float32 `[rows, tokens]` -> `[tokens, width]`."""
     size = min(width + _SPARE, *texts.shape)
-    basis = torch.randn(texts.shape[1], size, generator=generator)
+    basis = torch.randn(texts.shape[1], size, dtype=texts.dtype, generator=generator)
     for _ in range(_ROUNDS):
         basis = torch.linalg.qr(texts.T @ (texts @ basis)).Q
     _, _, turned = torch.linalg.svd(texts @ basis, full_matrices=False)
