@@ -16,7 +16,7 @@ REMEMBERED = 200
 class Narration:
     """Decisions of the first row and outcomes of recent episodes, kept for pictures and no part of states.
 
-    A state that is loaded begins them anew; the actions of the episode under way are then those that the state tells.
+    Loading a state resets them; `actions` are then the state's own, if the episode under way has some.
 
     Args:
         rows: Number of rows.
@@ -24,7 +24,7 @@ class Narration:
     Attributes:
         actions: Actions of the first row in the episode under way or, until the next decision, in the last one.
         task: Name of the task of these actions.
-        reward: Reward of the last of them; None before a decision, or if it was made before a state was loaded.
+        reward: Reward of the last of them; None before the first decision and after loading a state.
         total: Their rewards.
         over: Whether the last of them ended the episode.
         success: Whether that episode reached its goal.
@@ -47,7 +47,7 @@ class Narration:
         self.over = self.success = self.refused = False
 
     def resume(self, actions: Array, task: str) -> None:
-        """Go on in the middle of an episode of the first row, of which a loaded state tells these actions."""
+        """Continue an episode of the first row after these actions of a loaded state; [decisions, ...]."""
         self.actions, self.task = [np.array(action) for action in actions], task if len(actions) else ""
 
     def cut_short(self) -> None:
@@ -118,7 +118,7 @@ class Narrated:
         return self.narration is not None and self.narration.over
 
     def _actions_so_far(self) -> Array:
-        """Return the actions of the first row's episode under way that a loaded state tells; [decisions, ...]."""
+        """Return the first row's actions in the episode under way, as far as states have them; [decisions, ...]."""
         return np.zeros(0)
 
     def _named(self, action: Array) -> str:

@@ -7,8 +7,9 @@ Shapes: `emissions` float32 [rows, steps, tags]; `transitions` float32 [groups, 
 score of tag j after tag i and [:, -1, j] the score of tag j at the start; `mask` bool [rows, steps], True at the tokens
 of a row, which come first and number at least one. Emissions of minus infinity exclude tags outside a row's task.
 
-Sums over paths are matrix products of exponentials: a transition whose score is 87 below that of another from the same
-tag, or to the same tag, counts as impossible.
+Sums over paths are matrix products of exponentials. They are exact if the scores of transitions lie within 87 of each
+other, in float32. Beyond that, a tag counts as unreachable if all paths to it are 87 below the best path to the tags of
+this step, and gradients may be infinite.
 
 Source: Lafferty et al. 2001; Ma and Hovy 2016, section 2.3.
 """

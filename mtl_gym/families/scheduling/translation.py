@@ -93,16 +93,12 @@ class TranslationVectorEnv(SchedulingVectorEnv):
     """
 
     Options: ClassVar[type[EnvOptions]] = TranslationOptions
+    MEASURE: ClassVar[Measure] = BLEU
     options: TranslationOptions
 
     def __init__(self, num_envs: int = 1, **options: object) -> None:
         require("BLEU, the figure of translations,", "sacrebleu")
         super().__init__(num_envs, **options)
-
-    @property
-    def measure(self) -> Measure:
-        """BLEU of the translations."""
-        return BLEU
 
     def figure(self, accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> float:
         """Return BLEU."""

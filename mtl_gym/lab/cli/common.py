@@ -33,13 +33,14 @@ def ids(incomplete: str) -> list[str]:
 
 
 def known(context: typer.Context, env_id: str | None) -> str | None:
-    """Return an environment id; refuse a misspelt one before missing options are told and torch is loaded."""
-    told = context.resilient_parsing or env_id is None or ":" in env_id  # the shell asks, or a module registers it
-    if env_id is not None and not told and env_id not in gym.registry:
-        from mtl_gym.lab.environments import spec_of
+    """Return an environment id; refuse a misspelt one before a missing option."""
+    # MODULE:ID is registered by its module; the shell asks for completions.
+    if env_id is None or ":" in env_id or env_id in gym.registry or context.resilient_parsing:
+        return env_id
+    from mtl_gym.lab.environments import spec_of
 
-        with sentences():
-            spec_of(env_id)
+    with sentences():
+        spec_of(env_id)
     return env_id
 
 
