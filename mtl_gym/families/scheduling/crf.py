@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from mtl_gym.core.nn.typing import Context
+from mtl_gym.core.nn.typing import Context, VmapInfo
 from mtl_gym.data.split import NO_LABEL
 
 
@@ -151,7 +151,29 @@ class _LogPartition(Function):
         # Gradients computed for several losses at once are batches in `upstream`, of which few operations are known.
         weight = upstream[:, None] * torch.ones_like(tags[:, 1:, 0])
         pairs = _pairs(forward[:, :, :-1].flatten(1, 2), after, weight.view(len(transitions), -1, 1), transitions)
-        return each, torch.cat([pairs, starts], 1), None
+        return *_FirstDerivatives.apply(each, torch.cat([pairs, starts], 1)), None
+
+
+class _FirstDerivatives(Function):
+    """Identity for derivatives that must not be differentiated again: they come from saved scores."""
+
+    @staticmethod
+    def forward(*gradients: Tensor) -> tuple[Tensor, ...]:
+        return tuple(gradient.view_as(gradient) for gradient in gradients)
+
+    @staticmethod
+    def setup_context(ctx: Context, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Context, *upstream: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError("The random field has first derivatives only.")
+
+    @staticmethod
+    def vmap(
+        info: VmapInfo, in_dims: tuple[int | None, ...], *gradients: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
+        return _FirstDerivatives.apply(*gradients), in_dims
 
 
 def _pairs(before: Tensor, after: Tensor, weight: Tensor, transitions: Tensor) -> Tensor:

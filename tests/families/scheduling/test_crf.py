@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.func import vmap
+from torch.func import grad, vmap
 
 from mtl_gym.families.scheduling import crf
 
@@ -159,6 +159,16 @@ def test_gradients_of_several_losses_can_be_computed_at_once():
     for row in range(3):
         alone = torch.autograd.grad(losses[row], scores, retain_graph=True)
         torch.testing.assert_close([part[row] for part in together], list(alone))
+
+
+def test_second_derivatives_are_refused():
+    emissions, transitions, tags, mask = drawn(3, 4, 3, seed=0)
+
+    def slope(emissions):
+        return grad(lambda part: crf.log_likelihood(part, transitions, tags, mask).sum())(emissions).square().sum()
+
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        grad(slope)(emissions)
 
 
 def test_impossible_transitions_have_probability_0_and_finite_gradients():
