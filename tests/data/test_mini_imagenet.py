@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mtl_gym.core.state import scratch
 from mtl_gym.data import DamagedDataError, caching
 from mtl_gym.data.sources import decoded, mini_imagenet
 
@@ -136,7 +137,7 @@ def test_a_read_only_folder_is_reported_and_used_without_a_cache(folder, caplog,
     def refuse(*args, **kwargs):
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(caching.tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(scratch.tempfile, "mkstemp", refuse)
     with caplog.at_level(logging.WARNING):
         data = build(folder)
     assert len(data.split("test")) == 24
@@ -145,8 +146,8 @@ def test_a_read_only_folder_is_reported_and_used_without_a_cache(folder, caplog,
 
 
 def test_a_full_disk_leaves_no_partial_file(folder, monkeypatch):
-    def fill(path, **arrays):
-        path.write_bytes(b"half")
+    def fill(file, **arrays):
+        file.write(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(caching.np, "savez", fill)

@@ -58,7 +58,7 @@ CASES = {
     "MTLScheduling-Prerequisites-v0": Case({"updates": 8}, 21, 2, ENDS),
     "MTLScheduling-TextMixture-v0": Case({"updates": 12}, 26, 2, ENDS),
     "MTLScheduling-Skills-v0": Case({}, uploads=0, reads=0),
-    "MTLAlignment-Linear-v0": Case(SHORT | {"samples": 4, "minibatch": 2}, 24, 20, COMPETITION),
+    "MTLAlignment-Linear-v0": Case(SHORT | {"samples": 4, "minibatch": 2}, 28, 20, COMPETITION),
     "MTLAlignment-Linear-v1": Case(SHORT, 10, 20, COMPETITION),
     "MTLAlignment-LinearDiscrete-v1": Case(SHORT, 10, 20, COMPETITION),
 }
