@@ -89,7 +89,8 @@ def transfer(settings: RunSettings, task: str, out: Path) -> Transfer:
 
 
 def _measured(settings: RunSettings, whole: MultiTaskDataset, left: int) -> Transfer:
-    env = settings.make_env(data=whole.part([number for number in range(whole.num_tasks) if number != left]))
+    others = whole.part([number for number in range(whole.num_tasks) if number != left])
+    env = settings.make_env(data=others, data_kwargs=None)  # arguments are for a data set loaded by name
     agent = settings.make_agent(env)
     agent.learn(settings.steps)
     view = env.batched.evaluation_view("validation")

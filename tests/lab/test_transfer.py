@@ -2,9 +2,11 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from mtl_gym.core.errors import CheckpointError
@@ -24,6 +26,17 @@ def test_a_head_on_frozen_features_learns_the_held_out_task(tmp_path):
     assert found.accuracy > 0.9  # nine in ten samples are not a 3
     kept = json.loads((tmp_path / "ppo" / "seed-0" / "digit 3.json").read_text())
     assert kept["folds"] == found.folds
+
+
+def test_arguments_of_a_data_set_loaded_by_name_are_not_given_to_its_other_tasks(monkeypatch):
+    given = []
+    make_env = RunSettings.make_env
+    monkeypatch.setattr(RunSettings, "make_env", lambda self, **more: given.append(more) or make_env(self, **more))
+    encoded = replace(SETTINGS, env_kwargs=KWARGS | {"data_kwargs": {"features": torch.nn.Linear(64, 16)}})
+    whole = module._data(encoded)
+    assert whole.input_shape == (16,)
+    assert len(module._measured(encoded, whole, 3).folds) == 5
+    assert given[1]["data"].input_shape == (16,)
 
 
 def test_a_finished_measurement_is_read(tmp_path, monkeypatch):
