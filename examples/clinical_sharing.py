@@ -3,7 +3,7 @@
 The network has three paths: a cell and a sub-encoder in either layer. Two tasks share each path: those of a phenotype
 ("phenotypes"), or two of different phenotypes ("mixed"). With "own day", paths are those of "phenotypes", and a task
 reads its path only on its day. The script prints the accuracies on the test rows of every fold, and mean differences to
-"mixed" with Student's 95% intervals.
+"mixed" with Student's 95% intervals, corrected for the overlap of folds.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import argparse
 
 import numpy as np
 from mtl_agents import AllConnected
-from scipy import stats
 
 import mtl_gym
 from mtl_gym.data.sources.clinical_series import DAYS, STEPS, STEPS_PER_DAY
 from mtl_gym.integrations.sb3 import make_vec_env
+from mtl_gym.lab.statistics import reach
 
 ID = "MTLRecurrent-ClinicalSeries-v0"
+FOLDS = 5
 # Path of each task: infection-1, infection-2, circulation-1, circulation-2, kidney-1, kidney-2.
 PATHS = {"mixed": (0, 1, 1, 2, 2, 0), "phenotypes": (0, 0, 1, 1, 2, 2), "own day": (0, 0, 1, 1, 2, 2)}
 
@@ -51,7 +52,7 @@ def connections(name: str, names: list[str]) -> np.ndarray:
 
 def accuracy(name: str, seed: int, arguments: argparse.Namespace) -> float:
     """Train the network with fixed connections on the fold of `seed`; return the mean test accuracy in %."""
-    options = {"data_kwargs": {"fold": seed % 5}, "learning_rate": 0.01, "base": None}
+    options = {"data_kwargs": {"fold": seed % FOLDS}, "learning_rate": 0.01, "base": None}
     env = make_vec_env(ID, arguments.num_envs, seed, **options)
     agent = FixedConnections(env, seed=seed)
     agent.routes = connections(name, list(env.batched.layout.names))
@@ -64,12 +65,12 @@ def main(arguments: argparse.Namespace) -> None:
     table = []
     for seed in range(arguments.seeds):
         table.append([accuracy(name, seed, arguments) for name in PATHS])
-        print(f"{seed:<6}{seed % 5:<6}" + "".join(f"{value:>12.1f}" for value in table[-1]), flush=True)
+        print(f"{seed:<6}{seed % FOLDS:<6}" + "".join(f"{value:>12.1f}" for value in table[-1]), flush=True)
     found = np.array(table)
     print(f"{'mean':<12}" + "".join(f"{value:>12.1f}" for value in found.mean(0)))
     for name, values in list(zip(PATHS, found.T, strict=True))[1:]:
         apart = values - found[:, 0]
-        mean, half = apart.mean(), stats.t.ppf(0.975, len(apart) - 1) * stats.sem(apart)
+        mean, half = apart.mean(), reach(apart, FOLDS)
         print(f"{name} minus mixed: {mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]")
 
 

@@ -62,17 +62,27 @@ class Estimate:
         return value if np.isnan(self.low) else f"{value} [{low}, {high}]"
 
 
-def reach(values: Sequence[float]) -> float:
+def reach(values: Sequence[float], folds: int = 1) -> float:
     """Return how far Student's 95% interval reaches from the mean; NaN for fewer than two values.
 
+    Args:
+        values: Figures of runs.
+        folds: Number of folds of a cross-validation to which the runs belong. Their training samples overlap, so the
+            variance of the mean has the additional share ``1 / (folds - 1)`` of the variance of a run.
+
+    Source: Nadeau, Bengio 2003, *Inference for the Generalization Error*; Bouckaert, Frank 2004 for repeated folds.
+
     Example:
-        >>> round(reach([1.0, 3.0]), 2)
-        12.71
+        >>> round(reach([1.0, 3.0]), 2), round(reach([1.0, 3.0], folds=2), 2)
+        (12.71, 22.01)
     """
     from scipy.stats import t
 
     n = len(values)
-    return float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    if n < 2:
+        return float("nan")
+    share = 1 / n + (1 / (folds - 1) if folds > 1 else 0)
+    return float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) * np.sqrt(share))
 
 
 def figures_of(
@@ -146,7 +156,8 @@ def differences(
 ) -> list[Difference]:
     """Return the difference of every other agent to `control`, paired by seed, with Student's 95% interval.
 
-    Runs with equal seeds share initial weights and data order, whatever the agent.
+    Runs with equal seeds share initial weights and data order, whatever the agent. If runs differ in their fold, the
+    interval is that of a cross-validation, see `reach`.
 
     Args:
         results: The runs.
@@ -171,10 +182,15 @@ def differences(
     runs = figures_of(results, figure)
     base = runs.pop(control, {})
     pairs = {name: [by_seed[seed] - base[seed] for seed in base if seed in by_seed] for name, by_seed in runs.items()}
-    found = [_difference(name, values, measure) for name, values in pairs.items() if values]
+    folds = len({_fold(result) for result in results})
+    found = [_difference(name, values, measure, folds) for name, values in pairs.items() if values]
     return sorted(found, key=lambda difference: difference.mean, reverse=measure.higher)
 
 
-def _difference(agent: str, values: Sequence[float], measure: Measure) -> Difference:
-    mean, wide = float(np.mean(values)), reach(values)
+def _fold(result: RunResult) -> object:
+    return (result.settings.env_kwargs.get("data_kwargs") or {}).get("fold")
+
+
+def _difference(agent: str, values: Sequence[float], measure: Measure, folds: int) -> Difference:
+    mean, wide = float(np.mean(values)), reach(values, folds)
     return Difference(agent, len(values), mean, mean - wide, mean + wide, measure)

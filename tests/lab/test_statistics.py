@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
@@ -20,6 +22,23 @@ def test_differences_are_paired_by_seed_with_students_interval():
     expected = ttest_1samp(values, 0).confidence_interval(0.95)
     assert found.mean == pytest.approx(values.mean())
     assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+
+
+def in_folds(results, folds):
+    return [
+        replace(result, settings=replace(result.settings, env_kwargs={"data_kwargs": {"fold": seed % folds}}))
+        for seed, result in enumerate(results)
+    ]
+
+
+def test_intervals_of_a_cross_validation_are_wider_because_training_samples_overlap():
+    """Expect the corrected resampled t-test of Nadeau and Bengio: 1/10 + 1/4 in place of 1/10."""
+    control, agent = runs("random-fixed", np.linspace(0.6, 0.7, 10)), runs("wpl", [0.61, 0.6, 0.64, 0.66, 0.7] * 2)
+    (plain,) = differences(control + agent, "random-fixed")
+    (folded,) = differences(in_folds(control, 5) + in_folds(agent, 5), "random-fixed")
+    assert folded.mean == plain.mean
+    assert folded.high - folded.mean == pytest.approx((plain.high - plain.mean) * np.sqrt((1 / 10 + 1 / 4) / (1 / 10)))
+    assert differences(in_folds(control, 1) + in_folds(agent, 1), "random-fixed") == [plain]
 
 
 def test_differences_are_sorted_and_ignore_seeds_without_control():
