@@ -140,17 +140,20 @@ def blank_figure(width: float, height: float, title: str | None) -> Figure:
     return figure
 
 
-def figure_with_legend(names: Sequence[str], title: str | None) -> tuple[Figure, Axes]:
-    """Return a figure with one pair of axes, large enough for lines and a legend beside them."""
-    figure = blank_figure(7.7 + INCHES_PER_CHARACTER * max(map(len, names)), max(4.3, 0.6 + 0.2 * len(names)), None)
-    axes = figure.add_subplot()
-    axes.set_title(title or "", color=INK)
-    axes.grid(color="#e8e8e8", lw=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[:].set_color(FAINT)
-    axes.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
-    return figure, axes
+def figure_with_legend(names: Sequence[str], title: str | None, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure with panels side by side, large enough for lines and a legend beside them."""
+    width = 3.7 + 4 * panels + INCHES_PER_CHARACTER * max(map(len, names))
+    figure = blank_figure(width, max(4.3, 0.6 + 0.2 * len(names)), title if panels > 1 else None)
+    found: list[Axes] = list(figure.subplots(1, panels, squeeze=False)[0])
+    if panels == 1:
+        found[0].set_title(title or "", color=INK)
+    for axes in found:
+        axes.grid(color="#e8e8e8", lw=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[:].set_color(FAINT)
+        axes.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
+    return figure, found
 
 
 class LineStyle(TypedDict):
@@ -171,7 +174,10 @@ def add_caption(figure: Figure, text: str) -> None:
 
 
 def add_legend(figure: Figure) -> None:
-    """Add a legend beside the axes."""
-    legend = figure.legend(loc="outside right upper", frameon=False, fontsize=9, labelcolor=INK, handlelength=3)
+    """Add a legend of the first panel's lines beside the axes."""
+    lines = figure.axes[0].get_legend_handles_labels()
+    legend = figure.legend(
+        *lines, loc="outside right upper", frameon=False, fontsize=9, labelcolor=INK, handlelength=3
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)

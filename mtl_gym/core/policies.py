@@ -156,7 +156,7 @@ def block_over_time(
     actions = history.policy.shape[3]
     if not 0 <= block < actions:
         raise ValueError(f"There is no block {block}: choices are 0 to {actions - 1}, of which the last is PASS.")
-    figure, axes = figure_with_legend(task_names, title)
+    figure, (axes,) = figure_with_legend(task_names, title)
     for task, name in enumerate(task_names):
         share = history.policy[:, task, depth, block]
         # Who takes the block in the end is what the picture is about.

@@ -83,7 +83,7 @@ def learning_curves(
         raise ValueError("There is no curve to draw: give one agent or more, each with one run or more.")
     means = {agent: _mean(agent, curves) for agent, curves in runs.items()}
     in_epochs = bool(all(np.isfinite(mean.epochs).all() for mean in means.values()))
-    figure, axes = figure_with_legend(list(runs), title)
+    figure, (axes,) = figure_with_legend(list(runs), title)
     numbers = {agent: number for number, agent in enumerate(runs)}
     for agent in _ranked(means, measure):
         _draw_curve(axes, agent, means[agent], runs[agent], in_epochs, numbers[agent])

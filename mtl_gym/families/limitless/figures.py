@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_gym.core.figures import COLOURS, INK, figure_of
+from mtl_gym.core.figures import INK, add_legend, figure_with_legend, line_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,21 +61,15 @@ def accuracy_and_unused(runs: Mapping[str, Sequence[Course]], title: str | None 
     for agent, courses in runs.items():
         if len({len(course.epoch) for course in courses}) > 1:
             raise ValueError(f"The runs of {agent!r} differ in their number of evaluations; draw them separately.")
-    return figure_of(lambda figure: _draw(figure, runs, title), (10.5, 4.5))
-
-
-def _draw(figure: Figure, runs: Mapping[str, Sequence[Course]], title: str | None) -> None:
-    panels = figure.subplots(1, 2)
+    figure, panels = figure_with_legend(list(runs), title, panels=2)
     for number, (agent, courses) in enumerate(runs.items()):
-        epoch = np.mean([course.epoch for course in courses], 0)
+        epoch, look = np.mean([course.epoch for course in courses], 0), line_style(number)
         figures = (100 * np.array([course.accuracy for course in courses]), np.array([c.unused for c in courses]))
         for axes, values in zip(panels, figures, strict=True):
-            axes.plot(epoch, values.mean(0), color=COLOURS[number % len(COLOURS)], label=agent)
-            band = {"color": COLOURS[number % len(COLOURS)], "alpha": 0.2, "lw": 0}
-            axes.fill_between(epoch, values.min(0), values.max(0), **band)
+            axes.plot(epoch, values.mean(0), label=agent, **look)
+            axes.fill_between(epoch, values.min(0), values.max(0), color=look["color"], alpha=0.2, lw=0)
     for axes, label in zip(panels, ("accuracy in %", "unused modules"), strict=True):
         axes.set_xlabel("epochs", color=INK)
         axes.set_ylabel(label, color=INK)
-    panels[1].legend(fontsize=8, frameon=False)
-    if title is not None:
-        figure.suptitle(title, color=INK)
+    add_legend(figure)
+    return figure

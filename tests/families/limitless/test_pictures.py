@@ -60,6 +60,9 @@ def test_accuracy_and_unused_modules_are_drawn_from_progress_file(tmp_path):
     accuracy, unused = figure.axes
     assert accuracy.lines[0].get_xydata().tolist() == [[0.5, 80.0], [1.0, 90.0]]
     assert unused.lines[0].get_xydata().tolist() == [[0.5, 7.0], [1.0, 4.0]]
+    many = accuracy_and_unused({f"agent {number}": [course] for number in range(12)})
+    looks = [(line.get_color(), line.get_linestyle()) for line in many.axes[1].lines]
+    assert len(set(looks)) == 12 and len(many.legends[0].get_texts()) == 12
     path.write_text("steps,epoch,accuracy,blocks_used\n10,0.5,0.8,7\n")
     assert "modules_unused" not in read_progress(path, LimitlessVectorEnv.CURVES)
     path.write_text("steps,epoch,accuracy,modules_unused\n10,0.5,none,7\n")
