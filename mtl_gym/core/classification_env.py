@@ -309,10 +309,11 @@ class ClassificationVectorEnv(MultiTaskVectorEnv):
         """Rows with an episode under way; bool [num_envs]."""
         return (self._sample >= 0) & ~self.waiting
 
-    @property
-    def measure(self) -> Measure:
-        """Accuracy in per cent, balanced over classes if `balanced`."""
-        return Measure("balanced accuracy", "%") if self.options.balanced else super().measure
+    @classmethod
+    def measure_of(cls, options: EnvOptions) -> Measure:
+        """Return accuracy in per cent, balanced over classes if `balanced`."""
+        balanced = isinstance(options, ClassificationOptions) and options.balanced
+        return Measure("balanced accuracy", "%") if balanced else super().measure_of(options)
 
     @property
     def task_names(self) -> tuple[str, ...]:

@@ -176,8 +176,6 @@ def add_caption(figure: Figure, text: str) -> None:
 def add_legend(figure: Figure) -> None:
     """Add a legend of the first panel's lines beside the axes."""
     lines = figure.axes[0].get_legend_handles_labels()
-    legend = figure.legend(
-        *lines, loc="outside right upper", frameon=False, fontsize=9, labelcolor=INK, handlelength=3
-    )
+    legend = figure.legend(*lines, loc="outside right upper", frameon=False, fontsize=9, labelcolor=INK, handlelength=3)
     for text in legend.get_texts():
         text.set_parse_math(False)

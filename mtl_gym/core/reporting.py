@@ -14,6 +14,7 @@ from mtl_gym.core.rows import Info
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from mtl_gym.core.options import EnvOptions
     from mtl_gym.data import MultiTaskDataset
 
 Curves: TypeAlias = Mapping[str, NDArray[np.float64]]
@@ -23,6 +24,7 @@ EVALUATIONS = 10
 class Reporting:
     """Hooks of a family for comparisons, reports and transfer."""
 
+    options: EnvOptions
     # Measure of `figure` with the default options.
     MEASURE: ClassVar[Measure] = ACCURACY
     # The split whose evaluation a run draws.
@@ -34,8 +36,16 @@ class Reporting:
 
     @property
     def measure(self) -> Measure:
-        """Measure of `figure`; by default `MEASURE`, which is accuracy in per cent unless a family has another."""
-        return self.MEASURE
+        """Measure of `figure`, see `measure_of`."""
+        return self.measure_of(self.options)
+
+    @classmethod
+    def measure_of(cls, options: EnvOptions) -> Measure:
+        """Return the measure of environments with these options, without making one or loading its data.
+
+        By default it is `MEASURE`, which is accuracy in per cent unless a family has another.
+        """
+        return cls.MEASURE
 
     def figure(self, accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> float:
         """Return the figure by which policies are compared, in the unit of `measure`.

@@ -10,6 +10,9 @@ from gymnasium.envs.registration import EnvSpec
 
 from mtl_gym import registration
 from mtl_gym.core.env import MultiTaskVectorEnv
+from mtl_gym.core.measure import Measure
+from mtl_gym.core.options import EnvOptions, make_options
+from mtl_gym.core.rows import Arguments
 from mtl_gym.core.validation import did_you_mean
 
 if TYPE_CHECKING:
@@ -67,6 +70,31 @@ def class_of(env_id: str) -> type[MultiTaskVectorEnv]:
             f"the docstrings of the modules of its bases say."
         )
     return kind
+
+
+def options_of(env_id: str, given: Arguments | None = None) -> EnvOptions:
+    """Return the options of an id, without making its environment or loading its data.
+
+    Args:
+        env_id: The id.
+        given: Keyword arguments that replace those of the id.
+
+    Raises:
+        gymnasium.error.Error: If the environment is unknown.
+        ValueError: If an argument is invalid.
+    """
+    kind = class_of(env_id)
+    return make_options(kind.Options, kind.__name__, {**spec_of(env_id).kwargs, **(given or {})})
+
+
+def measure_of(env_id: str) -> Measure:
+    """Return the measure of an id, without making its environment or loading its data.
+
+    Example:
+        >>> print(measure_of("MTLRouting-Digits-v1"))
+        balanced accuracy (%)
+    """
+    return class_of(env_id).measure_of(options_of(env_id))
 
 
 def class_if_known(env_id: str) -> type[MultiTaskVectorEnv] | None:

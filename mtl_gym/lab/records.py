@@ -10,12 +10,11 @@ from math import inf, nan
 from typing import TYPE_CHECKING, TypeVar
 
 from mtl_gym.core.measure import ACCURACY, Measure
-from mtl_gym.core.options import make_options
 from mtl_gym.core.rows import Arguments
 from mtl_gym.core.validation import complaint, hints_of, short, unknown
 from mtl_gym.integrations.sb3 import BatchedVecEnv, make_vec_env
 from mtl_gym.lab.agents import check_arguments, find_agent, options_for
-from mtl_gym.lab.environments import class_of, spec_of
+from mtl_gym.lab.environments import class_of, options_of, spec_of
 from mtl_gym.lab.locations import functions, with_objects
 from mtl_gym.lab.protocols import Learner
 from mtl_gym.registration import SB3
@@ -95,7 +94,7 @@ class RunSettings:
                 f"which has no such option. `mtl-gym list {self.env_id}` shows the agents that fit."
             )
         functions(self._options())
-        make_options(kind.Options, kind.__name__, spec_of(self.env_id).kwargs | self._options())
+        options_of(self.env_id, self._options())
 
 
 @dataclass(frozen=True)

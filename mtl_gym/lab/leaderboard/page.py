@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import gymnasium as gym
 import numpy as np
 
-from mtl_gym.core.env import MultiTaskVectorEnv
 from mtl_gym.core.measure import Measure
 from mtl_gym.lab.agents import role_of
+from mtl_gym.lab.environments import measure_of
 from mtl_gym.lab.leaderboard.entries import Entry
 from mtl_gym.lab.records import RunResult
 from mtl_gym.lab.references import RANDOM, UNTRAINED
@@ -111,7 +110,7 @@ def boards(entries: Sequence[Entry]) -> list[Board]:
     for entry in entries:
         refuse_incomparable(entry)
     ids = [env for env in registered_ids() if any(entry.env == env for entry in entries)]
-    return [Board(env, [entry for entry in entries if entry.env == env], _measure(env)) for env in ids]
+    return [Board(env, [entry for entry in entries if entry.env == env], measure_of(env)) for env in ids]
 
 
 def refuse_incomparable(entry: Entry) -> None:
@@ -129,12 +128,6 @@ def refuse_incomparable(entry: Entry) -> None:
     missing = sorted(set(range(SEEDS)) - set(entry.seeds))
     if missing:
         raise ValueError(f"The entry {entry.name} of {entry.env} lacks the seeds {missing}; it takes 0 to {SEEDS - 1}.")
-
-
-def _measure(env: str) -> Measure:
-    kind = gym.make_vec(env, num_envs=1).unwrapped
-    assert isinstance(kind, MultiTaskVectorEnv)
-    return kind.measure
 
 
 def matrix(found: Sequence[Board]) -> Lines:
