@@ -6,10 +6,14 @@ another one.
 
 torch has one default dtype for all threads. If the program set another one, its other threads see float32 while an
 environment or agent is at work, and must name the dtype of tensors that they make meanwhile.
+
+Forked processes, such as those of Gymnasium's `AsyncVectorEnv`, compute with one thread, as the workers of torch's
+`DataLoader` do: after a parallel computation of their parent they would wait forever for its threads.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -88,3 +92,7 @@ def enter_in_own_mode(kind: type, entrances: Sequence[str] = ENTRANCES) -> None:
     for name in entrances:
         if name in vars(kind):
             setattr(kind, name, in_own_mode(vars(kind)[name]))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

@@ -1,5 +1,8 @@
 """Environments of every family train the same weights, whatever mode of torch their caller is in."""
 
+import os
+import subprocess
+import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from threading import Event, Thread
@@ -155,3 +158,28 @@ def test_single_environments_do_not_look_batched():
     for name in ("num_envs", "single_action_space", "single_observation_space"):
         assert not hasattr(env, name)
     assert env.updates == 0 and env.batched.num_envs == 1
+
+
+FORKED = """
+import torch
+import mtl_gym.core.modes
+
+torch.set_num_threads(2)
+
+def work():
+    return float((torch.ones(800, 800) @ torch.ones(800, 800)).exp().sum())
+
+if __name__ == "__main__":
+    import multiprocessing
+    work()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        pool.apply_async(work).get(timeout=20)
+    print("computed")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks are of Unix")
+def test_a_process_that_is_forked_after_a_parallel_computation_computes():
+    """Expect no wait for the parent's threads, which a fork does not have."""
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "computed\n", done.stderr
