@@ -27,6 +27,7 @@ from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.split import Split
 from mtl_gym.families.scheduling import Progress, SchedulingVectorEnv, SharedNetwork
 from mtl_gym.families.scheduling.render import timeline
+from mtl_gym.lab.statistics import Estimate
 
 TASKS = ("pattern", "parity", "easy", "noise")
 # Best plan of a local search by validation accuracy: a lower bound on the best schedule.
@@ -144,9 +145,14 @@ def results(seed: int) -> dict[str, mtl_gym.Evaluation]:
     return {name: mtl_gym.evaluate(schedule, env, "test") for name, schedule in schedules.items()}
 
 
+def percent(found: list[mtl_gym.Evaluation]) -> np.ndarray:
+    """Return the accuracies of seeds [seeds, tasks] in %."""
+    return 100 * np.array([result.accuracy for result in found])
+
+
 def line(name: str, found: list[mtl_gym.Evaluation]) -> str:
     """Return a line of the table: means over seeds, and mean ± deviation over all tasks but noise."""
-    accuracy = 100 * np.array([result.accuracy for result in found])
+    accuracy = percent(found)
     trained = np.sum([result.figures["timeline"].trained.sum((0, 1)) for result in found], 0)
     pairs = zip(accuracy.mean(0), 100 * trained / trained.sum(), strict=True)
     cells = "".join(f"{f'{right:.1f} ({share:2.0f})':>13}" for right, share in pairs)
@@ -165,6 +171,9 @@ print(
 print(f"{'schedule':<22}" + "".join(f"{task:>13}" for task in TASKS) + f"{'but noise':>14}")
 for name in found[0]:
     print(line(name, [results[name] for results in found]))
+
+apart = [percent([results[name] for results in found])[:, :3].mean(1) for name in ("qls-paper", "uniform")]
+print(f"\nqls-paper minus uniform without noise, with its 95% interval: {Estimate.of_mean(apart[0] - apart[1])} points")
 
 last = found[-1]["qls-paper"].figures["timeline"]
 print("\nShare of each task in every decision of qls-paper, in %")

@@ -3,6 +3,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import torch
@@ -122,6 +123,27 @@ def test_files_that_are_not_temporary_are_left(tmp_path):
     (tmp_path / "novel.unfinished").write_text("chapter one")
     remove_unfinished(tmp_path)
     assert (tmp_path / "novel.unfinished").is_file()
+
+
+def test_a_temporary_folder_that_another_process_removes_before_its_lock_is_made_again(tmp_path, monkeypatch):
+    made = []
+    make = tempfile.mkdtemp
+
+    def raced(**options):
+        made.append(make(**options))
+        return made[-1]
+
+    def locks(descriptor, path):
+        if len(made) == 1:
+            os.rmdir(path)
+        return os.path.exists(path)
+
+    monkeypatch.setattr("mtl_gym.core.state.scratch.tempfile.mkdtemp", raced)
+    monkeypatch.setattr("mtl_gym.core.state.scratch._locks", locks)
+    with scratch_folder(tmp_path, "folder") as scratch:
+        assert scratch.is_dir()
+        assert str(scratch) == made[1]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_temporary_folder_is_removed_at_its_end(tmp_path):

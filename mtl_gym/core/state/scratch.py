@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,11 +29,7 @@ def scratch_file(path: Path) -> tuple[int, str]:
     Raises:
         OSError: If the file cannot be made.
     """
-    while True:
-        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
-        if _locks(descriptor, scratch):
-            return descriptor, scratch
-        os.close(descriptor)
+    return _locked(lambda: tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED))
 
 
 @contextmanager
@@ -43,13 +39,12 @@ def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
     Raises:
         OSError: If the folder cannot be made.
     """
-    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.", suffix=UNFINISHED) as scratch:
-        descriptor = os.open(scratch, os.O_RDONLY)
-        try:
-            _locks(descriptor, scratch)
-            yield Path(scratch)
-        finally:
-            os.close(descriptor)
+    descriptor, scratch = _locked(lambda: _make_folder(folder, name))
+    try:
+        yield Path(scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(descriptor)
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -59,8 +54,22 @@ def remove_unfinished(folder: Path) -> None:
             _remove_unlocked(path)
 
 
+def _make_folder(folder: Path, name: str) -> tuple[int, str]:
+    path = tempfile.mkdtemp(dir=folder, prefix=f".{name}.", suffix=UNFINISHED)
+    return os.open(path, os.O_RDONLY), path
+
+
+def _locked(make: Callable[[], tuple[int, str]]) -> tuple[int, str]:
+    """Make a temporary file or folder and lock it, again if another process took it for a leftover just before."""
+    while True:
+        descriptor, path = make()
+        if _locks(descriptor, path):
+            return descriptor, path
+        os.close(descriptor)
+
+
 def _locks(descriptor: int, path: str) -> bool:
-    """Lock a temporary file; return False if another process took it for a leftover just before."""
+    """Lock a temporary file or folder; return False if it has been removed meanwhile."""
     if sys.platform != "win32":
         with suppress(OSError):  # some file systems have no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)

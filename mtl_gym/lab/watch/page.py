@@ -80,7 +80,7 @@ class Page:
         kept, odd = _side_by_side(known)
         if drawing is None or state != before:
             title = f"{name}: {known[0][0].env_id}"
-            svg = svg_of(learning_curves(kept, title, measure_of(runs)), name)
+            svg = svg_of(learning_curves(kept, title, measure_of_runs(runs)), name)
             drawing = Drawing(svg, f"Learning curves of {name}", CAPTION)
             self._drawn[name] = state, drawing
         return [drawing, *odd]
@@ -109,7 +109,7 @@ def summary(runs: Sequence[RunState]) -> str:
     return f"{len(runs)} run{'s' * (len(runs) > 1)}: {counts}; {done:.0%} of the decisions done."
 
 
-def measure_of(runs: Sequence[RunState]) -> Measure:
+def measure_of_runs(runs: Sequence[RunState]) -> Measure:
     """Return the measure of the runs of one environment."""
     return next((run.measure for run in runs if run.measure is not None), UNKNOWN)
 
@@ -135,7 +135,7 @@ def agents_table(by_comparison: dict[str, list[RunState]], several: bool) -> Tab
     """Return a line per agent: runs by state, and means of the last validation figures and of the test figures."""
     head = [*["comparison"] * several, "agent", "runs", "finished", "failed", "done", "validation", "test", "measure"]
     lines = [
-        [*[name] * several, agent, *_agent_cells([run for run in runs if run.name == agent], measure_of(runs))]
+        [*[name] * several, agent, *_agent_cells([run for run in runs if run.name == agent], measure_of_runs(runs))]
         for name, runs in by_comparison.items()
         for agent in dict.fromkeys(run.name for run in runs)
     ]
