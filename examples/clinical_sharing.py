@@ -2,13 +2,14 @@
 
 The network has three paths: a cell and a sub-encoder in either layer. Two tasks share each path: those of a phenotype
 ("phenotypes"), or two of different phenotypes ("mixed"). With "own day", paths are those of "phenotypes", and a task
-reads its path only on its day. The script prints the accuracies on the test rows of every fold, and mean differences to
-"mixed" with Student's 95% intervals, corrected for the overlap of folds.
+reads its path only on its day. The script prints the accuracies on the test rows of every fold, and what each step from
+one to the next changes, with Student's 95% intervals, corrected for the overlap of folds.
 """
 
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 
 import numpy as np
 from mtl_agents import AllConnected
@@ -68,10 +69,9 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"{seed:<6}{seed % FOLDS:<6}" + "".join(f"{value:>12.1f}" for value in table[-1]), flush=True)
     found = np.array(table)
     print(f"{'mean':<12}" + "".join(f"{value:>12.1f}" for value in found.mean(0)))
-    for name, values in list(zip(PATHS, found.T, strict=True))[1:]:
-        apart = values - found[:, 0]
+    for (before, after), apart in zip(pairwise(PATHS), np.diff(found).T, strict=True):
         mean, half = apart.mean(), reach(apart, FOLDS)
-        print(f"{name} minus mixed: {mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]")
+        print(f"{after} minus {before}: {mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]")
 
 
 if __name__ == "__main__":
