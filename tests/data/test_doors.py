@@ -1,8 +1,6 @@
-"""Frames, objects of the library `datasets`, and image folders as data sets."""
+"""Frames and objects of the library `datasets` as data sets."""
 
 import logging
-import os
-import socket
 
 import numpy as np
 import pandas as pd
@@ -100,6 +98,25 @@ def test_columns_of_labels_are_tasks_whose_rows_share_a_split():
     assert sum(map(len, rows)) == len(set.union(*rows)) == 200
 
 
+def test_columns_may_be_named_by_an_index_an_array_or_an_iterator():
+    table = frame(hat=np.tile([0, 1, 1], 20))[["width", "height", "sold", "hat"]]
+    wanted = MultiTaskDataset.from_frame("shops", table, label=["sold", "hat"], inputs=["width", "height"])
+    for named in (lambda names: names, np.array, iter, lambda names: names.to_series()):
+        arguments = {"label": named(table.columns[2:]), "inputs": named(table.columns[:2])}
+        data = MultiTaskDataset.from_frame("shops", table, **arguments)
+        assert data.task_names == wanted.task_names and rows_of(data, "test") == rows_of(wanted, "test")
+    with pytest.raises(ValueError, match=r"no column .*\[\'shop\'\]"):
+        shops(task=["shop"])
+
+
+def test_columns_may_be_named_by_their_numbers():
+    numbered = frame(part=np.tile(["train", "train", "test"], 20)).set_axis(range(5), axis=1)
+    data = MultiTaskDataset.from_frame("shops", numbered, label=3, task=2, inputs=[np.int64(0), 1], split=4)
+    assert data.task_names == ("north", "south") and data.input_shape == (2,) and len(data.split("test")) == 20
+    with pytest.raises(ValueError, match=r"no column '9'\. Its columns are 0, 1, 2, 3, 4"):
+        MultiTaskDataset.from_frame("shops", numbered, label=9, task=2)
+
+
 def test_equal_inputs_stay_in_one_split_and_rare_classes_are_in_all():
     random = np.random.default_rng(0)
     cell, unit = np.where(np.arange(600) < 590, random.integers(0, 3, 600), 3), random.integers(0, 300, 600)
@@ -142,7 +159,7 @@ def test_a_column_of_arrays_is_one_input():
             {"label": "solds"},
             r"no column 'solds'\. Did you mean 'sold'\? Its columns are width, height, shop, sold",
         ),
-        ({}, {"task": None}, r"label='sold' and task=None do not tell the tasks; name one column of labels and"),
+        ({}, {"task": None}, r"label=\['sold'\] and task=None do not tell the tasks; name one column of labels and"),
         ({}, {"inputs": ["width", "sold"]}, r"column 'sold' is an input and a label, task or split"),
         (
             {"part": "south"},
@@ -326,81 +343,22 @@ def test_classes_of_two_splits_must_have_the_same_numbers():
         MultiTaskDataset.from_huggingface("pets", parts, label="label", task="task")
 
 
-def write_images(root, classes, count=10, size=(6, 5), seed=0):
-    random = np.random.default_rng(seed)
-    for name in classes:
-        (root / name).mkdir(parents=True)
-        for number in range(count):
-            pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{number}.png")
+def test_a_column_that_one_split_lacks_is_told_with_the_split():
+    datasets = pytest.importorskip("datasets")
+    whole = datasets.Dataset.from_pandas(frame())
+    parts = datasets.DatasetDict({"train": whole, "test": whole.remove_columns("height")})
+    with pytest.raises(ValueError, match=r"split 'test' has no column 'height'\. Its columns are width, shop, sold"):
+        MultiTaskDataset.from_huggingface("shops", parts, label="sold", task="shop")
+    with pytest.raises(ValueError, match=r"split 'train' has no column 'wide'"):
+        MultiTaskDataset.from_huggingface("shops", parts, label="sold", task="shop", inputs=np.array(["wide"]))
 
 
-def test_a_folder_of_classes_for_each_task(tmp_path):
-    write_images(tmp_path / "pets", ("cat", "dog"))
-    write_images(tmp_path / "cars", ("bus", "van", "tram"), seed=1)
-    data = MultiTaskDataset.from_image_folders("two", tmp_path)
-    assert data.task_names == ("cars", "pets") and data.class_names == (("bus", "tram", "van"), ("cat", "dog"))
-    assert data.input_shape == (3, 5, 6) and data.split("train").x.dtype == torch.uint8
-    assert {name: len(split) for name, split in data.splits.items()} == {"train": 35, "validation": 5, "test": 10}
-    named = MultiTaskDataset.from_image_folders("two", {"animals": tmp_path / "pets", "cars": str(tmp_path / "cars")})
-    assert named.task_names == ("animals", "cars")
-
-
-def test_classes_of_one_folder_are_grouped_to_tasks_or_are_tasks_each(tmp_path):
-    write_images(tmp_path, ("cat", "dog", "bus", "van"))
-    tasks = {"pets": ["dog", "cat"], "cars": ["bus", "van"]}
-    grouped = MultiTaskDataset.from_image_folders("four", tmp_path, tasks=tasks, size=4)
-    assert grouped.class_names == (("cat", "dog"), ("bus", "van")) and grouped.input_shape == (3, 4, 4)
-    each = MultiTaskDataset.from_image_folders("four", tmp_path, tasks="one-vs-rest")
-    assert each.task_names == ("bus", "cat", "dog", "van") and each.class_names[0] == ("another class", "this class")
-    rows = [set(rows_of(each, split)) for split in each.splits]
-    assert sum(map(len, rows)) == len(set.union(*rows)) == 40
-    assert each.task_sizes("train") == (len(rows[0]),) * 4
-
-
-@pytest.mark.parametrize("layout", ["{split}/{task}", "{task}/{split}"])
-def test_folders_named_as_splits_are_kept(tmp_path, layout):
-    for number, split in enumerate(("train", "val", "test")):
-        for task in ("pets", "cars"):
-            write_images(tmp_path / layout.format(split=split, task=task), ("old", "new"), 3, seed=number)
-    data = MultiTaskDataset.from_image_folders("split", tmp_path)
-    assert data.task_names == ("cars", "pets")
-    assert [data.task_sizes(split) for split in data.splits] == [(6, 6)] * 3
-
-
-def test_images_that_do_not_fit_are_told_by_file(tmp_path):
-    write_images(tmp_path / "pets", ("cat", "dog"))
-    write_images(tmp_path / "cars", ("bus", "van"), size=(7, 5), seed=1)
-    with pytest.raises(ValueError, match=r"different sizes, 7 by 5 and 6 by 5 pixels .* resize them with size=32"):
-        MultiTaskDataset.from_image_folders("two", tmp_path)
-    with pytest.raises(ValueError, match=r"task 'x': there is no class 'cow' among cat, dog"):
-        MultiTaskDataset.from_image_folders("two", tmp_path / "pets", tasks={"x": ["cat", "cow"]})
-    with pytest.raises(ValueError, match=r"size=0 is not possible; it takes a side such as 32"):
-        MultiTaskDataset.from_image_folders("two", tmp_path, size=0)
-    for size in (True, (8, 10**6)):
-        with pytest.raises(ValueError, match=r"it takes a side .* of at most 4,096 pixels"):
-            MultiTaskDataset.from_image_folders("two", tmp_path, size=size)
-    with pytest.raises(ValueError, match=r"folders=\{\} names no task; give the folder of each"):
-        MultiTaskDataset.from_image_folders("two", {})
-    (tmp_path / "pets" / "cat" / "0.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"0\.png cannot be read as an image .* delete it or get it again"):
-        MultiTaskDataset.from_image_folders("two", tmp_path, size=4)
-    Image.new("1", (20_000, 20_000)).save(tmp_path / "pets" / "cat" / "0.png")
-    with pytest.raises(ValueError, match=r"0\.png cannot be read as an image \(Image size .* exceeds limit"):
-        MultiTaskDataset.from_image_folders("two", tmp_path, size=4)
-    with pytest.raises(ValueError, match=r"needs a folder of images for each class"):
-        MultiTaskDataset.from_image_folders("two", {"one": tmp_path / "pets" / "dog"})
-    with pytest.raises(ValueError, match=r"is no folder; give the folder that holds a folder per class"):
-        MultiTaskDataset.from_image_folders("two", tmp_path / "nowhere")
-
-
-def test_a_pipe_or_a_socket_among_images_is_told(tmp_path):
-    write_images(tmp_path / "pets", ("cat", "dog"))
-    os.mkfifo(tmp_path / "pets" / "cat" / "pipe.png")
-    with pytest.raises(ValueError, match=r"pipe\.png is no regular file; delete it"):
-        MultiTaskDataset.from_image_folders("pets", {"pets": tmp_path / "pets"})
-    (tmp_path / "pets" / "cat" / "pipe.png").unlink()
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(os.path.relpath(tmp_path / "pets" / "dog" / "a.png"))
-        with pytest.raises(ValueError, match=r"a\.png is no regular file; delete it"):
-            MultiTaskDataset.from_image_folders("pets", {"pets": tmp_path / "pets"})
+def test_a_named_task_without_rows_is_left_out():
+    datasets = pytest.importorskip("datasets")
+    kinds = {"x": datasets.Value("float32"), "label": datasets.Value("int64")}
+    features = datasets.Features(kinds | {"task": datasets.ClassLabel(names=["none", "b", "a"])})
+    given = {"x": range(40), "label": [0, 1] * 20, "task": [2, 2, 1, 1] * 10}
+    data = MultiTaskDataset.from_huggingface(
+        "x", datasets.Dataset.from_dict(given, features=features), label="label", task="task"
+    )
+    assert data.task_names == ("b", "a") and data.class_names == (("0", "1"),) * 2

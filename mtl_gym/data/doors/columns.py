@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,26 @@ from mtl_gym.data.arrays import check_finite, described, read_inputs
 from mtl_gym.data.doors.samples import Categories, Codes
 
 Column = npt.NDArray[Any]
+Name: TypeAlias = str | int
+Names: TypeAlias = Name | Iterable[Name]
 _IMAGE_CHANNELS = (1, 3, 4)
 
 
-def check_columns(where: str, wanted: Sequence[object], there: Sequence[str]) -> None:
+def names_of(given: object) -> list[str]:
+    """Return one name, or those of a list, array or index, as text.
+
+    A set counts as one name, because its order, and so that of tasks, would differ between runs.
+
+    Example:
+        >>> names_of("width"), names_of(np.array(["width", "height"])), names_of(3)
+        (['width'], ['width', 'height'], ['3'])
+    """
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes | Set) or getattr(given, "ndim", 1) == 0:
+        return [str(given)]
+    return [str(name) for name in given]
+
+
+def check_columns(where: str, wanted: Sequence[str], there: Sequence[str]) -> None:
     """Check that columns exist.
 
     Raises:
@@ -26,18 +42,18 @@ def check_columns(where: str, wanted: Sequence[object], there: Sequence[str]) ->
     """
     for column in wanted:
         if column not in there:
-            hint = did_you_mean(str(column), there)
+            hint = did_you_mean(column, there)
             raise ValueError(f"{where} has no column {short(column)}.{hint} Its columns are {', '.join(there)}")
 
 
-def check_distinct(where: str, columns: Sequence[object], use: str) -> None:
+def check_distinct(where: str, columns: Sequence[str], use: str) -> None:
     """Raise ValueError if a column is named twice."""
     twice = [column for column in columns if columns.count(column) > 1]
     if twice:
         raise ValueError(f"{where}: column {short(twice[0])} is named twice {use}; name it once")
 
 
-def input_columns(where: str, inputs: object, used: Sequence[object], there: Sequence[str]) -> list[str]:
+def input_columns(where: str, inputs: Sequence[str] | None, used: Sequence[str], there: Sequence[str]) -> list[str]:
     """Return the columns of the inputs: those that the user names, or all that are not used for anything else.
 
     Raises:
@@ -46,10 +62,9 @@ def input_columns(where: str, inputs: object, used: Sequence[object], there: Seq
     if inputs is None:
         chosen = [column for column in there if column not in used]
     else:
-        named: list[object] = [inputs] if isinstance(inputs, str) or not isinstance(inputs, Sequence) else [*inputs]
-        check_columns(where, named, there)
-        check_distinct(where, named, "in inputs")
-        chosen = list(map(str, named))
+        check_columns(where, inputs, there)
+        check_distinct(where, inputs, "in inputs")
+        chosen = [*inputs]
     leaked = [column for column in chosen if column in used]
     if leaked:
         raise ValueError(f"{where}: column {leaked[0]!r} is an input and a label, task or split; take it out of inputs")

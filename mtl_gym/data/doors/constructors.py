@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
 from mtl_gym.data.doors.assembly import Splitting, assemble
+from mtl_gym.data.doors.columns import Name, Names
 from mtl_gym.data.doors.frame import Roles, read_frame
 from mtl_gym.data.doors.huggingface import read_huggingface
 from mtl_gym.data.doors.image_folders import PathLike, Size, Tasks, read_image_folders
@@ -29,10 +30,10 @@ class Doors:
         name: str,
         frame: pandas.DataFrame | Mapping[str, pandas.DataFrame],
         *,
-        label: str | Sequence[str],
-        task: str | None = None,
-        inputs: str | Sequence[str] | None = None,
-        split: str | None = None,
+        label: Names,
+        task: Name | None = None,
+        inputs: Names | None = None,
+        split: Name | None = None,
         validation: float = 0.1,
         test: float = 0.2,
         seed: int = 0,
@@ -46,8 +47,8 @@ class Doors:
         Args:
             name: Name in messages and results.
             frame: The frame, or a frame per split (``{"train": ..., "test": ...}``).
-            label: Column of labels (names or whole numbers), or several, each a task; rows without a label of a task
-                are left out of that task.
+            label: Column of labels (names or whole numbers), or several in a list, array or index, each a task; rows
+                without a label of a task are left out of that task.
             task: Column of tasks, if there is one column of labels.
             inputs: Columns of numbers, or one column of arrays of equal shape; the default is all other columns.
             split: Column that names the split of each row.
@@ -67,7 +68,7 @@ class Doors:
             >>> MultiTaskDataset.from_frame("shops", pandas.DataFrame(rows), label="sold", task="shop")
             MultiTaskDataset('shops', 2 tasks, classes (2, 2), input [1] float32, train 28, validation 4, test 8)
         """
-        samples = read_frame(name, frame, Roles(label, task, inputs, split))
+        samples = read_frame(name, frame, Roles.named(label, task, inputs, split))
         return cls(**assemble(name, samples, Splitting(validation, test, seed), normalise))
 
     @classmethod
@@ -76,9 +77,9 @@ class Doors:
         name: str,
         dataset: object,
         *,
-        label: str | Sequence[str],
-        task: str | None = None,
-        inputs: str | Sequence[str] | None = None,
+        label: Names,
+        task: Name | None = None,
+        inputs: Names | None = None,
         splits: Mapping[str, str] | None = None,
         validation: float = 0.1,
         test: float = 0.2,
@@ -106,7 +107,7 @@ class Doors:
             MissingExtraError: If `datasets` is not installed.
             ValueError: As for `from_frame`.
         """
-        samples = read_huggingface(name, dataset, Roles(label, task, inputs), splits)
+        samples = read_huggingface(name, dataset, Roles.named(label, task, inputs), splits)
         return cls(**assemble(name, samples, Splitting(validation, test, seed), normalise))
 
     @classmethod
@@ -125,7 +126,7 @@ class Doors:
         """Build a data set from folders of images, one folder per class, as for torchvision's `ImageFolder`.
 
         Folders named "train", "val" and "test" above the classes or tasks are kept as splits; others are drawn as in
-        `from_frame`. Inputs are uint8 ``[3, height, width]``.
+        `from_frame`. Hidden folders are left out. Inputs are uint8 ``[3, height, width]``.
 
         Args:
             name: Name in messages and results.
@@ -139,8 +140,8 @@ class Doors:
             normalise: As for `from_frame`.
 
         Raises:
-            ValueError: If a folder or class does not exist, an image is damaged, or sizes differ; otherwise as for
-                `from_frame`.
+            ValueError: If a folder or class does not exist, a folder beside splits is none, an image is damaged or has
+                more than 8 bits per channel, or sizes differ; otherwise as for `from_frame`.
         """
         samples = read_image_folders(name, folders, tasks, size)
         return cls(**assemble(name, samples, Splitting(validation, test, seed), normalise))

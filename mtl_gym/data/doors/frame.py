@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import Self
 
 from mtl_gym.core.validation import short
 from mtl_gym.data.arrays import described
 from mtl_gym.data.doors.columns import (
     Column,
+    Name,
+    Names,
     check_columns,
     check_distinct,
     check_present,
     input_columns,
     is_missing,
     joined,
+    names_of,
     read_categories,
     read_column_inputs,
 )
@@ -36,21 +40,22 @@ class Roles:
     """Columns of a table by their use.
 
     Attributes:
-        label: Column of labels; several columns are one task each.
+        labels: Columns of labels; several columns are one task each.
         task: Column of tasks, if there is one column of labels.
         inputs: Columns of inputs; None for all others.
         split: Column of splits, if there is one.
     """
 
-    label: str | Sequence[str]
-    task: str | None = None
-    inputs: str | Sequence[str] | None = None
-    split: str | None = None
+    labels: list[str]
+    task: str | None
+    inputs: list[str] | None
+    split: str | None
 
-    @property
-    def labels(self) -> list[str]:
-        """Columns of labels."""
-        return [self.label] if isinstance(self.label, str) or not isinstance(self.label, Sequence) else [*self.label]
+    @classmethod
+    def named(cls, label: Names, task: Name | None, inputs: Names | None, split: Name | None = None) -> Self:
+        """Return the columns that a user names; numbers of columns count as their text, as in `read_frame`."""
+        single = [None if name is None else str(name) for name in (task, split)]
+        return cls(names_of(label), single[0], None if inputs is None else names_of(inputs), single[1])
 
     @property
     def used(self) -> list[str]:
@@ -62,7 +67,7 @@ class Roles:
         check_columns(where, self.used, there)
         check_distinct(where, self.used, "among labels, task and split")
         if not self.labels or (self.task is None) == (len(self.labels) < 2):
-            told = f"label={short(self.label)} and task={short(self.task)}"
+            told = f"label={short(self.labels)} and task={short(self.task)}"
             raise ValueError(
                 f"{where}: {told} do not tell the tasks; name one column of labels and a column of tasks, or several "
                 "columns of labels and task=None, where each column is a task"
@@ -78,11 +83,12 @@ def read_frame(name: str, frame: object, roles: Roles) -> Samples:
     where = f"data set {name!r}"
     table, split = _one_table(where, frame)
     roles.check(where, [str(column) for column in table.columns])
+    columns = {str(column): table[column].to_numpy() for column in table.columns}
     if split is None:
-        split = _split_column(where, table, roles.split)
+        split = np.zeros(len(table), np.int64) if roles.split is None else _splits(where, columns, roles.split)
     elif roles.split is not None:
         raise ValueError(f"{where}: there is a frame per split and a column of splits; use one of them")
-    return read_columns(name, {str(column): table[column].to_numpy() for column in table.columns}, split, roles)
+    return read_columns(name, columns, split, roles)
 
 
 def read_columns(
@@ -167,10 +173,9 @@ def _check_alike(where: str, parts: Mapping[str, pandas.DataFrame]) -> None:
             )
 
 
-def _split_column(where: str, table: pandas.DataFrame, column: str | None) -> Codes:
-    if column is None:
-        return np.zeros(len(table), np.int64)
-    values = table[column].to_numpy()
+def _splits(where: str, columns: Mapping[str, Column], column: str) -> Codes:
+    """Return the split of each row, which a column names; int64 `[rows]`."""
+    values = columns[column]
     check_present(where, column, values)
     for value in values:
         if not isinstance(value, str):

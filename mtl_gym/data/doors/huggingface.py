@@ -13,7 +13,7 @@ from mtl_gym.core.extras import needed_by
 from mtl_gym.core.state.checkpoint import said
 from mtl_gym.core.validation import short
 from mtl_gym.data.arrays import described
-from mtl_gym.data.doors.columns import Column, input_columns
+from mtl_gym.data.doors.columns import Column, check_columns, input_columns
 from mtl_gym.data.doors.frame import Roles, read_columns
 from mtl_gym.data.doors.samples import SPLIT_NAMES, Categories, Codes, Samples, check_training, distinct_splits
 from mtl_gym.data.split import SPLITS
@@ -40,8 +40,7 @@ def read_huggingface(name: str, dataset: object, roles: Roles, splits: Mapping[s
     split = np.repeat(distinct_splits(where, list(parts)), [len(part) for part in parts.values()])
     check_training(where, split)
     used = _used_columns(where, parts, roles)
-    with _readable(where, "the rows cannot be read"):
-        tables = [_columns(part.select_columns(used)) for part in parts.values()]
+    tables = [_read(f"{where}, split {split!r}", part, used) for split, part in parts.items()]
     columns = {column: _stacked([table[column] for table in tables]) for column in used}
     named = {column: _class_names(where, column, parts) for column in roles.used}
     known = {}
@@ -49,7 +48,8 @@ def read_huggingface(name: str, dataset: object, roles: Roles, splits: Mapping[s
         if names is not None:
             columns[column] = _with_missing(columns[column])
             _check_known(where, column, columns[column], names)
-            known[column] = Categories(np.nan_to_num(columns[column]).astype(np.int64), tuple(names))
+            found, codes = np.unique(np.nan_to_num(columns[column]).astype(np.int64), return_inverse=True)
+            known[column] = Categories(codes.astype(np.int64), tuple(names[code] for code in found))
             if roles.task is not None:
                 _check_labelled(where, column, columns[column], split)
     return read_columns(name, columns, split, roles, known)
@@ -95,17 +95,22 @@ def _parts(where: str, dataset: Any, splits: Mapping[str, str] | None) -> dict[s
 
 def _used_columns(where: str, parts: Mapping[str, Any], roles: Roles) -> list[str]:
     """Return the columns to read; images and texts that nobody uses are never decoded."""
-    names = next(iter(parts.values())).column_names
-    for split, part in parts.items():
-        roles.check(f"{where}, split {split!r}", part.column_names)
-        input_columns(f"{where}, split {split!r}", roles.inputs, roles.used, part.column_names)
-    return [*input_columns(where, roles.inputs, roles.used, names), *roles.used]
+    there = {f"{where}, split {split!r}": part.column_names for split, part in parts.items()}
+    for place, names in there.items():
+        roles.check(place, names)
+    first, names = next(iter(there.items()))
+    used = [*input_columns(first, roles.inputs, roles.used, names), *roles.used]
+    for place, names in there.items():
+        check_columns(place, used, names)
+    return used
 
 
-def _columns(part: Any) -> dict[str, Column]:
-    """Return the values of all columns; None stays None, and arrays of different shapes stay apart."""
-    read: dict[str, Any] = part.with_format("numpy")[:]
-    return {column: _column(part, column, values) for column, values in read.items()}
+def _read(where: str, part: Any, used: list[str]) -> dict[str, Column]:
+    """Return the values of columns; None stays None, and arrays of different shapes stay apart."""
+    with _readable(where, "the rows cannot be read"):
+        chosen = part.select_columns(used)
+        read: dict[str, Any] = chosen.with_format("numpy")[:]
+        return {column: _column(chosen, column, values) for column, values in read.items()}
 
 
 def _column(part: Any, column: str, values: Any) -> Column:
