@@ -6,14 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from mtl_gym.core.validation import short
-from mtl_gym.data.doors.columns import joined
+from mtl_gym.data.doors.columns import joined, names_of
 from mtl_gym.data.doors.samples import SPLIT_NAMES, Categories, Codes, Samples, distinct_splits
 from mtl_gym.data.vision import import_torchvision
 
@@ -22,6 +22,8 @@ Tasks: TypeAlias = Mapping[str, Sequence[str]] | Literal["one-vs-rest"] | None
 Size: TypeAlias = int | tuple[int, int] | None
 ONE_VS_REST = "one-vs-rest"
 LONGEST_SIDE = 4096  # a longer one is a typing error that exhausts the memory
+_DEEP_MODES = ("I", "F")  # PIL's modes of 16 and 32 bits begin so; conversion to 8 bits clips their values
+_SYSTEM_FOLDERS = ("__MACOSX",)  # holds no images, although its files are named as images
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +73,26 @@ def _folder(where: str, path: object) -> Path:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """Return the names of the folders in a folder, without hidden ones and those of the system."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    return [name for name in names if not name.startswith(".") and name not in _SYSTEM_FOLDERS]
 
 
 def _by_split(where: str, folder: Path) -> dict[str, Path]:
-    """Return the folder of each split if the subfolders are named as splits, else the folder itself as training."""
+    """Return the folder of each split if the subfolders are named as splits, else the folder itself as training.
+
+    A split holds folders, so that a class of images may be named "train".
+    """
     names = _subfolders(folder)
-    if not names or any(name.lower() not in SPLIT_NAMES for name in names):
+    splits = [name for name in names if name.lower() in SPLIT_NAMES]
+    others = [name for name in names if name not in splits]
+    if not splits or (others and not any(_subfolders(folder / name) for name in splits)):
         return {"train": folder}
+    if others:
+        raise ValueError(
+            f"{where}: {folder} holds {', '.join(map(repr, others))} beside the splits {', '.join(splits)}; move away "
+            "what is no split, or rename a class or task that has the name of a split"
+        )
     distinct_splits(f"{where}, {folder}", names)
     return {name: folder / name for name in names}
 
@@ -88,6 +102,12 @@ def _listed_by_task(where: str, folders: PathLike | Mapping[str, PathLike]) -> d
     if isinstance(folders, Mapping):
         if not folders:
             raise ValueError(f"{where}: folders={folders} names no task; give the folder of each")
+        splits = [name for name in folders if str(name).lower() in SPLIT_NAMES]
+        if len(splits) > 1:
+            raise ValueError(
+                f"{where}: folders has the splits {', '.join(splits)}, but takes the folder of each task; give the "
+                "folder above them, or other names to the tasks"
+            )
         return {str(task): _listed(where, _folder(where, path)) for task, path in folders.items()}
     root = _folder(where, folders)
     splits = _by_split(where, root)
@@ -107,24 +127,28 @@ def _listed(where: str, folder: Path) -> _Images:
 def _listed_in(where: str, splits: Mapping[str, Path]) -> _Images:
     """List the images of each split with torchvision, whose rules tell images from other files."""
     positions = distinct_splits(where, list(splits))
-    parts = [_image_folder(where, folder) for folder in splits.values()]
-    names = sorted({name for part in parts for name in part.classes})
-    codes = [[names.index(part.classes[label]) for label in part.targets] for part in parts]
+    names = sorted({name for folder in splits.values() for name in _subfolders(folder)})
+    parts = [_samples(where, folder, names) for folder in splits.values()]
+    samples = [sample for part in parts for sample in part]
     return _Images(
-        paths=[Path(path) for part in parts for path, _ in part.samples],
-        label=Categories(np.concatenate(codes).astype(np.int64), tuple(names)),
-        split=np.repeat(positions, [len(part.samples) for part in parts]),
+        paths=[Path(path) for path, _ in samples],
+        label=Categories(np.array([label for _, label in samples], np.int64), tuple(names)),
+        split=np.repeat(positions, [len(part) for part in parts]),
     )
 
 
-def _image_folder(where: str, folder: Path) -> Any:
+def _samples(where: str, folder: Path, names: list[str]) -> list[tuple[str, int]]:
+    """Return path and class of each image in the folders of one split; classes are positions in `names`."""
+    classes = {name: names.index(name) for name in _subfolders(folder)}
+    listing = import_torchvision().datasets.folder
     try:
-        return import_torchvision().datasets.ImageFolder(folder)
-    except FileNotFoundError as error:
+        samples: list[tuple[str, int]] = listing.make_dataset(folder, classes, listing.IMG_EXTENSIONS)
+    except (FileNotFoundError, ValueError) as error:  # a folder without images, and no folder at all
         raise ValueError(
-            f"{where}: {folder} holds the folders {_subfolders(folder)}, but needs a folder of images for each class "
+            f"{where}: {folder} holds the folders {list(classes)}, but needs a folder of images for each class "
             f"({str(error).strip()})"
         ) from None
+    return samples
 
 
 def _grouped(where: str, images: _Images, tasks: object) -> tuple[Codes, Categories, Categories]:
@@ -139,14 +163,22 @@ def _grouped(where: str, images: _Images, tasks: object) -> tuple[Codes, Categor
             f"{where}: tasks={short(tasks)} is not possible; it takes {ONE_VS_REST!r} or the classes of each task, "
             "{task: [class, ...]}"
         )
-    for task_name, classes in tasks.items():
-        absent = [name for name in classes if name not in names]
-        if absent:
-            raise ValueError(f"{where}, task {task_name!r}: there is no class {absent[0]!r} among {', '.join(names)}")
-    parts = [np.flatnonzero(np.isin(codes, [names.index(name) for name in classes])) for classes in tasks.values()]
+    chosen = [_class_numbers(f"{where}, task {task!r}", classes, names) for task, classes in tasks.items()]
+    parts = [np.flatnonzero(np.isin(codes, numbers)) for numbers in chosen]
     rows = np.concatenate(parts)
     task = Categories(np.repeat(np.arange(len(parts)), [len(part) for part in parts]), tuple(map(str, tasks)))
     return rows, task, Categories(codes[rows], names)
+
+
+def _class_numbers(where: str, classes: object, names: Sequence[str]) -> list[int]:
+    """Return the positions in `names` of the classes of a task."""
+    named = names_of(classes)
+    if isinstance(classes, str) or not named:
+        raise ValueError(f"{where}: {short(classes)} is no list of classes; list two or more of {', '.join(names)}")
+    absent = [name for name in named if name not in names]
+    if absent:
+        raise ValueError(f"{where}: there is no class {absent[0]!r} among {', '.join(names)}")
+    return [names.index(name) for name in named]
 
 
 def _check_size(where: str, size: object) -> None:
@@ -181,9 +213,14 @@ def _pixels(where: str, path: Path, size: Size) -> npt.NDArray[np.uint8]:
         raise ValueError(f"{where}: {path} is no regular file; delete it")
     try:
         with Image.open(path) as image:
-            picture = image.convert("RGB")
+            mode, picture = image.mode, image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{where}: {path} cannot be read as an image ({error}); delete it or get it again") from None
+    if mode[0] in _DEEP_MODES:
+        raise ValueError(
+            f"{where}: {path} has more than 8 bits per pixel (PIL's mode {mode!r}), which inputs of uint8 cannot hold; "
+            "scale its values to 0 to 255 and save it with 8 bits"
+        )
     if size is not None:
         height, width = (size, size) if isinstance(size, int) else size
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
