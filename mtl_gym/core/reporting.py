@@ -90,7 +90,11 @@ class Reporting:
 
     @property
     def transferable(self) -> MultiTaskDataset | None:
-        """The data set of which a task can be left out for `transfer`; None where the family does not transfer."""
+        """The data set of which a task can be left out for `transfer`; None where the family does not transfer.
+
+        Raises:
+            ValueError: If an option excludes it.
+        """
         return None
 
     def transfer(self, data: MultiTaskDataset, task: int, folds: int, seed: int) -> NDArray[np.float64]:

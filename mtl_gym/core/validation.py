@@ -57,7 +57,7 @@ def unknown(who: str, what: str, name: str, known: Iterable[str]) -> str:
         "WPL has no argument 'seeed'. Did you mean 'seed'? It takes seed, verbose."
     """
     names = list(known)
-    return f"{who} has no {what} {name!r}.{did_you_mean(name, names)} It takes {', '.join(names)}."
+    return f"{who} has no {what} {name!r}.{did_you_mean(str(name), names)} It takes {', '.join(names)}."
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

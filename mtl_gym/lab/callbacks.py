@@ -98,6 +98,7 @@ class HeldOutCurve(BaseCallback):
         row |= {f"accuracy/{name}": value for name, value in zip(result.task_names, result.accuracy, strict=True)}
         self.rows.append(row)
         self.logger.record(f"{self.split}/accuracy", result.mean_accuracy)
+        self.logger.record(f"{self.split}/figure", result.figure)
         if self.path is not None:
             self._write(self.path)
         self.seconds += time.perf_counter() - start

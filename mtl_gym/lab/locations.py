@@ -6,10 +6,10 @@ The function of `data` takes no argument and returns the data set; the function 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.validation import did_you_mean
@@ -41,18 +41,30 @@ def functions(options: Mapping[str, object]) -> dict[str, Callable[..., object]]
 
 def _function(option: str, location: str) -> Callable[..., object]:
     module, _, name = location.partition(":")
-    try:
-        names = vars(import_module(module))
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{option}={location!r}: there is no module {error.name!r}; install its package, or set PYTHONPATH."
-        ) from error
+    names = vars(imported(module, f"{option}={location!r}"))
     found = names.get(name)
     if not callable(found):
         near = did_you_mean(name, [known for known, value in names.items() if callable(value)])
         raise ValueError(f"{option}={location!r}: the module {module!r} has no function {name!r}.{near}")
     function: Callable[..., object] = found
     return function
+
+
+def imported(module: str, given: str) -> ModuleType:
+    """Import a module that the user names.
+
+    Args:
+        module: Name of the module.
+        given: Where the user names it, for the error.
+
+    Raises:
+        ValueError: If there is no such module.
+    """
+    try:
+        return import_module(module)
+    except (ModuleNotFoundError, TypeError, ValueError) as error:  # ".x" and "" are no names
+        lacking = getattr(error, "name", None) or module
+        raise ValueError(f"{given}: there is no module {lacking!r}; install its package, or set PYTHONPATH.") from error
 
 
 def with_objects(options: Mapping[str, object]) -> dict[str, object]:
@@ -67,20 +79,21 @@ def with_objects(options: Mapping[str, object]) -> dict[str, object]:
     return {**options, **found}
 
 
-def refuse_imports(options: Mapping[str, object], path: Path) -> None:
-    """Refuse locations in a run's file unless their modules are already imported.
+def refuse_imports(options: Mapping[str, object], path: Path, module: str | None = None) -> None:
+    """Refuse the locations in a run's file, unless the user names their module.
 
     Args:
         options: Options of the environment.
         path: The file.
+        module: A module, for its functions and those of its submodules; None for no function.
 
     Raises:
-        CheckpointError: If a module is not imported; files never import modules.
+        CheckpointError: If a function is of another module; files never import or call anything themselves.
     """
     for name, location in locations(options).items():
-        module = location.partition(":")[0]
-        if module not in sys.modules:
+        own = location.partition(":")[0]
+        if module is None or not f"{own}.".startswith(f"{module}."):
             raise CheckpointError(
-                f"{path} has {name}={location!r}, and files never import: import {module!r} yourself, or pass it on "
-                "the command line (--module)."
+                f"{path} has {name}={location!r}, and files never import: name the module yourself, with --module "
+                f"{own} or restore(..., module={own!r})."
             )

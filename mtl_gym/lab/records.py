@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LONGEST_NAME = 255
 # Whole numbers beyond it are no floats.
 LARGEST = sys.float_info.max
+# Decisions of a run; SB3 counts in 64 bits.
+MOST_STEPS = 10**15
 # Tolerance for rounded means and shares.
 SLACK = 1e-6
 Record = TypeVar("Record", bound="DataclassInstance")
@@ -84,6 +86,7 @@ class RunSettings:
             ValueError: If an argument is invalid, or the environment does not belong to mtl_gym.
             gymnasium.error.Error: If the environment is unknown.
         """
+        require("steps", self.steps, 1, MOST_STEPS)
         kind = class_of(self.env_id)  # a module of `module:id` may register agents
         check_arguments(self.agent, self.agent_kwargs)
         known = {field.name for field in dataclasses.fields(kind.Options)}

@@ -229,12 +229,15 @@ def _result(
     )
 
 
-def restore(out: Path, env_id: str | None = None) -> tuple[RunSettings, BatchedVecEnv, Learner]:
+def restore(
+    out: Path, env_id: str | None = None, module: str | None = None
+) -> tuple[RunSettings, BatchedVecEnv, Learner]:
     """Restore the settings, the environment and the agent of a finished run.
 
     Args:
         out: Folder of the run.
         env_id: Environment id as `module:id`, to import the module that registers it; files never import modules.
+        module: Module of the run's own data set or network; its functions are called, and those of its submodules.
 
     Raises:
         FileNotFoundError: If a file of the run is missing.
@@ -245,7 +248,7 @@ def restore(out: Path, env_id: str | None = None) -> tuple[RunSettings, BatchedV
     if env_id is not None and env_id.rpartition(":")[2] != bare:
         raise CheckpointError(f"The run in {out} has the environment {settings.env_id!r}, not {env_id!r}.")
     settings = replace(settings, env_id=env_id or registered(settings.env_id, out / CONFIG))
-    refuse_imports(settings.env_kwargs, out / CONFIG)
+    refuse_imports(settings.env_kwargs, out / CONFIG, module)
     with fitting(out / CONFIG):
         settings.check()
         env = settings.make_env()

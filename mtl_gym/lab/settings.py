@@ -26,6 +26,7 @@ env_kwargs: {data: "mypackage.data:make", network: "mypackage.nets:make"}
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from mtl_gym.core.rows import Arguments
@@ -68,8 +69,15 @@ def read_comparison(path: Path, **changes: int | None) -> list[RunSettings]:
 
 
 def _in_fold(run: RunSettings, folds: int) -> RunSettings:
-    """Return the run on the fold of its seed."""
-    arguments = (run.env_kwargs.get("data_kwargs") or {}) | {"fold": run.seed % folds}
+    """Return the run on the fold of its seed.
+
+    Raises:
+        ValueError: If `data_kwargs` are no mapping.
+    """
+    given = run.env_kwargs.get("data_kwargs") or {}
+    if not isinstance(given, Mapping):
+        raise ValueError(f"agent {run.name!r}: data_kwargs={short(given)} is not possible; it takes a mapping.")
+    arguments = {**given, "fold": run.seed % folds}
     return dataclasses.replace(run, env_kwargs=run.env_kwargs | {"data_kwargs": arguments})
 
 

@@ -50,7 +50,7 @@ def tasks_of(settings: RunSettings) -> tuple[str, ...]:
     """Return the names of the tasks that can be held out.
 
     Raises:
-        ValueError: If the environment does not support transfer.
+        ValueError: If the environment does not support transfer, or an option excludes it.
     """
     return _data(settings).task_names
 
@@ -59,7 +59,7 @@ def _data(settings: RunSettings) -> MultiTaskDataset:
     data = settings.make_env().batched.transferable
     if data is None:
         raise ValueError(
-            f"{settings.env_id} does not support transfer: it has no encoder for a held-out task. Choose another one."
+            f"{settings.env_id} does not support transfer: none of its tasks can be held out. Choose another one."
         )
     return data
 

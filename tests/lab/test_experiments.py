@@ -185,6 +185,18 @@ def test_train_and_evaluate_from_the_command_line(tmp_path):
     assert outcome.exit_code == 0 and "digit 9" in outcome.output and "mean" in outcome.output
 
 
+def test_evaluate_prints_the_figure_of_target_tasks(tmp_path):
+    options = {"target_tasks": [3], "reference": None, "updates": 30}
+    outcome = call(
+        "train", "MTLScheduling-Digits-v1", "--agent", "uniform", "--steps", 20, "--num-envs", 2, "--quiet",
+        "--env-kwargs", json.dumps(options), "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.output
+    figure = json.loads((tmp_path / "run" / "result.json").read_text())["figure"]
+    outcome = call("evaluate", tmp_path / "run")
+    assert f"accuracy (%): {figure:.2f}" in outcome.output, outcome.output
+
+
 def test_a_misspelt_id_is_told_before_a_missing_option():
     out = call("train", "MTLRouting-Digts-v0", "--agent", "wpl")
     assert out.exit_code == 1 and "Did you mean 'MTLRouting-Digits-v0'?" in out.output and "--out" not in out.output
@@ -235,12 +247,16 @@ def test_digits_need_no_download():
         (("train", DIGITS, "--agent", "sac"), "'sac' chooses actions in a Box space only"),
         (("train", DIGITS, "--agent", "ars"), "'ars' takes flat observations only"),
         (("compare", DIGITS, "--agents", "wpl,nobody"), "no agent 'nobody'"),
+        (("compare", DIGITS, "--agents", ""), "--agents='' names no agent"),
+        (("transfer", DIGITS, "--agents", ","), "--agents=',' names no agent"),
+        (("train", DIGITS, "--agent", "wpl", "--steps", 10**30), "it takes a finite number, 1 or more, 1e+15 or less"),
         (("evaluate",), "no run in"),
     ],
 )
 def test_user_errors_print_a_message_and_exit_with_1(tmp_path, arguments, message):
     where = ("--out", tmp_path / "run", "--steps", 3000, "--num-envs", 8) if arguments[0] != "evaluate" else (tmp_path,)
-    outcome = call(*arguments, *where)
+    command, *given = arguments
+    outcome = call(command, *where, *given)
     assert outcome.exit_code == 1
     assert message in outcome.output
     assert "Traceback" not in outcome.output
@@ -287,6 +303,8 @@ def test_train_refuses_an_environment_of_another_package(tmp_path):
     [
         ("{wpl: , ppo: {agent_kwargs: {n_step: 8}}}", "error: Agent 'ppo' has no argument 'n_step'. Did you mean "),
         ("{wpl: , ppo: {env_kwargs: {rho: 1e-1}}}", "error: RoutingVectorEnv: rho='1e-1' is not possible; it takes a "),
+        ("{wpl: {env_kwargs: {on: 2}}}", "error: RoutingVectorEnv has no option True."),
+        ("{wpl: {agent_kwargs: {1: 2}}}", "error: Agent 'wpl' has no argument 1."),
     ],
 )
 def test_compare_prints_invalid_arguments_once_before_any_run(tmp_path, file, sentence):

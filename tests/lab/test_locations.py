@@ -54,11 +54,17 @@ def test_a_settings_file_accepts_functions_for_data_set_and_network(own_things, 
     assert out.exit_code == 0, out.output
     run = tmp_path / "runs" / "wpl" / "seed-0"
     sys.modules.pop("own_things")
-    with pytest.raises(CheckpointError, match="never import: import 'own_things'"):
+    with pytest.raises(CheckpointError, match="never import: name the module yourself, with --module own_things"):
         restore(run)
     assert "own_things" not in sys.modules
+    restore(run, module="own_things")
+    with pytest.raises(CheckpointError, match="files never import"):  # even though it is imported now
+        restore(run)
     out = call("evaluate", run, "--module", "own_things")
     assert out.exit_code == 0 and "left" in out.output and "right" in out.output, out.output
+    for name in (".own_things", "nowhere", ""):
+        out = call("evaluate", run, "--module", name)
+        assert out.exit_code == 1 and f"--module: there is no module {name!r}" in out.output, out.output
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_compare_carries_out_a_settings_file_under_the_names_of_its_entries(sett
         ("env: MTLRouting-Digits-v0", "", "has no 'env'; a comparison needs env, steps, agents"),
         ("  soft-mixture:", "  ../up:", "valid folder name"),
         ("agents:", "agents: [", "is not YAML"),
+        ("rho: 0.0, hidden: 32}", "data_kwargs: 5}\nfolds: 2", "data_kwargs=5 is not possible; it takes a mapping"),
     ],
 )
 def test_invalid_settings_raise(settings, old, new, message):

@@ -80,6 +80,15 @@ def test_an_unknown_task_or_another_family_is_refused(tmp_path):
         transfer(SETTINGS, "digit 12", tmp_path)
     with pytest.raises(ValueError, match="does not support transfer"):
         transfer(RunSettings("MTLRouting-Digits-v0", "ppo", 1), "digit 1", tmp_path)
+    with pytest.raises(ValueError, match="does not support transfer"):
+        transfer(RunSettings("MTLScheduling-Prerequisites-v0", "ppo", 1), "pattern", tmp_path)
+
+
+@pytest.mark.parametrize("option", [{"target_tasks": [3]}, {"reference": [0.5] * 10}])
+def test_options_of_all_tasks_are_refused_before_training(tmp_path, option):
+    settings = replace(SETTINGS, env_kwargs=KWARGS | option)
+    with pytest.raises(ValueError, match=rf"{next(iter(option))}=.* is of all tasks"):
+        transfer(settings, "digit 1", tmp_path)
 
 
 def test_the_command_writes_the_table(tmp_path):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_gym.core.episode import Floats, TrainingResult
+from mtl_gym.core.instances import GeneratedOptions
 from mtl_gym.core.interfaces import RUNS, TARGETS, Interface
 from mtl_gym.core.options import EnvOptions, NetworkContext, data_of
 from mtl_gym.core.packing import read_together
@@ -26,6 +27,7 @@ from mtl_gym.core.single import BatchOfOne
 from mtl_gym.core.state.arrays import arrays_of, tensors_of
 from mtl_gym.core.state.structure import Maybe
 from mtl_gym.core.training_run_env import TrainingRunVectorEnv
+from mtl_gym.core.validation import short
 from mtl_gym.data import MultiTaskDataset
 from mtl_gym.data.split import NO_LABEL
 from mtl_gym.data.task_numbers import task_numbers
@@ -336,8 +338,20 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         self._progress = self._measured(self._progress)
 
     @property
-    def transferable(self) -> MultiTaskDataset:
-        """Data set whose tasks can be held out."""
+    def transferable(self) -> MultiTaskDataset | None:
+        """Data set whose tasks can be held out; None if the environment makes it, as a whole.
+
+        Raises:
+            ValueError: If an option is of all tasks; a training without one of them does not have it.
+        """
+        if isinstance(self.options, GeneratedOptions):
+            return None
+        for name in ("target_tasks", "reference"):
+            value = getattr(self.options, name)
+            if value is not None and not isinstance(value, str | float | int):
+                raise ValueError(
+                    f"{name}={short(value)} is of all tasks, and a transfer trains on all but one; leave it out."
+                )
         return self.data
 
     def transfer(self, data: MultiTaskDataset, task: int, folds: int, seed: int) -> NDArray[np.float64]:

@@ -182,6 +182,8 @@ def planned(
     steps, num_envs = size_of_run(env, changes["steps"], changes["num_envs"])
     base = RunSettings(env, "", steps, 0, num_envs, env_kwargs)
     names = [name.strip() for name in agents.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"--agents={agents!r} names no agent; `mtl-gym list {env}` shows those that fit.")
     return check(plan(base, names, changes["seeds"] or 3, changes.get("first_seed") or 0))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from math import isclose
 from pathlib import Path
 from typing import Annotated
 
@@ -77,12 +77,13 @@ def evaluate(
     """Evaluate a trained run; print accuracy and loss of every task."""
     from mtl_gym.core.evaluation import evaluate as evaluate_policy
     from mtl_gym.core.measure import ACCURACY
+    from mtl_gym.lab.locations import imported
     from mtl_gym.lab.run import restore
 
     with sentences():
         if module is not None:
-            import_module(module)
-        settings, vec_env, agent = restore(run, env)
+            imported(module, "--module")
+        settings, vec_env, agent = restore(run, env, module)
         result = evaluate_policy(agent, vec_env.batched, split)
     table = Table("task", "episodes", "accuracy %", "loss", title=f"{settings.agent} on {settings.env_id}, {split}")
     for name, *figures in zip(result.task_names, result.episodes, result.accuracy, result.loss, strict=True):
@@ -90,5 +91,6 @@ def evaluate(
     table.add_section()
     table.add_row("mean", "", f"{100 * result.mean_accuracy:.2f}", f"{result.mean_loss:.3f}")
     console.print(table)
-    if result.measure != ACCURACY:
+    # The figure of some tasks alone is no mean over all of them.
+    if result.measure != ACCURACY or not isclose(result.figure, 100 * result.mean_accuracy):
         say(console, f"{result.measure}: {result.measure.text(result.figure)}")

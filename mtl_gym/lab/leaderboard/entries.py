@@ -30,6 +30,7 @@ from mtl_gym.core.rows import Arguments
 from mtl_gym.core.state.checkpoint import write_atomically
 from mtl_gym.core.validation import short
 from mtl_gym.lab.files import read_origin, read_result, reading, registered
+from mtl_gym.lab.locations import locations
 from mtl_gym.lab.parsing import parse_yaml, read_text
 from mtl_gym.lab.records import RunResult, RunSettings, built, require, settings_of
 from mtl_gym.lab.references import UNTRAINED
@@ -95,6 +96,11 @@ class Entry:
         threads = str(self.versions.get("threads", 1))
         if not threads.isdecimal() or not 1 <= int(threads) <= MOST_THREADS:
             raise ValueError(f"threads={short(threads)} is not possible; it takes a number from 1 to {MOST_THREADS}")
+        for option, location in locations(self.env_kwargs).items():
+            raise ValueError(
+                f"env_kwargs has {option}={location!r}, and an entry calls no function; register an environment id "
+                "with your own data set or network, and give that id"
+            )
         if not self.seeds:
             raise ValueError("seeds={} is not possible; an entry has the figures of one seed or more")
         for seed, figures in self.seeds.items():

@@ -161,6 +161,7 @@ def test_an_entry_lies_in_the_folder_of_its_id(path):
         ({"steps": 0}, "steps=0"),
         ({"agent": "wlp"}, "no agent 'wlp'"),
         ({"env": "os:MTLRouting-Nothing-v0"}, "files never import"),
+        ({"env_kwargs": {"data": "os:abort"}}, "data='os:abort', and an entry calls no function"),
         ({"agent_kwargs": {"policy_learning_rate": 0.5}}, "say in `tuning` how they were chosen"),
         ({"colour": "red"}, "colour"),
         ({"versions": {"threads": 0}}, "threads='0' is not possible; it takes a number from 1 to 1024"),
