@@ -57,6 +57,15 @@ def read_inputs(where: str, values: Values, what: str = "x") -> Tensor:
     return x
 
 
+def read_exactly(where: str, values: Values, what: str = "x") -> Tensor:
+    """Return a user's numbers as a plain tensor without a gradient, floating ones as float64.
+
+    Raises:
+        ValueError: As for `read_inputs`.
+    """
+    return _read(where, what, values, torch.float64)
+
+
 def read_outputs(where: str, values: Values, what: str = "y") -> Tensor:
     """Return numbers, such as the targets of a regression or a mean, as a float32 tensor without a gradient.
 

@@ -22,6 +22,7 @@ from mtl_gym.data.arrays import (
     read_pair,
 )
 from mtl_gym.data.checks import check_name, check_split_names, tell_single_class
+from mtl_gym.data.rounding import tell_rounding
 from mtl_gym.data.split import SPLITS
 from mtl_gym.data.task_numbers import task_numbers
 
@@ -80,6 +81,7 @@ class TaskData:
         if not rows[0] or rows[0] != rows[1]:
             raise ValueError(f"{where} has {rows[0]} inputs and {rows[1]} outputs; give one for each, at least one.")
         check_finite(where, x)
+        tell_rounding(where, "x", given[0])
         self._check_outputs(where, y)
         return x, y
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from mtl_gym.core.validation import short
 from mtl_gym.data.arrays import Values, check_finite, described, read_inputs, read_labels, read_pair
 from mtl_gym.data.checks import read_names
+from mtl_gym.data.rounding import tell_rounding
 from mtl_gym.data.split import SPLITS, Split
 from mtl_gym.data.stratified import stratified_rows
 
@@ -124,6 +125,7 @@ def _read(where: str, pair: tuple[Values, Values]) -> TaskTable:
             f"{where}: y has shape {list(labels.shape)}, but x has {len(inputs)} rows; give one label per row"
         )
     check_finite(where, inputs)
+    tell_rounding(where, "x", given[0])
     x = inputs if inputs.dtype == torch.uint8 else inputs.to(torch.float32)
     return TaskTable(x, labels.numpy(), width=x.shape[1])
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from mtl_gym.core.validation import did_you_mean, short
 from mtl_gym.data.arrays import check_finite, described, read_inputs
 from mtl_gym.data.doors.samples import Categories, Codes
+from mtl_gym.data.rounding import tell_rounding
 
 Column = npt.NDArray[Any]
 Name: TypeAlias = str | int
@@ -195,6 +196,7 @@ def _numbers(where: str, column: str, values: Column) -> Tensor:
     rows = list(values) if values.dtype.kind == "O" else values
     x = read_inputs(where, rows, f"column {column!r}")
     check_finite(where, x, f"column {column!r}")
+    tell_rounding(where, f"column {column!r}", rows)
     return x
 
 
