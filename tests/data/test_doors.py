@@ -10,6 +10,8 @@ from PIL import Image
 
 from mtl_gym import MultiTaskDataset
 from mtl_gym.core.extras import MissingExtraError
+from mtl_gym.data.copies import fingerprints
+from mtl_gym.data.doors.assembly import _units
 from mtl_gym.data.doors.dealing import deal
 
 
@@ -133,6 +135,44 @@ def test_training_inputs_in_the_test_split_are_told(caplog):
     with caplog.at_level(logging.WARNING):
         shops(table, split="part")
     assert "1 test rows have inputs that are training inputs as well" in caplog.text
+
+
+def test_validation_inputs_in_the_test_split_are_told(caplog):
+    table = frame(part=np.tile(["train", "train", "train", "val", "test"], 12))
+    table.loc[4, ["width", "height"]] = table.loc[3, ["width", "height"]]
+    with caplog.at_level(logging.WARNING):
+        shops(table, split="part")
+    assert "1 test rows have inputs that are validation inputs as well" in caplog.text and len(caplog.messages) == 1
+    assert "Drop them from 'validation'" in caplog.text
+
+
+def test_zeros_of_both_signs_are_equal_inputs():
+    table = frame(width=np.tile([0.0, -0.0], 30), height=np.repeat(np.arange(30.0), 2))
+    data = shops(table)
+    heights = [set(split.x[:, 1].tolist()) for split in data.splits.values()]
+    assert sum(map(len, heights)) == 30
+
+
+def test_a_negative_zero_without_a_copy_draws_the_same_split():
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    x[::2, 0] = -0.0
+    assert _units(x).tolist() == np.unique(fingerprints(x.numpy()), return_inverse=True)[1].tolist()
+
+
+def test_numbers_far_from_zero_whose_differences_float32_rounds_are_told(caplog):
+    with caplog.at_level(logging.WARNING):
+        shops(frame(width=1.7e9 + np.arange(60)))
+    assert "column 'width' holds numbers up to 1.7e+09 that differ by at most 59, which float32 rounds" in caplog.text
+    caplog.clear()
+    far = torch.arange(60.0, dtype=torch.float64)[:, None] + torch.tensor([0, 2**40, 2**30])
+    for x in (far, far.numpy(), far.tolist()):
+        MultiTaskDataset.from_tasks("far", {"only": (x, np.arange(60) % 2)})
+    assert caplog.text.count("feature 1 of x holds numbers up to") == 3 and "(2 features are such)" in caplog.text
+    caplog.clear()
+    close = {"years": 2000 + np.arange(60), "noise": 1 + 1e-16 * np.arange(60), "constant": 1.7e9, "far": 2.0**24}
+    shops(frame(**close, outlier=np.where(np.arange(60), 1.0, 1e12)))
+    MultiTaskDataset.from_tasks("near", {"only": (far.float(), np.arange(60) % 2)})
+    assert not caplog.messages
 
 
 def test_a_column_of_arrays_is_one_input():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from itertools import combinations
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mtl_gym.core.validation import short
 from mtl_gym.data.copies import fingerprints
@@ -57,8 +59,7 @@ def assemble(name: str, samples: Samples, splitting: Splitting, normalise: bool)
     """
     where = f"data set {name!r}"
     labels = _labels_by_task(where, samples)
-    _, unit = np.unique(fingerprints(samples.x.numpy()), return_inverse=True)
-    split = _all_splits(where, samples, labels, unit.astype(np.int64)[samples.row], splitting)
+    split = _all_splits(where, samples, labels, _units(samples.x)[samples.row], splitting)
     _check_classes(where, samples, labels, split)
     task, row = torch.from_numpy(samples.task.codes), torch.from_numpy(samples.row)
     parts = {}
@@ -75,6 +76,14 @@ def assemble(name: str, samples: Samples, splitting: Splitting, normalise: bool)
         "mean": mean,
         "std": std,
     }
+
+
+def _units(x: Tensor) -> Codes:
+    """Number the distinct inputs, where 0.0 and -0.0 are equal; int64 `[inputs]`."""
+    keys = fingerprints(x.numpy())
+    _, first, unit = np.unique(fingerprints((x + 0).numpy()), return_index=True, return_inverse=True)
+    # Ordered by the bytes as they are, so that draws depend on them alone.
+    return np.unique(keys[first][unit], return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,14 +163,17 @@ def _check_classes(where: str, samples: Samples, labels: _Labels, split: Codes) 
 
 
 def _tell_copies(where: str, split: Codes, unit: Codes) -> None:
-    """Log a warning if held-out inputs are also training inputs."""
-    for position, name in enumerate(SPLITS[1:], start=1):
-        copies = int(np.isin(unit[split == position], unit[split == 0]).sum())
+    """Log a warning if inputs of a split are also in one that is used before it."""
+    units = {name: unit[split == position] for position, name in enumerate(SPLITS)}
+    for earlier, later in combinations(SPLITS, 2):
+        copies = int(np.isin(units[later], units[earlier]).sum())
         if copies:
             _LOG.warning(
-                "%s: %d %s rows have inputs that are training inputs as well; results on them are too good. "
-                "Drop them from 'train'.",
+                "%s: %d %s rows have inputs that are %s inputs as well; results on them are too good. "
+                "Drop them from %r.",
                 where,
                 copies,
-                name,
+                later,
+                {"train": "training"}.get(earlier, earlier),
+                earlier,
             )
