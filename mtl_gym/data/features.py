@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 
 from mtl_gym.core.state.checkpoint import said
 from mtl_gym.core.validation import short
-from mtl_gym.data.arrays import described
+from mtl_gym.data.arrays import described, read_inputs
 from mtl_gym.data.caching import Arrays, read_cached, write_cached
 from mtl_gym.data.copies import fingerprints
 from mtl_gym.data.encoders import FittedEncoder, encoder_of
@@ -66,10 +68,26 @@ def _key(data: MultiTaskDataset, encoder: Encoder) -> str:
     tensors |= {f"x {name}": split.x for name, split in data.splits.items()}
     tensors |= {name: value for name, value in (("mean", data.mean), ("std", data.std)) if value is not None}
     for name, value in tensors.items():
-        array = np.ascontiguousarray(value.detach().cpu().numpy())
-        digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.tobytes())
+        kind, content = _content(value)
+        digest.update(f"\n{name} {kind}\n".encode())
+        digest.update(content)
     return digest.hexdigest()
+
+
+def _content(value: object) -> tuple[str, bytes]:
+    """Return a description and the bytes of a value of a state; those of quantised layers are no plain tensors.
+
+    Keys of existing caches depend on both, so a tensor without axes has the shape (1,).
+    """
+    if isinstance(value, Tensor) and value.is_meta:
+        return "meta", b""
+    if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized:
+        plain = torch.atleast_1d(value.detach().cpu().resolve_conj().resolve_neg()).contiguous()
+        kind = f"{str(plain.dtype).removeprefix('torch.')} {tuple(plain.shape)}"
+        return kind, plain.view(torch.uint8).numpy().tobytes()
+    file = io.BytesIO()
+    torch.save(value, file)
+    return type(value).__name__, file.getvalue()
 
 
 def _features(data: MultiTaskDataset, encoder: Encoder, key: str, path: Path, batch: int) -> dict[str, Tensor]:
@@ -83,6 +101,7 @@ def _features(data: MultiTaskDataset, encoder: Encoder, key: str, path: Path, ba
         module = _fitted(data, encoder, distinct["train"][0])
         _LOG.info("computing features of %r with %s", data.name, type(module).__name__)
         found = {name: _encoded(data, module, name, rows, batch) for name, (rows, _) in distinct.items()}
+        _check_one_shape(data, module, found.values())
         write_cached(path, found | {"key": np.array(key)}, "the features")
     return {name: torch.from_numpy(found[name])[inverse] for name, (_, inverse) in distinct.items()}
 
@@ -124,21 +143,36 @@ def _encoded(
 ) -> npt.NDArray[np.float32]:
     """Return the features of rows of a split; float32 `[rows, *shape]`."""
     here = data.split(split).x.device
-    device = next((tensor.device for tensor in encoder.state_dict().values()), here)
+    device = next((tensor.device for tensor in chain(encoder.parameters(), encoder.buffers())), here)
     with frozen(encoder):
         parts = [
             _checked(data, encoder, _called(data, encoder, data.inputs(split, part.to(here)).to(device)), part)
             for part in rows.split(batch)
         ]
+    _check_one_shape(data, encoder, parts)
     return torch.cat(parts).numpy()
+
+
+def _check_one_shape(
+    data: MultiTaskDataset, encoder: nn.Module, parts: Iterable[Tensor | npt.NDArray[np.float32]]
+) -> None:
+    shapes = sorted({tuple(part.shape[1:]) for part in parts})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{type(encoder).__name__} gave features of shape {list(shapes[0])} for some inputs of {data.name!r} and "
+            f"{list(shapes[1])} for others, but must give one shape for all; pool or pad them"
+        )
 
 
 def _called(data: MultiTaskDataset, encoder: nn.Module, inputs: Tensor) -> object:
     try:
         return encoder(inputs)
     except Exception as error:  # a module may raise anything for inputs that it is not made for
+        others = {part.dtype for part in encoder.parameters() if part.is_floating_point()} - {inputs.dtype}
+        remedy = f"; its weights are {others.pop()}: call .float()" if others and inputs.is_floating_point() else ""
         raise ValueError(
-            f"{type(encoder).__name__} cannot encode inputs of {data.name!r}, {described(inputs)} ({said(error)})"
+            f"{type(encoder).__name__} cannot encode inputs of {data.name!r}, {described(inputs)} "
+            f"({said(error)}){remedy}"
         ) from error
 
 
@@ -150,7 +184,7 @@ def _checked(data: MultiTaskDataset, encoder: nn.Module, features: object, rows:
             f"{who} gave {given} for {len(rows)} inputs of {data.name!r}, but must give a tensor "
             f"[{len(rows)}, features]"
         )
-    found = features.detach().float().cpu()
+    found = read_inputs(f"{who}, for inputs of {data.name!r}", features, "its output").float().cpu()
     if not bool(torch.isfinite(found).all()):
         raise ValueError(f"{who} gave NaN or infinity for inputs of {data.name!r}; check its weights and input range")
     return found

@@ -173,6 +173,65 @@ def test_half_a_cache_of_a_killed_process_is_removed(images, root):
     assert [path.suffix for path in (root / "features").iterdir()] == [".npz"]
 
 
+def test_keys_of_caches_stay_as_they_are():
+    encoder = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    for value in encoder.state_dict().values():
+        value.fill_(3)
+    split = Split(np.arange(8).reshape(4, 2) / 8, [0] * 4, [0, 1, 0, 1])
+    data = MultiTaskDataset("fixed", dict.fromkeys(SPLITS, split), ("a",), (("no", "yes"),))
+    assert features._key(data, encoder) == "0ed0e6942a0054fa490f151aa8947a4af9efdf32f0b8471c0326b4f9259c0821"
+
+
+class Marked(nn.Linear):
+    """A linear map with a state of its own."""
+
+    marks = ("first",)
+
+    def get_extra_state(self):
+        return {"marks": self.marks, "table": torch.arange(3)}
+
+
+def test_an_encoder_with_a_state_of_its_own_is_cached_by_it(root):
+    data = load("digits")
+    encoder = Marked(64, 3)
+    wanted = data.with_features(encoder)
+    assert torch.equal(data.with_features(encoder).split("test").x, wanted.split("test").x) and len(cache_of(root)) == 1
+    encoder.marks = ("second",)
+    data.with_features(encoder)
+    assert len(cache_of(root)) == 2
+
+
+@pytest.mark.filterwarnings("ignore")  # torch announces the end of its quantised tensors
+def test_a_quantised_encoder_is_cached_by_its_weights(root):
+    torch.manual_seed(0)
+    linears = [nn.Sequential(nn.Linear(64, 3)) for _ in range(2)]
+    for encoder in (linears[0], linears[0], linears[1]):
+        load("digits").with_features(torch.ao.quantization.quantize_dynamic(encoder, {nn.Linear}, torch.qint8))
+    assert len(cache_of(root)) == 2
+
+
+class Uneven(nn.Module):
+    """Features whose number depends on the batch."""
+
+    def forward(self, x):
+        return x.flatten(1)[:, : len(x)]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "batch", "message"),
+    [
+        (Uneven(), 8, r"Uneven gave features of shape \[[235]\] for some inputs of 'pictures' and \[8\] for others"),
+        (Uneven(), 40, r"Uneven gave features of shape \[10\] for some inputs of 'pictures' and \[20\] for others"),
+        (nn.Conv2d(3, 2, 3).bfloat16(), 8, r"Conv2d cannot encode .*; its weights are torch.bfloat16: call .float\(\)"),
+        (nn.Conv2d(3, 2, 3, device="meta"), 8, r"its output is a tensor of .* without values \(device meta\)"),
+    ],
+)
+def test_features_of_other_shapes_and_types_are_refused(images, root, encoder, batch, message):
+    with pytest.raises(ValueError, match=message):
+        images.with_features(encoder, batch=batch)
+    assert not cache_of(root)
+
+
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
