@@ -109,6 +109,13 @@ def test_a_folder_beside_splits_is_told_and_those_of_the_system_are_left_out(tmp
     assert data.task_sizes("test") == (10, 10)
 
 
+def test_a_task_without_training_images_is_told(tmp_path):
+    write_images(tmp_path / "train" / "pets", ("old", "new"))
+    write_images(tmp_path / "test" / "cars", ("old", "new"))
+    with pytest.raises(ValueError, match=r"task 'cars' has the splits \['test'\] and no training rows; add a split"):
+        MultiTaskDataset.from_image_folders("split", tmp_path)
+
+
 def test_a_class_may_have_the_name_of_a_split(tmp_path):
     write_images(tmp_path, ("bus", "train", "van"))
     data = MultiTaskDataset.from_image_folders("vehicles", {"vehicles": tmp_path})

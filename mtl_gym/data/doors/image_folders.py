@@ -102,10 +102,10 @@ def _listed_by_task(where: str, folders: PathLike | Mapping[str, PathLike]) -> d
     if isinstance(folders, Mapping):
         if not folders:
             raise ValueError(f"{where}: folders={folders} names no task; give the folder of each")
-        splits = [name for name in folders if str(name).lower() in SPLIT_NAMES]
-        if len(splits) > 1:
+        named = [name for name in folders if str(name).lower() in SPLIT_NAMES]
+        if len(named) > 1:
             raise ValueError(
-                f"{where}: folders has the splits {', '.join(splits)}, but takes the folder of each task; give the "
+                f"{where}: folders has the splits {', '.join(named)}, but takes the folder of each task; give the "
                 "folder above them, or other names to the tasks"
             )
         return {str(task): _listed(where, _folder(where, path)) for task, path in folders.items()}
@@ -115,7 +115,10 @@ def _listed_by_task(where: str, folders: PathLike | Mapping[str, PathLike]) -> d
         return {task: _listed(where, root / task) for task in _subfolders(root)}
     tasks = list(dict.fromkeys(task for folder in splits.values() for task in _subfolders(folder)))
     return {
-        task: _listed_in(where, {name: folder / task for name, folder in splits.items() if (folder / task).is_dir()})
+        task: _listed_in(
+            f"{where}, task {task!r}",
+            {name: folder / task for name, folder in splits.items() if (folder / task).is_dir()},
+        )
         for task in tasks
     }
 
@@ -144,9 +147,9 @@ def _samples(where: str, folder: Path, names: list[str]) -> list[tuple[str, int]
     try:
         samples: list[tuple[str, int]] = listing.make_dataset(folder, classes, listing.IMG_EXTENSIONS)
     except (FileNotFoundError, ValueError) as error:  # a folder without images, and no folder at all
+        reason = f" ({str(error).strip()})" if classes else ""
         raise ValueError(
-            f"{where}: {folder} holds the folders {list(classes)}, but needs a folder of images for each class "
-            f"({str(error).strip()})"
+            f"{where}: {folder} holds the folders {list(classes)}, but needs a folder of images for each class{reason}"
         ) from None
     return samples
 
