@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,10 @@ class Anchor:
     def source(self) -> str:
         """Remark on a figure that this comparison did not measure."""
         return "" if self.runs else ", from the card"
+
+    def at(self, seeds: Sequence[int]) -> Anchor:
+        """Return the anchor whose value is the mean over some of its seeds; a figure of the card stays."""
+        return replace(self, value=_mean(self.runs, seeds)) if self.runs else self
 
 
 @dataclass(frozen=True)
@@ -84,21 +88,30 @@ class Scale:
         """Return whether the 95% interval of the distance contains 0, so that scores are mostly chance."""
         seeds = _shared(self.optimum.runs, self.control.runs)
         gaps = [_at(self.optimum, seed) - _at(self.control, seed) for seed in seeds]
-        return len(gaps) > 1 and reach(gaps) >= abs(self.distance)
+        return len(gaps) > 1 and reach(gaps) >= abs(self.at(seeds).distance)
+
+    def at(self, seeds: Sequence[int]) -> Scale:
+        """Return the scale whose measured ends are means over some of their seeds, at least one."""
+        return Scale(self.control.at(seeds), self.optimum.at(seeds))
 
     def estimate(self, runs: Mapping[int, float]) -> Estimate:
-        """Return the score of the mean of figures by seed, with Student's 95% interval.
+        """Return the score of figures by seed, with Student's 95% interval.
 
-        The interval is that of a ratio of means (delta method), paired by seed: it includes the spread of both anchors
-        where they were measured in the comparison. It is NaN for one shared seed, and for the anchors themselves.
+        Score and interval are paired: figures and both ends are means over the seeds that all three finished. The
+        interval is that of a ratio of means (delta method), so it includes the spread of both ends where they were
+        measured in the comparison. It is NaN for one shared seed, and for the ends themselves. The score is NaN without
+        a shared seed, and if the optimum is no better than the control on the shared ones.
         """
-        score = float(self(float(np.mean(list(runs.values())))))
         seeds = _shared(runs, self.control.runs, self.optimum.runs)
+        scale = self.at(seeds) if seeds else self
+        if not seeds or scale.distance * self.distance <= 0:
+            return Estimate(float("nan"))
+        score = float(scale(_mean(runs, seeds)))
         rest = [
             runs[seed] - _at(self.control, seed) - score * (_at(self.optimum, seed) - _at(self.control, seed))
             for seed in seeds
         ]
-        wide = reach(rest) / abs(self.distance)
+        wide = reach(rest) / abs(scale.distance)
         return Estimate(score) if runs in (self.control.runs, self.optimum.runs) else Estimate.around(score, wide)
 
 
@@ -106,6 +119,11 @@ def _shared(*runs: Mapping[int, float]) -> list[int]:
     """Return the seeds that all agents finished; those with figures of the card have every seed."""
     measured = [set(by_seed) for by_seed in runs if by_seed]
     return sorted(set.intersection(*measured)) if measured else []
+
+
+def _mean(runs: Mapping[int, float], seeds: Sequence[int]) -> float:
+    """Return the mean figure over some seeds."""
+    return float(np.mean([figure for seed, figure in runs.items() if seed in seeds]))
 
 
 def _at(anchor: Anchor, seed: int) -> float:
@@ -117,8 +135,9 @@ def scale_of(
 ) -> Scale:
     """Return the scale of a comparison.
 
-    Its optimum is the mean of the oracle's runs, its best control the best mean of a control. Where the comparison has
-    none of them and leaves the environment's arguments at their defaults, the figures on the card take their place.
+    Its optimum is the mean of the oracle's runs, its best control the best mean of a control, of those with the most
+    finished seeds. Where the comparison has none of them and leaves the environment's arguments at their defaults, the
+    figures on the card take their place.
 
     Args:
         results: Runs of the comparison.
@@ -139,9 +158,13 @@ def scale_of(
     optimum = _measured(results, (card.oracle,), measure, figure) or (_optimum_on_card(card) if plain else None)
     if optimum is None:
         raise NoScoreError(_lacking("the oracle", (card.oracle,), plain))
-    if not measure.better(optimum.value, control.value):
+    scale, seeds = Scale(control, optimum), _shared(control.runs, optimum.runs)
+    if control.runs and optimum.runs and not seeds:
+        raise NoScoreError(f"no seed was finished by both {control.name} and {optimum.name}.")
+    paired = scale.at(seeds)
+    if not measure.better(paired.optimum.value, paired.control.value):
         raise NoScoreError(f"the optimum ({optimum.name}) is no better than the best control, {control.name}.")
-    return Scale(control, optimum)
+    return scale
 
 
 def scale_or_reason(results: Sequence[RunResult]) -> Scale | str:
@@ -155,11 +178,12 @@ def scale_or_reason(results: Sequence[RunResult]) -> Scale | str:
 def _measured(
     results: Sequence[RunResult], agents: Sequence[str], measure: Measure, figure: Callable[[RunResult], float]
 ) -> Anchor | None:
-    """Return the best of the agents in the comparison; None if none of them finished a run."""
+    """Return the best of the agents with the most finished seeds; None if none of them finished a run."""
     runs = figures_of([result for result in results if result.settings.agent in agents], figure)
     if not runs:
         return None
-    means = {name: float(np.mean(list(by_seed.values()))) for name, by_seed in runs.items()}
+    most = max(map(len, runs.values()))
+    means = {name: _mean(by_seed, list(by_seed)) for name, by_seed in runs.items() if len(by_seed) == most}
     name = best_of(means, measure)
     return Anchor(name, means[name], runs[name])
 

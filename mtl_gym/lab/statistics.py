@@ -33,7 +33,7 @@ class Estimate:
     """An estimate with its 95% interval.
 
     Attributes:
-        value: Point estimate.
+        value: Point estimate; NaN if there is none.
         low: Lower end; NaN for one seed.
         high: Upper end; NaN for one seed.
 
@@ -57,7 +57,9 @@ class Estimate:
         return cls.around(float(np.mean(values)), reach(values))
 
     def __str__(self) -> str:
-        """Format the estimate for a table."""
+        """Format the estimate for a table; "-" if it is NaN."""
+        if np.isnan(self.value):
+            return "-"
         value, low, high = (f"{round(number, 2) + 0.0:.2f}" for number in (self.value, self.low, self.high))  # no -0.00
         return value if np.isnan(self.low) else f"{value} [{low}, {high}]"
 

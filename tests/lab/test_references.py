@@ -61,3 +61,10 @@ def test_evidence_has_the_figures_of_rliable():
     assert lines[1][1:] == ["0.50 [0.25, 0.75]", "0.50 [0.25, 0.75]", "0.50 [0.25, 0.75]", "1.00 [1.00, 1.00]"]
     few = [run for run in results if run.settings.seed < 2]
     assert evidence(few, scale_of(few)) == "they need 3 seeds or more (--seeds 5); this comparison has 2."
+
+
+def test_missing_evidence_names_the_agents_that_lost_seeds():
+    results = [result(agent, seed, x) for agent, x in (("oracle", 1.0), ("shared", 0.2)) for seed in range(3)]
+    results.append(result("random", 1, 0.5))
+    told = evidence(results, scale_of(results))
+    assert told == "they need 3 seeds that all agents finished; there are 1 of 3: random lacks 0, 2."

@@ -86,6 +86,29 @@ def test_the_interval_is_that_of_a_ratio_of_paired_means(benchmark):
     assert cells == {"agent": "score", "oracle": "1.00", "uniform": "0.00", "qls": str(found)}
 
 
+def test_the_score_of_an_agent_that_lost_seeds_is_paired_like_its_difference(benchmark):
+    """On the seed that it finished, the control has 60 and the oracle 94: 50 is worse than the control."""
+    control, oracle = runs("uniform", 20.0, 60, 20, measure=ACCURACY), runs("oracle", 95.0, 94, 95, measure=ACCURACY)
+    lost = run("random", 1, 50.0, measure=ACCURACY)
+    scale = scale_of([*control, *oracle, lost])
+    assert scale.estimate({1: 50.0}).value == pytest.approx(-10 / 34)
+    assert [row.agent for row in summarise([*control, *oracle, lost]) if row.score.value == 0] == ["uniform"]
+    assert str(scale.estimate({7: 50.0})) == "-"  # no seed is shared
+
+
+def test_a_control_that_finished_only_a_lucky_seed_is_not_the_best(benchmark):
+    control, oracle = runs("uniform", 20.0, 60, 20, measure=ACCURACY), runs("oracle", 95.0, 94, 95, measure=ACCURACY)
+    assert scale_of([*control, *oracle, run("greedy", 1, 50.0, measure=ACCURACY)]).control.name == "uniform"
+
+
+def test_ends_of_the_scale_are_compared_on_shared_seeds(benchmark):
+    control = runs("uniform", 20.0, 60, 20, measure=ACCURACY)
+    with pytest.raises(NoScoreError, match="no better than the best control"):
+        scale_of([*control, run("oracle", 1, 55.0, measure=ACCURACY)])
+    with pytest.raises(NoScoreError, match="no seed was finished by both uniform and oracle"):
+        scale_of([*control, run("oracle", 5, 55.0, measure=ACCURACY)])
+
+
 def test_without_their_runs_the_figures_of_the_card_are_the_ends(benchmark):
     scale = scale_of(runs("qls", 3.4, 3.4))
     assert (scale.control.name, scale.control.value) == ("uniform", 3.6)

@@ -145,7 +145,7 @@ def matrix(found: Sequence[Board]) -> Lines:
 
 def _means(board: Board) -> dict[str, float]:
     runs = figures_of(board.results)
-    return {name: float(board.scale(float(np.mean(list(runs[name].values()))))) for name in board.algorithms}
+    return {name: board.scale.estimate(runs[name]).value for name in board.algorithms}
 
 
 def across(found: Sequence[Board]) -> Lines:
