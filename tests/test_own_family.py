@@ -1,6 +1,8 @@
 """A family of another package, from the command line: trained, compared, reported and checked."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -165,3 +167,30 @@ def test_the_command_line_names_a_missing_hook_and_a_missing_class(register, tmp
         out = CliRunner().invoke(cli.app, ["train", "Broken-v0", "--agent", "random", "--out", str(tmp_path / "run")])
         assert out.exit_code == 1 and message in " ".join(out.output.split()), out.output
         del gym.registry["Broken-v0"]
+
+
+# What a reader adds to the page's family and benchmark to register them.
+IMPORTS = "import numpy as np\nimport torch\nfrom torch import nn\nimport mtl_gym\n"
+REGISTERED = """
+from mtl_gym.core.single import BatchOfOne
+
+class NextTaskEnv(BatchOfOne):
+    vector_class = NextTaskBenchmark
+
+places = {"env": "next_task:NextTaskEnv", "vector_env": "next_task:NextTaskBenchmark"}
+mtl_gym.register_family(**places, presets={"NextTask-v0": {}}, card=card)
+"""
+
+
+def test_the_family_of_the_documentation_fulfils_the_contract(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / "docs" / "your-own-data-and-blocks.md").read_text()
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", page[page.index("## A family of your own") :], re.DOTALL | re.MULTILINE
+    )
+    family, _, benchmark, *_ = blocks
+    (tmp_path / "next_task.py").write_text(IMPORTS + family + benchmark + REGISTERED)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        check_family("next_task:NextTask-v0")
+    finally:
+        del gym.registry["NextTask-v0"], registration._cards["NextTask-v0"]
