@@ -103,6 +103,17 @@ def keywords_of(factory: Callable[..., object]) -> dict[str, object] | None:
     return None
 
 
+def required_by(factory: Callable[..., object]) -> list[str]:
+    """Return the names of the keyword arguments without which a function or class cannot be called.
+
+    Example:
+        >>> required_by(lambda env, *, weights, seed=0: env)
+        ['weights']
+    """
+    parameters = inspect.signature(factory).parameters.values()
+    return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
+
+
 def ranges_of(factory: Callable[..., object]) -> dict[str, Range] | None:
     """Return the ranges of the arguments of a class and of its bases; None if it is no `Checked` class."""
     if not isinstance(factory, Checked):

@@ -17,7 +17,7 @@ from typing import cast
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from mtl_gym.core.arguments import refuse_wrong
+from mtl_gym.core.arguments import refuse_wrong, required_by
 from mtl_gym.core.rows import Arguments
 from mtl_gym.core.state.checkpoint import said
 from mtl_gym.core.validation import did_you_mean
@@ -115,7 +115,7 @@ def check_arguments(name: str, arguments: Mapping[str, object]) -> None:
 
     Raises:
         UnknownAgentError: If no agent has that name.
-        ValueError: If an argument is unknown, has an invalid value, or is set by the run itself.
+        ValueError: If an argument is unknown or missing, has an invalid value, or is set by the run itself.
     """
     factory = _algorithm(name) if name in SB3 else find_agent(name)
     own: frozenset[str] = factory.OWN if isinstance(factory, HidesArguments) else frozenset()
@@ -123,6 +123,17 @@ def check_arguments(name: str, arguments: Mapping[str, object]) -> None:
     for argument in given.intersection(arguments):
         raise ValueError(f"Agent {name!r} receives {argument!r} from the run: leave it out.")
     refuse_wrong(f"Agent {name!r}", factory, arguments, given)
+    missing = [argument for argument in needed_by(name) if argument not in arguments]
+    if missing:
+        raise ValueError(
+            f"Agent {name!r} needs {', '.join(missing)}: give it as a keyword argument of the agent (agent_kwargs)."
+        )
+
+
+def needed_by(name: str) -> list[str]:
+    """Return the keyword arguments without which an agent cannot be made; none for algorithms of SB3."""
+    required = [] if name in SB3 else required_by(find_agent(name))
+    return [argument for argument in required if argument not in OF_A_RUN]
 
 
 def _algorithm(name: str) -> type:

@@ -22,7 +22,7 @@ def test_uniform_weights_tasks_equally():
     assert decide(Uniform(blank(3)), progress(trained=[4, 0, 1]))[0].tolist() == [[1, 1, 1]]
 
 
-@pytest.mark.parametrize("weights", [None, [1, 2], [0, 0, 0]])
+@pytest.mark.parametrize("weights", [[], [1, 2], [0, 0, 0]])
 def test_hand_crafted_weights_must_match_the_tasks(weights):
     with pytest.raises(ValueError, match=r"weights=.*3 numbers"):
         HandCrafted(blank(3), weights=weights)

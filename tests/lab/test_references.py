@@ -21,6 +21,13 @@ def test_references_leave_out_what_is_compared_already():
     assert all(run.env_kwargs == {"instance": 3} for run in runs)
 
 
+def test_references_leave_out_controls_that_need_arguments():
+    base = RunSettings("MTLScheduling-Digits-v1", "qls", 6)
+    assert [run.name for run in references(base, ["qls"])] == ["uniform", "random"]
+    with pytest.raises(ValueError, match=r"Agent 'hand-crafted' needs weights: give it .*agent_kwargs"):
+        RunSettings("MTLScheduling-Digits-v1", "hand-crafted", 6).check()
+
+
 def test_an_id_without_a_card_has_no_references():
     with pytest.raises(ValueError, match="has no card"):
         references(RunSettings("CartPole-v1", "ppo", 1))
@@ -37,6 +44,7 @@ def test_compare_adds_references_and_counts_seeds_from_the_first(tmp_path):
     names = ("wpl", "oracle", "random-fixed", "shared", "task-specific-all", "task-specific-last", "random")
     assert made == {(name, f"seed-{seed}") for name in names for seed in (100, 101)}
     assert "no aggregate statistics: they need 3 seeds" in outcome.output
+    assert "wpl/seed-100/routing_map.png" in outcome.output.replace("\n", "")
 
 
 def test_references_need_one_setting(tmp_path):

@@ -62,7 +62,7 @@ class HandCrafted(Scheduler):
         **arguments: Arguments of `Agent`.
 
     Raises:
-        ValueError: If there are no weights, or they do not match the tasks.
+        ValueError: If the weights do not match the tasks.
 
     Example:
         >>> HandCrafted("MTLScheduling-Digits-v0", weights=[1, 1, 1, 2, 1, 1, 1, 1, 4, 1])
@@ -71,14 +71,12 @@ class HandCrafted(Scheduler):
 
     RANGES: ClassVar[Mapping[str, Range]] = {"weights": NOT_NEGATIVE}
 
-    def __init__(
-        self, env: EnvLike, *, weights: Sequence[float] | None = None, **arguments: Unpack[AgentArguments]
-    ) -> None:
+    def __init__(self, env: EnvLike, *, weights: Sequence[float], **arguments: Unpack[AgentArguments]) -> None:
         super().__init__(env, **arguments)
         self.weights = self._checked(weights)
 
-    def _checked(self, weights: Sequence[float] | None) -> Floats:
-        values = np.asarray([] if weights is None else weights, float)
+    def _checked(self, weights: Sequence[float]) -> Floats:
+        values = np.asarray(weights, float)
         if values.shape != (self.num_tasks,) or not values.any():
             raise ValueError(
                 f"weights={weights!r} is not possible: give {self.num_tasks} numbers, one per task, 0 or more and not "
