@@ -1,8 +1,11 @@
 """Which agents fit an environment, and what a misfit is told."""
 
+from dataclasses import replace
+
 import pytest
 from typer.testing import CliRunner
 
+from mtl_gym import registration
 from mtl_gym.lab import cli
 from mtl_gym.lab.fitting import fitted, fitting, suits
 from mtl_gym.lab.records import RunSettings
@@ -52,3 +55,10 @@ def test_one_id_is_listed_with_its_card_and_its_agents():
     for part in ("The frozen block", "--steps 30000", "q-history", "Dial partial_credit"):
         assert part in outcome.output
     assert CliRunner().invoke(cli.app, ["list", "MTLRouting-Path-v0"]).exit_code == 1
+
+
+def test_an_id_without_figures_is_listed_without_a_number_of_seeds(monkeypatch):
+    bare = replace(registration.card(PATHS), measured={}, optimum=None)
+    monkeypatch.setitem(registration._cards, PATHS, bare)
+    printed = CliRunner().invoke(cli.app, ["list", PATHS]).output
+    assert "Optimum -, best control -" in printed and "means over" not in printed

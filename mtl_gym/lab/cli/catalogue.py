@@ -11,6 +11,7 @@ from mtl_gym.lab.cli.common import Root, app, console, ids, sentences
 from mtl_gym.lab.screen import say, warn
 from mtl_gym.registration import card, registered_ids
 
+UNKNOWN = "-"
 data_app = typer.Typer(help="List data sets, and download them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
@@ -71,7 +72,8 @@ def show(env_id: str) -> None:
     if found.benchmark:
         optimum, control, learner, seeds = _measured(env_id)
         say(console, f"Optimum {optimum}, best control {control}, best learner {learner}")
-        say(console, f"These are means over {seeds} seeds.")
+        if seeds != UNKNOWN:
+            say(console, f"These are means over {seeds} seeds.")
         agent = found.best_learner or found.oracle
         run = f"--steps {found.steps} --num-envs {found.num_envs} --out runs/{agent}"
         say(console, f"A run: mtl-gym train {env_id} --agent {agent} {run}")
@@ -96,11 +98,11 @@ def _measured(env_id: str) -> list[str]:
     from mtl_gym.lab.environments import class_of
 
     found, measure = card(env_id), class_of(env_id).MEASURE
-    best = "-" if found.best is None else f"{found.best:.4g} {measure.unit or measure.name}"
+    best = UNKNOWN if found.best is None else f"{found.best:.4g} {measure.unit or measure.name}"
     named = (found.best_control, found.best_learner)
-    figures = ("-" if name is None else f"{found.measured[name].mean:.4g} {name}" for name in named)
+    figures = (UNKNOWN if name is None else f"{found.measured[name].mean:.4g} {name}" for name in named)
     seeds = sorted({found.measured[name].seeds for name in named if name is not None})
-    return [best, *figures, " or ".join(map(str, seeds)) or "-"]
+    return [best, *figures, " or ".join(map(str, seeds)) or UNKNOWN]
 
 
 @data_app.command("list")
