@@ -56,6 +56,14 @@ class Reporting:
         """
         return float(100 * np.nanmean(accuracy))
 
+    @property
+    def figure_tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that `figure` is of, if options choose them; empty for all.
+
+        Figures of other tasks are not compared.
+        """
+        return ()
+
     def evaluation_spacing(self, steps: int) -> int:
         """Return the default number of decisions between two evaluations of a training of `steps` decisions."""
         return max(1, steps // EVALUATIONS)

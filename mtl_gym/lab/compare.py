@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -82,15 +81,6 @@ def plan_entries(entries: Sequence[RunSettings], seeds: int, first: int = 0) -> 
         spec_of(entry.env_id)  # a module of `module:id` may register agents
         find_agent(entry.agent)
     return [replace(entry, seed=seed) for seed in range(first, first + seeds) for entry in entries]
-
-
-def alike(results: Sequence[RunResult]) -> tuple[list[RunResult], list[tuple[RunResult, str]]]:
-    """Separate the runs with the most frequent tasks from the others; return both, the others with a reason."""
-    tasks = Counter(tuple(result.per_task) for result in results)
-    usual = tasks.most_common(1)[0][0] if tasks else ()
-    odd = [result for result in results if tuple(result.per_task) != usual]
-    told = [(r, f"its result has the tasks {', '.join(r.per_task)}; most runs have {', '.join(usual)}.") for r in odd]
-    return [result for result in results if result not in odd], told
 
 
 def summarise(results: Sequence[RunResult]) -> list[Row]:

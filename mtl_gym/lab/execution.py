@@ -19,10 +19,12 @@ def carry_out(sweep: Sweep, jobs: int = 1, ray: str | None = None, watcher: Watc
     Raises:
         MissingExtraError: If Ray is requested and not installed.
         ValueError: If both processes and Ray are requested.
+        FileExistsError: If the folder of a run contains a run with other settings.
     """
     if ray is not None and jobs > 1:
         raise ValueError("--jobs and --ray exclude each other: give one of them.")
     watcher = watcher or Watcher()
+    sweep.refuse_other_runs()
     sweep.write_plan()
     if ray is not None:
         return on_ray(sweep, ray, watcher)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +17,7 @@ from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.measure import ACCURACY, Measure
 from mtl_gym.core.policies import block_over_time, policies_over_time
 from mtl_gym.core.state import checkpoint
+from mtl_gym.lab.alike import alike
 from mtl_gym.lab.curves import learning_curves, read_curve
 from mtl_gym.lab.environments import class_if_known
 from mtl_gym.lab.files import (
@@ -229,14 +231,15 @@ def redraw(
 def _redraw_all(out: Path, block: int | None, depth: int, into: Path, told: dict[str, None]) -> list[Path]:
     """Draw the pictures of a comparison; add messages about skipped runs to `told`."""
     runs = _finished_runs(out, told)
-    first = next(iter(runs.values()))
+    compared = _comparable(runs, told)
+    first = runs[compared[0]]
     title = first.settings.env_id
-    curves = draw_curves(list(runs), title, into, told.setdefault, first.measure)
+    curves = draw_curves(compared, title, into, told.setdefault, first.measure)
     if curves is None:
         lacking = f"No run in {out} has a {PROGRESS}, which learning curves need."
         raise FileNotFoundError(" ".join([lacking, *told]))
     # Other agents have no table; that is an error only if no agent has one.
-    more = draw_more_curves(list(runs), title, into, told.setdefault)
+    more = draw_more_curves(compared, title, into, told.setdefault)
     tabular = {run: result for run, result in runs.items() if there(run / POLICIES)}
     if block is not None and not tabular:
         raise FileNotFoundError(f"No run in {out} has {POLICIES}, which the picture of a block needs.")
@@ -246,6 +249,17 @@ def _redraw_all(out: Path, block: int | None, depth: int, into: Path, told: dict
         lambda why: told.setdefault(f"Skipped: {why}"),
     )
     return [curves, *more, *(picture for pictures in policies.values() for picture in pictures)]
+
+
+def _comparable(runs: Mapping[Path, RunResult], told: dict[str, None]) -> list[Path]:
+    """Return the runs that learning curves compare, named after their folders; add messages about others to `told`."""
+    named = {
+        run: replace(result, settings=replace(result.settings, name=run.parent.name)) for run, result in runs.items()
+    }
+    kept, odd = alike(list(named.values()))
+    for result, why in odd:
+        told.setdefault(f"Skipped in the learning curves: {result.settings.name}, seed {result.settings.seed}: {why}")
+    return [run for run, result in named.items() if result in kept]
 
 
 def _finished_runs(out: Path, told: dict[str, None]) -> dict[Path, RunResult]:

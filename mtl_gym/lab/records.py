@@ -100,6 +100,28 @@ class RunSettings:
         options_of(self.env_id, self._options())
 
 
+def difference(one: RunSettings, other: RunSettings) -> tuple[str, str]:
+    """Return the settings in which two runs differ, as text: those of the first and those of the second.
+
+    Example:
+        >>> difference(RunSettings("id", "ppo", 40), RunSettings("id", "ppo", 60, env_kwargs={"noise": 2}))
+        ('steps=40, no env_kwargs.noise', 'steps=60, env_kwargs.noise=2')
+    """
+    here, there = _flat(one), _flat(other)
+    names = [name for name in here | there if (name in here, here.get(name)) != (name in there, there.get(name))]
+    first, second = (
+        ", ".join(f"{name}={short(fields[name])}" if name in fields else f"no {name}" for name in names)
+        for fields in (here, there)
+    )
+    return first, second
+
+
+def _flat(settings: RunSettings) -> Arguments:
+    fields = dict(vars(settings))
+    nested = {name: fields.pop(name) for name in ("env_kwargs", "agent_kwargs")}
+    return fields | {f"{name}.{key}": value for name, given in nested.items() for key, value in given.items()}
+
+
 @dataclass(frozen=True)
 class Extras:
     """Options for what a run records beside its result, which none of them changes.
@@ -139,6 +161,7 @@ class RunResult:
             no learners.
         seconds: Seconds of training, without evaluations.
         cpu_seconds: Processor seconds of the whole run, with evaluations; None in files from before it was measured.
+        figure_tasks: Names of the tasks that the figure is of; empty for all, None in files from before it was kept.
     """
 
     settings: RunSettings
@@ -154,6 +177,7 @@ class RunResult:
     sampled: float | None = None
     seconds: float = 0.0
     cpu_seconds: float | None = None
+    figure_tasks: list[str] | None = None
 
     def __post_init__(self) -> None:
         """Default `figure` to the accuracy in per cent, and refuse to do so in another unit."""

@@ -51,7 +51,7 @@ from mtl_gym.lab.logs import logging_to
 from mtl_gym.lab.pictures import draw_policies, title_of, write_picture
 from mtl_gym.lab.protocols import Learner, Loadable, Saved
 from mtl_gym.lab.provenance import git_state, versions
-from mtl_gym.lab.records import EVERYTHING, Extras, RunResult, RunSettings
+from mtl_gym.lab.records import EVERYTHING, Extras, RunResult, RunSettings, difference
 from mtl_gym.lab.resume import Checkpoints
 from mtl_gym.lab.sketches import Sketch, Sketches
 from mtl_gym.registration import SB3
@@ -87,13 +87,13 @@ def train(
         RunInUseError: If another process uses `out`.
         CheckpointError: If a file of the run is damaged.
     """
-    finished = _finished(settings, out)
+    finished = finished_run(settings, out)
     if finished is None:
         env = settings.make_env()
         agent = fitted(settings, env)
         with alone_in(out):
             # Another process may have finished the run in the meantime.
-            finished = _finished(settings, out) or _train(settings, out, env, agent, tell, wandb, extras)
+            finished = finished_run(settings, out) or _train(settings, out, env, agent, tell, wandb, extras)
     tidy(out)
     return finished
 
@@ -226,6 +226,7 @@ def _result(
         test.measure,
         sampled,
         seconds,
+        figure_tasks=list(env.figure_tasks),
     )
 
 
@@ -293,18 +294,22 @@ def load_agent(settings: RunSettings, path: Path, env: BatchedVecEnv) -> Learner
     return agent
 
 
-def _finished(settings: RunSettings, out: Path) -> RunResult | None:
+def finished_run(settings: RunSettings, out: Path) -> RunResult | None:
     """Return the result in `out`, or None if there is none.
 
     Raises:
         FileExistsError: If `out` contains a run with other settings.
+        CheckpointError: If a file of the run is damaged.
     """
     result = read_result(out) if there(out / RESULT) else None
     if result is None and not there(out / CONFIG):
         return None
     known = read_settings(out) if result is None else result.settings
     if known != settings:
-        raise FileExistsError(f"{out} contains another run ({known}); choose another folder or remove this one.")
+        here, wanted = difference(known, settings)
+        raise FileExistsError(
+            f"{out} contains another run ({here}, not {wanted}); choose another folder or remove this one."
+        )
     return result
 
 

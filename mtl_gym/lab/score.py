@@ -103,9 +103,9 @@ class Scale:
         a shared seed, and if the optimum is no better than the control on the shared ones.
         """
         seeds = _shared(runs, self.control.runs, self.optimum.runs)
-        scale = self.at(seeds) if seeds else self
-        if not seeds or scale.distance * self.distance <= 0:
+        if not seeds or self.at(seeds).distance * self.distance <= 0:
             return Estimate(float("nan"))
+        scale = self.at(seeds)
         score = float(scale(_mean(runs, seeds)))
         rest = [
             runs[seed] - _at(self.control, seed) - score * (_at(self.optimum, seed) - _at(self.control, seed))

@@ -9,17 +9,19 @@ import json
 import logging
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import gymnasium as gym
 
+from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.state import checkpoint
 from mtl_gym.lab.files import ERROR, PLAN
 from mtl_gym.lab.locks import RunInUseError
 from mtl_gym.lab.records import EVERYTHING, Extras, RunResult, RunSettings
-from mtl_gym.lab.run import train
+from mtl_gym.lab.run import finished_run, train
 from mtl_gym.lab.together import Tell, train_together, units
 
 logger = logging.getLogger(__name__)
@@ -88,6 +90,23 @@ class Sweep:
     def folder(self, run: int) -> Path:
         """Return the folder of run number `run`."""
         return folder(self.out / self.parts[run] if self.parts else self.out, self.runs[run])
+
+    def refuse_other_runs(self) -> None:
+        """Refuse folders that contain runs with other settings, before anything is written.
+
+        Raises:
+            FileExistsError: If there are any.
+        """
+        others: list[str] = []
+        for number, run in enumerate(self.runs):
+            with suppress(CheckpointError):  # a damaged file is a failure of its run alone
+                try:
+                    finished_run(run, self.folder(number))
+                except FileExistsError as error:
+                    others.append(str(error))
+        if others:
+            told = f"{len(others)} of the {len(self.runs)} folders contain other runs: nothing was changed."
+            raise FileExistsError(f"{others[0]} {told}")
 
     def write_plan(self) -> None:
         """Write the folder and the decisions of every run into `plan.json`, unless `out` cannot be written."""

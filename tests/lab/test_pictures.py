@@ -14,8 +14,9 @@ from mtl_gym.integrations.sb3 import make_vec_env
 from mtl_gym.lab import cli
 from mtl_gym.lab.callbacks import PolicyRecorder, moments
 from mtl_gym.lab.curves import read_curve
-from mtl_gym.lab.pictures import draw_curves
+from mtl_gym.lab.pictures import draw_curves, redraw
 from mtl_gym.lab.run import RunSettings, train
+from tests.lab.report.conftest import write_run
 
 DIGITS = "MTLRouting-Digits-v0"
 PNG = b"\x89PNG"
@@ -218,3 +219,14 @@ def test_runs_without_progress_are_skipped_in_the_curves(run, tmp_path, caplog):
     remove("progress.csv")(first)
     outcome = call("figures", tmp_path / "out")
     assert outcome.exit_code == 1 and "has a progress.csv" in outcome.output
+
+
+def test_curves_of_another_experiment_are_skipped(tmp_path):
+    for seed, instance in enumerate((0, 0, 1)):
+        write_run(tmp_path, "wpl", seed, 0.5, [0.4, 0.5], env_kwargs={"data_kwargs": {"instance": instance}})
+    told = []
+    assert redraw(tmp_path, tell=told.append) == [tmp_path / "learning_curves.png"]
+    (skipped,) = told
+    assert skipped.startswith(
+        "Skipped in the learning curves: wpl, seed 2: it has env_kwargs.data_kwargs={'instance': 1}"
+    )

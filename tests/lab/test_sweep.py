@@ -89,6 +89,15 @@ def test_a_damaged_result_is_a_failure_and_not_overwritten(tmp_path):
     assert carry_out(Sweep(runs, tmp_path))[0].accuracy > 0
 
 
+def test_a_plan_with_other_settings_changes_nothing(tmp_path):
+    """A typing error in the steps spares the tables of a finished comparison and trains nothing."""
+    carry_out(Sweep(runs_of(["random-fixed", "shared"]), tmp_path))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(FileExistsError, match=r"steps=320, not steps=640.*2 of the 3 folders.*nothing was changed"):
+        carry_out(Sweep(runs_of(["task-specific-all", "random-fixed", "shared"], steps=640), tmp_path))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_unknown_names_are_refused_before_a_sweep_starts():
     with pytest.raises(ValueError, match="no agent 'wlp'"):
         runs_of(["random-fixed", "wlp"])

@@ -255,6 +255,12 @@ class SchedulingVectorEnv(TrainingRunVectorEnv[Progress]):
         """Return the mean accuracy of the targets in per cent."""
         return super().figure(accuracy[self._paying], loss[self._paying])
 
+    @property
+    def figure_tasks(self) -> tuple[str, ...]:
+        """Names of the targets; empty if all tasks count."""
+        chosen = sorted(self.targets.tolist())
+        return () if len(chosen) == self.data.num_tasks else tuple(self.task_names[task] for task in chosen)
+
     def _reached(self, progress: Progress) -> Flags:
         """Return the runs whose mean validation accuracy reaches `tolerance` times the reference; all without one."""
         if self.reference is None:

@@ -36,6 +36,9 @@ from mtl_gym.lab.screen import complain, say, warn
 if TYPE_CHECKING:
     from mtl_gym.lab.records import RunResult, RunSettings
 
+FAILED = "of the runs failed; rerun the same command to retry them:"
+EXCLUDED = "of the runs cannot be compared with the others and are left out:"
+
 
 @app.command()
 def compare(
@@ -74,7 +77,8 @@ def compare(
     """
     loading(quiet)
     from mtl_gym.core.state.scratch import remove_unfinished
-    from mtl_gym.lab.compare import alike, summarise, write_results, write_table
+    from mtl_gym.lab.alike import alike
+    from mtl_gym.lab.compare import summarise, write_results, write_table
     from mtl_gym.lab.execution import carry_out
     from mtl_gym.lab.progress import Bar
     from mtl_gym.lab.statistics import default_control, differences
@@ -92,7 +96,6 @@ def compare(
             outcomes = carry_out(Sweep(runs, out.absolute(), wandb), jobs, ray, bar)
         results, odd = alike([outcome for outcome in outcomes if not isinstance(outcome, Failure)])
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
-        failures += [Failure(result.settings, why) for result, why in odd]
         if not results:
             raise ValueError(told(failures))
     rows = summarise(results)
@@ -108,8 +111,10 @@ def compare(
         write_table(rows, out / "table.md", differences(results, control), control)
         say(console, f"table with all columns: {out / 'table.md'}; a line per run: {out / 'results.csv'}")
         print_pictures(results, env, out)
-    if failures:
-        complain(told(failures))
+    for head, those in ((FAILED, failures), (EXCLUDED, [Failure(result.settings, why) for result, why in odd])):
+        if those:
+            complain(told(those, head))
+    if failures or odd:
         raise typer.Exit(1)
 
 
@@ -141,7 +146,9 @@ def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
     more = draw_more_curves(folders, env, out)
     for sentence in told:
         warn(sentence)
-    firsts = {result.settings.name: out / result.settings.name / "seed-0" for result in results}
+    firsts: dict[str, Path] = {}
+    for result, place in zip(results, folders, strict=True):
+        firsts.setdefault(result.settings.name, place)
     drawn = [(name, first / class_of(env).PICTURE) for name, first in firsts.items()]
     drawn += [("learning curves, validation split", curves)] if curves is not None else []
     drawn += [(picture.stem.replace("_", " "), picture) for picture in more]
@@ -150,10 +157,9 @@ def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
             say(console, f"{label}: {picture}")
 
 
-def told(failures: Sequence[object]) -> str:
-    """Return a message with a line per failed run and the remedy."""
-    head = f"{len(failures)} of the runs failed; rerun the same command to retry them:"
-    return "\n".join([head, *(f"  {failure}" for failure in failures)])
+def told(failures: Sequence[object], head: str = FAILED) -> str:
+    """Return a message with a line per run without a place in the table."""
+    return "\n".join([f"{len(failures)} {head}", *(f"  {failure}" for failure in failures)])
 
 
 def print_scale(results: Sequence[RunResult]) -> None:

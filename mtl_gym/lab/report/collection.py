@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mtl_gym.core.errors import CheckpointError
 from mtl_gym.core.measure import ACCURACY, Measure
-from mtl_gym.lab.compare import alike, line_of
+from mtl_gym.lab.alike import alike
+from mtl_gym.lab.compare import line_of
 from mtl_gym.lab.files import CONFIG, ERROR, RESULT, read_error, read_result, there
 from mtl_gym.lab.records import RunResult
 from mtl_gym.lab.sheets import write_csv
@@ -152,7 +153,7 @@ def _read(folder: Path) -> RunResult:
 
 
 def _checked(comparison: Comparison) -> Comparison:
-    """Check that the runs share one environment; move runs with other tasks to the failures."""
+    """Check that the runs share one environment; move runs that are not comparable to the failures."""
     env_ids = {result.settings.env_id: tuple(result.per_task) for result in comparison.results}
     if len(env_ids) > 1:
         several = "; ".join(f"{env_id} with the tasks {', '.join(tasks)}" for env_id, tasks in sorted(env_ids.items()))

@@ -46,6 +46,7 @@ def test_the_figure_is_the_targets_accuracy(make):
     accuracy = np.array([0.5, 1.0, 0.7])
     assert make(target_tasks=TARGETS).figure(accuracy, accuracy) == pytest.approx(60)
     assert make().figure(accuracy, accuracy) == pytest.approx(100 * 2.2 / 3)
+    assert make(target_tasks=TARGETS).figure_tasks == ("iris", "seeds") and make().figure_tasks == ()
 
 
 @pytest.mark.parametrize("wrong", [["oak"], [3], ["iris", 0], []])

@@ -45,6 +45,14 @@ def test_runs_without_a_result_have_an_error(comparison):
     assert not any(str(comparison) in error for error in told.values())
 
 
+def test_runs_of_another_experiment_are_excluded_with_the_difference(comparison):
+    write_run(comparison, "wpl", 3, 0.2, env_id=PATHS, env_kwargs={"instance": 7})
+    (one,) = read_comparisons(comparison)
+    assert [run.result.settings.seed for run in one.runs if run.result.settings.name == "wpl"] == [0, 1, 2]
+    (excluded,) = one.failures
+    assert excluded.error == "It has env_kwargs.instance=7; the compared runs of wpl have no env_kwargs.instance."
+
+
 def test_a_run_that_finished_after_a_failure_counts_as_finished(comparison):
     write_failure(comparison, "wpl", 0, "Interrupted.")
     assert not read_comparisons(comparison)[0].failures
