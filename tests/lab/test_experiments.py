@@ -194,7 +194,7 @@ def test_evaluate_prints_the_figure_of_target_tasks(tmp_path):
     assert outcome.exit_code == 0, outcome.output
     figure = json.loads((tmp_path / "run" / "result.json").read_text())["figure"]
     outcome = call("evaluate", tmp_path / "run")
-    assert f"accuracy (%): {figure:.2f}" in outcome.output, outcome.output
+    assert f"accuracy (%) of digit 3: {figure:.2f}" in outcome.output, outcome.output
 
 
 def test_a_misspelt_id_is_told_before_a_missing_option():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isclose
 from pathlib import Path
 from typing import Annotated
 
@@ -91,6 +90,7 @@ def evaluate(
     table.add_section()
     table.add_row("mean", "", f"{100 * result.mean_accuracy:.2f}", f"{result.mean_loss:.3f}")
     console.print(table)
-    # The figure of some tasks alone is no mean over all of them.
-    if result.measure != ACCURACY or not isclose(result.figure, 100 * result.mean_accuracy):
-        say(console, f"{result.measure}: {result.measure.text(result.figure)}")
+    tasks = vec_env.batched.figure_tasks
+    if result.measure != ACCURACY or tasks:
+        of = f" of {', '.join(tasks)}" if tasks else ""
+        say(console, f"{result.measure}{of}: {result.measure.text(result.figure)}")
