@@ -4,6 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mtl_gym.lab import cli
+from mtl_gym.lab.cli.compare import with_references
 from mtl_gym.lab.evidence import evidence
 from mtl_gym.lab.records import RunResult, RunSettings
 from mtl_gym.lab.references import references
@@ -54,6 +55,14 @@ def test_references_need_one_setting(tmp_path):
         cli.app, ["compare", "--settings", str(settings), "--references", "--out", str(tmp_path / "out"), "--quiet"]
     )
     assert outcome.exit_code == 1 and "one length and environment for all agents" in outcome.output
+
+
+def test_references_have_the_fold_of_their_seed(tmp_path):
+    env = "MTLRecurrent-BrainSeries-v0"
+    runs = [RunSettings(env, "ppo", 64, seed, 8, {"data_kwargs": {"fold": seed}}) for seed in (0, 1)]
+    found = with_references(runs)
+    assert {run.name for run in found} >= {"ppo", "random-fixed", "random"}
+    assert all(run.env_kwargs == {"data_kwargs": {"fold": run.seed}} for run in found)
 
 
 def result(agent, seed, accuracy):

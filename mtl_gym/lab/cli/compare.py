@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,14 +121,14 @@ def with_references(runs: Sequence[RunSettings]) -> list[RunSettings]:
     """Return the runs after those of their references."""
     from mtl_gym.lab.references import references
 
-    if len({(run.steps, run.num_envs, str(run.env_kwargs)) for run in runs}) > 1:
+    names = dict.fromkeys(run.name for run in runs)
+    seeds = {seed: [run for run in runs if run.seed == seed] for seed in dict.fromkeys(run.seed for run in runs)}
+    if any(len({(run.steps, run.num_envs, str(run.env_kwargs)) for run in those}) > 1 for those in seeds.values()):
         raise ValueError(
             "--references needs one length and environment for all agents; these differ in steps, num_envs or "
             "env_kwargs: name oracle and controls in the settings file instead."
         )
-    more = references(runs[0], dict.fromkeys(run.name for run in runs))
-    seeds = dict.fromkeys(run.seed for run in runs)
-    return [*check([replace(run, seed=seed) for seed in seeds for run in more]), *runs]
+    return [*check([more for those in seeds.values() for more in references(those[0], names)]), *runs]
 
 
 def print_pictures(results: Sequence[RunResult], env: str, out: Path) -> None:
