@@ -49,7 +49,7 @@ def complaint(name: str, value: object, hint: object) -> str | None:
     return f"{name}={short(value)} is not possible; it takes {allowed(hint)}.{_advice(value, hint)}"
 
 
-def unknown(who: str, what: str, name: str, known: Iterable[str]) -> str:
+def unknown(who: str, what: str, name: object, known: Iterable[str]) -> str:
     """Return an error message for an unknown name.
 
     Example:

@@ -15,7 +15,7 @@ RUN = RunSettings("MTLRouting-Digits-v0", "ppo", 6144, num_envs=16)
 def test_a_run_writes_the_logs_of_its_agent(tmp_path):
     train(RUN, tmp_path)
     curves = read(tmp_path / "tensorboard")
-    assert {"rollout/ep_rew_mean", "train/loss", "validation/accuracy"} <= set(curves)
+    assert {"rollout/ep_rew_mean", "train/loss", "validation/accuracy", "validation/figure"} <= set(curves)
     assert [step for step, _ in curves["rollout/ep_rew_mean"]] == [2048, 4096, 6144]
     assert "time/total_timesteps" not in curves  # SB3 excludes it from TensorBoard
 
